@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When is a target ready, and with which samples. Decided by stamps alone, so live and offline agree.
+
+A target is ready when every stream has a sample at or past it, or when the newest stamp of any stream has passed it
+by ``max_wait``. Targets become ready in the order of their stamps.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
+from robocache_core.ledger import Account
+from robocache_core.stream import Entry, StreamBuffer
+from robocache_core.types import Sample
+
+Stream = LidarConfig | CameraConfig | ImuConfig
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a stream gives a target: its samples (none where it has none), and whether they are within tolerance."""
+
+    entries: tuple[Entry, ...]
+    valid: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ready target: an instant and each stream's pick. It holds the samples until ``close``."""
+
+    stamp_ns: int
+    epoch: int
+    picks: Mapping[str, Pick]
+
+    def close(self, reason: str = 'unselected', *, used: bool = False) -> None:
+        """Let the samples go: as used, or for ``reason`` where no other frame uses them."""
+        for pick in self.picks.values():
+            for entry in pick.entries:
+                if used:
+                    entry.use()
+                entry.release(reason)
+
+
+class Aligner:
+    """Buffers of all streams, the epoch, and the targets that wait.
+
+    Args:
+        config: the pipeline's configuration.
+        accounts: by stream, where its drops are counted.
+        targets: where targets are counted: received when due, used when a frame left, dropped with a reason.
+    """
+
+    def __init__(self, config: PipelineConfig, accounts: Mapping[str, Account], targets: Account) -> None:
+        self._streams = tuple(config.streams())
+        self._sync = config.sync
+        self._trigger = config.trigger
+        self._accounts = accounts
+        self._targets = targets
+        self.buffers = {
+            s.name: StreamBuffer(
+                accounts[s.name], depth=s.buffer_depth, max_bytes=s.queue.max_bytes, span_ns=s.buffer_ns
+            )
+            for s in self._streams
+        }
+        self.epoch = 0
+        #: Targets that are due and not ready, ascending, ns.
+        self.waiting: list[int] = []
+        #: One target in this many is kept; the others are dropped ``thinned``.
+        self.keep_every = 1
+        self._num_due = 0
+        self._last_ns: int | None = None
+        self._period = None if self._trigger else SECOND / Fraction(self._sync.rate_hz).limit_denominator(10**6)
+        self._grid_index: int | None = None
+        self._previous_epoch_newest_ns: int | None = None
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Newest stamp on any stream in this epoch, ns."""
+        stamps = [b.newest_ns for b in self.buffers.values() if b.newest_ns is not None]
+        return max(stamps, default=None)
+
+    def push(self, name: str, sample: Sample) -> None:
+        """Take a sample of stream ``name``; what cannot be used is counted as dropped."""
+        buffer, stamp = self.buffers[name], sample.stamp_ns
+        if buffer.newest_ns is not None and stamp < buffer.newest_ns - self._sync.time_jump_ns:
+            self.start_epoch()
+        elif self._is_straggler(buffer, stamp):
+            self._accounts[name].drop('time_jump')
+            return
+        entry = buffer.push(sample)
+        if entry is None:
+            return
+        if name == self._trigger:
+            self._add_target(stamp)
+        elif not self._trigger:
+            self._add_grid_targets()
+
+    def _is_straggler(self, buffer: StreamBuffer, stamp_ns: int) -> bool:
+        """Whether a first sample still belongs to the epoch before: streams do not jump at the same moment."""
+        newest, jump = self.newest_ns, self._sync.time_jump_ns
+        return (
+            self._previous_epoch_newest_ns is not None
+            and buffer.newest_ns is None
+            and newest is not None
+            and newest + jump < stamp_ns <= self._previous_epoch_newest_ns + jump
+        )
+
+    def clear(self, reason: str) -> None:
+        """Drop all samples and waiting targets for ``reason``, and forget all stamps."""
+        for buffer in self.buffers.values():
+            buffer.clear(reason)
+        for _ in self.waiting:
+            self._targets.drop(reason)
+        self.waiting.clear()
+        self._last_ns = self._grid_index = None
+
+    def start_epoch(self) -> None:
+        """Clear everything, as dropped ``time_jump``, and count a new epoch."""
+        self._previous_epoch_newest_ns = self.newest_ns
+        self.clear('time_jump')
+        self.epoch += 1
+
+    def clock_jumped(self, now_ns: int) -> None:
+        """Start a new epoch if the ROS clock was set back to ``now_ns`` and the stamps have not shown it already."""
+        newest = self.newest_ns
+        if newest is not None and newest > now_ns + self._sync.time_jump_ns:
+            self.start_epoch()
+
+    def _add_target(self, stamp_ns: int) -> None:
+        if self._last_ns is not None and stamp_ns <= self._last_ns:
+            return
+        self._targets.receive()
+        self._num_due += 1
+        if self._num_due % self.keep_every:
+            self._targets.drop('thinned')
+        else:
+            insort(self.waiting, stamp_ns)
+
+    def _add_grid_targets(self) -> None:
+        """Add the multiples of the period up to the newest stamp: a grid that no order of arrival can shift."""
+        newest = self.newest_ns
+        assert newest is not None
+        assert self._period is not None
+        # After a gap there is no use in targets that could only time out.
+        first = -(-(newest - self._sync.max_wait_ns) // self._period)
+        if self._grid_index is None:
+            first = -(-newest // self._period)
+            self._grid_index = first
+        self._grid_index = max(self._grid_index, first)
+        while (stamp := int(self._grid_index * self._period)) <= newest:
+            self._add_target(stamp)
+            self._grid_index += 1
+
+    def pop_ready(self, *, give_up: bool = False) -> Target | None:
+        """Return the oldest waiting target if it is ready, or if ``give_up``: then with what there is."""
+        if not self.waiting:
+            return None
+        stamp = self.waiting[0]
+        if not (give_up or self._timed_out(stamp) or not self.lagging(stamp)):
+            return None
+        self.waiting.pop(0)
+        self._last_ns = stamp
+        picks = {s.name: self._pick(s, stamp) for s in self._streams}
+        for pick in picks.values():
+            for entry in pick.entries:
+                entry.hold()
+        self._forget(stamp)
+        return Target(stamp, self.epoch, picks)
+
+    def _timed_out(self, stamp_ns: int) -> bool:
+        newest = self.newest_ns
+        return newest is not None and newest >= stamp_ns + self._sync.max_wait_ns
+
+    def lagging(self, stamp_ns: int) -> list[str]:
+        """Streams that have no sample at or past the target ``stamp_ns`` yet."""
+        return [
+            s.name
+            for s in self._streams
+            if (newest := self.buffers[s.name].newest_ns) is None or newest < max(_instants(s, stamp_ns))
+        ]
+
+    def _pick(self, stream: Stream, stamp_ns: int) -> Pick:
+        buffer, tolerance = self.buffers[stream.name], stream.tolerance_ns
+        if isinstance(stream, ImuConfig):
+            first, last = _instants(stream, stamp_ns)
+            return Pick(buffer.window(first, last), valid=True)  # validity is per instant: resampling tells it
+        if stream.name == self._trigger:
+            entry = buffer.at(stamp_ns)
+        elif stream.read == 'previous':
+            entry = buffer.previous(stamp_ns)
+            if entry is not None and entry.sample.stamp_ns > stamp_ns:
+                return Pick((entry,), valid=False)
+        else:
+            entry = buffer.nearest(stamp_ns)
+        if entry is None:
+            return Pick((), valid=False)
+        return Pick((entry,), valid=abs(entry.sample.stamp_ns - stamp_ns) <= tolerance)
+
+    def _forget(self, stamp_ns: int) -> None:
+        for s in self._streams:
+            buffer = self.buffers[s.name]
+            buffer.forget(min(_instants(s, stamp_ns)))
+            if s.name == self._trigger:
+                buffer.close_at(stamp_ns)
+
+
+def _instants(stream: Stream, stamp_ns: int) -> tuple[int, int]:
+    """First and last instant at which ``stream`` is read for the target ``stamp_ns``, ns."""
+    if not isinstance(stream, ImuConfig):
+        return stamp_ns, stamp_ns
+    last = stamp_ns + stream.window_offset_ns
+    return last - (stream.window_size - 1) * stream.window_period_ns, last

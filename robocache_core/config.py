@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every tunable once: default, unit, range and meaning.
+
+The node declares its parameters from these classes (``<name>_ns: int`` becomes the parameter ``<name>`` in float
+seconds), ``config/preprocess.yaml`` documents them, offline use builds them directly. A bad value raises
+``ConfigError``, which names the parameter, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from robocache_core.types import VoxelGrid
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+MIB = 1 << 20
+
+
+class ConfigError(ValueError):
+    """A tunable outside its range; the message names the parameter, the value and what is allowed."""
+
+
+def tunable(
+    default: Any,
+    description: str,
+    *,
+    unit: str = '',
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    length: int | None = None,
+) -> Any:
+    """Declare a tunable: ``low``/``high`` bound a number (or each element), ``choices`` a string (or each element)."""
+    return dataclasses.field(
+        default=default,
+        metadata={
+            'description': description,
+            'unit': unit,
+            'low': low,
+            'high': high,
+            'choices': choices,
+            'length': length,
+        },
+    )
+
+
+def check_tunables(config: Any, prefix: str = '') -> None:
+    """Raise ``ConfigError`` for the first tunable of a config dataclass that is outside its declared range."""
+    for item in dataclasses.fields(config):
+        if not item.metadata:
+            continue
+        name, value, meta = f'{prefix}{item.name}', getattr(config, item.name), item.metadata
+        elements = value if isinstance(value, tuple) else (value,)
+        if meta['length'] is not None and len(elements) not in (meta['length'], 0 if item.default == () else -1):
+            raise ConfigError(f'{name} = {value!r}: needs {meta["length"]} elements')
+        for element in elements:
+            if meta['choices'] and element not in meta['choices']:
+                raise ConfigError(f'{name} = {element!r}: must be one of {", ".join(meta["choices"])}')
+            if isinstance(element, float) and not math.isfinite(element):
+                raise ConfigError(f'{name} = {element!r}: must be finite')
+            if meta['low'] is not None and element < meta['low']:
+                raise ConfigError(f'{name} = {element!r}: must be at least {meta["low"]} {meta["unit"]}'.rstrip())
+            if meta['high'] is not None and element > meta['high']:
+                raise ConfigError(f'{name} = {element!r}: must be at most {meta["high"]} {meta["unit"]}'.rstrip())
+
+
+class _Checked:
+    """Checks its tunables when made; ``check`` holds what one range cannot say."""
+
+    def __post_init__(self) -> None:
+        prefix = f'{self.name}.' if hasattr(self, 'name') else ''
+        check_tunables(self, prefix)
+        self.check(prefix)
+
+    def check(self, prefix: str) -> None:
+        """Raise ``ConfigError`` where values do not fit each other."""
+
+
+@dataclass(frozen=True)
+class QueueConfig(_Checked):
+    """Bounds of a stream's inbox: what waits between the subscription and the worker."""
+
+    depth: int = tunable(32, 'messages that may wait', low=1, high=100_000)
+    max_bytes: int = tunable(256 * MIB, 'bytes that may wait', unit='bytes', low=1)
+    max_age_ns: int = tunable(2 * SECOND, 'age at which a waiting message is dropped', unit='s', low=0)
+    policy: str = tunable(
+        'drop_oldest',
+        'what gives way when the inbox is full; block holds the subscription back and is for replay alone',
+        choices=('drop_oldest', 'drop_newest', 'latest', 'block'),
+    )
+
+
+@dataclass(frozen=True)
+class StreamConfig(_Checked):
+    """What every sensor stream has."""
+
+    name: str
+    topic: str = tunable('', 'topic to subscribe to; set when empty to /<name>')
+    required: bool = tunable(True, 'a frame without this stream is dropped; else it is marked invalid in the frame')
+    tolerance_ns: int = tunable(100 * MS, 'greatest distance of a valid sample to its instant', unit='s', low=0)
+    expected_rate_hz: float = tunable(0.0, 'rate below which diagnostics warn; 0 does not check', unit='Hz', low=0.0)
+    buffer_ns: int = tunable(2 * SECOND, 'time span kept for alignment', unit='s', low=MS)
+    buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
+    queue: QueueConfig = QueueConfig()
+
+
+@dataclass(frozen=True)
+class VoxelConfig(_Checked):
+    """The voxel grid of a lidar, in the target frame."""
+
+    size: tuple[float, ...] = tunable((0.4, 0.4, 0.4), 'edges of a voxel, x y z', unit='m', low=1e-3, length=3)
+    lower: tuple[float, ...] = tunable((-51.2, -51.2, -3.0), 'lower corner of the grid, x y z', unit='m', length=3)
+    upper: tuple[float, ...] = tunable((51.2, 51.2, 5.0), 'upper corner of the grid, x y z', unit='m', length=3)
+    channels: tuple[str, ...] = tunable(
+        ('count', 'mean:x', 'mean:y', 'mean:z', 'max:intensity'),
+        'count, occupancy, density, and mean:, max: or min:<field>; mean:x|y|z are relative to the centre of the voxel',
+    )
+    output: str = tunable(
+        'sparse', 'sparse (coords, features, counts) or dense [C, Z, Y, X]', choices=('sparse', 'dense')
+    )
+    max_voxels: int = tunable(200_000, 'most voxels in a sparse result; beyond it points are dropped table_full', low=1)
+    quantum: float = tunable(1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9)
+
+    def check(self, prefix: str) -> None:
+        if not self.channels:
+            raise ConfigError(f'{prefix}channels: needs at least one channel')
+        for axis, low, high in zip('xyz', self.lower, self.upper, strict=True):
+            if not low < high:
+                raise ConfigError(f'{prefix}lower.{axis} = {low}: must be less than upper.{axis} = {high}')
+        if self.grid.num_voxels > 1 << 30:
+            raise ConfigError(f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than 2^30 voxels')
+
+    @property
+    def grid(self) -> VoxelGrid:
+        """The grid: whole voxels from ``lower``, as many as reach ``upper``."""
+        spans = zip(self.lower, self.upper, self.size, strict=True)
+        x, y, z = (max(1, math.ceil((high - low) / size - 1e-6)) for low, high, size in spans)
+        return VoxelGrid((*self.lower,), (*self.size,), (x, y, z))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class LidarConfig(StreamConfig):
+    """A PointCloud2 stream, voxelized."""
+
+    voxel: VoxelConfig = VoxelConfig()
+    read: str = tunable('nearest', 'which scan is taken at the target', choices=('nearest', 'previous'))
+    min_range: float = tunable(0.5, 'nearer returns are dropped (missing ones lie at 0)', unit='m', low=0.0)
+    max_range: float = tunable(200.0, 'farther returns are dropped', unit='m', low=0.0)
+    extrinsics: tuple[float, ...] = tunable(
+        (), 'pose of the sensor in the target frame, x y z (m) qx qy qz qw; empty: from TF', length=7
+    )
+
+    def check(self, prefix: str) -> None:
+        if not self.min_range < self.max_range:
+            raise ConfigError(f'{prefix}min_range = {self.min_range}: must be less than max_range = {self.max_range}')
+        if self.extrinsics and abs(math.hypot(*self.extrinsics[3:]) - 1) > 1e-3:
+            raise ConfigError(f'{prefix}extrinsics = {self.extrinsics}: the quaternion must have length 1')
+
+
+@dataclass(frozen=True)
+class CameraConfig(StreamConfig):
+    """An Image or CompressedImage stream, resized and normalised to ``[C, H, W]`` in RGB order (or one channel)."""
+
+    message: str = tunable(
+        'auto',
+        'raw (Image), compressed (CompressedImage), or auto by the topic name',
+        choices=('auto', 'raw', 'compressed'),
+    )
+    width: int = tunable(640, 'width of the result', unit='px', low=1, high=16384)
+    height: int = tunable(384, 'height of the result', unit='px', low=1, high=16384)
+    resize: str = tunable('bilinear', 'how pixels are resampled', choices=('bilinear', 'nearest'))
+    letterbox: bool = tunable(False, 'keep the aspect ratio and pad; else stretch')
+    pad: float = tunable(114.0, 'pixel value of the padding, before normalisation', low=0.0)
+    scale: float = tunable(1 / 255, 'applied to a pixel first: (pixel * scale - mean) / std')
+    mean: tuple[float, ...] = tunable(
+        (0.485, 0.456, 0.406), 'mean of each channel, R G B; mono takes the first', length=3
+    )
+    std: tuple[float, ...] = tunable(
+        (0.229, 0.224, 0.225), 'deviation of each channel, R G B; mono takes the first', low=1e-9, length=3
+    )
+    dtype: str = tunable('float16', 'type of the result', choices=('float32', 'float16', 'bfloat16'))
+    read: str = tunable('nearest', 'which image is taken at the target', choices=('nearest', 'previous'))
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the topic carries CompressedImage."""
+        return self.message == 'compressed' or (self.message == 'auto' and self.topic.endswith('/compressed'))
+
+
+#: Elements of a reading by field.
+VECTOR_FIELDS = {'angular_velocity': 3, 'linear_acceleration': 3, 'orientation': 4}
+
+
+@dataclass(frozen=True)
+class ImuConfig(StreamConfig):
+    """An Imu stream, resampled to a window of ``window_size`` instants, the last at target + ``window_offset_ns``."""
+
+    fields: tuple[str, ...] = tunable(
+        ('angular_velocity', 'linear_acceleration'), 'what a row holds, in this order', choices=tuple(VECTOR_FIELDS)
+    )
+    interpolation: str = tunable(
+        'linear',
+        'between readings; orientation goes by slerp where others go linear',
+        choices=('linear', 'nearest', 'previous'),
+    )
+    window_size: int = tunable(20, 'instants in the window', low=1, high=100_000)
+    window_period_ns: int = tunable(5 * MS, 'time between instants', unit='s', low=1000)
+    window_offset_ns: int = tunable(0, 'last instant minus target', unit='s')
+    queue: QueueConfig = QueueConfig(depth=4096)
+
+    def check(self, prefix: str) -> None:
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
+
+
+@dataclass(frozen=True)
+class SyncConfig(_Checked):
+    """When a frame is due, and how long it waits."""
+
+    trigger: str = tunable('', 'stream whose stamps are the targets; empty: the first lidar, else the first camera')
+    rate_hz: float = tunable(
+        0.0, 'targets at this fixed rate instead of a trigger; 0: by trigger', unit='Hz', low=0.0, high=10_000.0
+    )
+    max_wait_ns: int = tunable(
+        200 * MS, 'a target gives up on a stream once any stamp is this far past it', unit='s', low=0
+    )
+    time_jump_ns: int = tunable(500 * MS, 'a stamp that goes back by more starts a new epoch', unit='s', low=MS)
+
+
+@dataclass(frozen=True)
+class BackpressureConfig(_Checked):
+    """Ready targets that wait for compute, and when the trigger is thinned."""
+
+    max_ready: int = tunable(16, 'ready targets that may wait; the oldest beyond it is dropped overrun', low=1)
+    high_watermark: int = tunable(4, 'ready targets from which the trigger is thinned', low=1)
+    low_watermark: int = tunable(1, 'ready targets at which thinning is taken back, step by step', low=0)
+    max_keep_every: int = tunable(8, 'thinning stops at one target in this many (a power of two)', low=1, high=1024)
+
+    def check(self, prefix: str) -> None:
+        if not self.low_watermark < self.high_watermark <= self.max_ready:
+            raise ConfigError(
+                f'low_watermark = {self.low_watermark}: needs low_watermark < high_watermark '
+                f'({self.high_watermark}) <= max_ready ({self.max_ready})'
+            )
+        if self.max_keep_every & (self.max_keep_every - 1):
+            raise ConfigError(f'max_keep_every = {self.max_keep_every}: must be a power of two')
+
+
+@dataclass(frozen=True)
+class ComputeConfig(_Checked):
+    """Where the operations run."""
+
+    device: str = tunable('auto', 'auto, cpu, cuda or cuda:<i>')
+    num_threads: int = tunable(0, 'CPU threads of the operations; 0: as many as there are cores', low=0, high=1024)
+
+
+@dataclass(frozen=True)
+class PipelineConfig(_Checked):
+    """A whole pipeline."""
+
+    lidars: tuple[LidarConfig, ...] = ()
+    cameras: tuple[CameraConfig, ...] = ()
+    imus: tuple[ImuConfig, ...] = ()
+    target_frame: str = tunable('', "frame of the voxels; empty: the lidar's own, no transform")
+    sync: SyncConfig = SyncConfig()
+    backpressure: BackpressureConfig = BackpressureConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+    def check(self, prefix: str) -> None:
+        names = [stream.name for stream in self.streams()]
+        if not names:
+            raise ConfigError('lidars, cameras, imus: needs at least one stream')
+        for name in names:
+            if not name.isidentifier():
+                raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')
+            if names.count(name) > 1:
+                raise ConfigError(f'stream name {name!r}: is used more than once')
+        if self.sync.rate_hz == 0 and self.trigger not in names:
+            raise ConfigError(
+                f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(names)}), or set sync.rate_hz'
+            )
+
+    def streams(self) -> Iterator[LidarConfig | CameraConfig | ImuConfig]:
+        """All streams: lidars, cameras, IMUs."""
+        yield from self.lidars
+        yield from self.cameras
+        yield from self.imus
+
+    @property
+    def trigger(self) -> str:
+        """Name of the trigger stream; empty where targets come at a fixed rate."""
+        if self.sync.rate_hz > 0:
+            return ''
+        if self.sync.trigger:
+            return self.sync.trigger
+        return next((stream.name for stream in (*self.lidars, *self.cameras)), '')

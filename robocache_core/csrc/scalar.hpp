@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scalars as host and device both compute them: bits of floats, and half formats by integer arithmetic alone.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#ifdef __CUDACC__
+#define RC_HD __host__ __device__
+#else
+#define RC_HD
+#endif
+
+#if defined(__FAST_MATH__)
+#error "RoboCache promises the same bits everywhere: build without -ffast-math"
+#endif
+
+namespace robocache {
+
+// Bytes at any address as a T.
+template <class T>
+RC_HD inline T load_bytes(const uint8_t* bytes) {
+  T value;
+  std::memcpy(&value, bytes, sizeof(T));
+  return value;
+}
+
+// Bytes at any address, in reverse order, as a T.
+template <class T>
+RC_HD inline T load_swapped(const uint8_t* bytes) {
+  uint8_t reversed[sizeof(T)];
+  for (unsigned i = 0; i < sizeof(T); ++i) reversed[i] = bytes[sizeof(T) - 1 - i];
+  return load_bytes<T>(reversed);
+}
+
+RC_HD inline uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+RC_HD inline float float_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+RC_HD inline bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
+
+// Nearest integer, ties to even, of |value| < 2^51; larger values stay about as large as they are.
+RC_HD inline double round_even(double value) { return (value + 0x1.8p52) - 0x1.8p52; }
+
+// Integers that are ordered as the floats are, -0 below +0; its own inverse up to the cast.
+RC_HD inline int32_t ordered_int(float value) {
+  const int32_t bits = static_cast<int32_t>(bits_of(value));
+  return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+RC_HD inline float ordered_float(int32_t ordered) {
+  return float_of(static_cast<uint32_t>(ordered ^ ((ordered >> 31) & 0x7fffffff)));
+}
+
+struct Half {
+  uint16_t bits;
+};
+
+struct BFloat16 {
+  uint16_t bits;
+};
+
+RC_HD inline float to_float(float value) { return value; }
+
+RC_HD inline float to_float(BFloat16 value) { return float_of(static_cast<uint32_t>(value.bits) << 16); }
+
+RC_HD inline float to_float(Half value) {
+  const uint32_t exponent_mask = 0x7c00u << 13;
+  uint32_t bits = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
+  const uint32_t exponent = bits & exponent_mask;
+  bits += (127u - 15u) << 23;
+  if (exponent == exponent_mask) bits += (128u - 16u) << 23;  // inf and NaN
+  if (exponent == 0) bits = bits_of(float_of(bits + (1u << 23)) - float_of(113u << 23));  // zero and subnormals
+  return float_of(bits | (static_cast<uint32_t>(value.bits & 0x8000u) << 16));
+}
+
+// Round to nearest even. Every NaN becomes the one quiet NaN: processors differ in the NaN that they make.
+template <class T>
+RC_HD inline T from_float(float value);
+
+template <>
+RC_HD inline float from_float<float>(float value) {
+  return value == value ? value : float_of(0x7fc00000u);
+}
+
+template <>
+RC_HD inline BFloat16 from_float<BFloat16>(float value) {
+  const uint32_t bits = bits_of(value);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return {static_cast<uint16_t>(value == value ? rounded : 0x7fc0u)};
+}
+
+template <>
+RC_HD inline Half from_float<Half>(float value) {
+  const uint32_t bits = bits_of(value);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  const uint32_t normal = (magnitude + 0xc8000fffu + ((magnitude >> 13) & 1u)) >> 13;
+  // Adding 0.5 lets the float adder round a result below 2^-14 to the subnormals' step.
+  const uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u;
+  uint32_t half = magnitude < 0x38800000u ? subnormal : normal;
+  half = magnitude >= 0x47800000u ? 0x7c00u : half;
+  half |= (bits >> 16) & 0x8000u;
+  half = magnitude > 0x7f800000u ? 0x7e00u : half;
+  return {static_cast<uint16_t>(half)};
+}
+
+}  // namespace robocache

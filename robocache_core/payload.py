@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ``FusedFrame`` as bytes and back: a safetensors file whose metadata holds the rest of the frame.
+
+The file is an 8-byte little-endian header length, a JSON header padded with spaces to a multiple of 8, and the
+tensors' bytes without a gap. Tensors are written in order of their alignment, so each one lies aligned to its type
+(to 8 bytes where its neighbours' sizes allow) and can be read in place. Any safetensors reader opens it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch
+
+from robocache_core.types import SCHEMA, DataError, FusedFrame
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+DTYPES: Mapping[str, torch.dtype] = {
+    'BOOL': torch.bool,
+    'U8': torch.uint8,
+    'I8': torch.int8,
+    'I16': torch.int16,
+    'I32': torch.int32,
+    'I64': torch.int64,
+    'F16': torch.float16,
+    'BF16': torch.bfloat16,
+    'F32': torch.float32,
+    'F64': torch.float64,
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_ALIGNMENT = 8
+_MAX_HEADER = 100_000_000  # the limit that other safetensors readers have
+_MAX_DIMS = 16
+_INT64 = 1 << 63
+
+
+def parts(frame: FusedFrame) -> list[bytes | memoryview]:
+    """The file in pieces, to be written one after another.
+
+    A contiguous tensor on the CPU is viewed, not copied: write the pieces before it changes. One on another device
+    is copied to the CPU.
+
+    Raises:
+        TypeError: a tensor's type has no name in safetensors.
+        ValueError: a tensor is called ``__metadata__``.
+    """
+    header: dict[str, Any] = {'__metadata__': _metadata(frame)}
+    raw: dict[str, memoryview] = {}
+    for name, tensor in frame.tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise TypeError(f"tensor '{name}': {tensor.dtype} cannot be written, only {', '.join(map(str, _NAMES))}")
+        if name in header:
+            raise ValueError(f"tensor '{name}': the name is reserved")
+        flat = tensor.detach().to('cpu').contiguous().reshape(-1)
+        raw[name] = flat.view(torch.uint8).numpy().data
+        header[name] = {'dtype': _NAMES[tensor.dtype], 'shape': list(tensor.shape)}
+    # Sizes that keep a larger alignment go first: every tensor is then aligned to its own type without a gap,
+    # which the format forbids. The sort is stable, so equal frames give equal bytes.
+    order = sorted(raw, key=lambda name: -math.gcd(raw[name].nbytes, _ALIGNMENT))
+    end = 0
+    for name in order:
+        begin, end = end, end + raw[name].nbytes
+        header[name]['data_offsets'] = [begin, end]
+    text = json.dumps(header, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % _ALIGNMENT)
+    return [len(text).to_bytes(8, 'little'), text, *(raw[name] for name in order)]
+
+
+def encode(frame: FusedFrame) -> bytes:
+    """``frame`` as the bytes of a safetensors file; raises as ``parts`` does."""
+    return b''.join(parts(frame))
+
+
+def decode(buffer: Buffer) -> FusedFrame:
+    """The frame in ``buffer`` (bytes, bytearray, array, memoryview, ndarray of uint8).
+
+    The tensors view the buffer and keep it alive; do not write to those of a read-only buffer. A tensor that does not
+    lie aligned in memory is copied; none does so in a file that ``encode`` wrote.
+
+    Raises:
+        DataError: ``bad_payload``; nothing else, whatever the bytes are.
+    """
+    data = np.frombuffer(memoryview(buffer), dtype=np.uint8)
+    header, start = _header(data)
+    metadata = header.pop('__metadata__', None)
+    if not isinstance(metadata, dict):
+        _refuse('no __metadata__')
+    with warnings.catch_warnings():
+        if not data.flags.writeable:
+            warnings.simplefilter('ignore', UserWarning)  # torch warns of read-only memory; the docstring does here
+        body = torch.from_numpy(data[start:])
+    tensors, spans = {}, []
+    for name, entry in header.items():
+        begin, end, dtype, shape = _entry(name, entry, body.numel())
+        tensors[name] = _view(body[begin:end], dtype, shape, name)
+        spans.append((begin, end))
+    position = 0
+    for begin, end in sorted(spans):
+        if begin != position:
+            _refuse(f'tensors overlap or leave a gap at byte {min(begin, position)} of the data')
+        position = end
+    if position != body.numel():
+        _refuse(f'{body.numel()} bytes of data, the tensors take {position}')
+    return _frame(metadata, tensors)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise DataError('bad_payload', f'not a fused frame: {what}')
+
+
+def _metadata(frame: FusedFrame) -> dict[str, str]:
+    return {
+        'robocache_schema': str(frame.schema),
+        'stamp_ns': str(frame.stamp_ns),
+        'epoch': str(frame.epoch),
+        'sequence': str(frame.sequence),
+        'frame_id': frame.frame_id,
+        'valid': json.dumps(frame.valid),
+        'age_ns': json.dumps(frame.age_ns),
+        'latency_ns': json.dumps(frame.latency_ns),
+    }
+
+
+def _json(text: bytes | str, what: str) -> dict[str, Any]:
+    """The object in ``text``, without a key twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError('a key occurs twice')
+        return found
+
+    try:
+        value = json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        _refuse(f'{what}: {error}')
+    if not isinstance(value, dict):
+        _refuse(f'{what} is not an object')
+    return value
+
+
+def _header(data: np.ndarray[Any, Any]) -> tuple[dict[str, Any], int]:
+    """The header, and where the data after it start."""
+    if data.size < 8:
+        _refuse(f'{data.size} bytes')
+    length = int.from_bytes(data[:8].tobytes(), 'little')
+    if length > min(_MAX_HEADER, data.size - 8):
+        _refuse(f'a header of {length} bytes in {data.size}')
+    return _json(data[8 : 8 + length].tobytes(), 'header'), 8 + length
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _INT64
+
+
+def _entry(name: str, entry: Any, nbytes: int) -> tuple[int, int, torch.dtype, list[int]]:
+    """Begin, end, type and shape of a tensor, all checked against each other and ``nbytes`` of data."""
+    if not isinstance(entry, dict):
+        _refuse(f"tensor '{name}' is not an object")
+    kind, shape, offsets = entry.get('dtype'), entry.get('shape'), entry.get('data_offsets')
+    dtype = DTYPES.get(kind) if isinstance(kind, str) else None
+    if dtype is None:
+        _refuse(f"tensor '{name}': dtype {kind!r}")
+    if not isinstance(shape, list) or len(shape) > _MAX_DIMS or not all(map(_is_size, shape)):
+        _refuse(f"tensor '{name}': shape {shape!r}")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
+        _refuse(f"tensor '{name}': data_offsets {offsets!r}")
+    begin, end = offsets
+    # An empty tensor's other sizes count too: their product becomes its strides.
+    if math.prod(max(size, 1) for size in shape) * dtype.itemsize >= _INT64:
+        _refuse(f"tensor '{name}': shape {shape!r}")
+    if not begin <= end <= nbytes or end - begin != math.prod(shape) * dtype.itemsize:
+        _refuse(f"tensor '{name}': {kind} {shape} in bytes {begin} to {end} of {nbytes}")
+    return begin, end, dtype, shape
+
+
+def _view(raw: torch.Tensor, dtype: torch.dtype, shape: list[int], name: str) -> torch.Tensor:
+    """``raw [nbytes] uint8`` as ``dtype`` in ``shape``, in place where it is aligned."""
+    if dtype == torch.bool and bool((raw > 1).any()):
+        _refuse(f"tensor '{name}': a bool that is neither 0 nor 1")
+    if raw.data_ptr() % dtype.itemsize or raw.storage_offset() % dtype.itemsize:
+        raw = raw.clone()
+    return raw.view(dtype).view(shape)
+
+
+def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedFrame:
+    def text(key: str) -> str:
+        value = metadata.get(key)
+        if not isinstance(value, str):
+            _refuse(f'metadata {key} = {value!r}')
+        return value
+
+    def integer(key: str) -> int:
+        digits = text(key)
+        try:
+            value = int(digits)
+        except ValueError:
+            value = _INT64
+        if not -_INT64 <= value < _INT64:
+            _refuse(f'metadata {key} = {digits[:40]!r}')
+        return value
+
+    def mapping(key: str, of: type) -> dict[str, Any]:
+        found = _json(text(key), f'metadata {key}')
+        if not all(type(value) is of for value in found.values()):
+            _refuse(f'metadata {key}: values are not all {of.__name__}')
+        return found
+
+    schema = integer('robocache_schema')
+    if schema != SCHEMA:
+        _refuse(f'schema {schema}, this reader knows {SCHEMA}')
+    return FusedFrame(
+        stamp_ns=integer('stamp_ns'),
+        epoch=integer('epoch'),
+        sequence=integer('sequence'),
+        frame_id=text('frame_id'),
+        tensors=tensors,
+        valid=mapping('valid', bool),
+        age_ns=mapping('age_ns', int),
+        latency_ns=mapping('latency_ns', int),
+        schema=schema,
+    )

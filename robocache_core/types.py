@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that travel through the pipeline: samples in, fused frames out.
+
+Times are ``int`` nanoseconds, named ``*_ns``. Tensors are torch tensors. Nothing here knows ROS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+#: Bumped when a consumer of a serialized frame would have to change.
+SCHEMA = 1
+
+
+class DataError(ValueError):
+    """A sample that cannot be used.
+
+    ``reason`` is the short, stable name under which its drop is counted; the message says what is wrong.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class PointField:
+    """One field of a point: ``dtype`` is a NumPy name (``float32``, ``uint16`` …), ``offset`` in bytes."""
+
+    name: str
+    offset: int
+    dtype: str
+    count: int = 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the field takes in a point."""
+        return np.dtype(self.dtype).itemsize * self.count
+
+
+@dataclass(frozen=True)
+class CloudLayout:
+    """How the bytes of a cloud hold its points, as in a PointCloud2: ``height`` rows of ``width`` points.
+
+    Row ``r``, column ``c`` starts at byte ``r * row_step + c * point_step``.
+    """
+
+    fields: tuple[PointField, ...]
+    width: int
+    height: int
+    point_step: int
+    row_step: int
+    is_bigendian: bool = False
+
+    @property
+    def num_points(self) -> int:
+        """Points in the cloud, those that are not finite among them."""
+        return self.width * self.height
+
+    def field(self, name: str) -> PointField:
+        """Return the field called ``name``.
+
+        Raises:
+            DataError: ``missing_field``.
+        """
+        for candidate in self.fields:
+            if candidate.name == name:
+                return candidate
+        names = ', '.join(f.name for f in self.fields)
+        raise DataError('missing_field', f"the cloud has no field '{name}' (it has: {names})")
+
+    def validate(self, nbytes: int) -> None:
+        """Check that every field of every point lies inside ``nbytes`` bytes of data.
+
+        Raises:
+            DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small`` or ``data_too_short``.
+        """
+        if self.width < 0 or self.height < 0 or self.point_step <= 0:
+            raise DataError('bad_layout', f'width {self.width}, height {self.height}, point_step {self.point_step}')
+        for f in self.fields:
+            if f.offset < 0 or f.count < 1 or f.offset + f.nbytes > self.point_step:
+                raise DataError(
+                    'field_beyond_point_step',
+                    f"field '{f.name}' ends at byte {f.offset + f.nbytes}, point_step is {self.point_step}",
+                )
+        if self.num_points == 0:
+            return
+        if self.row_step < self.width * self.point_step:
+            raise DataError(
+                'row_step_too_small',
+                f'row_step {self.row_step} < width {self.width} x point_step {self.point_step}',
+            )
+        if nbytes < self.row_step * self.height:
+            raise DataError('data_too_short', f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
+
+    @staticmethod
+    def packed(names: tuple[str, ...], num_points: int, dtype: str = 'float32') -> CloudLayout:
+        """Layout of a contiguous ``[num_points, len(names)]`` array of ``dtype``."""
+        item = np.dtype(dtype).itemsize
+        fields = tuple(PointField(name, i * item, dtype) for i, name in enumerate(names))
+        step = item * len(names)
+        return CloudLayout(fields, num_points, 1, step, step * num_points)
+
+
+@dataclass(frozen=True)
+class LidarScan:
+    """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``."""
+
+    stamp_ns: int
+    frame_id: str
+    data: torch.Tensor
+    layout: CloudLayout
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the sample keeps alive."""
+        return self.data.numel()
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``."""
+
+    stamp_ns: int
+    frame_id: str
+    data: torch.Tensor
+    encoding: str
+    width: int
+    height: int
+    step: int
+    is_bigendian: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the sample keeps alive."""
+        return self.data.numel()
+
+
+@dataclass(frozen=True)
+class VectorSample:
+    """One reading of a vector sensor: ``values [D] float32``, units and order set by the stream's fields.
+
+    For an IMU: ``angular_velocity`` x y z rad/s, ``linear_acceleration`` x y z m/s², ``orientation`` x y z w.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    values: torch.Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the sample keeps alive."""
+        return self.values.numel() * self.values.element_size()
+
+
+Sample = LidarScan | CameraFrame | VectorSample
+
+
+@dataclass(frozen=True)
+class VoxelGrid:
+    """A box of voxels, axes x y z, metres: voxel ``i`` covers ``[lower + i*size, lower + (i+1)*size)``.
+
+    Attributes:
+        lower: lower corner of the box (x, y, z), m.
+        size: edge lengths of a voxel (x, y, z), m.
+        shape: voxels along (x, y, z).
+    """
+
+    lower: tuple[float, float, float]
+    size: tuple[float, float, float]
+    shape: tuple[int, int, int]
+
+    @property
+    def num_voxels(self) -> int:
+        """Voxels in the box."""
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+
+@dataclass(frozen=True)
+class DenseVoxels:
+    """``tensor [C, Z, Y, X] float32``, zero where no point fell; ``dropped``: points by reason."""
+
+    tensor: torch.Tensor
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SparseVoxels:
+    """Occupied voxels in index order (z, then y, then x).
+
+    ``coords [V, 3] int32`` (z, y, x), ``features [V, C] float32``, ``counts [V] int32``; ``dropped``: points by reason.
+    """
+
+    coords: torch.Tensor
+    features: torch.Tensor
+    counts: torch.Tensor
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FusedFrame:
+    """Everything the robot sensed at one instant, aligned.
+
+    Attributes:
+        stamp_ns: the target time, ns, of which ``tensors`` speak.
+        epoch: counts jumps of time (a bag that loops, a clock that is set back); starts at 0.
+        sequence: counts frames of this pipeline, over epochs; starts at 0. A gap never occurs.
+        frame_id: the frame that voxels are in.
+        tensors: by name. A lidar gives ``<name> [C, Z, Y, X]`` (dense), or ``<name>.coords [V, 3]``,
+            ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``; an IMU
+            ``<name> [K, D]`` and ``<name>.valid [K] bool``.
+        valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero).
+        age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
+        latency_ns: by stage.
+        schema: version of this layout.
+    """
+
+    stamp_ns: int
+    epoch: int
+    sequence: int
+    frame_id: str
+    tensors: dict[str, torch.Tensor]
+    valid: dict[str, bool]
+    age_ns: dict[str, int]
+    latency_ns: dict[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thins the trigger while ready targets pile up, and comes back step by step."""
+
+from __future__ import annotations
+
+from robocache_core.config import BackpressureConfig
+
+
+class Backpressure:
+    """Hysteresis over the number of ready targets: at the high mark keep half as many targets, at the low mark twice.
+
+    Args:
+        config: the marks and the limit.
+    """
+
+    def __init__(self, config: BackpressureConfig) -> None:
+        self._config = config
+        #: One target in this many is kept.
+        self.keep_every = 1
+        self._worst = 0
+
+    def update(self, depth: int) -> int:
+        """Take the number of ready targets after a frame was computed; return ``keep_every``.
+
+        Thinning goes a step further only when the depth has grown past the last step's: a backlog that is shrinking
+        needs no more of it.
+        """
+        grew = depth > self._worst
+        if depth >= self._config.high_watermark and (grew or self.keep_every == 1):
+            self.keep_every = min(self.keep_every * 2, self._config.max_keep_every)
+            self._worst = depth
+        elif depth <= self._config.low_watermark:
+            self.keep_every = max(1, self.keep_every // 2)
+            self._worst = 0
+        return self.keep_every
+
+    @property
+    def state(self) -> str:
+        """``normal`` or ``thinning``."""
+        return 'normal' if self.keep_every == 1 else 'thinning'

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a consumer of the fused frames imports.
+
+    import rclpy
+    from robocache_ros.client import FusedSubscriber
+
+    def on_frame(frame):
+        if frame.valid['lidar']:
+            print(frame.stamp_ns, frame.tensors['lidar.features'].shape, frame.tensors['imu'][-1])
+
+    rclpy.init()
+    node = rclpy.create_node('policy')
+    FusedSubscriber(node, on_frame)
+    rclpy.spin(node)
+
+What a frame holds is told at ``robocache_core.types.FusedFrame``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from std_msgs.msg import UInt8MultiArray
+
+from robocache_core import payload
+from robocache_core.types import DataError, FusedFrame
+from robocache_ros import qos as profiles
+
+__all__ = ['FusedFrame', 'FusedSubscriber']
+
+
+class FusedSubscriber:
+    """Calls ``callback(frame: FusedFrame)`` for every fused frame.
+
+    The frame's tensors view the message: nothing is copied, and they stay good for as long as they are kept. The node
+    keeps the subscription alive; this object need not be kept.
+
+    Attributes:
+        received: frames handed to the callback.
+        missed: frames that the pipeline made between those received, lost on the way here.
+        bad_payloads: messages that held no frame; logged, once a second at most.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        callback: Callable[[FusedFrame], None],
+        topic: str = '/preprocess/fused',
+        qos: QoSProfile | int | None = None,
+    ) -> None:
+        """Subscribe to ``topic`` on ``node``; ``qos``: a profile or a depth, by default reliable with depth 5."""
+        self.received = 0
+        self.missed = 0
+        self.bad_payloads = 0
+        self._next_sequence: int | None = None
+        self._node = node
+        self._callback = callback
+        self._subscription = node.create_subscription(
+            UInt8MultiArray,
+            topic,
+            self._on_message,
+            profiles.reliable() if qos is None else qos,
+            qos_overriding_options=profiles.overridable(),
+        )
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _on_message(self, msg: UInt8MultiArray) -> None:
+        try:
+            frame = payload.decode(msg.data)
+        except DataError as error:
+            self.bad_payloads += 1
+            self._node.get_logger().warning(
+                f'{self._subscription.topic_name}: {error} ({self.bad_payloads} so far)', throttle_duration_sec=1.0
+            )
+            return
+        if self._next_sequence is not None and frame.sequence > self._next_sequence:
+            self.missed += frame.sequence - self._next_sequence
+        self._next_sequence = frame.sequence + 1  # a sequence that goes back is a pipeline that started anew
+        self.received += 1
+        self._callback(frame)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS messages to samples: every check that the bytes need, and views of them.
+
+Each function raises ``DataError`` with the reason under which the drop is counted. Raw points and pixels are viewed,
+not copied: a sample keeps its message's ``data`` alive.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import warnings
+
+import cv2
+import numpy as np
+import torch
+from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
+from sensor_msgs.msg import PointField as PointFieldMsg
+from std_msgs.msg import Header
+
+from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
+from robocache_core.plan import ENCODINGS
+from robocache_core.types import CameraFrame, CloudLayout, DataError, LidarScan, PointField, VectorSample
+
+#: NumPy names of the datatypes of a sensor_msgs/PointField.
+POINT_DTYPES = {
+    PointFieldMsg.INT8: 'int8',
+    PointFieldMsg.UINT8: 'uint8',
+    PointFieldMsg.INT16: 'int16',
+    PointFieldMsg.UINT16: 'uint16',
+    PointFieldMsg.INT32: 'int32',
+    PointFieldMsg.UINT32: 'uint32',
+    PointFieldMsg.FLOAT32: 'float32',
+    PointFieldMsg.FLOAT64: 'float64',
+}
+
+#: Bytes of a pixel by encoding, of those that ``ops.prepare_image`` reads.
+PIXEL_BYTES = {name: np.dtype(encoding.dtype).itemsize * encoding.channels for name, encoding in ENCODINGS.items()}
+
+_JPEG_START, _JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
+_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x00IEND\xae\x42\x60\x82'
+
+
+def stamp_ns(header: Header) -> int:
+    """The header's stamp, ns.
+
+    Raises:
+        DataError: ``zero_stamp``: the stamp was never set (or lies before 1970).
+    """
+    stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
+    if stamp <= 0:
+        raise DataError('zero_stamp', f'header.stamp is {stamp} ns: the sender did not set it')
+    return stamp
+
+
+def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
+    """A cloud, its bytes unread; points that are not finite are the operation's to find.
+
+    Raises:
+        DataError: ``zero_stamp``, ``empty_cloud``, ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``,
+            ``data_too_short``, ``missing_field`` (x, y, z, or what a channel of the stream needs).
+    """
+    stamp = stamp_ns(msg.header)
+    layout = CloudLayout(
+        tuple(_point_field(f) for f in msg.fields),
+        width=msg.width,
+        height=msg.height,
+        point_step=msg.point_step,
+        row_step=msg.row_step,
+        is_bigendian=msg.is_bigendian,
+    )
+    if layout.num_points == 0:
+        raise DataError('empty_cloud', f'the cloud has no points (width {msg.width}, height {msg.height})')
+    layout.validate(len(msg.data))
+    for name in 'xyz':
+        if layout.field(name).dtype not in ('float32', 'float64'):
+            raise DataError('bad_layout', f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
+    for channel in config.voxel.channels:
+        if ':' in channel:
+            layout.field(channel.split(':', 1)[1])
+    return LidarScan(stamp, msg.header.frame_id, _view(msg.data), layout)
+
+
+def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
+    """A raw image.
+
+    Raises:
+        DataError: ``zero_stamp``, ``unknown_encoding``, ``empty_image``, ``step_too_small``, ``data_too_short``.
+    """
+    stamp = stamp_ns(msg.header)
+    if msg.encoding not in PIXEL_BYTES:
+        raise DataError('unknown_encoding', f"encoding '{msg.encoding}' is not one of {', '.join(PIXEL_BYTES)}")
+    if msg.width == 0 or msg.height == 0:
+        raise DataError('empty_image', f'the image has no pixels (width {msg.width}, height {msg.height})')
+    row = msg.width * PIXEL_BYTES[msg.encoding]
+    if msg.step < row:
+        raise DataError('step_too_small', f'step {msg.step} < {row} bytes of {msg.width} pixels {msg.encoding}')
+    if len(msg.data) < msg.step * msg.height:
+        raise DataError('data_too_short', f'{len(msg.data)} bytes < step {msg.step} x height {msg.height}')
+    return CameraFrame(
+        stamp_ns=stamp,
+        frame_id=msg.header.frame_id,
+        data=_view(msg.data),
+        encoding=msg.encoding,
+        width=msg.width,
+        height=msg.height,
+        step=msg.step,
+        is_bigendian=bool(msg.is_bigendian),
+    )
+
+
+def decode_compressed(msg: CompressedImage, config: CameraConfig) -> CameraFrame:
+    """A JPEG or PNG at full resolution: bgr8, bgra8, mono8 or mono16; an EXIF orientation is not applied.
+
+    Raises:
+        DataError: ``zero_stamp``, ``unknown_encoding`` (another format, depth with a header, 16-bit colour),
+            ``decode_failed`` (damaged or cut short).
+    """
+    stamp = stamp_ns(msg.header)
+    data = np.frombuffer(msg.data, dtype=np.uint8)
+    _check_container(data, msg.format)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise DataError('decode_failed', f'the image cannot be decoded: {error}') from error
+    if image is None:
+        raise DataError('decode_failed', f"the image ('{msg.format}', {data.size} bytes) cannot be decoded")
+    channels = image.shape[2] if image.ndim == 3 else 1
+    # image_transport says 'compressed rgb' for pixels whose channels were swapped before they were compressed.
+    order = 'rgb' if 'compressed rgb' in msg.format else 'bgr'
+    encodings = {('uint8', 1): 'mono8', ('uint16', 1): 'mono16', ('uint8', 3): f'{order}8', ('uint8', 4): f'{order}a8'}
+    encoding = encodings.get((image.dtype.name, channels))
+    if encoding is None:
+        raise DataError('unknown_encoding', f'an image of {channels} channels {image.dtype} is not supported')
+    height, width = image.shape[:2]
+    return CameraFrame(
+        stamp_ns=stamp,
+        frame_id=msg.header.frame_id,
+        data=torch.from_numpy(np.ascontiguousarray(image).reshape(-1).view(np.uint8)),
+        encoding=encoding,
+        width=width,
+        height=height,
+        step=width * channels * image.itemsize,
+        is_bigendian=sys.byteorder == 'big',
+    )
+
+
+def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
+    """The fields that the stream asks for, in its order.
+
+    Raises:
+        DataError: ``zero_stamp``, ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
+            ``no_linear_acceleration`` (a field whose covariance starts with -1: the sensor does not measure it; or a
+            quaternion of length 0).
+    """
+    stamp = stamp_ns(msg.header)
+    values: list[float] = []
+    for name in config.fields:
+        if getattr(msg, f'{name}_covariance')[0] == -1:
+            raise DataError(f'no_{name}', f'{name}_covariance[0] is -1: the sensor does not give the {name}')
+        part = getattr(msg, name)
+        if name == 'orientation':
+            values += (part.x, part.y, part.z, part.w)
+            if not any(values[-4:]):
+                raise DataError('no_orientation', 'the orientation is a quaternion of length 0')
+        else:
+            values += (part.x, part.y, part.z)
+    tensor = torch.tensor(values, dtype=torch.float32)
+    if not math.isfinite(sum(tensor.tolist())):
+        raise DataError('non_finite', f'{", ".join(config.fields)}: {values}')
+    return VectorSample(stamp, msg.header.frame_id, tensor)
+
+
+def _point_field(field: PointFieldMsg) -> PointField:
+    if field.datatype not in POINT_DTYPES:
+        raise DataError('bad_layout', f"field '{field.name}': datatype {field.datatype} is not one of 1..8")
+    # Some drivers leave count at 0 and mean 1; PCL reads it so.
+    return PointField(field.name, field.offset, POINT_DTYPES[field.datatype], field.count or 1)
+
+
+def _view(data: object) -> torch.Tensor:
+    """``data``, a buffer of bytes, as ``[nbytes] uint8`` in place."""
+    flat = np.frombuffer(data, dtype=np.uint8)  # type: ignore[call-overload]
+    if flat.flags.writeable:
+        return torch.from_numpy(flat)
+    with warnings.catch_warnings():  # read-only bytes come from a bag, not from rclpy; nothing writes to a sample
+        warnings.simplefilter('ignore', UserWarning)
+        return torch.from_numpy(flat)
+
+
+def _check_container(data: np.ndarray, format_: str) -> None:
+    """Refuse what is not a whole JPEG or PNG: the decoder would fill what is missing with grey, and not say so."""
+    lowered = format_.lower()
+    if 'compresseddepth' in lowered or (lowered and not re.search(r'\b(jpeg|jpg|png)\b', lowered)):
+        raise DataError('unknown_encoding', f"format '{format_}' is not JPEG or PNG")
+    start = data[:8].tobytes()
+    if start.startswith(_JPEG_START):
+        kind, end = 'JPEG', _JPEG_END
+    elif start == _PNG_START:
+        kind, end = 'PNG', _PNG_END
+    else:
+        raise DataError('decode_failed', f"format '{format_}': {data.size} bytes that start as neither JPEG nor PNG")
+    if _tail(data, len(end)) != end:
+        raise DataError('decode_failed', f'the {kind} of {data.size} bytes is cut short: its end is missing')
+
+
+def _tail(data: np.ndarray, size: int) -> bytes:
+    """The last ``size`` bytes before any zeros that pad ``data``."""
+    stop = data.size
+    while stop and not data[max(0, stop - 4096) : stop].any():
+        stop = max(0, stop - 4096)
+    stop -= int(np.argmax(data[max(0, stop - 4096) : stop][::-1] != 0)) if stop else 0
+    return data[max(0, stop - size) : stop].tobytes()

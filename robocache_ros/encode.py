@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fused frames to ROS messages. Every header stamp is the frame's target time, never the clock's."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+import numpy as np
+import torch
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header, MultiArrayDimension, UInt8MultiArray
+
+from robocache_core import payload
+from robocache_core.config import SECOND, CameraConfig, LidarConfig
+from robocache_core.types import FusedFrame
+
+Array = np.ndarray[Any, Any]
+
+_POSITION_CHANNELS = ('mean:x', 'mean:y', 'mean:z')
+
+
+def to_stamp(stamp_ns: int) -> Time:
+    """``stamp_ns`` (not negative) as a message."""
+    sec, nanosec = divmod(stamp_ns, SECOND)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def encode_fused(frame: FusedFrame) -> UInt8MultiArray:
+    """The whole frame as one message: a safetensors file, read with ``robocache_core.payload.decode``."""
+    parts = payload.parts(frame)
+    data = array.array('B', (0,)) * sum(len(part) for part in parts)
+    view, begin = memoryview(data), 0
+    for part in parts:
+        view[begin : begin + len(part)] = part
+        begin += len(part)
+    msg = UInt8MultiArray()
+    msg.layout.dim = [MultiArrayDimension(label='safetensors', size=len(data), stride=len(data))]
+    msg.data = data  # an array('B') is taken as it is; anything else would be checked byte by byte
+    return msg
+
+
+def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:
+    """The occupied voxels of ``lidar`` as points, for viewers.
+
+    Fields: ``x y z`` float32, the mean position where the channels ``mean:x|y|z`` give it, else the voxel's centre, m
+    in ``frame.frame_id``; ``count`` uint32 (where it is known: always for sparse); the other channels float32, with
+    ``_`` for ``:`` (``max_intensity``).
+    """
+    channels = lidar.voxel.channels
+    coords, features, counts = _occupied(frame, lidar)
+    names = [name for name in channels if name != 'count' and name not in _POSITION_CHANNELS]
+    fields = [('x', '<f4'), ('y', '<f4'), ('z', '<f4')]
+    if counts is not None:
+        fields.append(('count', '<u4'))
+    fields += [(name.replace(':', '_'), '<f4') for name in names]
+    points = np.empty(len(coords), dtype=np.dtype(fields))
+
+    grid = lidar.voxel.grid
+    for axis, name in enumerate('xyz'):
+        position = grid.lower[axis] + (coords[:, 2 - axis] + 0.5) * grid.size[axis]
+        if f'mean:{name}' in channels:
+            position += features[:, channels.index(f'mean:{name}')]
+        points[name] = position
+    if counts is not None:
+        points['count'] = counts
+    for name in names:
+        points[name.replace(':', '_')] = features[:, channels.index(name)]
+    return _cloud(points, frame)
+
+
+def encode_image(frame: FusedFrame, camera: CameraConfig) -> Image:
+    """The tensor of ``camera``, ``[3, H, W]`` or ``[1, H, W]``, as rgb8 or mono8: the normalisation undone.
+
+    Pixels are rounded and clamped to 0..255, so what came from 16-bit or float pixels is shown saturated.
+    """
+    tensor = frame.tensors[camera.name].detach().to('cpu', torch.float32)
+    channels, height, width = tensor.shape
+    std = torch.tensor(camera.std[:channels]).view(-1, 1, 1)
+    mean = torch.tensor(camera.mean[:channels]).view(-1, 1, 1)
+    pixels = ((tensor * std + mean) / camera.scale).nan_to_num_(0.0).round_().clamp_(0, 255).to(torch.uint8)
+    data = array.array('B')
+    data.frombytes(pixels.permute(1, 2, 0).contiguous().view(-1).numpy().data)
+    return Image(
+        header=_header(frame),
+        height=height,
+        width=width,
+        encoding={1: 'mono8', 3: 'rgb8'}[channels],
+        step=width * channels,
+        data=data,
+    )
+
+
+def _header(frame: FusedFrame) -> Header:
+    return Header(stamp=to_stamp(frame.stamp_ns), frame_id=frame.frame_id)
+
+
+def _numpy(frame: FusedFrame, name: str) -> Array:
+    array_: Array = frame.tensors[name].detach().to('cpu').numpy()
+    return array_
+
+
+def _occupied(frame: FusedFrame, lidar: LidarConfig) -> tuple[Array, Array, Array | None]:
+    """``coords [V, 3]`` (z y x), ``features [V, C]``, ``counts [V]`` (None where unknown) of voxels with a point."""
+    name, channels = lidar.name, lidar.voxel.channels
+    if lidar.voxel.output == 'sparse':
+        return _numpy(frame, f'{name}.coords'), _numpy(frame, f'{name}.features'), _numpy(frame, f'{name}.counts')
+    dense = _numpy(frame, name)
+    # A channel of its own says where points are, if there is one; a mean or a maximum of a point can be 0.
+    telling = [channels.index(channel) for channel in ('count', 'occupancy', 'density') if channel in channels]
+    occupied = dense[telling[0]] > 0 if telling else (dense != 0).any(axis=0)
+    coords = np.argwhere(occupied)
+    features = dense[:, occupied].T
+    return coords, features, features[:, channels.index('count')] if 'count' in channels else None
+
+
+def _cloud(points: Array, frame: FusedFrame) -> PointCloud2:
+    kinds = {'<f4': PointField.FLOAT32, '<u4': PointField.UINT32}
+    fields = [
+        PointField(name=name, offset=offset, datatype=kinds[dtype.str], count=1)
+        for name, (dtype, offset, *_) in (points.dtype.fields or {}).items()
+    ]
+    data = array.array('B')
+    data.frombytes(points.view(np.uint8).data)
+    return PointCloud2(
+        header=_header(frame),
+        height=1,
+        width=len(points),
+        fields=fields,
+        is_bigendian=False,
+        point_step=points.itemsize,
+        row_step=points.nbytes,
+        data=data,
+        is_dense=True,
+    )

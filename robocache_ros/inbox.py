@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where messages wait between the subscriptions and the worker: bounded in count, bytes and age."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from robocache_core.config import QueueConfig
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A message, when it arrived (steady clock, ns), and its place in the order of all arrivals."""
+
+    message: Any
+    nbytes: int
+    arrived_ns: int
+    order: int
+
+
+class Inbox:
+    """One stream's bounded queue. Its functions return what they dropped, as ``(arrival, reason)``."""
+
+    def __init__(self, config: QueueConfig) -> None:
+        self.config = config
+        self._queue: deque[Arrival] = deque()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def saturation(self) -> float:
+        """Fullness 0..1, the greater of count and bytes."""
+        return max(len(self._queue) / self.config.depth, self.nbytes / self.config.max_bytes)
+
+    @property
+    def order(self) -> int | None:
+        """Place of the oldest arrival in the order of all streams."""
+        return self._queue[0].order if self._queue else None
+
+    def has_room(self, nbytes: int) -> bool:
+        """Whether a message of ``nbytes`` fits (an empty inbox takes any)."""
+        fits = len(self._queue) < self.config.depth and self.nbytes + nbytes <= self.config.max_bytes
+        return fits or not self._queue
+
+    def put(self, arrival: Arrival) -> list[tuple[Arrival, str]]:
+        """Add a message; make room by the policy."""
+        dropped = []
+        if self.config.policy == 'latest':
+            dropped = [(old, 'superseded') for old in self.clear()]
+        while not self.has_room(arrival.nbytes):
+            if self.config.policy == 'drop_newest':
+                return [(arrival, 'inbox_full')]
+            dropped.append((self._pop(), 'inbox_full'))
+        self._queue.append(arrival)
+        self.nbytes += arrival.nbytes
+        return dropped
+
+    def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, str]]]:
+        """Return the oldest message that is not too old, and what was."""
+        dropped = []
+        while self._queue:
+            arrival = self._pop()
+            if now_ns - arrival.arrived_ns <= self.config.max_age_ns:
+                return arrival, dropped
+            dropped.append((arrival, 'inbox_age'))
+        return None, dropped
+
+    def clear(self) -> list[Arrival]:
+        """Empty the queue."""
+        dropped = list(self._queue)
+        self._queue.clear()
+        self.nbytes = 0
+        return dropped
+
+    def _pop(self) -> Arrival:
+        arrival = self._queue.popleft()
+        self.nbytes -= arrival.nbytes
+        return arrival
+
+
+class Inboxes:
+    """All streams' inboxes behind one lock; ``take`` hands messages out in the order of arrival over all streams.
+
+    Args:
+        configs: bounds by stream.
+        receive: called with the stream for every arrival.
+        drop: called with stream and reason for everything that does not reach ``take``.
+    """
+
+    def __init__(
+        self,
+        configs: Mapping[str, QueueConfig],
+        receive: Callable[[str], None],
+        drop: Callable[[str, str], None],
+    ) -> None:
+        self._inboxes = {name: Inbox(config) for name, config in configs.items()}
+        self._receive = receive
+        self._drop = drop
+        self._changed = threading.Condition()
+        self._events: deque[Callable[[], None]] = deque()
+        self._next_order = 0
+        self._open = False
+
+    def open(self) -> None:
+        """Accept messages."""
+        with self._changed:
+            self._open = True
+
+    def close(self, reason: str) -> None:
+        """Accept no more messages, drop those that wait, and wake whoever waits."""
+        with self._changed:
+            self._open = False
+            self._events.clear()
+            for name, inbox in self._inboxes.items():
+                for _ in inbox.clear():
+                    self._drop(name, reason)
+            self._changed.notify_all()
+
+    def put(self, name: str, message: Any, nbytes: int) -> None:
+        """Take in a message of stream ``name``; with policy ``block`` this waits for room."""
+        with self._changed:
+            if not self._open:
+                return
+            self._receive(name)
+            inbox = self._inboxes[name]
+            if inbox.config.policy == 'block':
+                self._changed.wait_for(lambda: inbox.has_room(nbytes) or not self._open)
+                if not self._open:
+                    self._drop(name, 'deactivated')
+                    return
+            arrival = Arrival(message, nbytes, time.monotonic_ns(), self._next_order)
+            self._next_order += 1
+            self._count(name, inbox.put(arrival))
+            self._changed.notify_all()
+
+    def put_event(self, event: Callable[[], None]) -> None:
+        """Have ``event`` called by whoever takes next, before any message."""
+        with self._changed:
+            if self._open:
+                self._events.append(event)
+                self._changed.notify_all()
+
+    def take(self, timeout_s: float) -> tuple[str, Arrival] | Callable[[], None] | None:
+        """Return an event, or the oldest message with its stream; None after ``timeout_s`` seconds, or once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._oldest() or not self._open, timeout_s)
+            if self._events:
+                return self._events.popleft()
+            while (name := self._oldest()) is not None:
+                arrival, dropped = self._inboxes[name].take(time.monotonic_ns())
+                self._count(name, dropped)
+                self._changed.notify_all()
+                if arrival is not None:
+                    return name, arrival
+            return None
+
+    def _oldest(self) -> str | None:
+        waiting = [(inbox.order, name) for name, inbox in self._inboxes.items() if inbox.order is not None]
+        return min(waiting)[1] if waiting else None
+
+    def _count(self, name: str, dropped: list[tuple[Arrival, str]]) -> None:
+        for _, reason in dropped:
+            self._drop(name, reason)
+
+    def __len__(self) -> int:
+        with self._changed:
+            return sum(len(inbox) for inbox in self._inboxes.values())
+
+    def levels(self) -> dict[str, tuple[int, float]]:
+        """By stream: messages that wait, and saturation 0..1."""
+        with self._changed:
+            return {name: (len(inbox), inbox.saturation) for name, inbox in self._inboxes.items()}

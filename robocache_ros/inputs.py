@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's subscriptions: a callback stamps and enqueues, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
+
+from robocache_core.config import CameraConfig, LidarConfig
+from robocache_core.pipeline import Pipeline
+from robocache_core.types import Sample
+from robocache_ros import decode, qos
+from robocache_ros.inbox import Inboxes
+from robocache_ros.monitor import Monitor
+
+Stream = Any  # LidarConfig | CameraConfig | ImuConfig: rclpy's message types carry no static type to match them
+
+
+def message_type(stream: Stream) -> type:
+    """Message type of a stream's topic."""
+    if isinstance(stream, LidarConfig):
+        return PointCloud2
+    if isinstance(stream, CameraConfig):
+        return CompressedImage if stream.is_compressed else Image
+    return Imu
+
+
+def decoder(stream: Stream) -> Callable[[Any], Sample]:
+    """Function from a message of the stream to its sample; raises ``DataError``."""
+    functions: dict[type, Callable[[Any, Any], Sample]] = {
+        PointCloud2: decode.decode_cloud,
+        CompressedImage: decode.decode_compressed,
+        Image: decode.decode_image,
+        Imu: decode.decode_imu,
+    }
+    function = functions[message_type(stream)]
+    return lambda message: function(message, stream)
+
+
+class Inputs:
+    """Makes one subscription a stream.
+
+    Args:
+        node: owns the subscriptions.
+        pipeline: names the streams.
+        inboxes: take the messages.
+        monitor: is told of arrivals and QoS events.
+    """
+
+    def __init__(self, node: LifecycleNode, pipeline: Pipeline, inboxes: Inboxes, monitor: Monitor) -> None:
+        self._node = node
+        self._inboxes = inboxes
+        self._monitor = monitor
+        self._subscriptions = [self._subscribe(stream) for stream in pipeline.streams.values()]
+
+    def _subscribe(self, stream: Stream) -> Any:
+        profile = qos.sensor_data(min(stream.queue.depth, 100))
+        return self._node.create_subscription(
+            message_type(stream),
+            stream.topic,
+            partial(self._take, stream.name),
+            profile,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda event: self._incompatible(stream, event, profile),
+                message_lost=lambda event: self._monitor.lost(stream.name, event.total_count_change),
+            ),
+            qos_overriding_options=qos.overridable(),
+        )
+
+    def _take(self, name: str, message: Any) -> None:
+        self._monitor.arrived(name)
+        data = getattr(message, 'data', None)
+        self._inboxes.put(name, message, 0 if data is None else len(data))
+
+    def _incompatible(self, stream: Stream, event: Any, profile: Any) -> None:
+        text = qos.describe_incompatible(event, stream.topic, profile)
+        self._monitor.incompatible(stream.name, text)
+        self._node.get_logger().warning(text)
+
+    def destroy(self) -> None:
+        """Undo the constructor."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

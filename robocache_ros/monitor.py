@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node observes of itself: arrivals, durations, ages. Written by several threads, read by diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from robocache_core.types import FusedFrame
+
+#: Stages whose durations are kept.
+STAGES = ('decode', 'align', 'compute', 'publish')
+_KEPT = 512
+_WINDOW_NS = 5_000_000_000
+
+
+def percentiles_ms(durations_ns: Iterable[int]) -> tuple[float, float]:
+    """Median and 99th percentile in ms; NaN where there is nothing."""
+    values = np.fromiter(durations_ns, np.float64)
+    if not values.size:
+        return float('nan'), float('nan')
+    p50, p99 = np.percentile(values, (50, 99)) / 1e6
+    return float(p50), float(p99)
+
+
+@dataclass
+class InputRecord:
+    """What is known of one input."""
+
+    arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
+    ages_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    incompatible: int = 0
+    incompatible_text: str = ''
+    lost: int = 0
+
+    def recent(self, now_ns: int) -> np.ndarray:
+        """Arrival times of the last seconds, ns on the steady clock."""
+        arrivals = np.array(self.arrivals_ns, np.int64)
+        return arrivals[arrivals > now_ns - _WINDOW_NS]
+
+    def rate_hz(self, now_ns: int) -> float:
+        """Arrivals a second, over the last seconds."""
+        recent = self.recent(now_ns)
+        return float((recent.size - 1) / (recent[-1] - recent[0]) * 1e9) if recent.size > 1 else 0.0
+
+    def jitter_ms(self, now_ns: int) -> float:
+        """Standard deviation of the time between arrivals."""
+        recent = self.recent(now_ns)
+        return float(np.diff(recent).std() / 1e6) if recent.size > 2 else 0.0
+
+    def silence_ns(self, now_ns: int) -> int | None:
+        """Time since the last arrival; None before the first."""
+        return now_ns - self.arrivals_ns[-1] if self.arrivals_ns else None
+
+    def offset_ms(self) -> float:
+        """Median of target minus sample stamp over recent frames."""
+        return float(np.median(np.array(self.ages_ns)) / 1e6) if self.ages_ns else float('nan')
+
+
+class Monitor:
+    """Collects observations; ``lock`` guards every attribute.
+
+    Args:
+        names: the streams.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.lock = threading.Lock()
+        self.inputs = {name: InputRecord() for name in names}
+        self.stages: dict[str, deque[int]] = {stage: deque(maxlen=_KEPT) for stage in STAGES}
+        self.output = InputRecord()
+        self.latencies_ns: deque[int] = deque(maxlen=_KEPT)
+        self.frames = 0
+        self.failures = 0
+        self.last_failure = ''
+
+    def arrived(self, name: str) -> None:
+        """Note a message."""
+        with self.lock:
+            self.inputs[name].arrivals_ns.append(time.monotonic_ns())
+
+    def incompatible(self, name: str, text: str) -> None:
+        """Note that a publisher's QoS does not fit."""
+        with self.lock:
+            self.inputs[name].incompatible += 1
+            self.inputs[name].incompatible_text = text
+
+    def lost(self, name: str, count: int) -> None:
+        """Note messages that the middleware lost."""
+        with self.lock:
+            self.inputs[name].lost += count
+
+    def took(self, stage: str, duration_ns: int) -> None:
+        """Note how long a stage took."""
+        with self.lock:
+            self.stages[stage].append(duration_ns)
+
+    def published(self, frame: FusedFrame, latency_ns: int) -> None:
+        """Note a frame that left, and its header stamp to publication by the node's clock."""
+        with self.lock:
+            self.frames += 1
+            self.output.arrivals_ns.append(time.monotonic_ns())
+            self.latencies_ns.append(latency_ns)
+            for name, age in frame.age_ns.items():
+                self.inputs[name].ages_ns.append(age)
+
+    def failed(self, text: str) -> None:
+        """Note an exception that no rule foresees."""
+        with self.lock:
+            self.failures += 1
+            self.last_failure = text.strip().splitlines()[-1]

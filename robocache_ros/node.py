@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node ``preprocess``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_msgs.msg import UInt32
+
+from robocache_core import backend
+from robocache_core.config import SECOND, ConfigError
+from robocache_core.pipeline import Pipeline
+from robocache_ros import params, qos
+from robocache_ros.diagnostics import Diagnostics
+from robocache_ros.inbox import Inboxes
+from robocache_ros.inputs import Inputs, decoder, message_type
+from robocache_ros.monitor import Monitor
+from robocache_ros.outputs import Outputs
+from robocache_ros.transforms import Transforms
+from robocache_ros.worker import Worker
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def logged(transition: Transition) -> Transition:
+    """Log an exception of a transition with its traceback: rclpy turns it into ERROR without a word."""
+
+    @functools.wraps(transition)
+    def wrapper(self: PreprocessNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except ConfigError as error:
+            self.get_logger().error(f'configuration refused: {error}')
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            self.get_logger().error(f'{transition.__name__} failed:\n{traceback.format_exc()}')
+            return TransitionCallbackReturn.ERROR
+
+    return wrapper
+
+
+class PreprocessNode(LifecycleNode):
+    """Sensor topics in, fused tensors out; ``config/preprocess.yaml`` documents the parameters.
+
+    Unconfigured it holds parameters only; configured, the pipeline and the publishers; active, the subscriptions and
+    the worker too.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__('preprocess', **kwargs)
+        params.declare(self)
+        self._pipeline: Pipeline | None = None
+        self._inputs: Inputs | None = None
+
+    @logged
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the parameters, make the pipeline and the publishers."""
+        self.release()
+        config, node_config = params.read(self)
+        pipeline = Pipeline(config)
+        self._monitor = Monitor(pipeline.streams)
+        self._inboxes = Inboxes(
+            {name: stream.queue for name, stream in pipeline.streams.items()}, pipeline.receive, pipeline.drop
+        )
+        self._transforms = Transforms(self, pipeline)
+        self._outputs = Outputs(self, config, node_config, self._monitor)
+        decoders = {name: self._transforms.before(name, decoder(stream)) for name, stream in pipeline.streams.items()}
+        self._worker = Worker(
+            pipeline, self._inboxes, decoders, self._outputs.publish, self._monitor, self.get_logger()
+        )
+        self._diagnostics = Diagnostics(
+            self.get_name(),
+            pipeline,
+            self._inboxes,
+            self._worker,
+            self._monitor,
+            {
+                name: (self.resolve_topic_name(stream.topic), message_type(stream).__name__)
+                for name, stream in pipeline.streams.items()
+            },
+            self.count_publishers,
+            lambda: self._outputs.num_subscribers,
+        )
+        # These publish in every configured state: a node that is not active must still say so.
+        make = functools.partial(self.create_publisher, qos_overriding_options=qos.overridable())
+        self._diagnostics_publisher = make(DiagnosticArray, '/diagnostics', qos.reliable())
+        self._depth_publisher = make(UInt32, '~/queue_depth', qos.reliable())
+        self._backpressure_publisher = make(DiagnosticStatus, '~/backpressure', qos.reliable())
+        self._timer = self.create_timer(
+            node_config.diagnostics_period_ns / SECOND,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=self._clock_jumped,
+        )
+        self._pipeline = pipeline
+        active = backend.active()
+        self.get_logger().info(
+            f'{len(pipeline.streams)} streams, trigger {config.trigger or f"{config.sync.rate_hz} Hz"}, '
+            f'backend {active.name}: {active.reason}'
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and subscribe."""
+        assert self._pipeline is not None
+        self._worker.start()
+        self._inputs = Inputs(self, self._pipeline, self._inboxes, self._monitor)
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and stop the worker; what waits is dropped ``deactivated``."""
+        self._stop()
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back the pipeline and the publishers."""
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything, from any state."""
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @logged
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undo everything and return to unconfigured."""
+        self.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """The pipeline while the node is configured."""
+        return self._pipeline
+
+    def _stop(self) -> None:
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+            self._worker.stop()
+
+    def release(self) -> None:
+        """Undo what the transitions made, in reverse; harmless where there is nothing."""
+        self._stop()
+        if self._pipeline is None:
+            return
+        self._pipeline = None
+        self._jump_handle.unregister()
+        self.destroy_timer(self._timer)
+        for publisher in (self._diagnostics_publisher, self._depth_publisher, self._backpressure_publisher):
+            self.destroy_publisher(publisher)
+        self._outputs.destroy()
+        self._transforms.destroy()
+
+    def _clock_jumped(self, jump: TimeJump) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        pipeline = self._pipeline
+        if pipeline is not None:
+            # On the worker, which alone may touch the pipeline, and in the order of arrival.
+            self._inboxes.put_event(lambda: pipeline.clock_jumped(now_ns))
+
+    def _publish_diagnostics(self) -> None:
+        assert self._pipeline is not None
+        report = self._diagnostics.report(active=self._inputs is not None)
+        report.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics_publisher.publish(report)
+        self._depth_publisher.publish(UInt32(data=self._pipeline.num_ready))
+        self._backpressure_publisher.publish(self._diagnostics.backpressure())
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; returns the exit status."""
+    rclpy.init(args=args)
+    node = PreprocessNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if not _bring_up(node):
+            return 1
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # the way in which a user or a launch file ends a node
+    finally:
+        # rclpy's signal handler has ended the context by now, so no transition can be announced any more.
+        node.release()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _bring_up(node: PreprocessNode) -> bool:
+    """Configure and activate the node if its parameter ``autostart`` says so; False where that fails."""
+    success = TransitionCallbackReturn.SUCCESS
+    try:
+        wanted = params.autostart(node)
+    except ConfigError as error:
+        node.get_logger().error(f'configuration refused: {error}')
+        return False
+    return not wanted or bool(node.trigger_configure() == success and node.trigger_activate() == success)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

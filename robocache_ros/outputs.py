@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's publishers of frames. Nothing is encoded for a topic that has no subscriber."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Float64, UInt8MultiArray
+
+from robocache_core.config import PipelineConfig
+from robocache_core.types import FusedFrame
+from robocache_ros import encode, qos
+from robocache_ros.monitor import Monitor
+from robocache_ros.params import NodeConfig
+
+
+class Outputs:
+    """Makes the publishers; ``publish`` sends one frame to whoever listens.
+
+    They are plain publishers: only the worker publishes, and it runs only while the node is active.
+
+    ``~/voxels`` is the view of the only lidar; with several lidars each has ``~/voxels/<lidar>``.
+
+    Args:
+        node: owns the publishers.
+        config: the streams.
+        node_config: which views are wanted.
+        monitor: is told of every frame.
+    """
+
+    def __init__(self, node: LifecycleNode, config: PipelineConfig, node_config: NodeConfig, monitor: Monitor) -> None:
+        self._node = node
+        self._monitor = monitor
+        self._fused = self._make(UInt8MultiArray, '~/fused')
+        self._processing = self._make(Float64, '~/debug/processing_time_ms')
+        self._latency = self._make(Float64, '~/debug/pipeline_latency_ms')
+        lidars = config.lidars if node_config.publish_voxels else ()
+        self._voxels = [
+            (lidar, self._make(PointCloud2, '~/voxels' if len(lidars) == 1 else f'~/voxels/{lidar.name}'))
+            for lidar in lidars
+        ]
+        cameras = config.cameras if node_config.publish_images else ()
+        self._images = [(camera, self._make(Image, f'~/image/{camera.name}')) for camera in cameras]
+
+    def _make(self, kind: type, topic: str):
+        return self._node.create_publisher(kind, topic, qos.reliable(), qos_overriding_options=qos.overridable())
+
+    @property
+    def num_subscribers(self) -> int:
+        """Subscribers of ``~/fused``."""
+        return self._fused.get_subscription_count()
+
+    def publish(self, frame: FusedFrame, began_ns: int) -> None:
+        """Send ``frame``; ``began_ns`` is when its computation began, on the steady clock."""
+        if self.num_subscribers:
+            self._fused.publish(encode.encode_fused(frame))
+        for lidar, publisher in self._voxels:
+            if publisher.get_subscription_count():
+                publisher.publish(encode.encode_voxels(frame, lidar))
+        for camera, publisher in self._images:
+            if publisher.get_subscription_count():
+                publisher.publish(encode.encode_image(frame, camera))
+        latency_ns = self._node.get_clock().now().nanoseconds - frame.stamp_ns
+        self._monitor.published(frame, latency_ns)
+        if self._processing.get_subscription_count():
+            self._processing.publish(Float64(data=(time.monotonic_ns() - began_ns) / 1e6))
+        if self._latency.get_subscription_count():
+            self._latency.publish(Float64(data=latency_ns / 1e6))
+
+    def destroy(self) -> None:
+        """Undo the constructor."""
+        made = [self._fused, self._processing, self._latency]
+        made += [publisher for _, publisher in (*self._voxels, *self._images)]
+        for publisher in made:
+            self._node.destroy_publisher(publisher)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One tunable as a ROS parameter: its name, type and unit there, and the checks of a value."""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.parameter import Parameter
+
+from robocache_core.config import SECOND, ConfigError
+
+_TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
+_WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter.
+
+    Attributes:
+        name: in full.
+        element: type of the value, or of an array's elements.
+        is_array: whether it is an array.
+        default: value as a parameter has it: seconds, a list.
+        field: the tunable's name in its dataclass.
+        meta: the tunable's metadata: description, unit, low, high, choices, length.
+    """
+
+    name: str
+    element: type
+    is_array: bool
+    default: Any
+    field: str
+    meta: Mapping[str, Any]
+
+    @property
+    def type(self) -> Parameter.Type:
+        """The parameter's ROS type."""
+        return Parameter.Type[_TYPES[self.element] + ('_ARRAY' if self.is_array else '')]
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Least and greatest value, None where there is none, in the parameter's unit."""
+        scale = SECOND if self.field.endswith('_ns') else 1
+        return tuple(None if self.meta[end] is None else self.meta[end] / scale for end in ('low', 'high'))  # type: ignore[return-value]
+
+    @property
+    def description(self) -> str:
+        """Meaning and unit."""
+        unit = f' [{self.meta["unit"]}]' if self.meta['unit'] else ''
+        return f'{self.meta["description"]}{unit}'
+
+    @property
+    def constraint(self) -> str:
+        """What is allowed, in words; empty where everything of the type is."""
+        low, high = self.bounds
+        words = []
+        if self.meta['length'] is not None:
+            words.append(f'{self.meta["length"]} elements' + (' or none' if self.default == [] else ''))
+        if self.meta['choices']:
+            words.append('one of ' + ', '.join(self.meta['choices']))
+        words += [f'at least {low:g}'] if low is not None else []
+        words += [f'at most {high:g}'] if high is not None else []
+        return '; '.join(words)
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Descriptor for tools; a range where the value is one number that has both bounds."""
+        descriptor = ParameterDescriptor(
+            name=self.name,
+            type=self.type.value,
+            description=self.description,
+            additional_constraints=self.constraint,
+        )
+        low, high = self.bounds
+        if low is not None and high is not None and not self.is_array:
+            if self.element is int:
+                descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+            else:
+                descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        return descriptor
+
+    def convert(self, value: Any) -> Any:
+        """``value`` in the parameter's type: an int where a double is due, None where an array is empty, are taken.
+
+        Raises:
+            ConfigError: another type.
+        """
+        if not self.is_array:
+            return self._convert_element(value, value)
+        if value is not None and not isinstance(value, (list, tuple, array.array)):
+            raise self._bad(value, f'must be an array, each {_WORDS[self.element]}')
+        return [self._convert_element(element, value) for element in value or ()]
+
+    def check(self, value: Any) -> Any:
+        """``value`` as ``convert`` gives it, inside its range.
+
+        Raises:
+            ConfigError: another type, or outside the range.
+        """
+        value = self.convert(value)
+        elements = value if self.is_array else [value]
+        allowed = (self.meta['length'], 0) if self.default == [] else (self.meta['length'],)
+        if self.meta['length'] is not None and len(elements) not in allowed:
+            raise self._bad(value, f'needs {self.meta["length"]} elements')
+        low, high = self.bounds
+        for element in elements:
+            if self.meta['choices'] and element not in self.meta['choices']:
+                raise self._bad(value, f'must be one of {", ".join(self.meta["choices"])}')
+            if self.element is float and not math.isfinite(element):
+                raise self._bad(value, 'must be finite')
+            if low is not None and element < low:
+                raise self._bad(value, f'must be at least {low:g} {self.meta["unit"]}'.rstrip())
+            if high is not None and element > high:
+                raise self._bad(value, f'must be at most {high:g} {self.meta["unit"]}'.rstrip())
+        return value
+
+    def to_config(self, value: Any) -> Any:
+        """A checked value as the dataclass has it: nanoseconds, a tuple."""
+        if self.field.endswith('_ns'):
+            return round(value * SECOND)
+        return tuple(value) if self.is_array else value
+
+    def _convert_element(self, element: Any, value: Any) -> Any:
+        if self.element is float and type(element) is int:
+            return float(element)
+        if type(element) is not self.element:
+            raise self._bad(value, f'must be an array, each {_WORDS[self.element]}' if self.is_array
+                            else f'must be {_WORDS[self.element]}')
+        return element
+
+    def _bad(self, value: Any, what: str) -> ConfigError:
+        return ConfigError(f'{self.name} = {value!r}: {what}')
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def tunables(config: Any, prefix: str = '') -> Iterator[Spec]:
+    """The parameters of a config dataclass; what it holds are the defaults."""
+    hints = _hints(type(config))  # type: ignore[arg-type]  # a class is hashable, whatever mypy says
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.metadata:
+            is_array = typing.get_origin(hints[item.name]) is tuple
+            element = typing.get_args(hints[item.name])[0] if is_array else hints[item.name]
+            name = f'{prefix}{item.name}'
+            if item.name.endswith('_ns'):
+                name, element, value = name.removesuffix('_ns'), float, value / SECOND
+            yield Spec(name, element, is_array, list(value) if is_array else value, item.name, item.metadata)
+        elif dataclasses.is_dataclass(value):
+            yield from tunables(value, f'{prefix}{item.name}.')

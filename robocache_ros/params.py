@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters, made from the dataclasses of ``robocache_core.config``.
+
+A tunable is declared once, there; its parameter has the same name, dotted by nesting, behind its stream's name
+(``lidar.voxel.size``, ``imu.queue.depth``, ``sync.max_wait``). A tunable ``<x>_ns`` is the parameter ``<x>`` in float
+seconds, a tuple an array. The same code reads a node and a params file.
+
+What ROS makes hard is handled here: an integer is taken for a double, ``[]`` (which has no type in a params file) for
+an empty array, and names that nothing declares, which rclpy ignores without a word, are reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from robocache_core.config import (
+    SECOND,
+    CameraConfig,
+    ConfigError,
+    ImuConfig,
+    LidarConfig,
+    PipelineConfig,
+    StreamConfig,
+    check_tunables,
+    tunable,
+)
+from robocache_ros.parameter_spec import Spec, tunables
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """What the node does beside the pipeline."""
+
+    autostart: bool = tunable(False, 'the node configures and activates itself')
+    publish_voxels: bool = tunable(True, 'publish ~/voxels (PointCloud2) while someone subscribes')
+    publish_images: bool = tunable(False, 'publish ~/image/<camera> (Image) while someone subscribes')
+    diagnostics_period_ns: int = tunable(
+        SECOND, 'time between two messages on /diagnostics', unit='s', low=SECOND // 100, high=3600 * SECOND
+    )
+
+    def __post_init__(self) -> None:
+        check_tunables(self)
+
+
+@dataclass(frozen=True)
+class StreamNames:
+    """Which streams there are; each has its tunables under its name."""
+
+    lidars: tuple[str, ...] = tunable(('lidar',), 'names of the lidars; may be empty')
+    cameras: tuple[str, ...] = tunable((), 'names of the cameras; may be empty')
+    imus: tuple[str, ...] = tunable((), 'names of the IMUs; may be empty')
+
+    def streams(self) -> Iterator[StreamConfig]:
+        """The default configuration of every stream that has a usable name."""
+        for kind, names in ((LidarConfig, self.lidars), (CameraConfig, self.cameras), (ImuConfig, self.imus)):
+            yield from (kind(name) for name in names if name.isidentifier() and name not in RESERVED)
+
+
+#: Names that a stream cannot have, since parameters are grouped under them.
+RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides')
+# A pipeline needs a stream; this one's own is not looked at.
+_PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
+
+
+def declare(node: Node) -> None:
+    """Declare every parameter; call once, in the node's constructor.
+
+    Never raises for a bad override: that is kept for ``read`` to refuse, so the node stays, to be asked and mended.
+    Later changes are refused with a reason where the value is bad, or where a lifecycle node is not unconfigured.
+    Streams that are named later get their parameters then.
+    """
+    for spec in tunables(StreamNames()):
+        _declare(node, spec)
+    _declare_streams(node)
+    node.add_pre_set_parameters_callback(functools.partial(_on_pre_set, node))
+    node.add_on_set_parameters_callback(functools.partial(_on_set, node))
+    node.add_post_set_parameters_callback(functools.partial(_on_post_set, node))
+
+
+def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
+    """The configuration that the node's parameters say; call in ``on_configure``.
+
+    Overrides that nothing declares (typos, streams not named) are logged as warnings, by name.
+
+    Raises:
+        ConfigError: names the parameter in full, its value and what is allowed.
+    """
+    known = [spec.name for spec in _specs(_stream_names(node))]
+    foreign = (
+        name for name in node._parameter_overrides if name.startswith('qos_overrides.') or node.has_parameter(name)
+    )
+    for line in _unknown(node._parameter_overrides.keys() - set(foreign), known):
+        node.get_logger().warning(line)
+    return _configure({name: node.get_parameter_or(name).value for name in known})
+
+
+def autostart(node: Node) -> bool:
+    """Whether the node shall configure and activate itself.
+
+    Raises:
+        ConfigError: the parameter is no bool.
+    """
+    spec = next(spec for spec in tunables(NodeConfig()) if spec.field == 'autostart')
+    return bool(spec.check(node.get_parameter_or(spec.name).value))
+
+
+def from_dict(
+    tree: Mapping[str, Any], warn: Callable[[str], None] | None = None
+) -> tuple[PipelineConfig, NodeConfig]:
+    """``read`` for a dict as it stands under ``ros__parameters``, nested or dotted.
+
+    ``warn`` gets a line for each unknown name; by default the log does.
+
+    Raises:
+        ConfigError: as ``read``.
+    """
+    values = dict(_flatten(tree))
+    known = [spec.name for spec in _specs(_names(values))]
+    ours = {name for name in values if name != 'use_sim_time' and not name.startswith('qos_overrides.')}
+    for line in _unknown(ours - set(known), known):
+        (warn or logging.getLogger(__name__).warning)(line)
+    return _configure(values)
+
+
+def from_file(
+    path: str | Path,
+    node_name: str = '/preprocess',
+    warn: Callable[[str], None] | None = None,
+) -> tuple[PipelineConfig, NodeConfig]:
+    """``read`` for the sections of a params file that a node of this full name would get (``/**`` and ``/*`` match).
+
+    Raises:
+        ConfigError: as ``read``, or no section is for this node.
+    """
+    tree = yaml.safe_load(Path(path).read_text())
+    sections = [section for pattern, section in _sections(tree, '') if re.fullmatch(pattern, node_name)]
+    if not sections:
+        raise ConfigError(f'{path}: has no ros__parameters for {node_name}')
+    merged: dict[str, Any] = {}
+    for section in sections:
+        merged |= dict(_flatten(section))
+    return from_dict(merged, warn)
+
+
+def to_dict(pipeline: PipelineConfig, node: NodeConfig | None = None) -> dict[str, Any]:
+    """The nested dict, ready for a params file, from which ``from_dict`` makes this configuration again."""
+    names = StreamNames(
+        *(tuple(stream.name for stream in kind) for kind in (pipeline.lidars, pipeline.cameras, pipeline.imus))
+    )
+    specs = [*tunables(names), *tunables(node or NodeConfig()), *tunables(pipeline)]
+    for stream in pipeline.streams():
+        specs += tunables(stream, f'{stream.name}.')
+    tree: dict[str, Any] = {}
+    for spec in specs:
+        *groups, leaf = spec.name.split('.')
+        functools.reduce(lambda at, group: at.setdefault(group, {}), groups, tree)[leaf] = spec.default
+    return tree
+
+
+def _specs(names: StreamNames) -> Iterator[Spec]:
+    """Every parameter of a node with these streams."""
+    for config in (StreamNames(), NodeConfig(), _PIPELINE):
+        yield from tunables(config)
+    for stream in names.streams():
+        yield from tunables(stream, f'{stream.name}.')
+
+
+def _names(values: Mapping[str, Any]) -> StreamNames:
+    """The stream names in ``values``; a bad value counts as the default (``_configure`` refuses it)."""
+    found = {}
+    for spec in tunables(StreamNames()):
+        try:
+            found[spec.field] = tuple(spec.convert(values.get(spec.name, spec.default)))
+        except ConfigError:
+            continue
+    return StreamNames(**found)
+
+
+def _changes(default: Any, prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config dataclass as ``values`` have them by full name, or ``default`` has them."""
+    changes = {
+        spec.field: spec.to_config(spec.check(values.get(spec.name, spec.default)))
+        for spec in tunables(default, prefix)
+        if '.' not in spec.name.removeprefix(prefix)
+    }
+    for item in dataclasses.fields(default):
+        if dataclasses.is_dataclass(getattr(default, item.name)):
+            changes[item.name] = _build(getattr(default, item.name), f'{prefix}{item.name}.', values)
+    return changes
+
+
+def _build(default: Any, prefix: str, values: Mapping[str, Any]) -> Any:
+    """``default`` with its ``_changes``.
+
+    Raises:
+        ConfigError: names the parameter in full.
+    """
+    changes = _changes(default, prefix, values)
+    try:
+        return dataclasses.replace(default, **changes)
+    except ConfigError as error:  # a check of values against each other: nested dataclasses do not know their prefix
+        text = str(error)
+        raise ConfigError(text if text.startswith(prefix) else prefix + text) from None
+
+
+def _configure(values: Mapping[str, Any]) -> tuple[PipelineConfig, NodeConfig]:
+    names: StreamNames = _build(StreamNames(), '', values)
+    for name in (*names.lidars, *names.cameras, *names.imus):
+        if not name.isidentifier() or name in RESERVED:
+            raise ConfigError(
+                f'stream name {name!r}: must be letters, digits and _, not start with a digit, '
+                f'and be none of {", ".join(RESERVED)}'
+            )
+    streams: dict[str, tuple[Any, ...]] = {}
+    for group, kind in (('lidars', LidarConfig), ('cameras', CameraConfig), ('imus', ImuConfig)):
+        built = [_build(kind(name), f'{name}.', values) for name in getattr(names, group)]
+        streams[group] = tuple(dataclasses.replace(s, topic=s.topic or f'/{s.name}') for s in built)
+    return PipelineConfig(**(_changes(_PIPELINE, '', values) | streams)), _build(NodeConfig(), '', values)
+
+
+def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
+    """A line for each name that is no parameter, in order."""
+    groups = {name.split('.')[0] for name in known}
+    for name in sorted(names):
+        line = f"parameter '{name}' is unknown and has no effect"
+        stream = name.split('.')[0]
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if near:
+            line += f"; did you mean '{near[0]}'?"
+        elif '.' in name and stream not in groups:
+            line += f": no stream '{stream}' is named in lidars, cameras or imus"
+        yield line
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def _sections(tree: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Pattern of the node's full name, and parameters, of each section of a params file."""
+    for key, value in (tree.items() if isinstance(tree, Mapping) else ()):
+        if key == 'ros__parameters':
+            parts = [part for part in name.split('/') if part]
+            yield ''.join({'**': '(/[^/]+)*', '*': '/[^/]+'}.get(part, '/' + re.escape(part)) for part in parts), value
+        else:
+            yield from _sections(value, f'{name}/{key}')
+
+
+def _declare(node: Node, spec: Spec) -> None:
+    if node.has_parameter(spec.name):
+        return
+    override = node._parameter_overrides.get(spec.name)
+    raw = spec.default if override is None else override.value
+    try:
+        value = spec.check(raw)
+    except ConfigError:
+        # rclpy would raise for a wrong type or range, without saying what is allowed. As it is, `read` refuses it, and
+        # a good value can be set.
+        descriptor = ParameterDescriptor(description=spec.description, dynamic_typing=True)
+        node.declare_parameter(spec.name, raw, descriptor, ignore_override=True)
+        return
+    if value == []:  # rclpy would take an empty list for a byte array
+        node.declare_parameter(spec.name, spec.type, spec.descriptor(), ignore_override=True)
+        node.set_parameters([Parameter(spec.name, spec.type, value)])
+    else:
+        node.declare_parameter(spec.name, value, spec.descriptor(), ignore_override=True)
+
+
+def _stream_names(node: Node) -> StreamNames:
+    return _names({spec.name: node.get_parameter_or(spec.name).value for spec in tunables(StreamNames())})
+
+
+def _declare_streams(node: Node) -> None:
+    for spec in _specs(_stream_names(node)):
+        _declare(node, spec)
+
+
+def _on_pre_set(node: Node, parameters: list[Parameter]) -> list[Parameter]:
+    """Give parameters our types: ``ros2 param set`` sends 1 for 1.0 and an untyped array for ``[]``."""
+    specs = {spec.name: spec for spec in _specs(_stream_names(node))}
+    converted = []
+    for parameter in parameters:
+        spec = specs.get(parameter.name)
+        if spec is not None and parameter.type_ != Parameter.Type.NOT_SET:
+            with contextlib.suppress(ConfigError):  # kept as it came, so that rclpy refuses its type
+                parameter = Parameter(spec.name, spec.type, spec.convert(parameter.value))
+        converted.append(parameter)
+    return converted
+
+
+def _on_set(node: Node, parameters: list[Parameter]) -> SetParametersResult:
+    specs = {spec.name: spec for spec in _specs(_stream_names(node))}
+    state = _lifecycle_state(node)
+    for parameter in parameters:
+        spec = specs.get(parameter.name)
+        if spec is None or node.get_parameter_or(spec.name).type_ == Parameter.Type.NOT_SET:
+            continue  # not ours, or being declared
+        try:
+            spec.check(parameter.value)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if state != 'unconfigured':
+            remedy = 'clean up first' if state == 'inactive' else 'deactivate and clean up first'
+            reason = f'{spec.name} cannot be changed while {state}: {remedy}'
+            return SetParametersResult(successful=False, reason=reason)
+    return SetParametersResult(successful=True)
+
+
+def _on_post_set(node: Node, parameters: list[Parameter]) -> None:
+    if {parameter.name for parameter in parameters} & {'lidars', 'cameras', 'imus'}:
+        _declare_streams(node)
+
+
+def _lifecycle_state(node: Node) -> str:
+    """Label of the node's state; ``unconfigured`` for one that has no lifecycle."""
+    machine = getattr(node, '_state_machine', None)
+    return 'unconfigured' if machine is None else machine.current_state[1]

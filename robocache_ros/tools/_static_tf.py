@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tree of static transforms that a bag carries on /tf_static."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+
+class StaticTransforms:
+    """Poses between frames: ``parent_from_child`` matrices ``[4, 4] float64``, metres, composed along the tree."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, tuple[str, Matrix]] = {}
+
+    @classmethod
+    def from_messages(cls, messages: Iterable[Any]) -> StaticTransforms:
+        """Collect the transforms of TFMessages; a later one of the same child replaces an earlier one, as in tf2."""
+        tree = cls()
+        for message in messages:
+            for item in message.transforms:
+                t, q = item.transform.translation, item.transform.rotation
+                tree.add(item.header.frame_id, item.child_frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+        return tree
+
+    def add(self, parent: str, child: str, translation: tuple[float, ...], rotation: tuple[float, ...]) -> None:
+        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = _rotation(np.asarray(rotation, np.float64))
+        matrix[:3, 3] = translation
+        self._parent[_plain(child)] = (_plain(parent), matrix)
+
+    def __contains__(self, frame: str) -> bool:
+        return frame in self._parent or any(frame == parent for parent, _ in self._parent.values())
+
+    def pose(self, frame: str, target: str) -> tuple[float, ...] | None:
+        """Pose of ``frame`` in ``target`` as x y z qx qy qz qw; None where no chain of transforms joins them."""
+        frame, target = _plain(frame), _plain(target)
+        from_frame, from_target = self._ancestors(frame), self._ancestors(target)
+        common = next((name for name in from_frame if name in from_target), None)
+        if common is None:
+            return None
+        matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
+        return (*(float(v) for v in matrix[:3, 3]), *_quaternion(matrix[:3, :3]))
+
+    def _ancestors(self, frame: str) -> dict[str, Matrix]:
+        """``ancestor_from_frame`` for the frame itself and all above it, nearest first."""
+        matrix = np.eye(4)
+        chain = {frame: matrix}
+        while frame in self._parent:
+            frame, parent_from_child = self._parent[frame]
+            if frame in chain:  # a loop is no tree: what was reached so far is all there is
+                break
+            matrix = parent_from_child @ matrix
+            chain[frame] = matrix
+        return chain
+
+
+def _plain(frame: str) -> str:
+    return frame.lstrip('/')
+
+
+def _rotation(quaternion: npt.NDArray[np.float64]) -> Matrix:
+    norm = np.linalg.norm(quaternion)
+    if norm == 0:  # an unset quaternion, which tf2 also takes for none
+        return np.eye(3)
+    x, y, z, w = quaternion / norm
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _quaternion(m: Matrix) -> tuple[float, float, float, float]:
+    """Unit quaternion x y z w, w >= 0, of a rotation matrix: the largest component first, so it is well conditioned."""
+    trace = np.trace(m)
+    squares = np.array([1 + 2 * m[0, 0] - trace, 1 + 2 * m[1, 1] - trace, 1 + 2 * m[2, 2] - trace, 1 + trace])
+    i = int(np.argmax(squares))
+    rows = (
+        (squares[0], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]),
+        (m[1, 0] + m[0, 1], squares[1], m[2, 1] + m[1, 2], m[0, 2] - m[2, 0]),
+        (m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], squares[2], m[1, 0] - m[0, 1]),
+        (m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]),
+    )
+    q = np.asarray(rows[i]) / np.linalg.norm(rows[i])
+    q = q if q[3] >= 0 else -q
+    return float(q[0]), float(q[1]), float(q[2]), float(q[3])

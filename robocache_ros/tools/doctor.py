@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``doctor``: what is installed, what is in force, what is missing, and how to mend it.
+
+Ends with 1 where the node cannot run, else with 0. Imports nothing but the standard library by itself: it has to run
+where the rest does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import re
+import shutil
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import robocache_core
+from robocache_ros import transport
+
+OK, WARN, FAIL = 'ok', 'warn', 'FAIL'
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: ``FAIL`` keeps the node from running, ``WARN`` costs speed or a feature."""
+
+    level: str
+    subject: str
+    what: str
+    mend: str = ''
+
+
+_ROS = 'source /opt/ros/<distro>/setup.bash and start from there, or `make shell` in the source tree for the wheels'
+
+#: Module: how to get it. Without one of these the node does not run.
+REQUIRED = {
+    'numpy': 'apt install python3-numpy, or pip install numpy',
+    'torch': 'pip install torch==2.13.0, or apt install python3-torch',
+    'cv2': 'apt install python3-opencv, or pip install opencv-python-headless',
+    'rclpy': _ROS,
+    'diagnostic_msgs': _ROS,
+    'geometry_msgs': _ROS,
+    'lifecycle_msgs': _ROS,
+    'rcl_interfaces': _ROS,
+    'rosgraph_msgs': _ROS,
+    'sensor_msgs': _ROS,
+    'std_msgs': _ROS,
+}
+
+#: Module: what does not work without it, how to get it.
+OPTIONAL = {
+    'matplotlib': ('`replay` does not run', 'apt install python3-matplotlib, or pip install matplotlib'),
+    'rosbags': ('`replay` and `simulate` do not run', 'pip install rosbags'),
+    'launch_ros': ('no launch files; `preprocess` and `replay` run without', 'apt install ros-<distro>-launch-ros'),
+    'tf2_ros': ('no extrinsics from TF; set <stream>.extrinsics instead', 'apt install ros-<distro>-tf2-ros-py'),
+    'sensor_msgs_py': ('examples cannot read ~/voxels', 'apt install ros-<distro>-sensor-msgs-py'),
+}
+
+_SET_BY = 'launch files and `replay` set it for what they start'
+
+
+def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield all findings, those about a broken installation first."""
+    yield from python()
+    for module, mend in REQUIRED.items():
+        yield installed(module, FAIL, '', mend)
+    for module, (without, mend) in OPTIONAL.items():
+        yield installed(module, WARN, without, mend.replace('<distro>', transport.distro(environ) or '<distro>'))
+    yield node()
+    yield backend()
+    yield middleware(environ)
+    yield profile(environ)
+    yield allocator(environ)
+    yield shared_memory(Path('/dev/shm'))
+
+
+def python() -> Iterator[Finding]:
+    """Yield whether this Python is new enough."""
+    level = OK if sys.version_info >= (3, 10) else FAIL
+    yield Finding(level, 'python', f'{platform.python_version()} ({sys.executable})', 'use Python 3.10 or newer')
+
+
+def installed(module: str, level: str, without: str, mend: str) -> Finding:
+    """Return whether ``module`` can be imported: its version, else a finding of ``level``."""
+    try:
+        imported = importlib.import_module(module)
+    except Exception as error:  # a broken installation raises whatever it likes, and is what is looked for here
+        absent = isinstance(error, ModuleNotFoundError) and error.name == module
+        what = 'not installed' if absent else f'broken: {_one_line(error)}'
+        return Finding(level, module, f'{what}: {without}' if without else what, mend)
+    return Finding(OK, module, _version(module, getattr(imported, '__version__', '')))
+
+
+def node() -> Finding:
+    """Return whether the node's own modules can be imported."""
+    try:
+        importlib.import_module('robocache_ros.node')
+    except Exception as error:
+        mend = 'mend what fails above; else install the package again'
+        return Finding(FAIL, 'node', f'broken: {_one_line(error)}', mend)
+    return Finding(OK, 'node', f'robocache_ros {robocache_core.__version__} ({Path(transport.__file__).parent})')
+
+
+def backend() -> Finding:
+    """Return which backend computes, and why."""
+    try:
+        active = importlib.import_module('robocache_core.backend').active()
+    except Exception as error:
+        mend = 'unset ROBOCACHE_BACKEND, or install the package with a compiler'
+        return Finding(FAIL, 'backend', _one_line(error), mend)
+    what = f'{active.name}: {active.reason}'
+    if active.name != 'reference':
+        return Finding(OK, 'backend', f'{what} ({active.compiler_flags})')
+    if os.environ.get('ROBOCACHE_BACKEND'):
+        return Finding(WARN, 'backend', f'{what}; the same results, slower', 'unset ROBOCACHE_BACKEND')
+    compiler = '' if shutil.which('g++') else 'apt install g++, then '
+    return Finding(WARN, 'backend', f'{what}; the same results, slower', f'{compiler}install the package again')
+
+
+def middleware(environ: Mapping[str, str]) -> Finding:
+    """Return the ROS 2 distribution and what its messages travel by."""
+    rmw = environ.get('RMW_IMPLEMENTATION', '')
+    what = (
+        f'{transport.distro(environ) or "unknown distribution"}, {rmw or "the default middleware"}, '
+        f'domain {environ.get("ROS_DOMAIN_ID") or 0}, '
+        f'discovery {environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "SUBNET (default)"}'
+    )
+    if rmw and 'fastrtps' not in rmw:
+        return Finding(WARN, 'ROS 2', f'{what}; the DDS profile is for rmw_fastrtps_cpp', 'tune it for large messages')
+    return Finding(OK, 'ROS 2', what)
+
+
+def profile(environ: Mapping[str, str]) -> Finding:
+    """Return which Fast DDS profile is in force in this environment."""
+    subject = 'DDS profile'
+    variable = transport.profile_variable(transport.distro(environ))
+    try:
+        mend = f'export {variable}={transport.share_directory() / transport.PROFILE}'
+    except FileNotFoundError as error:
+        return Finding(WARN, subject, _one_line(error), 'install the package again')
+    path = environ.get(variable)
+    if not path:
+        return Finding(WARN, subject, f'none in this shell ({variable}); {_SET_BY}', mend)
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        return Finding(WARN, subject, f'{variable}={path} cannot be read: {_one_line(error)}', mend)
+    segments = [int(item.text or 0) for item in root.iter() if item.tag.endswith('segment_size')]
+    if not segments:
+        return Finding(WARN, subject, f'{variable}={path} sets no shared-memory segment', mend)
+    return Finding(OK, subject, f'{variable}={path} (shared-memory segment {max(segments) // MIB} MiB)')
+
+
+def allocator(environ: Mapping[str, str]) -> Finding:
+    """Return whether malloc keeps the memory of large messages."""
+    now = ' '.join(f'{name}={environ[name]}' for name in transport.ALLOCATOR if environ.get(name))
+    missing = [f'{name}={value}' for name, value in transport.ALLOCATOR.items() if not environ.get(name)]
+    if not missing:
+        return Finding(OK, 'allocator', now)
+    what = f'{now or "as installed in this shell"}; {_SET_BY}'
+    return Finding(WARN, 'allocator', what, f'export {" ".join(missing)}')
+
+
+def shared_memory(path: Path) -> Finding:
+    """Return whether ``path`` has room for the segments of a few processes."""
+    try:
+        usage = shutil.disk_usage(path)
+    except OSError as error:
+        return Finding(WARN, 'shared memory', _one_line(error), 'mount a tmpfs there, else messages go over UDP')
+    what = f'{path}: {usage.free // MIB} of {usage.total // MIB} MiB free'
+    if usage.free < 256 * MIB:
+        return Finding(WARN, 'shared memory', f'{what}, too little', 'docker run --shm-size=1g, or remount it larger')
+    return Finding(OK, 'shared memory', what)
+
+
+def _version(module: str, stated: object) -> str:
+    for name in (module, f'ros-{module.replace("_", "-")}', f'ros-{os.environ.get("ROS_DISTRO", "")}-{module}'):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return str(stated) if stated else 'installed'
+
+
+def _one_line(error: BaseException) -> str:
+    return re.sub(r'\s+', ' ', str(error)).strip()[:300] or type(error).__name__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the findings; return 1 if one of them keeps the node from running."""
+    argparse.ArgumentParser(prog='doctor', description='Say what is installed, in force, or missing.').parse_args(argv)
+    print(f'RoboCache {robocache_core.__version__}')
+    failed = []
+    mend = ''
+    for finding in examine(os.environ):
+        print(f'{finding.level:>5}  {finding.subject:<16} {finding.what}')
+        if finding.level != OK and finding.mend != mend:
+            print(f'{"":<24}-> {finding.mend}')
+        mend = finding.mend
+        if finding.level == FAIL:
+            failed.append(finding.subject)
+    print(f'The node cannot run: {", ".join(failed)}.' if failed else 'The node can run.')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated sensors' readings as ROS messages, in the order in which a recorder on the robot would see them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+from robocache_ros.tools.sensors import POINT, SECOND_NS, Camera, Imu, Lidar, Picture, Robot
+
+TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
+TYPES: dict[str, Any] = TYPESTORE.types
+
+#: Time from a reading's end to its record, ns: least and most. Less than a period, so a topic stays in order.
+LIDAR_DELAY_NS = (2_000_000, 8_000_000)
+IMU_DELAY_NS = (200_000, 900_000)
+CAMERA_DELAY_NS = (12_000_000, 25_000_000)
+
+#: PointField's numbers for the types in POINT.
+_POINT_FIELD_TYPES = {'uint16': 4, 'uint32': 6, 'float32': 7}
+
+
+class Recorded(NamedTuple):
+    """A message, the time at which it is recorded and its topic."""
+
+    record_ns: int
+    topic: str
+    message: Any
+
+
+def recorded_messages(outfit: Robot, seconds: float, camera: str = 'jpeg') -> Iterator[Recorded]:
+    """Yield all messages of a bag in the order of their record time; each is made when it is asked for.
+
+    Args:
+        outfit: the robot.
+        seconds: time that the bag covers: lidar scans that end within it, and all other readings taken within it.
+        camera: ``jpeg``, ``png``, ``raw`` (bgr8) or ``none``.
+    """
+    end_ns = outfit.world.trajectory.start_ns + round(seconds * SECOND_NS)
+    streams = [_static_transforms(outfit), _clouds(outfit.lidar, end_ns), _imu(outfit.imu, end_ns)]
+    if camera != 'none':
+        streams += [_images(c, end_ns, camera) for c in outfit.cameras]
+    return heapq.merge(*streams, key=lambda recorded: recorded.record_ns)
+
+
+def _static_transforms(outfit: Robot) -> Iterator[Recorded]:
+    stamp_ns = outfit.imu.stamp_ns(0)
+    transforms = [
+        TYPES['geometry_msgs/msg/TransformStamped'](
+            header=_header(stamp_ns, 'base_link'),
+            child_frame_id=sensor.name,
+            transform=TYPES['geometry_msgs/msg/Transform'](
+                translation=_vector(sensor.pose.translation), rotation=_quaternion(sensor.pose.quaternion)
+            ),
+        )
+        for sensor in outfit.sensors
+    ]
+    yield Recorded(stamp_ns, '/tf_static', TYPES['tf2_msgs/msg/TFMessage'](transforms=transforms))
+
+
+def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
+    fields = [
+        TYPES['sensor_msgs/msg/PointField'](name, offset, _POINT_FIELD_TYPES[kind.name], 1)
+        for name, (kind, offset, *_) in (POINT.fields or {}).items()
+    ]
+    for index in range((end_ns - lidar.world.trajectory.start_ns) // lidar.period_ns):
+        scan = lidar.read(index)
+        message = TYPES['sensor_msgs/msg/PointCloud2'](
+            header=_header(scan.stamp_ns, lidar.name),
+            height=lidar.rings,
+            width=lidar.columns,
+            fields=fields,
+            is_bigendian=False,
+            point_step=POINT.itemsize,
+            row_step=POINT.itemsize * lidar.columns,
+            data=scan.points.reshape(-1).view(np.uint8),
+            is_dense=False,
+        )
+        delay_ns = _delay_ns(lidar, index, LIDAR_DELAY_NS)
+        yield Recorded(scan.stamp_ns + lidar.period_ns + delay_ns, '/lidar/points', message)
+
+
+def _imu(imu: Imu, end_ns: int) -> Iterator[Recorded]:
+    certain = np.diag([1e-6, 1e-6, 1e-6]).reshape(-1)
+    gyro = np.diag([imu.gyro_noise**2] * 3).reshape(-1)
+    accel = np.diag([imu.accel_noise**2] * 3).reshape(-1)
+    index = 0
+    while imu.stamp_ns(index) < end_ns:
+        reading = imu.read(index)
+        message = TYPES['sensor_msgs/msg/Imu'](
+            header=_header(reading.stamp_ns, imu.name),
+            orientation=_quaternion(reading.orientation),
+            orientation_covariance=certain,
+            angular_velocity=_vector(reading.angular_velocity),
+            angular_velocity_covariance=gyro,
+            linear_acceleration=_vector(reading.linear_acceleration),
+            linear_acceleration_covariance=accel,
+        )
+        yield Recorded(reading.stamp_ns + _delay_ns(imu, index, IMU_DELAY_NS), '/imu/data', message)
+        index += 1
+
+
+def _images(camera: Camera, end_ns: int, encoding: str) -> Iterator[Recorded]:
+    topic = f'/camera/{camera.name}'
+    suffix = '' if encoding == 'raw' else '/compressed'
+    index = 0
+    while camera.stamp_ns(index) < end_ns:
+        picture = camera.read(index)
+        record_ns = picture.stamp_ns + _delay_ns(camera, index, CAMERA_DELAY_NS)
+        yield Recorded(record_ns, f'{topic}/image_raw{suffix}', _image(picture, camera, encoding))
+        yield Recorded(record_ns, f'{topic}/camera_info', _camera_info(picture.stamp_ns, camera))
+        index += 1
+
+
+def _image(picture: Picture, camera: Camera, encoding: str) -> Any:
+    header = _header(picture.stamp_ns, camera.name)
+    if encoding == 'raw':
+        return TYPES['sensor_msgs/msg/Image'](
+            header=header,
+            height=camera.height,
+            width=camera.width,
+            encoding='bgr8',
+            is_bigendian=0,
+            step=3 * camera.width,
+            data=picture.pixels.reshape(-1),
+        )
+    suffix, options = {'jpeg': ('.jpg', [cv2.IMWRITE_JPEG_QUALITY, 90]), 'png': ('.png', [])}[encoding]
+    encoded, data = cv2.imencode(suffix, picture.pixels, options)
+    if not encoded:
+        raise RuntimeError(f'OpenCV cannot encode {encoding}')
+    # The words are those of compressed_image_transport.
+    return TYPES['sensor_msgs/msg/CompressedImage'](
+        header=header, format=f'bgr8; {encoding} compressed bgr8', data=data.reshape(-1)
+    )
+
+
+def _camera_info(stamp_ns: int, camera: Camera) -> Any:
+    k = camera.intrinsics
+    return TYPES['sensor_msgs/msg/CameraInfo'](
+        header=_header(stamp_ns, camera.name),
+        height=camera.height,
+        width=camera.width,
+        distortion_model='plumb_bob',
+        d=np.zeros(5),
+        k=k.reshape(-1),
+        r=np.eye(3).reshape(-1),
+        p=np.hstack([k, np.zeros((3, 1))]).reshape(-1),
+        binning_x=0,
+        binning_y=0,
+        roi=TYPES['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False),
+    )
+
+
+def _delay_ns(sensor: Lidar | Imu | Camera, index: int, bounds_ns: tuple[int, int]) -> int:
+    return int(sensor.world.noise(f'{sensor.name}.delay', index).integers(*bounds_ns))
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    sec, nanosec = divmod(stamp_ns, SECOND_NS)
+    return TYPES['std_msgs/msg/Header'](TYPES['builtin_interfaces/msg/Time'](sec, nanosec), frame_id)
+
+
+def _vector(xyz: Any) -> Any:
+    return TYPES['geometry_msgs/msg/Vector3'](*map(float, xyz))
+
+
+def _quaternion(xyzw: Any) -> Any:
+    return TYPES['geometry_msgs/msg/Quaternion'](*map(float, xyzw))

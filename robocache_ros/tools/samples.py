@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated sensors' readings as the core's samples: a robot's data with no bag and no ROS in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from robocache_core.types import CameraFrame, CloudLayout, LidarScan, PointField, VectorSample
+from robocache_ros.tools.sensors import POINT, Camera, Imu, Lidar
+
+
+def lidar_scan(lidar: Lidar, index: int) -> LidarScan:
+    """Scan ``index``, metres in the lidar's frame, ``height`` = rings, ``width`` = columns."""
+    scan = lidar.read(index)
+    rings, columns = scan.points.shape
+    fields = tuple(PointField(name, offset, kind.name) for name, (kind, offset, *_) in (POINT.fields or {}).items())
+    layout = CloudLayout(fields, columns, rings, POINT.itemsize, columns * POINT.itemsize)
+    return LidarScan(scan.stamp_ns, lidar.name, _bytes(scan.points), layout)
+
+
+def camera_frame(camera: Camera, index: int) -> CameraFrame:
+    """Image ``index``, ``bgr8``."""
+    picture = camera.read(index)
+    height, width, _ = picture.pixels.shape
+    return CameraFrame(picture.stamp_ns, camera.name, _bytes(picture.pixels), 'bgr8', width, height, 3 * width)
+
+
+def imu_sample(
+    imu: Imu, index: int, fields: tuple[str, ...] = ('angular_velocity', 'linear_acceleration')
+) -> VectorSample:
+    """Reading ``index``, with ``fields`` (``orientation`` is the third) in this order."""
+    reading = imu.read(index)
+    values = np.concatenate([getattr(reading, field) for field in fields])
+    return VectorSample(reading.stamp_ns, imu.name, torch.from_numpy(values.astype(np.float32)))
+
+
+def _bytes(array: npt.NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(array.reshape(-1).view(np.uint8))

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Poses of the lidars in the target frame, from TF where tf2_ros is installed; parameters come first."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.time import Time
+
+from robocache_core.config import LidarConfig
+from robocache_core.pipeline import Pipeline, pose_matrix
+from robocache_core.types import Sample
+
+
+class Transforms:
+    """Asks TF for the poses that no parameter states, once each: a sensor is fixed to the robot.
+
+    Args:
+        node: listens to TF, if a stream needs it.
+        pipeline: is told the poses.
+    """
+
+    def __init__(self, node: LifecycleNode, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._target = pipeline.config.target_frame
+        self._buffer: Any = None
+        self._listener: Any = None
+        needed = [lidar.name for lidar in pipeline.config.lidars if not lidar.extrinsics] if self._target else []
+        if not needed:
+            return
+        if importlib.util.find_spec('tf2_ros') is None:
+            node.get_logger().warning(
+                f'tf2_ros is not installed: scans of {", ".join(needed)} that are not in {self._target} '
+                f'will be dropped (no_transform); set <lidar>.extrinsics'
+            )
+            return
+        import tf2_ros
+
+        self._buffer = tf2_ros.Buffer()
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+
+    def before(self, name: str, decode: Callable[[Any], Sample]) -> Callable[[Any], Sample]:
+        """Return ``decode`` preceded by what its stream needs: for a lidar, the pose of its frame."""
+        if self._buffer is None or not isinstance(self._pipeline.streams[name], LidarConfig):
+            return decode
+
+        def decode_after_lookup(message: Any) -> Sample:
+            self._look_up(name, message.header.frame_id)
+            return decode(message)
+
+        return decode_after_lookup
+
+    def _look_up(self, name: str, frame_id: str) -> None:
+        if self._pipeline.has_transform(name, frame_id) or not self._buffer.can_transform(
+            self._target, frame_id, Time()
+        ):
+            return
+        pose = self._buffer.lookup_transform(self._target, frame_id, Time()).transform
+        t, q = pose.translation, pose.rotation
+        self._pipeline.set_transform(name, frame_id, pose_matrix((t.x, t.y, t.z, q.x, q.y, q.z, q.w)))
+
+    def destroy(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            self._listener.unregister()
+            self._listener = None

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings that every test needs before ROS starts."""
+
+import os
+
+# Traffic stays on this host, and away from whatever else runs here.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))

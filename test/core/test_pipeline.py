@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples in, frames out, and a ledger that adds up whatever arrives."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robocache_core.config import (
+    MS,
+    SECOND,
+    BackpressureConfig,
+    CameraConfig,
+    ComputeConfig,
+    ConfigError,
+    ImuConfig,
+    LidarConfig,
+    PipelineConfig,
+    SyncConfig,
+    VoxelConfig,
+)
+from robocache_core.pipeline import Pipeline
+from robocache_core.types import CameraFrame, CloudLayout, LidarScan, VectorSample
+
+T0 = 1_000 * SECOND
+VOXEL = VoxelConfig(size=(1.0, 1.0, 1.0), lower=(-4.0, -4.0, -4.0), upper=(4.0, 4.0, 4.0), channels=('count', 'mean:z'))
+CAMERA = CameraConfig('front', width=4, height=2, tolerance_ns=50 * MS)
+IMU = ImuConfig('imu', window_size=3, window_period_ns=10 * MS)
+
+
+def lidar(**changes):
+    return LidarConfig('lidar', voxel=VOXEL, min_range=0.0, **changes)
+
+
+def config(**changes):
+    return PipelineConfig(**{'lidars': (lidar(),), 'cameras': (CAMERA,), 'imus': (IMU,)} | changes)
+
+
+def scan(stamp_ns, points=((1.5, 1.5, 1.5), (1.5, 1.5, 1.75)), frame_id='lidar'):
+    data = torch.tensor(points, dtype=torch.float32).view(torch.uint8).flatten()
+    return LidarScan(stamp_ns, frame_id, data, CloudLayout.packed(('x', 'y', 'z'), len(points)))
+
+
+def image(stamp_ns, encoding='rgb8'):
+    return CameraFrame(stamp_ns, 'front', torch.full((24,), 128, dtype=torch.uint8), encoding, 4, 2, 12)
+
+
+def reading(stamp_ns):
+    return VectorSample(stamp_ns, 'imu', torch.full((6,), (stamp_ns - T0) / SECOND))
+
+
+MAKE = {'lidar': scan, 'front': image, 'imu': reading}
+
+
+def feed(pipeline, *events):
+    """Push ``(stream, ms)`` events; return the frames."""
+    frames = []
+    for name, ms, *args in events:
+        pipeline.receive(name)
+        pipeline.push(name, MAKE[name](T0 + ms * MS, *args))
+        frames += pipeline.poll()
+    return frames
+
+
+def drive(milliseconds, start=0):
+    """Events of a robot: lidar 10 Hz, camera 15 Hz, IMU 100 Hz, in the order of stamps."""
+    events = [('lidar', ms) for ms in range(start, start + milliseconds, 100)]
+    events += [('front', ms) for ms in range(start, start + milliseconds, 67)]
+    events += [('imu', ms) for ms in range(start, start + milliseconds, 10)]
+    return sorted(events, key=lambda event: event[1])
+
+
+def assert_ledger(pipeline):
+    for name, account in pipeline.ledger.items():
+        counts = account.counts()
+        assert counts.held == pipeline.num_held(name), (name, counts)
+        assert min(counts.received, counts.used, counts.held, *counts.dropped.values(), 0) == 0
+
+
+def test_a_frame_holds_every_stream():
+    pipeline = Pipeline(config())
+    frames = feed(pipeline, *drive(1000))
+    assert [frame.stamp_ns - T0 for frame in frames] == [ms * MS for ms in range(100, 1000, 100)]
+    assert [frame.sequence for frame in frames] == list(range(9))
+    frame = frames[3]
+    assert frame.valid == {'lidar': True, 'front': True, 'imu': True}
+    assert frame.frame_id == 'lidar'
+    assert frame.tensors['lidar.coords'].tolist() == [[5, 5, 5]]
+    assert frame.tensors['lidar.counts'].tolist() == [2]
+    assert frame.tensors['lidar.features'][0].tolist() == pytest.approx([2.0, 0.125], abs=1e-4)
+    assert frame.tensors['front'].shape == (3, 2, 4)
+    assert frame.tensors['front'].dtype == torch.float16
+    assert frame.tensors['imu'][:, 0].tolist() == pytest.approx([0.38, 0.39, 0.4])
+    assert frame.tensors['imu.valid'].all()
+    assert frame.age_ns['lidar'] == 0
+    assert abs(frame.age_ns['front']) <= 34 * MS
+    # The first target lies before the IMU's window can be filled.
+    assert pipeline.targets.counts().dropped == {'missing:imu': 1}
+    assert_ledger(pipeline)
+
+
+def test_dense_and_sparse_hold_the_same():
+    results = {}
+    for output in ('dense', 'sparse'):
+        voxel = VoxelConfig(**{**VOXEL.__dict__, 'output': output})
+        pipeline = Pipeline(PipelineConfig(lidars=(LidarConfig('lidar', voxel=voxel, min_range=0.0),)))
+        results[output] = feed(pipeline, ('lidar', 0))[0].tensors
+    dense = results['dense']['lidar']
+    z, y, x = results['sparse']['lidar.coords'][0].tolist()
+    assert dense.shape == (2, 8, 8, 8)
+    assert torch.equal(dense[:, z, y, x], results['sparse']['lidar.features'][0])
+    assert dense.count_nonzero() == 2
+
+
+def test_optional_stream_that_is_missing_is_marked_and_the_frame_keeps_its_names():
+    camera = CameraConfig('front', width=4, height=2, required=False)
+    pipeline = Pipeline(config(cameras=(camera,)))
+    frames = feed(pipeline, *(event for event in drive(1000) if event[0] != 'front'))
+    assert frames
+    assert all(frame.valid['front'] is False for frame in frames)
+    assert frames[0].tensors['front'].shape == (3, 2, 4)
+    assert not frames[0].tensors['front'].any()
+    assert 'front' not in frames[0].age_ns
+
+
+def test_required_stream_that_is_missing_drops_the_frame_by_name():
+    pipeline = Pipeline(config())
+    assert feed(pipeline, *(event for event in drive(1000) if event[0] != 'front')) == []
+    dropped = pipeline.targets.counts().dropped
+    assert dropped['missing:front'] >= 7
+    assert pipeline.ledger['lidar'].counts().used == 0
+    assert pipeline.lagging() == {'front': None}
+    assert_ledger(pipeline)
+
+
+def test_cloud_of_nan_is_dropped_with_its_reason_and_the_next_frame_comes():
+    nan = float('nan')
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),)))
+    frames = feed(pipeline, ('lidar', 0), ('lidar', 100, ((nan, nan, nan),)), ('lidar', 200))
+    assert [frame.stamp_ns - T0 for frame in frames] == [0, 200 * MS]
+    assert pipeline.ledger['lidar'].counts().dropped == {'all_non_finite': 1}
+    assert pipeline.targets.counts().dropped == {'all_non_finite:lidar': 1}
+    assert_ledger(pipeline)
+
+
+def test_unknown_encoding_of_an_optional_camera_does_not_cost_the_frame():
+    camera = CameraConfig('front', width=4, height=2, required=False)
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), cameras=(camera,)))
+    frames = feed(pipeline, ('front', 0, 'what'), ('lidar', 0))
+    assert frames[0].valid == {'lidar': True, 'front': False}
+    assert pipeline.ledger['front'].counts().dropped == {'unknown_encoding': 1}
+
+
+def test_missing_transform_drops_the_scan_never_identity():
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), target_frame='base_link'))
+    assert feed(pipeline, ('lidar', 0)) == []
+    assert pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
+    pipeline.set_transform('lidar', 'lidar', torch.eye(4))
+    assert feed(pipeline, ('lidar', 100))[0].frame_id == 'base_link'
+
+
+def test_extrinsics_move_the_points():
+    half = 2**-0.5
+    moved = lidar(extrinsics=(0.0, 0.0, 1.0, 0.0, 0.0, half, half))  # 90 degrees about z, 1 m up
+    pipeline = Pipeline(PipelineConfig(lidars=(moved,), target_frame='base_link'))
+    frame = feed(pipeline, ('lidar', 0, ((2.5, 0.5, 0.5),)))[0]
+    assert frame.tensors['lidar.coords'].tolist() == [[5, 6, 3]]  # z 1.5, y 2.5, x -0.5
+
+
+def test_a_bag_loop_starts_an_epoch_and_frames_go_on():
+    pipeline = Pipeline(config())
+    first = feed(pipeline, *drive(2000))
+    second = feed(pipeline, *drive(2000))
+    assert [frame.epoch for frame in first + second] == [0] * len(first) + [1] * len(second)
+    assert [f.stamp_ns for f in first] == [f.stamp_ns for f in second]
+    for one, two in zip(first, second, strict=True):
+        assert all(torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
+    assert [frame.sequence for frame in first + second] == list(range(len(first) + len(second)))
+    assert_ledger(pipeline)
+
+
+def test_poll_late_or_early_gives_the_same_frames():
+    events = drive(1000)
+    eager, lazy = Pipeline(config()), Pipeline(config())
+    frames = feed(eager, *events)
+    for name, ms in events:
+        lazy.receive(name)
+        lazy.push(name, MAKE[name](T0 + ms * MS))
+    late = lazy.poll()
+    assert [f.stamp_ns for f in late] == [f.stamp_ns for f in frames]
+    for one, two in zip(frames, late, strict=True):
+        assert all(torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
+
+
+def test_ready_targets_are_bounded_and_overruns_counted():
+    limits = BackpressureConfig(max_ready=4, high_watermark=3)
+    pipeline = Pipeline(config(backpressure=limits))
+    for name, ms in drive(1000):
+        pipeline.receive(name)
+        pipeline.push(name, MAKE[name](T0 + ms * MS))
+    assert pipeline.num_ready == 4
+    assert pipeline.targets.counts().dropped['overrun'] == 6
+    assert_ledger(pipeline)
+    assert [frame.stamp_ns - T0 for frame in pipeline.poll()] == [ms * MS for ms in (600, 700, 800, 900)]
+    assert_ledger(pipeline)
+
+
+def test_clear_drops_everything_that_is_held():
+    pipeline = Pipeline(config())
+    for name, ms in drive(500):
+        pipeline.receive(name)
+        pipeline.push(name, MAKE[name](T0 + ms * MS))
+    pipeline.clear('deactivated')
+    for name, account in pipeline.ledger.items():
+        counts = account.counts()
+        assert counts.held == pipeline.num_held(name) == 0
+        assert counts.dropped['deactivated'] > 0
+    assert pipeline.targets.counts().held == 0
+
+
+def test_give_up_ends_the_wait():
+    camera = CameraConfig('front', width=4, height=2, required=False)
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), cameras=(camera,)))
+    assert feed(pipeline, ('lidar', 0)) == []
+    pipeline.give_up()
+    assert [frame.valid['front'] for frame in pipeline.poll()] == [False]
+
+
+def test_device_that_this_build_lacks_is_refused():
+    with pytest.raises(ConfigError, match=r"compute.device = 'cuda'"):
+        Pipeline(config(compute=ComputeConfig(device='cuda')))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(('lidar', 'front', 'imu')), st.integers(0, 3000)), max_size=80),
+    st.sampled_from(({}, {'rate_hz': 30.0}, {'max_wait_ns': 0}, {'trigger': 'front'})),
+    st.integers(1, 4),
+)
+def test_ledger_adds_up_whatever_arrives_in_whatever_order(events, sync, keep_every):
+    pipeline = Pipeline(config(sync=SyncConfig(**sync), backpressure=BackpressureConfig(max_ready=5, high_watermark=4)))
+    pipeline.keep_every = keep_every
+    last = None
+    for i, (name, ms) in enumerate(events):
+        pipeline.receive(name)
+        pipeline.push(name, MAKE[name](T0 + ms * MS))
+        for frame in pipeline.poll(limit=1) if i % 3 == 0 else []:
+            assert last is None or (frame.epoch, frame.stamp_ns) > last
+            last = frame.epoch, frame.stamp_ns
+        assert_ledger(pipeline)
+    pipeline.give_up()
+    pipeline.poll()
+    assert_ledger(pipeline)
+    assert pipeline.targets.counts().held == 0

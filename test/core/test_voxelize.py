@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from robocache_core import ops
+from robocache_core.plan import DROP_REASONS
+from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
+
+GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
+CHANNELS = ('count', 'occupancy', 'density', 'mean:x', 'mean:y', 'mean:z', 'max:z', 'min:x')
+SHARED = Path(__file__).parents[2] / '../shared/data'
+INF, NAN = math.inf, math.nan
+
+
+def packed(points: list | np.ndarray, names: tuple[str, ...] = ('x', 'y', 'z')) -> tuple[torch.Tensor, CloudLayout]:
+    """A cloud of float32 fields without gaps."""
+    array = np.asarray(points, dtype=np.float32).reshape(-1, len(names))
+    return torch.from_numpy(array.reshape(-1).view(np.uint8).copy()), CloudLayout.packed(names, len(array))
+
+
+def voxels(points: list, channels: tuple[str, ...] = ('count',), grid: VoxelGrid = GRID, **options) -> dict:
+    """Sparse voxels as {(z, y, x): features}, with the drops that are not 0 under 'dropped'."""
+    names = options.pop('names', ('x', 'y', 'z'))
+    result = ops.voxelize_sparse(*packed(points, names), grid, channels, **options)
+    assert list(result.dropped) == list(DROP_REASONS)
+    table = dict(zip(map(tuple, result.coords.tolist()), result.features.tolist(), strict=True))
+    return {**table, 'dropped': {reason: count for reason, count in result.dropped.items() if count}}
+
+
+# --- clouds of any layout
+
+COORDINATES = ('float32', 'float64')
+OTHERS = ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'float32', 'float64')
+SPECIAL = [NAN, INF, -INF, -0.0, 0.0, 1e-45, 1e38, -3e38, 2.0**31, 2.0**23]
+
+
+@st.composite
+def clouds(draw):
+    """A cloud with gaps between fields, points and rows, and what a channel may read beside x y z."""
+    names = draw(st.permutations(['x', 'y', 'z', 'a', 'b', 'unused']))
+    fields, offset = [], 0
+    for name in names:
+        dtype = draw(st.sampled_from(COORDINATES if name in 'xyz' else OTHERS))
+        field = PointField(name, offset + draw(st.integers(0, 3)), dtype, draw(st.integers(1, 2)))
+        fields.append(field)
+        offset = field.offset + field.nbytes
+    width, height = draw(st.sampled_from([(0, 1), (3, 0), (1, 1), (40, 1), (7, 5), (64, 4)]))
+    point_step = offset + draw(st.integers(0, 5))
+    row_step = width * point_step + draw(st.integers(0, 9))
+    big = draw(st.booleans())
+    layout = CloudLayout(tuple(fields), width, height, point_step, row_step, big)
+
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    data = rng.integers(0, 256, row_step * height + draw(st.integers(0, 4)), dtype=np.uint8)
+    for field in fields:
+        if field.name == 'unused' or not layout.num_points:
+            continue  # random bytes: nothing may read them
+        dtype = np.dtype(field.dtype).newbyteorder('>' if big else '<')
+        view = np.ndarray((height, width), dtype, data, field.offset, (row_step, point_step))
+        if dtype.kind == 'f':
+            # Multiples of 1/8 lie on many boundaries of GRID.
+            exact = rng.integers(-20, 20, (height, width)) / 8
+            values = np.where(rng.random((height, width)) < 0.5, exact, rng.normal(size=(height, width)))
+            special = rng.choice(SPECIAL, (height, width))
+            with np.errstate(over='ignore'):
+                view[...] = np.where(rng.random((height, width)) < 0.04, special, values)
+        else:
+            info = np.iinfo(field.dtype)
+            view[...] = rng.integers(info.min, info.max, (height, width), dtype=field.dtype, endpoint=True)
+    return torch.from_numpy(data), layout
+
+
+def rotations() -> st.SearchStrategy[torch.Tensor | None]:
+    def make(angle: float, tilt: float, shift: float) -> torch.Tensor:
+        c, s = math.cos(angle), math.sin(angle)
+        d, t = math.cos(tilt), math.sin(tilt)
+        turn = torch.tensor([[c, -s, 0, shift], [s, c, 0, -shift], [0, 0, 1, 0.1], [0, 0, 0, 1]])
+        return turn @ torch.tensor([[1.0, 0, 0, 0], [0, d, -t, 0], [0, t, d, 0], [0, 0, 0, 1]])
+
+    angle = st.floats(-3, 3)
+    return st.none() | st.builds(make, angle, angle, st.floats(-1, 1))
+
+
+channel_lists = st.lists(
+    st.sampled_from([*CHANNELS, 'mean:a', 'max:a', 'min:a', 'mean:b', 'max:b', 'min:z']), min_size=1, max_size=12
+)
+options = st.fixed_dictionaries(
+    {
+        'transform': rotations(),
+        'min_range': st.sampled_from([0.0, 0.5]),
+        'max_range': st.sampled_from([1.5, 100.0, INF]),
+        'quantum': st.sampled_from([1 / 256, 1.0, 0.1, 3e-9]),
+    }
+)
+
+
+@given(clouds(), channel_lists, options, st.sampled_from([None, 1, 3, 1000]))
+@settings(max_examples=250, deadline=None)
+def test_sparse_parity_and_ledger(assert_parity, cloud, channels, options, max_voxels):
+    data, layout = cloud
+    result = assert_parity(ops.voxelize_sparse, data, layout, GRID, channels, max_voxels=max_voxels, **options)
+    assert int(result.counts.sum()) + sum(result.dropped.values()) == layout.num_points
+    z, y, x = result.coords.to(torch.int64).unbind(1)
+    assert (((z * GRID.shape[1] + y) * GRID.shape[0] + x).diff() > 0).all(), 'voxels come in index order, none twice'
+
+
+@given(clouds(), channel_lists, options)
+@settings(max_examples=150, deadline=None)
+def test_dense_parity_and_agreement_with_sparse(assert_parity, cloud, channels, options):
+    data, layout = cloud
+    dense = assert_parity(ops.voxelize_dense, data, layout, GRID, channels, **options)
+    sparse = ops.voxelize_sparse(data, layout, GRID, channels, **options)
+    expected = torch.zeros(len(channels), *reversed(GRID.shape))
+    z, y, x = sparse.coords.to(torch.int64).unbind(1)
+    expected[:, z, y, x] = sparse.features.T
+    assert torch.equal(dense.tensor, expected)
+    assert dense.dropped == sparse.dropped
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_parity_on_a_grid_with_wide_indices(assert_parity, seed):
+    """Indices need all digits of the sort; terms are as wide as they get."""
+    rng = np.random.default_rng(seed)
+    points = np.column_stack([rng.uniform(0, 100, (2000, 3)), rng.uniform(-8.3e6, 8.3e6, 2000)])
+    grid = VoxelGrid((0, 0, 0), (0.1, 0.1, 0.1), (1000, 1000, 1000))
+    channels = ('count', 'mean:x', 'mean:i', 'max:i', 'min:i')
+    result = assert_parity(ops.voxelize_sparse, *packed(points, ('x', 'y', 'z', 'i')), grid, channels)
+    assert len(result.counts) > 1900
+
+
+@given(clouds(), st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_the_order_of_the_points_does_not_matter(assert_parity, cloud, seed):
+    data, layout = cloud
+    channels = (*CHANNELS, 'mean:a', 'max:a', 'min:a')
+    rows = data.numpy()[: layout.height * layout.row_step].reshape(layout.height, layout.row_step)
+    points = rows[:, : layout.width * layout.point_step].reshape(-1, layout.point_step)
+    shuffled = torch.from_numpy(np.random.default_rng(seed).permutation(points).reshape(-1).copy())
+    flat = dataclasses.replace(layout, width=layout.num_points, height=1, row_step=points.size)
+    expected = ops.voxelize_sparse(data, layout, GRID, channels)
+    result = ops.voxelize_sparse(shuffled, flat, GRID, channels)
+    assert torch.equal(result.coords, expected.coords)
+    assert torch.equal(result.features.view(torch.int32), expected.features.view(torch.int32))
+    assert torch.equal(result.counts, expected.counts)
+    assert result.dropped == expected.dropped
+
+
+# --- the voxel rule
+
+
+@pytest.mark.usefixtures('each_backend')
+class TestRule:
+    def test_lower_faces_are_inside_upper_faces_are_not(self):
+        points = [[-2, -1, -0.5], [1.999, 0.749, 0.999], [2, 0, 0], [0, 0.75, 0], [0, 0, 1], [-2.001, 0, 0]]
+        assert voxels(points) == {(0, 0, 0): [1], (2, 6, 7): [1], 'dropped': {'outside': 4}}
+
+    def test_a_point_on_a_face_between_voxels_belongs_to_the_upper(self):
+        assert voxels([[-1.5, -0.75, 0.0]]) == {(1, 1, 1): [1], 'dropped': {}}
+        below = np.nextafter(np.float32(-1.5), np.float32(-2))
+        assert voxels([[below, -0.75, 0.0]]) == {(1, 1, 0): [1], 'dropped': {}}
+
+    def test_coordinates_far_beyond_the_grid_do_not_wrap(self):
+        points = [[1e10, 0, 0], [-1e10, 0, 0], [0, 3e38, 0], [4294967296.0, 0, 0]]
+        assert voxels(points)['dropped'] == {'range': 1, 'outside': 3}  # (3e38)^2 is infinite: no range
+
+    def test_what_is_not_finite_is_dropped_and_never_voxel_0(self):
+        points = [[NAN, 0, 0], [0, INF, 0], [0, 0, -INF], [NAN, NAN, NAN]]
+        assert voxels(points) == {'dropped': {'non_finite': 4}}
+
+    def test_a_field_counts_as_not_finite_where_a_channel_reads_it(self):
+        points = [[0, 0, 0, NAN]]
+        names = ('x', 'y', 'z', 'i')
+        assert voxels(points, names=names) == {(1, 4, 4): [1], 'dropped': {}}
+        assert voxels(points, ('max:i',), names=names) == {'dropped': {'non_finite': 1}}
+
+    def test_a_double_beyond_float32_is_not_finite(self):
+        data = torch.from_numpy(np.array([1e300, 0, 0]).view(np.uint8))
+        result = ops.voxelize_sparse(data, CloudLayout.packed(('x', 'y', 'z'), 1, 'float64'), GRID, ['count'])
+        assert result.dropped['non_finite'] == 1
+
+    def test_range_is_half_open_and_measured_from_the_sensor(self):
+        grid = VoxelGrid((-9.0, -9.0, -9.0), (1.0, 1.0, 1.0), (18, 18, 18))
+        points = [[0.25, 0, 0], [0.5, 0, 0], [0, 4, 0], [0, 0, 5]]
+        shift = torch.eye(4)
+        shift[0, 3] = 3.0
+        result = voxels(points, grid=grid, min_range=0.5, max_range=5.0, transform=shift)
+        assert result == {(9, 9, 12): [1], (9, 13, 12): [1], 'dropped': {'range': 2}}
+
+    def test_the_transform_takes_points_to_the_target_frame(self):
+        quarter_turn = torch.tensor([[0.0, -1, 0, 0.25], [1, 0, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+        result = voxels([[0.5, 1.0, 0.0]], ('max:x', 'max:y', 'min:z'), transform=quarter_turn)
+        assert result == {(2, 6, 2): [-0.75, 0.5, 0.5], 'dropped': {}}
+
+    def test_reasons_are_tested_in_order(self):
+        far_and_huge = [[NAN, 50, 0, 1e9], [50, 0, 0, 1e9], [5, 0, 0, 1e9], [0, 0, 0, 1e9]]
+        result = voxels(far_and_huge, ('mean:i',), names=('x', 'y', 'z', 'i'), max_range=20.0)
+        assert result == {'dropped': {'non_finite': 1, 'range': 1, 'outside': 1, 'overflow': 1}}
+
+
+@pytest.mark.usefixtures('each_backend')
+class TestChannels:
+    def test_each_channel(self):
+        points = [[0.1, 0.05, 0.2, 3], [0.4, 0.1, 0.3, 8], [0.3, 0.2, 0.1, -5]]
+        channels = (*CHANNELS, 'mean:i', 'max:i', 'min:i')
+        features = voxels(points, channels, names=('x', 'y', 'z', 'i'))[(1, 4, 4)]
+        expected = [3, 1, 3 / 0.0625, 0.8 / 3 - 0.25, 0.35 / 3 - 0.125, 0.2 - 0.25, 0.3, 0.1, 2, 8, -5]
+        # Means of x y z: each point is rounded to 2^-16 voxel.
+        assert features == pytest.approx(expected, rel=1e-6, abs=0.5 / 65536)
+
+    def test_extremes_of_zeros_and_signs(self):
+        points = [[0, 0, 0, -0.0], [0, 0, 0, 0.0], [0, 0, 0, -0.0]]
+        features = voxels(points, ('max:i', 'min:i'), names=('x', 'y', 'z', 'i'))[(1, 4, 4)]
+        assert [math.copysign(1, value) for value in features] == [1, -1], '-0 lies below +0'
+        points = [[0, 0, 0, -7], [0, 0, 0, -3e38], [0, 0, 0, -1e-45]]
+        features = voxels(points, ('max:i', 'min:i'), names=('x', 'y', 'z', 'i'))[(1, 4, 4)]
+        assert features == [float(np.float32(-1e-45)), float(np.float32(-3e38))]
+
+    def test_means_are_exact_sums_of_quanta(self):
+        values = [2.0**22, 1.0, -(2.0**22), 1.0]  # a float32 sum would depend on the order
+        points = [[0, 0, 0, value] for value in values]
+        assert voxels(points, ('mean:i',), names=('x', 'y', 'z', 'i'))[(1, 4, 4)] == [0.5]
+
+    def test_values_are_rounded_half_to_even_quanta(self):
+        points = [[0, 0, 0, value] for value in (0.5, 1.5, 2.5, -0.5)]
+        assert voxels(points, ('mean:i',), names=('x', 'y', 'z', 'i'), quantum=1.0)[(1, 4, 4)] == [1.0]
+
+    @pytest.mark.parametrize(('value', 'kept'), [(2147483520.0, 1), (-2147483520.0, 1), (2.0**31, 0), (-(2.0**31), 0)])
+    def test_overflow_is_counted_not_wrapped(self, value, kept):
+        result = voxels([[0, 0, 0, value]], ('mean:i',), names=('x', 'y', 'z', 'i'), quantum=1.0)
+        assert result == ({(1, 4, 4): [value], 'dropped': {}} if kept else {'dropped': {'overflow': 1}})
+
+    def test_overflow_is_of_averaged_values_alone(self):
+        result = voxels([[0, 0, 0, 3e38]], ('max:i',), names=('x', 'y', 'z', 'i'))
+        assert result == {(1, 4, 4): [float(np.float32(3e38))], 'dropped': {}}
+
+    @pytest.mark.parametrize('dtype', OTHERS)
+    @pytest.mark.parametrize('big', [False, True])
+    def test_every_field_type(self, dtype, big):
+        order = '>' if big else '<'
+        kind = np.dtype([('x', f'{order}f4'), ('y', f'{order}f4'), ('z', f'{order}f4'),
+                         ('v', np.dtype(dtype).newbyteorder(order))])  # fmt: skip
+        cloud = np.zeros(2, kind)
+        cloud['v'] = [3, 100]
+        fields = tuple(PointField(n, kind.fields[n][1], 'float32' if n != 'v' else dtype) for n in kind.names)
+        layout = CloudLayout(fields, 2, 1, kind.itemsize, 2 * kind.itemsize, big)
+        result = ops.voxelize_sparse(torch.from_numpy(cloud.view(np.uint8)), layout, GRID, ['min:v', 'max:v', 'mean:v'])
+        assert result.features.tolist() == [[3, 100, 51.5]]
+
+
+@pytest.mark.usefixtures('each_backend')
+class TestResult:
+    POINTS = ((0, 0, 0), (0.6, 0, 0), (-1.9, 0, 0), (0, 0, 0.7), (0, 0, 0.7))
+
+    def test_sparse_voxels_come_in_index_order(self):
+        result = ops.voxelize_sparse(*packed(self.POINTS), GRID, ['count'])
+        assert result.coords.tolist() == [[1, 4, 0], [1, 4, 4], [1, 4, 5], [2, 4, 4]]
+        assert result.counts.tolist() == [1, 1, 1, 2]
+        assert (result.coords.dtype, result.features.dtype, result.counts.dtype) == (
+            torch.int32, torch.float32, torch.int32,
+        )  # fmt: skip
+
+    def test_a_full_table_cuts_the_last_voxels_and_counts_their_points(self):
+        result = ops.voxelize_sparse(*packed(self.POINTS), GRID, ['count'], max_voxels=2)
+        assert result.coords.tolist() == [[1, 4, 0], [1, 4, 4]]
+        assert result.dropped['table_full'] == 3
+
+    def test_a_table_that_is_just_large_enough(self):
+        result = ops.voxelize_sparse(*packed(self.POINTS), GRID, ['count'], max_voxels=4)
+        assert len(result.counts) == 4
+        assert result.dropped['table_full'] == 0
+
+    @pytest.mark.parametrize('points', [[], [[NAN] * 3] * 5], ids=['empty', 'nothing finite'])
+    def test_nothing_gives_empty_results(self, points):
+        data, layout = packed(points)
+        sparse = ops.voxelize_sparse(data, layout, GRID, CHANNELS)
+        assert (sparse.coords.shape, sparse.features.shape, sparse.counts.shape) == ((0, 3), (0, 8), (0,))
+        dense = ops.voxelize_dense(data, layout, GRID, CHANNELS)
+        assert dense.tensor.shape == (8, 3, 7, 8)
+        assert not dense.tensor.any()
+        assert dense.dropped == sparse.dropped
+        assert sparse.dropped['non_finite'] == len(points)
+
+    def test_out_is_written_and_viewed(self):
+        data, layout = packed(self.POINTS)
+        tensor = torch.full((2, 3, 7, 8), NAN)
+        dense = ops.voxelize_dense(data, layout, GRID, ['count', 'mean:x'], out=tensor)
+        assert dense.tensor is tensor
+        assert torch.equal(tensor, ops.voxelize_dense(data, layout, GRID, ['count', 'mean:x']).tensor)
+
+        out = torch.full((6, 3), -1, dtype=torch.int32), torch.full((6, 1), NAN), torch.full((6,), -1, dtype=torch.int32)
+        sparse = ops.voxelize_sparse(data, layout, GRID, ['count'], out=out)
+        assert [t.data_ptr() for t in out] == [t.data_ptr() for t in (sparse.coords, sparse.features, sparse.counts)]
+        assert out[2].tolist() == [1, 1, 1, 2, -1, -1], 'rows beyond the result are left alone'
+        cut = ops.voxelize_sparse(data, layout, GRID, ['count'], max_voxels=3, out=out)
+        assert len(cut.counts) == 3
+
+    def test_read_only_bytes_are_read(self):
+        data, layout = packed(self.POINTS)
+        message = bytes(data.numpy())
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # torch warns that they must not be written
+            view = torch.from_numpy(np.frombuffer(message, np.uint8))
+        assert len(ops.voxelize_sparse(view, layout, GRID, ['count']).counts) == 4
+
+
+# --- refusals
+
+
+def cloud_error(reason: str, layout: CloudLayout, nbytes: int = 64, channels: tuple[str, ...] = ('count',)) -> None:
+    data = torch.zeros(nbytes, dtype=torch.uint8)
+    for operation in (ops.voxelize_dense, ops.voxelize_sparse):
+        with pytest.raises(DataError) as error:
+            operation(data, layout, GRID, channels)
+        assert error.value.reason == reason
+
+
+XYZ = tuple(PointField(name, 4 * i, 'float32') for i, name in enumerate('xyz'))
+
+
+@pytest.mark.parametrize(
+    ('reason', 'layout'),
+    [
+        ('bad_layout', CloudLayout(XYZ, -1, 1, 12, 12)),
+        ('bad_layout', CloudLayout((*XYZ[:2], PointField('z', 8, 'int32')), 1, 1, 12, 12)),
+        ('field_beyond_point_step', CloudLayout(XYZ, 1, 1, 11, 12)),
+        ('field_beyond_point_step', CloudLayout((*XYZ, PointField('i', 12, 'float32', 2)), 1, 1, 16, 16)),
+        ('row_step_too_small', CloudLayout(XYZ, 2, 2, 12, 23)),
+        ('data_too_short', CloudLayout(XYZ, 5, 2, 12, 60)),
+        ('missing_field', CloudLayout(XYZ[:2], 1, 1, 12, 12)),
+    ],
+)
+def test_unusable_clouds(reason, layout):
+    cloud_error(reason, layout)
+
+
+def test_a_channel_of_a_field_that_is_missing_or_of_no_known_type():
+    cloud_error('missing_field', CloudLayout(XYZ, 1, 1, 12, 12), channels=('max:intensity',))
+    layout = CloudLayout((*XYZ, PointField('v', 12, 'int64')), 1, 1, 20, 20)
+    cloud_error('bad_layout', layout, channels=('max:v',))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        ({'channels': ()}, ValueError, 'channels'),
+        ({'channels': ('count',) * 33}, ValueError, 'channels'),
+        ({'channels': ('median:x',)}, ValueError, 'median:x'),
+        ({'channels': ('mean:',)}, ValueError, 'mean:'),
+        ({'channels': ('count:x',)}, ValueError, 'count:x'),
+        ({'channels': 'count'}, TypeError, 'channels'),
+        ({'min_range': -1.0}, ValueError, 'min_range = -1.0'),
+        ({'min_range': 2.0, 'max_range': 2.0}, ValueError, 'max_range = 2.0'),
+        ({'max_range': NAN}, ValueError, 'max_range'),
+        ({'quantum': 0.0}, ValueError, 'quantum'),
+        ({'quantum': INF}, ValueError, 'quantum'),
+        ({'grid': dataclasses.replace(GRID, size=(0.5, 0.0, 0.5))}, ValueError, 'grid.size'),
+        ({'grid': dataclasses.replace(GRID, lower=(0, INF, 0))}, ValueError, 'grid.lower'),
+        ({'grid': dataclasses.replace(GRID, shape=(0, 1, 1))}, ValueError, 'grid.shape'),
+        ({'grid': dataclasses.replace(GRID, shape=(2048, 2048, 2048))}, ValueError, 'grid.shape'),
+        ({'transform': torch.eye(3)}, ValueError, 'transform'),
+        ({'transform': torch.eye(4) * 2}, ValueError, 'transform'),
+        ({'transform': torch.full((4, 4), NAN)}, ValueError, 'transform'),
+        ({'transform': torch.eye(4, dtype=torch.float64)}, TypeError, 'transform is torch.float64'),
+        ({'transform': np.eye(4)}, TypeError, 'transform is ndarray'),
+        ({'data': torch.zeros(24)}, TypeError, 'data is torch.float32'),
+        ({'data': torch.zeros(2, 24, dtype=torch.uint8)}, ValueError, 'data has shape'),
+        ({'data': torch.zeros(48, dtype=torch.uint8)[::2]}, ValueError, 'data has stride 2'),
+        ({'data': torch.zeros(24, dtype=torch.uint8, device='meta')}, ValueError, 'data is on meta'),
+    ],
+)
+@pytest.mark.parametrize('operation', [ops.voxelize_dense, ops.voxelize_sparse])
+def test_arguments_that_are_not_allowed(operation, arguments, error, message):
+    data, layout = packed([[0, 0, 0], [1, 1, 1]])
+    arguments = {'data': data, 'layout': layout, 'grid': GRID, 'channels': ('count',), **arguments}
+    with pytest.raises(error, match=message):
+        operation(**arguments)
+
+
+def test_out_that_does_not_fit():
+    data, layout = packed([[0, 0, 0], [1, 1, 1]])
+    int32 = torch.int32
+    for out, error in [
+        (torch.empty(1, 3, 7, 9), ValueError),
+        (torch.empty(3, 7, 8), ValueError),
+        (torch.empty(1, 3, 7, 8, dtype=torch.float64), TypeError),
+        (torch.empty(1, 3, 8, 7).transpose(2, 3), ValueError),
+    ]:
+        with pytest.raises(error, match='out'):
+            ops.voxelize_dense(data, layout, GRID, ['count'], out=out)
+    fits = torch.empty(4, 3, dtype=int32), torch.empty(4, 1), torch.empty(4, dtype=int32)
+    for out, error in [
+        (fits[:2], ValueError),
+        ((fits[0], torch.empty(4, 2), fits[2]), ValueError),
+        ((fits[0][:3], fits[1], fits[2]), ValueError),
+        ((fits[0], fits[1], torch.empty(4)), TypeError),
+    ]:
+        with pytest.raises(error, match='out'):
+            ops.voxelize_sparse(data, layout, GRID, ['count'], out=out)
+    with pytest.raises(ValueError, match='must have at least 5'):
+        ops.voxelize_sparse(data, layout, GRID, ['count'], max_voxels=5, out=fits)
+    with pytest.raises(ValueError, match='max_voxels = 0'):
+        ops.voxelize_sparse(data, layout, GRID, ['count'], max_voxels=0)
+
+
+# --- real scans
+
+
+@pytest.mark.skipif(not (SHARED / 'kitti_000000.bin').exists(), reason=f'needs {SHARED.name} beside the repository')
+def test_a_real_scan(assert_parity):
+    points = np.fromfile(SHARED / 'kitti_000000.bin', np.float32).reshape(-1, 4)
+    grid = VoxelGrid((-51.2, -51.2, -3.0), (0.4, 0.4, 0.4), (256, 256, 20))
+    channels = ('count', 'mean:x', 'mean:y', 'mean:z', 'max:i', 'mean:i')
+    result = assert_parity(ops.voxelize_sparse, *packed(points, ('x', 'y', 'z', 'i')), grid, channels, min_range=0.5)
+    assert int(result.counts.sum()) + sum(result.dropped.values()) == len(points)
+    # The centroid of all kept points, by another way.
+    lower, size = np.array(grid.lower), np.array(grid.size)
+    centres = lower + (result.coords.numpy()[:, ::-1] + 0.5) * size
+    weights = result.counts.numpy()[:, None]
+    centroid = ((centres + result.features.numpy()[:, 1:4]) * weights).sum(axis=0) / weights.sum()
+    kept = points[((points[:, :3] >= lower) & (points[:, :3] < lower + size * grid.shape)).all(axis=1), :3]
+    np.testing.assert_allclose(centroid, kept.astype(np.float64).mean(axis=0), atol=1e-3)

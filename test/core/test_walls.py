@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated walls stand in the voxels where the scene has them: the whole geometry, from bytes to voxels."""
+
+import numpy as np
+import pytest
+import torch
+from robocache_core.config import LidarConfig, PipelineConfig, VoxelConfig
+from robocache_core.pipeline import Pipeline
+from robocache_ros.tools.samples import lidar_scan
+from robocache_ros.tools.sensors import robot
+
+# Faces lie at whole decimetres: shifted by half a voxel, each is in the middle of one, clear of noise.
+SIZE = 0.2
+LOWER, UPPER = (-15.1, -15.1, -1.1), (15.1, 15.1, 5.1)
+
+
+@pytest.fixture(scope='module')
+def standing():
+    """A robot that stands still, and the occupied voxels of one of its scans in base_link."""
+    still = robot(speed=0.0, yaw_rate=0.0)
+    pose = still.lidar.pose
+    voxel = VoxelConfig(size=(SIZE,) * 3, lower=LOWER, upper=UPPER, channels=('count', 'mean:x', 'mean:y', 'mean:z'))
+    config = LidarConfig('lidar', voxel=voxel, extrinsics=(*pose.translation.tolist(), *pose.quaternion.tolist()))
+    pipeline = Pipeline(PipelineConfig(lidars=(config,), target_frame='base_link'))
+    pipeline.receive('lidar')
+    pipeline.push('lidar', lidar_scan(still.lidar, 0))
+    (frame,) = pipeline.poll()
+    return still, frame.tensors
+
+
+def in_map(still, points):
+    pose = still.world.trajectory.at(np.array([still.world.trajectory.start_ns])).pose
+    return points @ pose.rotation[0].T + pose.translation[0]
+
+
+def test_every_voxel_mean_lies_on_a_surface(standing):
+    still, tensors = standing
+    centres = (tensors['lidar.coords'].flip(1).double() + 0.5) * SIZE + torch.tensor(LOWER)
+    means = (centres + tensors['lidar.features'][:, 1:4]).numpy()
+    sure = tensors['lidar.features'][:, 0].numpy() >= 5
+    distance = still.world.scene.distance_to_surface(in_map(still, means))
+    assert sure.sum() > 1000
+    assert np.quantile(distance[sure], 0.99) < 0.03
+    assert distance[sure].max() < SIZE
+
+
+def test_walls_stand_where_the_scene_has_them(standing):
+    """In base_link the standing robot has the walls at x = 12, x = -12, y = 12.5 and y = -3.5 m, 3 m high."""
+    _, tensors = standing
+    z, y, x = tensors['lidar.coords'].unbind(1)
+    columns = set(zip(x.tolist(), y.tolist(), strict=True))
+
+    def index(metres, axis):
+        return int(np.floor((metres - LOWER[axis]) / SIZE))
+
+    tall = {(i, j) for i, j, k in zip(x.tolist(), y.tolist(), z.tolist(), strict=True) if k >= index(1.0, 2)}
+    south = [(i, index(-3.5, 1)) for i in range(index(-3, 0), index(3, 0))]
+    assert all(column in tall for column in south), 'the south wall has a gap beside the robot'
+    for far in (index(-12.0, 0) - 2, index(12.0, 0) + 2):
+        assert not any(i == far for i, _ in columns), 'something stands behind a wall'
+    assert not any(j == index(-3.5, 1) - 2 for _, j in columns), 'something stands behind the south wall'
+    assert not any(j == index(12.5, 1) + 3 for _, j in columns), 'something stands behind the north wall'
+
+
+def test_free_space_is_empty(standing):
+    still, tensors = standing
+    centres = (tensors['lidar.coords'].flip(1).double() + 0.5) * SIZE + torch.tensor(LOWER)
+    distance = still.world.scene.distance_to_surface(in_map(still, centres.numpy()))
+    assert distance.max() < SIZE * 3**0.5 / 2 + 0.1

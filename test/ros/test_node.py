@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node over a real ROS network: frames, faults, and what diagnostics say."""
+
+import struct
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import State
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from robocache_ros.client import FusedSubscriber
+from robocache_ros.node import PreprocessNode
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+START_NS = 1_700_000_000 * 10**9
+MS = 10**6
+
+
+def header(ms):
+    message = Header(frame_id='lidar')
+    message.stamp.sec, message.stamp.nanosec = divmod(START_NS + ms * MS, 10**9)
+    return message
+
+
+def cloud(ms, points=((1.0, 2.0, 0.5), (3.0, -2.0, 1.5))):
+    message = PointCloud2(header=header(ms), height=1, width=len(points), point_step=16, row_step=16 * len(points))
+    message.fields = [
+        PointField(name=n, offset=4 * i, datatype=7, count=1) for i, n in enumerate(('x', 'y', 'z', 'intensity'))
+    ]
+    message.data = b''.join(struct.pack('<4f', *point, 7.0) for point in points)
+    return message
+
+
+def image(ms, encoding='bgr8'):
+    return Image(header=header(ms), height=4, width=4, step=12, encoding=encoding, data=bytes(48))
+
+
+def jpeg(ms):
+    data = cv2.imencode('.jpg', np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    return CompressedImage(header=header(ms), format='jpeg', data=data)
+
+
+def imu(ms):
+    return Imu(header=header(ms))
+
+
+class Robot:
+    """A node under test, publishers of its inputs, subscribers of its outputs, one executor thread."""
+
+    def __init__(self, **parameters):
+        rclpy.init()
+        overrides = [Parameter(name.replace('__', '.'), value=value) for name, value in parameters.items()]
+        self.node = PreprocessNode(parameter_overrides=overrides)
+        self.peer = rclpy.create_node('peer')
+        self.frames = []
+        self.statuses = {}
+        self.fused = FusedSubscriber(self.peer, self.frames.append)
+        self.peer.create_subscription(DiagnosticArray, '/diagnostics', self._diagnosed, 10)
+        self.publishers = {}
+        self.executor = SingleThreadedExecutor()
+        for node in (self.node, self.peer):
+            self.executor.add_node(node)
+        self.thread = threading.Thread(target=self.executor.spin)
+
+    def _diagnosed(self, message):
+        self.statuses.update({status.name.removeprefix('preprocess: '): status for status in message.status})
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.release()
+        self.node.destroy_node()
+        self.peer.destroy_node()
+        rclpy.shutdown()
+
+    def bring_up(self):
+        assert self.node.trigger_configure() == SUCCESS
+        assert self.node.trigger_activate() == SUCCESS
+
+    def publish(self, topic, message, qos=10):
+        if topic not in self.publishers:
+            self.publishers[topic] = self.peer.create_publisher(type(message), topic, qos)
+            self.until(lambda: self.publishers[topic].get_subscription_count(), f'a subscription on {topic}')
+        self.publishers[topic].publish(message)
+
+    def until(self, condition, what, timeout_s=15.0):
+        end = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < end, f'waited {timeout_s} s for {what}'
+            time.sleep(0.01)
+
+    def counts(self, name):
+        return self.node.pipeline.ledger[name].counts()
+
+    def settled(self, name, received):
+        """Wait until so many messages have arrived and none waits in an inbox; return the counts."""
+        self.until(lambda: self.counts(name).received >= received, f'{received} messages on {name}')
+        self.until(lambda: self.counts(name).held == self.node.pipeline.num_held(name), f'{name} to settle')
+        return self.counts(name)
+
+    def level(self, task):
+        return self.statuses[task].level if task in self.statuses else None
+
+    def values(self, task):
+        self.until(lambda: task in self.statuses, f'diagnostics of {task}')
+        return {pair.key: pair.value for pair in self.statuses[task].values}
+
+
+LIDAR = {'lidar__voxel__channels': ['count', 'max:intensity'], 'diagnostics_period': 0.1}
+
+
+def drive(robot, milliseconds):
+    for ms in range(0, milliseconds, 10):
+        robot.publish('/imu', imu(ms))
+        if ms % 60 == 0:
+            robot.publish('/front/compressed', jpeg(ms))
+        if ms % 100 == 0:
+            robot.publish('/lidar', cloud(ms))
+        time.sleep(0.002)
+
+
+def test_a_robot_in_frames_out():
+    parameters = LIDAR | {
+        'cameras': ['front'],
+        'front__topic': '/front/compressed',
+        'front__width': 32,
+        'front__height': 16,
+        'imus': ['imu'],
+        'imu__window_size': 5,
+        'imu__window_period': 0.01,
+    }
+    with Robot(**parameters) as robot:
+        robot.bring_up()
+        robot.until(lambda: robot.peer.count_publishers('/preprocess/fused') > 0, 'the fused topic')
+        drive(robot, 1000)
+        robot.until(lambda: len(robot.frames) >= 8, 'eight frames')
+        frame = robot.frames[3]
+        assert set(frame.tensors) == {'lidar.coords', 'lidar.features', 'lidar.counts', 'front', 'imu', 'imu.valid'}
+        assert frame.tensors['lidar.features'][:, 1].tolist() == [7.0, 7.0]
+        assert frame.tensors['front'].shape == (3, 16, 32)
+        assert frame.tensors['imu'].shape == (5, 6)
+        assert all(frame.valid.values())
+        stamps = [f.stamp_ns for f in robot.frames]
+        assert set(np.diff(stamps)) == {100 * MS}
+        for name in ('lidar', 'front', 'imu'):
+            counts = robot.settled(name, 1)
+            assert counts.used > 0
+            assert set(counts.dropped) <= {'unselected'}
+        robot.until(
+            lambda: robot.statuses.get('sync') and robot.statuses['sync'].level == DiagnosticStatus.OK, 'sync OK'
+        )
+        assert robot.values('compute')['backend'] in ('cpu', 'reference')
+        assert int(robot.values('output')['frames']) > 0
+
+
+def broken(change):
+    message = cloud(1000)
+    change(message)
+    return message
+
+
+def beyond_point_step(message):
+    message.fields[3].offset = 14
+
+
+def too_short(message):
+    message.data = message.data[:-1]
+
+
+def no_points(message):
+    message.width, message.row_step, message.data = 0, 0, b''
+
+
+def zero_stamp(message):
+    message.header.stamp.sec = message.header.stamp.nanosec = 0
+
+
+@pytest.mark.parametrize(
+    ('message', 'reason'),
+    [
+        (broken(beyond_point_step), 'field_beyond_point_step'),
+        (broken(too_short), 'data_too_short'),
+        (broken(no_points), 'empty_cloud'),
+        (broken(zero_stamp), 'zero_stamp'),
+        (cloud(1000, ((float('nan'),) * 3,) * 2), 'all_non_finite'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_bad_cloud_is_dropped_by_its_reason_and_the_node_goes_on(message, reason):
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        robot.publish('/lidar', cloud(0))
+        robot.until(lambda: len(robot.frames) == 1, 'the frame before')
+        robot.publish('/lidar', message)
+        robot.publish('/lidar', cloud(2000))
+        robot.until(lambda: len(robot.frames) == 2, 'the frame after')
+        counts = robot.settled('lidar', 3)
+        assert counts.dropped == {reason: 1}
+        assert counts.used == 2
+        robot.until(lambda: robot.values('input lidar').get(f'dropped.{reason}') == '1', 'the reason in diagnostics')
+
+
+@pytest.mark.parametrize(
+    ('message', 'reason'),
+    [
+        (image(0, 'no_such_encoding'), 'unknown_encoding'),
+        (Image(header=header(0), height=4, width=4, step=12, encoding='bgr8', data=bytes(47)), 'data_too_short'),
+        (CompressedImage(header=header(0), format='jpeg', data=jpeg(0).data[:-40]), 'decode_failed'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_bad_image_is_dropped_by_its_reason_and_the_node_goes_on(message, reason):
+    compressed = isinstance(message, CompressedImage)
+    topic = '/front/compressed' if compressed else '/front'
+    parameters = LIDAR | {'cameras': ['front'], 'front__topic': topic}
+    with Robot(**parameters) as robot:
+        robot.bring_up()
+        robot.publish(topic, message)
+        robot.publish('/lidar', cloud(10))
+        robot.publish(topic, jpeg(10) if compressed else image(10))
+        robot.until(lambda: len(robot.frames) == 1, 'a frame')
+        counts = robot.settled('front', 2)
+        assert counts.dropped == {reason: 1}
+
+
+def test_silence_is_explained_in_one_line():
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        robot.until(lambda: 'blocker' in robot.values('sync') and robot.values('sync')['blocker'], 'a blocker')
+        assert robot.values('sync')['blocker'] == 'lidar: no publisher on /lidar (PointCloud2)'
+        assert robot.statuses['input lidar'].level == DiagnosticStatus.STALE
+
+
+def test_missing_camera_is_named():
+    with Robot(**LIDAR, cameras=['front']) as robot:
+        robot.bring_up()
+        for i in range(8):
+            robot.publish('/lidar', cloud(100 * i))
+        robot.until(lambda: 'front' in robot.values('sync')['blocker'], 'the camera in the blocker')
+        assert 'no publisher on /front (Image)' in robot.values('sync')['blocker']
+
+
+def test_qos_mismatch_is_diagnosed():
+    with Robot(**LIDAR, **{'qos_overrides./lidar.subscription.reliability': 'reliable'}) as robot:
+        robot.bring_up()
+        profile = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+        robot.peer.create_publisher(PointCloud2, '/lidar', profile)
+        robot.until(lambda: int(robot.values('input lidar')['qos.incompatible']) > 0, 'the QoS event')
+        assert 'reliab' in robot.values('sync')['blocker'].lower()
+        assert robot.statuses['input lidar'].level == DiagnosticStatus.ERROR
+
+
+def test_every_transition_can_be_made_again():
+    with Robot(**LIDAR) as robot:
+        for _ in range(3):
+            robot.bring_up()
+            robot.publish('/lidar', cloud(0))
+            robot.until(lambda: robot.frames, 'a frame')
+            robot.frames.clear()
+            assert robot.node.trigger_deactivate() == SUCCESS
+            counts = robot.counts('lidar')
+            assert counts.held == 0
+            assert robot.node.trigger_cleanup() == SUCCESS
+            assert robot.node.pipeline is None
+        robot.until(lambda: robot.node.count_publishers('/preprocess/fused') == 0, 'the publisher to be gone')
+
+
+def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd):
+    with Robot(**LIDAR, sync__trigger='nothing') as robot:
+        assert robot.node.trigger_configure() != SUCCESS
+        assert robot.node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
+        robot.node.set_parameters([Parameter('sync.trigger', value='lidar')])
+        assert robot.node.trigger_configure() == SUCCESS
+    assert 'sync.trigger' in capfd.readouterr().err
+
+
+def test_unforeseen_exception_is_logged_counted_and_survived(monkeypatch, capfd):
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        monkeypatch.setattr(robot.node._worker, '_decoders', {'lidar': lambda message: 1 // 0})
+        robot.publish('/lidar', cloud(0))
+        robot.until(lambda: robot.counts('lidar').dropped.get('internal_error') == 1, 'the drop')
+        assert robot.node._worker.is_alive
+        robot.until(lambda: robot.level('compute') == DiagnosticStatus.ERROR, 'compute in ERROR')
+    assert 'ZeroDivisionError' in capfd.readouterr().err
+
+
+def test_bag_loop_without_a_setting():
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        for _ in range(2):
+            for ms in range(0, 3000, 100):
+                robot.publish('/lidar', cloud(ms))
+                time.sleep(0.003)
+        robot.until(lambda: len(robot.frames) == 60, 'all frames of both laps')
+        assert {frame.epoch for frame in robot.frames} == {0, 1}
+        assert robot.counts('lidar').used == 60
+
+
+def test_deactivated_while_messages_wait_adds_up():
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        for ms in range(0, 2000, 100):
+            robot.publish('/lidar', cloud(ms))
+        robot.until(lambda: robot.counts('lidar').received > 0, 'a message')
+        assert robot.node.trigger_deactivate() == SUCCESS
+        counts = robot.counts('lidar')
+        assert counts.held == 0
+        assert counts.received == counts.used + sum(counts.dropped.values())

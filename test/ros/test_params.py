@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of real nodes, params files through rcl, and the documented file in config/."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from robocache_core.config import (
+    CameraConfig,
+    ConfigError,
+    ImuConfig,
+    LidarConfig,
+    PipelineConfig,
+    QueueConfig,
+    SyncConfig,
+    VoxelConfig,
+)
+from robocache_ros import params
+from robocache_ros.params import NodeConfig
+
+FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
+DEFAULT = PipelineConfig(lidars=(LidarConfig('lidar', topic='/lidar'),))
+Type = Parameter.Type
+
+
+@pytest.fixture
+def make_node(monkeypatch: pytest.MonkeyPatch):
+    """Make a node with its parameters declared, from overrides or from a params file."""
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    nodes: list[Node] = []
+
+    def make(*, file: Path | None = None, kind: type = Node, namespace: str = '', **overrides: object) -> Node:
+        if not rclpy.ok():
+            rclpy.init(args=['--ros-args', '--params-file', str(file)] if file else [], domain_id=60)
+        given = [Parameter(name.replace('__', '.'), value=value) for name, value in overrides.items()]
+        node = kind('preprocess', namespace=namespace, parameter_overrides=given)
+        nodes.append(node)
+        params.declare(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def write(tmp_path: Path, text: str, key: str = 'preprocess') -> Path:
+    path = tmp_path / 'params.yaml'
+    indented = ''.join(f'    {line}\n' for line in text.splitlines())
+    path.write_text(f'{key}:\n  ros__parameters:\n{indented}')
+    return path
+
+
+def set_one(node: Node, name: str, value: object, kind: Type | None = None):
+    return node.set_parameters([Parameter(name, kind, value)])[0]
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_those_of_the_config(make_node) -> None:
+    assert params.read(make_node()) == (DEFAULT, NodeConfig())
+
+
+def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
+    node = make_node(
+        lidars=['top', 'rear'],
+        cameras=['front'],
+        imus=['imu'],
+        top__voxel__size=[0.1, 0.2, 0.3],
+        top__queue__max_age=0.25,
+        rear__topic='/rear/points',
+        front__dtype='float32',
+        imu__window_period=0.0025,
+        imu__window_offset=-0.01,
+        sync__max_wait=0.05,
+        target_frame='base_link',
+        diagnostics_period=0.5,
+        autostart=True,
+    )
+    pipeline, node_config = params.read(node)
+    assert pipeline == PipelineConfig(
+        lidars=(
+            LidarConfig('top', topic='/top', voxel=VoxelConfig(size=(0.1, 0.2, 0.3)),
+                        queue=QueueConfig(max_age_ns=250_000_000)),
+            LidarConfig('rear', topic='/rear/points'),
+        ),
+        cameras=(CameraConfig('front', topic='/front', dtype='float32'),),
+        imus=(ImuConfig('imu', topic='/imu', window_period_ns=2_500_000, window_offset_ns=-10_000_000),),
+        target_frame='base_link',
+        sync=SyncConfig(max_wait_ns=50_000_000),
+    )
+    assert node_config == NodeConfig(autostart=True, diagnostics_period_ns=500_000_000)
+    assert params.autostart(node)
+
+
+def test_a_class_s_own_default_holds_for_nested_tunables(make_node) -> None:
+    node = make_node(imus=['imu'])
+    assert node.get_parameter('imu.queue.depth').value == ImuConfig('imu').queue.depth
+    assert node.get_parameter('lidar.queue.depth').value == LidarConfig('lidar').queue.depth
+
+
+def test_empty_arrays_in_a_file(make_node, tmp_path: Path) -> None:
+    file = write(tmp_path, 'lidars: []\ncameras: [front]\nimus: []\n')
+    pipeline, _ = params.read(make_node(file=file))
+    assert pipeline == PipelineConfig(cameras=(CameraConfig('front', topic='/front'),))
+
+
+def test_empty_arrays_have_their_type(make_node) -> None:
+    node = make_node()
+    assert node.get_parameter('cameras').type_ == Type.STRING_ARRAY
+    assert node.get_parameter('lidar.extrinsics').type_ == Type.DOUBLE_ARRAY
+
+
+def test_integers_are_taken_where_doubles_are_due(make_node, tmp_path: Path) -> None:
+    file = write(tmp_path, 'lidar:\n  tolerance: 1\n  max_range: 100\n  voxel:\n    lower: [-10, -10, -2]\n')
+    node = make_node(file=file)
+    (lidar,) = params.read(node)[0].lidars
+    assert lidar.tolerance_ns == 1_000_000_000
+    assert (lidar.max_range, lidar.voxel.lower) == (100.0, (-10.0, -10.0, -2.0))
+    assert node.get_parameter('lidar.tolerance').type_ == Type.DOUBLE
+
+
+def test_nanoseconds_are_exact(make_node) -> None:
+    for period_ns in (1_000, 3_333_333, 5_000_001, 2_000_000_003):
+        spec = next(s for s in params.tunables(ImuConfig('imu')) if s.name == 'window_period')
+        assert spec.to_config(spec.check(period_ns / 1e9)) == period_ns
+
+
+BAD = [
+    ({'lidar__tolerance': -0.1}, 'lidar.tolerance = -0.1: must be at least 0 s'),
+    ({'lidar__tolerance': float('inf')}, 'lidar.tolerance = inf: must be finite'),
+    ({'lidar__tolerance': 'long'}, "lidar.tolerance = 'long': must be a number"),
+    ({'lidar__required': 1}, 'lidar.required = 1: must be true or false'),
+    ({'lidar__queue__depth': 8.0}, 'lidar.queue.depth = 8.0: must be an integer'),
+    ({'lidar__queue__depth': True}, 'lidar.queue.depth = True: must be an integer'),
+    ({'lidar__queue__depth': 0}, 'lidar.queue.depth = 0: must be at least 1'),
+    ({'lidar__queue__policy': 'newest'}, "lidar.queue.policy = 'newest': must be one of drop_oldest, "),
+    ({'lidar__voxel__size': [0.1, 0.1]}, 'lidar.voxel.size = [0.1, 0.1]: needs 3 elements'),
+    ({'lidar__voxel__size': 0.1}, 'lidar.voxel.size = 0.1: must be an array, each a number'),
+    ({'lidar__voxel__channels': 'count'}, "lidar.voxel.channels = 'count': must be an array, each a string"),
+    ({'lidar__voxel__lower': [99.0, 0.0, 0.0]}, 'lidar.voxel.lower.x = 99.0: must be less than'),
+    ({'lidar__min_range': 300.0}, 'lidar.min_range = 300.0: must be less than'),
+    ({'lidar__extrinsics': [0.0] * 6}, 'lidar.extrinsics = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]: needs 7 elements'),
+    ({'lidar__topic': 5}, 'lidar.topic = 5: must be a string'),
+    ({'backpressure__low_watermark': 9}, 'backpressure.low_watermark = 9: needs'),
+    ({'sync__trigger': 'lidra'}, "sync.trigger = 'lidra': must name a stream (lidar)"),
+    ({'diagnostics_period': 0.0}, 'diagnostics_period = 0.0: must be at least 0.01 s'),
+    ({'lidars': 'lidar'}, "lidars = 'lidar': must be an array, each a string"),
+    ({'lidars': ['a b']}, "stream name 'a b': must be"),
+    ({'lidars': ['sync']}, "stream name 'sync': must be"),
+    ({'cameras': ['lidar']}, "stream name 'lidar': is used more than once"),
+]
+
+
+@pytest.mark.parametrize(('overrides', 'text'), BAD)
+def test_a_bad_value_is_refused_by_name_at_configure(make_node, overrides: dict, text: str) -> None:
+    node = make_node(**overrides)  # the constructor lives
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        params.read(node)
+
+
+@pytest.mark.parametrize(('overrides', 'text'), BAD)
+def test_a_dict_is_refused_in_the_same_words(overrides: dict, text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        params.from_dict({name.replace('__', '.'): value for name, value in overrides.items()})
+
+
+def test_an_empty_array_for_a_scalar_is_refused(make_node, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape('lidar.topic = None: must be a string')):
+        params.read(make_node(file=write(tmp_path, 'lidar:\n  topic: []\n')))
+
+
+def test_no_stream_is_refused(make_node, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='needs at least one stream'):
+        params.read(make_node(file=write(tmp_path, 'lidars: []')))
+
+
+def test_autostart_of_a_wrong_type_is_refused(make_node) -> None:
+    with pytest.raises(ConfigError, match="autostart = 'yes': must be true or false"):
+        params.autostart(make_node(autostart='yes'))
+
+
+# ---- unknown names --------------------------------------------------------------------------------------------------
+
+
+def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> None:
+    node = make_node(
+        lidar__voxle__size=[0.1, 0.1, 0.1],
+        rear__topic='/rear',
+        whatever=1,
+        qos_overrides___lidar__subscription__depth=3,
+        lidar__tolerance=0.2,
+        use_sim_time=False,
+    )
+    params.read(node)
+    log = capfd.readouterr().err
+    assert "parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?" in log
+    assert "parameter 'rear.topic' is unknown and has no effect: no stream 'rear' is named" in log
+    assert "parameter 'whatever' is unknown" in log
+    assert log.count('is unknown') == 3
+
+
+def test_unknown_names_in_a_dict() -> None:
+    lines: list[str] = []
+    params.from_dict({'lidar': {'voxle': {'size': [1.0, 1.0, 1.0]}}, 'use_sim_time': True}, lines.append)
+    assert lines == [
+        "parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"
+    ]
+
+
+# ---- changes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_before_configure_counts(make_node) -> None:
+    node = make_node()
+    assert set_one(node, 'lidar.voxel.max_voxels', 10).successful
+    assert set_one(node, 'lidar.tolerance', 1).successful  # an integer, as `ros2 param set` sends it
+    assert set_one(node, 'lidar.extrinsics', [], Type.BOOL_ARRAY).successful  # `[]` as `ros2 param set` sends it
+    (lidar,) = params.read(node)[0].lidars
+    assert (lidar.voxel.max_voxels, lidar.tolerance_ns, lidar.extrinsics) == (10, 1_000_000_000, ())
+
+
+def test_a_bad_change_is_refused_with_a_reason(make_node) -> None:
+    node = make_node()
+    result = set_one(node, 'lidar.voxel.max_voxels', 0)
+    assert not result.successful
+    assert result.reason == 'lidar.voxel.max_voxels = 0: must be at least 1'
+    result = set_one(node, 'lidar.queue.depth', 0)  # rclpy's own check of the range
+    assert not result.successful
+    assert 'lidar.queue.depth' in result.reason
+    result = set_one(node, 'lidar.tolerance', 'long')
+    assert not result.successful
+    assert 'type' in result.reason
+    assert params.read(node) == (DEFAULT, NodeConfig())
+
+
+def test_a_bad_override_can_be_mended(make_node) -> None:
+    node = make_node(lidar__tolerance='long')
+    assert not set_one(node, 'lidar.tolerance', 'longer').successful
+    assert set_one(node, 'lidar.tolerance', 0.1).successful
+    assert params.read(node) == (DEFAULT, NodeConfig())
+
+
+def test_a_stream_named_later_gets_its_parameters(make_node) -> None:
+    node = make_node(rear__topic='/rear/image')
+    assert not node.has_parameter('rear.topic')
+    assert set_one(node, 'cameras', ['rear']).successful
+    assert set_one(node, 'rear.width', 320).successful
+    (camera,) = params.read(node)[0].cameras
+    assert (camera.topic, camera.width) == ('/rear/image', 320)
+
+
+def test_changes_are_refused_while_configured(make_node) -> None:
+    node = make_node(kind=LifecycleNode)
+    assert set_one(node, 'lidar.tolerance', 0.2).successful
+    node.trigger_configure()
+    result = set_one(node, 'lidar.tolerance', 0.3)
+    assert (result.successful, result.reason) == (
+        False, 'lidar.tolerance cannot be changed while inactive: clean up first'
+    )
+    node.trigger_activate()
+    result = set_one(node, 'lidar.tolerance', 0.3)
+    assert (result.successful, result.reason) == (
+        False, 'lidar.tolerance cannot be changed while active: deactivate and clean up first'
+    )
+    assert set_one(node, 'use_sim_time', True).successful  # not ours
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert set_one(node, 'lidar.tolerance', 0.3).successful
+    assert params.read(node)[0].lidars[0].tolerance_ns == 300_000_000
+
+
+# ---- descriptors ----------------------------------------------------------------------------------------------------
+
+
+def test_descriptors_tell_meaning_unit_and_range(make_node) -> None:
+    node = make_node(cameras=['front'])
+    tolerance = node.describe_parameter('lidar.tolerance')
+    assert tolerance.description == 'greatest distance of a valid sample to its instant [s]'
+    assert tolerance.type == Type.DOUBLE.value
+    assert tolerance.additional_constraints == 'at least 0'
+    assert not tolerance.floating_point_range  # it has no upper end, which a range cannot say
+    width = node.describe_parameter('front.width').integer_range[0]
+    assert (width.from_value, width.to_value) == (1, 16384)
+    period = node.describe_parameter('diagnostics_period').floating_point_range[0]
+    assert (period.from_value, period.to_value) == (0.01, 3600.0)
+    assert 'drop_newest' in node.describe_parameter('lidar.queue.policy').additional_constraints
+
+
+def test_every_parameter_has_a_description_and_can_be_set(make_node) -> None:
+    node = make_node(cameras=['front'], imus=['imu'])
+    for spec in params._specs(params.StreamNames(('lidar',), ('front',), ('imu',))):
+        descriptor = node.describe_parameter(spec.name)
+        assert descriptor.description
+        assert descriptor.type == spec.type.value
+        assert not descriptor.read_only
+
+
+# ---- files and dicts ------------------------------------------------------------------------------------------------
+
+
+def test_a_configuration_survives_a_dict() -> None:
+    pipeline = PipelineConfig(
+        lidars=(LidarConfig('top', topic='/a', extrinsics=(0.0, 0.0, 1.5, 0.0, 0.0, 0.0, 1.0)),),
+        cameras=(CameraConfig('front', topic='/b', letterbox=True, tolerance_ns=33_333_333),),
+        imus=(ImuConfig('imu', topic='/c', fields=('orientation',)),),
+        sync=SyncConfig(rate_hz=20.0),
+    )
+    node = NodeConfig(publish_images=True)
+    tree = yaml.safe_load(yaml.safe_dump(params.to_dict(pipeline, node)))
+    assert params.from_dict(tree, warn=pytest.fail) == (pipeline, node)
+
+
+def test_a_file_s_sections_match_as_rcl_matches_them(make_node, tmp_path: Path) -> None:
+    path = tmp_path / 'params.yaml'
+    path.write_text(
+        '/**:\n  ros__parameters: {lidar: {tolerance: 0.01, read: previous}}\n'
+        '/robot/preprocess:\n  ros__parameters: {lidar: {tolerance: 0.02}}\n'
+        'robot:\n  other:\n    ros__parameters: {lidar: {tolerance: 0.03}}\n'
+    )
+    (lidar,) = params.read(make_node(file=path, namespace='/robot'))[0].lidars
+    assert (lidar.tolerance_ns, lidar.read) == (20_000_000, 'previous')
+    assert params.from_file(path, '/robot/preprocess')[0].lidars == (lidar,)
+    assert params.from_file(path, '/robot/other')[0].lidars[0].tolerance_ns == 30_000_000
+    assert params.from_file(path, '/preprocess')[0].lidars[0].tolerance_ns == 10_000_000
+
+
+def test_a_file_without_a_section_for_the_node(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='no ros__parameters for /preprocess'):
+        params.from_file(write(tmp_path, 'autostart: true', key='/robot/preprocess'))
+
+
+# ---- config/preprocess.yaml -----------------------------------------------------------------------------------------
+
+NAMES = params.StreamNames(('lidar',), ('front',), ('imu',))
+EXAMPLES = {'cameras', 'imus', 'lidar.topic', 'front.topic', 'imu.topic'}
+
+
+def documented() -> dict[str, object]:
+    return dict(params._flatten(yaml.safe_load(FILE.read_text())['/**/preprocess']['ros__parameters']))
+
+
+def comments() -> dict[str, str]:
+    """The comment of each parameter in the file: beside it, or on the lines above it."""
+    found: dict[str, str] = {}
+    path: list[str] = []
+    above = ''
+    for line in FILE.read_text().splitlines():
+        match = re.match(r'( *)([\w/*]+):(.*)', line)
+        if match:
+            depth = len(match[1]) // 2
+            path[depth:] = [match[2]]
+            beside = re.search(r' # (.*)', match[3])
+            found['.'.join(path[2:])] = beside[1] if beside else above
+        above = f'{above} {line.strip(" #")}' if line.strip().startswith('#') else ''
+    return found
+
+
+def test_the_file_has_every_parameter_and_no_other() -> None:
+    assert set(documented()) == {spec.name for spec in params._specs(NAMES)}
+
+
+def test_the_file_s_values_are_the_defaults() -> None:
+    values = documented()
+    for spec in params._specs(NAMES):
+        if spec.name not in EXAMPLES:
+            assert (spec.name, values[spec.name]) == (spec.name, spec.default)
+            assert type(values[spec.name]) is type(spec.default)
+
+
+def test_the_file_tells_each_parameter_s_unit_meaning_range_and_choices() -> None:
+    told = comments()
+    for spec in params._specs(NAMES):
+        comment = told[spec.name]
+        assert len(comment) > 5, spec.name
+        if spec.meta['unit']:
+            assert f'[{spec.meta["unit"]}]' in comment, spec.name
+        if spec.name in EXAMPLES:
+            assert re.search(r'\(example; default \S', comment), spec.name
+        shared = 'as the lidar' in comment or spec.name.endswith('fields') or spec.name == 'lidar.voxel.channels'
+        for choice in () if shared else spec.meta['choices']:
+            assert choice in comment, spec.name
+
+
+@pytest.mark.parametrize('namespace', ['', '/robot', '/fleet/robot'])
+def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture, namespace: str) -> None:
+    node = make_node(file=FILE, namespace=namespace)
+    pipeline, node_config = params.read(node)
+    assert [stream.topic for stream in pipeline.streams()] == [
+        '/lidar/points', '/camera/front/image_raw/compressed', '/imu/data'
+    ]
+    assert 'unknown' not in capfd.readouterr().err
+    assert node_config == NodeConfig()
+    assert params.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
+    plain = [dataclasses.replace(stream, topic='') for stream in pipeline.streams()]
+    assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu')]
