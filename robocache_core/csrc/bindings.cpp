@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Python module `_robocache_core`. Addresses cross as integers (`Tensor.data_ptr()`); what is passed has been checked.
+// The Python module `_robocache_core`. Addresses cross as integers (`Tensor.data_ptr()`);
+// what is passed has been checked.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

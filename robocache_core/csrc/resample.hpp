@@ -102,7 +102,8 @@ RC_HD inline double dot4(const double* a, const double* b) {
 }
 
 // The unit quaternion at `alpha` of the shortest way from a to b (x y z w, of any length but zero), into a.
-// False, with a undefined, where one has no direction. No function of the maths library: those differ in their last bits.
+// False, with a undefined, where one has no direction.
+// No function of the maths library but sqrt: the others differ in their last bits.
 RC_HD inline bool slerp(double* a, double* b, double alpha) {
   const double norm2_a = dot4(a, a), norm2_b = dot4(b, b);
   if (!(norm2_a > 0.0 && norm2_a < HUGE_VAL && norm2_b > 0.0 && norm2_b < HUGE_VAL)) return false;

@@ -107,7 +107,7 @@ def offsets(series: Series, names: Sequence[str]) -> str:
                       markersize=3, alpha=0.45, markeredgewidth=0)  # fmt: skip
         axes.axvline(0, color=MUTED, linewidth=0.9)
         axes.set(xlabel='target minus sample, ms: right of 0 the sample is older than the target')
-        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis='y', labelcolor=INK)
         axes.grid(axis='y', visible=False)
@@ -128,7 +128,7 @@ def stages(stage_ms: Mapping[str, tuple[float, float]]) -> str:
             axes.annotate(f'{p50:.2f} / {p99:.2f}', (p99, row), (8, 0), textcoords='offset points', color=MUTED,
                           va='center', fontsize=9)  # fmt: skip
         top = max([p99 for _, p99 in stage_ms.values()] + [0.1])
-        axes.set(xlabel='ms, p50 (bar) and p99 (line)', ylim=(len(names) - 0.5, -0.5), xlim=(0, top * 1.18))
+        axes.set(xlabel='ms, p50 (bar) and p99 (line)', ylim=(max(1, len(names)) - 0.5, -0.5), xlim=(0, top * 1.18))
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis='y', labelcolor=INK)
         axes.grid(axis='y', visible=False)

@@ -67,26 +67,9 @@ def _page(
     parts = [_header(summary), _notices(summary)]
     if frame is not None:
         parts.append(frame_sections(frame, config))
+    if summary['frames']:
+        parts.append(_timing(summary, series, names))
     parts += [
-        section(
-            'Rate', 'Trigger messages sent and fused frames received, a second.', plot('rates', plots.rates(series))
-        ),
-        section(
-            'Latency',
-            'From sending the trigger’s message to receiving the fused frame, both in the replay’s process: '
-            'the network both ways, the wait for the slower sensors, and the computation.',
-            plot('latency', plots.latency(series)),
-        ),
-        section(
-            'Alignment',
-            'How far the sample that was used lies from the target.',
-            plot('offsets', plots.offsets(series, names)),
-        ),
-        section(
-            'Stages',
-            'Where the node’s time goes, by its own measure.',
-            plot('stages', plots.stages(_stages(summary, series))),
-        ),
         section(
             'Ledger',
             'Every message received is used, still held, or dropped with a reason.',
@@ -114,14 +97,14 @@ def _header(summary: Mapping[str, Any]) -> str:
         ('fused frames', f'{summary["frames"]}', f'of {targets["targets"]} targets'),
         ('fused rate', f'{summary["fused_rate_hz"]:.2f}<i>Hz</i>', f'{trigger} {summary["trigger_rate_hz"]:.2f} Hz'),
         ('latency, median', f'{number(latency["p50"])}<i>ms</i>', f'p99 {number(latency["p99"])} ms'),
-        ('messages lost', f'{sum(lost.values())}', f'of {sum(summary["published"].values())} sent'),
+        ('lost or dropped', f'{sum(lost.values())}', f'of {sum(summary["published"].values())} sent'),
         ('backend', html.escape(summary['backend'] or '–'), html.escape(summary['backend_reason'].split(':')[0])),
     ]
     cards = ''.join(f'<div class="card"><h3>{a}</h3><p>{b}</p><small>{c}</small></div>' for a, b, c in figures)
     return (
         f'<header><div class="inner"><div class="top"><b>RoboCache</b> replay {badge}</div>'
         f'<h1>{html.escape(Path(bag["path"]).name)}</h1>'
-        f'<p class="sub">{bag["seconds"]:.1f} s · {bag["messages"]} messages · {len(summary["streams"])} streams · '
+        f'<p class="sub">{bag["seconds"]:.1f} s · {bag["messages"]} messages · streams: {", ".join(summary["streams"])} · '
         f'played at {summary["settings"]["rate"]:g}× through the node over DDS</p>'
         f'<div class="cards">{cards}</div></div></header>\n'
     )
@@ -143,6 +126,31 @@ def _notices(summary: Mapping[str, Any]) -> str:
         return ''
     lines = ''.join(f'<p class="notice {kind}">{html.escape(text)}</p>' for kind, text in items)
     return f'<section>{lines}</section>\n'
+
+
+def _timing(summary: Mapping[str, Any], series: Mapping[str, Any], names: Sequence[str]) -> str:
+    sections = [
+        section(
+            'Rate', 'Trigger messages sent and fused frames received, a second.', plot('rates', plots.rates(series))
+        ),
+        section(
+            'Latency',
+            'From sending the trigger’s message to receiving the fused frame, both in the replay’s process: '
+            'the network both ways, the wait for the slower sensors, and the computation.',
+            plot('latency', plots.latency(series)),
+        ),
+        section(
+            'Alignment',
+            'How far the sample that was used lies from the target.',
+            plot('offsets', plots.offsets(series, names)),
+        ),
+        section(
+            'Stages',
+            'Where the node’s time goes, by its own measure.',
+            plot('stages', plots.stages(_stages(summary, series))),
+        ),
+    ]
+    return ''.join(sections)
 
 
 def _stages(summary: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

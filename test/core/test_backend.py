@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from robocache_core import backend, ops
 from robocache_core.types import CloudLayout, VoxelGrid
 
@@ -40,7 +41,9 @@ def test_the_backend_asked_for_runs():
     assert active.reason
     assert active.version
     assert active.compiler_flags
-    assert active.module.__name__ == {'cpu': 'robocache_core.native', 'reference': 'robocache_core.reference'}[active.name]
+    assert (
+        active.module.__name__ == {'cpu': 'robocache_core.native', 'reference': 'robocache_core.reference'}[active.name]
+    )
 
 
 def test_operations_run_on_the_active_backend(each_backend, monkeypatch):

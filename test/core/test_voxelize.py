@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from robocache_core import ops
 from robocache_core.plan import DROP_REASONS
 from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
@@ -136,6 +137,14 @@ def test_parity_on_a_grid_with_wide_indices(assert_parity, seed):
     channels = ('count', 'mean:x', 'mean:i', 'max:i', 'min:i')
     result = assert_parity(ops.voxelize_sparse, *packed(points, ('x', 'y', 'z', 'i')), grid, channels)
     assert len(result.counts) > 1900
+
+
+def test_parity_where_the_last_bit_of_the_range_decides(assert_parity):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(4000, 3))
+    points *= 0.9 / np.linalg.norm(points, axis=1, keepdims=True)
+    result = assert_parity(ops.voxelize_sparse, *packed(points), GRID, ['count'], max_range=0.9)
+    assert 1000 < result.dropped['range'] < 3000
 
 
 @given(clouds(), st.integers(0, 2**32 - 1))
@@ -297,7 +306,11 @@ class TestResult:
         assert dense.tensor is tensor
         assert torch.equal(tensor, ops.voxelize_dense(data, layout, GRID, ['count', 'mean:x']).tensor)
 
-        out = torch.full((6, 3), -1, dtype=torch.int32), torch.full((6, 1), NAN), torch.full((6,), -1, dtype=torch.int32)
+        out = (
+            torch.full((6, 3), -1, dtype=torch.int32),
+            torch.full((6, 1), NAN),
+            torch.full((6,), -1, dtype=torch.int32),
+        )
         sparse = ops.voxelize_sparse(data, layout, GRID, ['count'], out=out)
         assert [t.data_ptr() for t in out] == [t.data_ptr() for t in (sparse.coords, sparse.features, sparse.counts)]
         assert out[2].tolist() == [1, 1, 1, 2, -1, -1], 'rows beyond the result are left alone'

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# RoboCache: `make` says what there is.
+
+# jazzy or kilted; by itself the ROS 2 that is sourced, else jazzy.
+ROS ?=
+# The Python that the environment is made from.
+PYTHON ?= python3
+# A rosbag2 of your own for `make demo`.
+BAG ?=
+# For pytest, as in make test ARGS='test/core -x'.
+ARGS ?=
+
+export PYTHON
+RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
+SIMULATED := build/demo/bag
+SIMULATOR := $(addprefix robocache_ros/tools/,simulate.py recording.py samples.py scene.py sensors.py trajectory.py)
+
+.PHONY: help demo test env shell clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo            simulate a robot, replay it through the node, write build/demo/report.html'
+	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
+	@echo 'make test            ruff, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
+	@echo 'make env             set up the environment, say what is in it (doctor)'
+	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, doctor'
+	@echo 'make clean           remove everything that was built, the environments too'
+
+demo: $(if $(BAG),,$(SIMULATED)/metadata.yaml)
+	@$(RUN) replay '$(or $(BAG),$(SIMULATED))' --out build/demo
+
+$(SIMULATED)/metadata.yaml: $(wildcard $(SIMULATOR))
+	@rm -rf $(SIMULATED)
+	@mkdir -p $(dir $(SIMULATED))
+	@$(RUN) simulate $(SIMULATED) --seconds 10
+
+test:
+	@$(RUN) ruff check .
+	@$(RUN) mypy
+	@$(RUN) python -m pytest $(ARGS)
+
+env:
+	@$(RUN) doctor
+
+shell:
+	@$(RUN) "$${SHELL:-bash}"
+
+clean:
+	rm -rf build install log dist *.egg-info _robocache_core*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

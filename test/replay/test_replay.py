@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag through the node over DDS: a node process, a player process, and what they leave behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bags
+import pytest
+import yaml
+
+from robocache_core import payload
+from robocache_ros.tools import replay
+from robocache_ros.tools.sensors import robot
+from robocache_ros.tools.simulate import write_bag
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / 'shared'
+DOMAIN = str(40 + os.getpid() % 20)
+TIMEOUT_S = 180
+
+
+def start(*arguments):
+    command = [sys.executable, '-m', 'robocache_ros.tools.replay', '--domain', DOMAIN, *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def run(*arguments):
+    """Replay to the end; returns exit status, stdout and stderr."""
+    process = start(*arguments)
+    try:
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    return process.returncode, out, err
+
+
+def results(folder):
+    summary = json.loads((folder / 'summary.json').read_text())
+    for name, s in summary['streams'].items():
+        assert s['received'] == s['used'] + s['held'] + sum(s['dropped'].values()), name
+    targets = summary['targets']
+    assert targets['targets'] == targets['emitted'] + targets['pending'] + sum(targets['dropped'].values())
+    assert summary['frames'] == targets['emitted']
+    return summary
+
+
+@pytest.fixture(scope='session')
+def simulated(tmp_path_factory):
+    path = tmp_path_factory.mktemp('bags') / 'simulated'
+    write_bag(path, robot(seed=1, lidar_rings=16), seconds=2.0)
+    return path
+
+
+@pytest.fixture(scope='session')
+def replayed(simulated, tmp_path_factory):
+    """The simulated bag, replayed with a configuration made from it."""
+    out = tmp_path_factory.mktemp('replayed')
+    status, stdout, stderr = run(simulated, '--out', out)
+    assert status == 0, stdout + stderr
+    return out, stdout
+
+
+def test_every_stream_is_fused_at_the_triggers_rate(replayed):
+    out, _ = replayed
+    summary = results(out)
+    assert set(summary) >= {'frames', 'trigger_rate_hz', 'fused_rate_hz', 'backend', 'streams', 'latency_ms'}
+    assert set(summary['streams']) == {'lidar', 'front', 'rear', 'imu'}
+    assert set(summary['latency_ms']) == {'p50', 'p99'}
+    assert 0 < summary['latency_ms']['p50'] <= summary['latency_ms']['p99']
+    assert summary['backend'] in ('cpu', 'reference')
+    sent = summary['published']['lidar']
+    assert sent == 20
+    assert sent - 2 <= summary['frames'] <= sent  # a window may reach back before the bag
+    for name, stream in summary['streams'].items():
+        assert stream['received'] == summary['published'][name]
+        assert stream['used'] >= summary['frames']
+        assert set(stream['dropped']) <= {'unselected'}
+    assert summary['valid'] == dict.fromkeys(summary['streams'], summary['frames'])
+    assert summary['epochs'] == 1
+
+
+def test_the_table_and_the_report_show_it(replayed):
+    out, stdout = replayed
+    for text in ('lidar', 'front', 'rear', 'imu', 'latency', 'offset', 'unselected', str(out / 'report.html')):
+        assert text in stdout
+    page = (out / 'report.html').read_text()
+    for name in ('voxels of lidar from above', 'fused image of front', 'fused image of rear', 'IMU window of imu',
+                 'rates', 'latency', 'offsets', 'stages'):  # fmt: skip
+        assert f'alt="{name}" src="data:image/' in page, name
+    assert 'http' not in page.replace('http://www.w3.org', '')  # it opens without a network
+    assert page.endswith('</html>\n')
+
+
+def test_the_frame_and_the_configuration_are_left_to_start_from(replayed):
+    out, _ = replayed
+    frame = payload.decode((out / 'frame.safetensors').read_bytes())
+    assert frame.frame_id == 'base_link'
+    assert all(frame.valid.values())
+    assert frame.tensors['front'].shape == (3, 384, 640)
+    parameters = yaml.safe_load((out / 'preprocess.yaml').read_text())['preprocess']['ros__parameters']
+    assert parameters['lidars'] == ['lidar']
+    assert len(parameters['lidar']['extrinsics']) == 7
+
+
+def test_a_looped_bag_with_a_configuration_of_ones_own(simulated, tmp_path):
+    config = tmp_path / 'mine.yaml'
+    parameters = {
+        'lidars': ['top'], 'cameras': ['front', 'absent'], 'sync': {'trigger': 'top'},
+        'top': {'topic': '/lidar/points', 'voxel': {'output': 'dense', 'size': [1.0, 1.0, 1.0]}},
+        'front': {'topic': '/camera/front/image_raw/compressed', 'dtype': 'float32', 'width': 160, 'height': 120},
+        'absent': {'topic': '/no/such/image_raw', 'required': False},
+        'unheard_of': 1,
+    }  # fmt: skip
+    config.write_text(yaml.safe_dump({'preprocess': {'ros__parameters': parameters}}))
+    status, stdout, stderr = run(simulated, '--config', config, '--loop', 2, '--rate', 1.5, '--out', tmp_path)
+    assert status == 0, stdout + stderr
+    assert '/no/such/image_raw' in stdout
+    assert 'unheard_of' in stdout
+    summary = results(tmp_path)
+    assert summary['epochs'] == 2
+    assert summary['published']['top'] == 40
+    assert summary['frames'] >= 32  # what waits when time jumps back is dropped
+    assert summary['valid']['absent'] == 0
+    frame = payload.decode((tmp_path / 'frame.safetensors').read_bytes())
+    assert frame.tensors['top'].ndim == 4
+    assert frame.tensors['front'].shape == (3, 120, 160)
+
+
+@pytest.mark.skipif(not (SHARED / 'data').is_dir(), reason='../shared/data with real sensor payloads is not here')
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_real_payloads(tmp_path, storage):
+    bag, out = tmp_path / 'real', tmp_path / 'out'
+    subprocess.run(
+        [sys.executable, SHARED / 'tools' / 'make_bag.py', bag, '--seconds', '2', '--storage', storage], check=True
+    )
+    status, stdout, stderr = run(bag, '--rate', 0.5, '--out', out)
+    assert status == 0, stdout + stderr
+    summary = results(out)
+    assert set(summary['streams']) == {'lidar', 'imu', 'cam_front', 'cam_front_left', 'cam_back'}
+    assert summary['published']['lidar'] == 20
+    assert summary['frames'] >= 18  # the IMU begins with the first scan, so the first windows are not full
+    assert summary['valid'] == dict.fromkeys(summary['streams'], summary['frames'])
+    for stream in summary['streams'].values():
+        assert set(stream['dropped']) <= {'unselected', 'missing:imu'}
+    assert set(summary['targets']['dropped']) <= {'missing:imu'}
+
+
+def test_a_node_that_gets_nothing_it_can_use_is_a_failure_that_says_why(tmp_path):
+    clouds = [(ms, topic, cloud) for ms, topic, cloud in bags.every(100, '/points', bags.cloud, 1200)]
+    for _, _, cloud in clouds:
+        cloud.point_step = 4  # its fields now lie beyond it
+    bag = bags.write(tmp_path / 'bad', clouds)
+    status, stdout, stderr = run(bag, '--out', tmp_path / 'out')
+    assert status == 1, stdout + stderr
+    assert 'no fused frame came' in stderr
+    assert 'field_beyond_point_step' in stderr
+    assert 'field_beyond_point_step' in (tmp_path / 'out' / 'report.html').read_text()
+    assert json.loads((tmp_path / 'out' / 'summary.json').read_text())['frames'] == 0
+
+
+def test_an_interrupt_ends_the_node_too(simulated, tmp_path):
+    process = start(simulated, '--rate', 0.05, '--out', tmp_path)
+    try:
+        log = tmp_path / 'node.log'
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (log.exists() and 'streams' in log.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+        assert children
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 130
+    assert 'interrupted' in stderr
+    assert 'Traceback' not in stderr
+    assert not any(Path(f'/proc/{child}').exists() for child in children)
+
+
+def write_text_bag(folder):
+    return bags.write(folder / 'text', bags.every(100, '/chatter', bags.text))
+
+
+def write_cloud_bag(folder):
+    return bags.write(folder / 'clouds', bags.every(100, '/points', bags.cloud))
+
+
+def params_file(folder, **parameters):
+    path = folder / 'params.yaml'
+    path.write_text(yaml.safe_dump({'preprocess': {'ros__parameters': parameters}}))
+    return path
+
+
+def broken_yaml(folder):
+    path = folder / 'params.yaml'
+    path.write_text('preprocess: [')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('bag', 'config', 'expected'),
+    [
+        (lambda at: at / 'none', None, 'no such bag'),
+        (write_text_bag, None, '/chatter'),
+        (write_cloud_bag, lambda at: at / 'none.yaml', 'none.yaml'),
+        (write_cloud_bag, broken_yaml, 'params.yaml'),
+        (write_cloud_bag, lambda at: params_file(at, lidars=['points'], points={'max_range': -1.0}), 'max_range'),
+        (write_cloud_bag, lambda at: params_file(at, lidars=['a'], a={'topic': '/elsewhere'}), '/elsewhere'),
+        (write_cloud_bag, lambda at: params_file(at, cameras=['points']), 'sensor_msgs/msg/Image'),
+    ],
+)
+def test_what_cannot_be_played_is_said_on_one_line(tmp_path, capsys, monkeypatch, bag, config, expected):
+    monkeypatch.setattr(replay, '_enter_environment', lambda *_: None)  # which would start this process anew
+    arguments = [str(bag(tmp_path)), '--out', str(tmp_path / 'out')]
+    if config is not None:
+        arguments += ['--config', str(config(tmp_path))]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert replay.main(arguments) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith('replay: ')
+    assert expected in lines[0]
+
+
+def test_the_command_itself_says_it_without_a_traceback(tmp_path):
+    status, stdout, stderr = run(tmp_path / 'none')
+    assert (status, stdout) == (2, '')
+    assert stderr.splitlines() == [f'replay: {tmp_path / "none"}: there is no such bag']
