@@ -51,7 +51,7 @@ class Inbox:
 
     def put(self, arrival: Arrival) -> list[tuple[Arrival, str]]:
         """Add a message; make room by the policy."""
-        dropped = []
+        dropped: list[tuple[Arrival, str]] = []
         if self.config.policy == 'latest':
             dropped = [(old, 'superseded') for old in self.clear()]
         while not self.has_room(arrival.nbytes):
@@ -64,7 +64,7 @@ class Inbox:
 
     def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, str]]]:
         """Return the oldest message that is not too old, and what was."""
-        dropped = []
+        dropped: list[tuple[Arrival, str]] = []
         while self._queue:
             arrival = self._pop()
             if now_ns - arrival.arrived_ns <= self.config.max_age_ns:

@@ -21,7 +21,7 @@ from robocache_ros.monitor import Monitor
 Stream = Any  # LidarConfig | CameraConfig | ImuConfig: rclpy's message types carry no static type to match them
 
 
-def message_type(stream: Stream) -> type:
+def message_type(stream: Stream) -> Any:
     """Message type of a stream's topic."""
     if isinstance(stream, LidarConfig):
         return PointCloud2

@@ -49,7 +49,7 @@ def logged(transition: Transition) -> Transition:
     return wrapper
 
 
-class PreprocessNode(LifecycleNode):
+class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     """Sensor topics in, fused tensors out; ``config/preprocess.yaml`` documents the parameters.
 
     Unconfigured it holds parameters only; configured, the pipeline and the publishers; active, the subscriptions and

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image, PointCloud2
@@ -44,13 +45,13 @@ class Outputs:
         cameras = config.cameras if node_config.publish_images else ()
         self._images = [(camera, self._make(Image, f'~/image/{camera.name}')) for camera in cameras]
 
-    def _make(self, kind: type, topic: str):
+    def _make(self, kind: type, topic: str) -> Any:
         return self._node.create_publisher(kind, topic, qos.reliable(), qos_overriding_options=qos.overridable())
 
     @property
     def num_subscribers(self) -> int:
         """Subscribers of ``~/fused``."""
-        return self._fused.get_subscription_count()
+        return int(self._fused.get_subscription_count())
 
     def publish(self, frame: FusedFrame, began_ns: int) -> None:
         """Send ``frame``; ``began_ns`` is when its computation began, on the steady clock."""

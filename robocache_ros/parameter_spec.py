@@ -132,8 +132,12 @@ class Spec:
         if self.element is float and type(element) is int:
             return float(element)
         if type(element) is not self.element:
-            raise self._bad(value, f'must be an array, each {_WORDS[self.element]}' if self.is_array
-                            else f'must be {_WORDS[self.element]}')
+            raise self._bad(
+                value,
+                f'must be an array, each {_WORDS[self.element]}'
+                if self.is_array
+                else f'must be {_WORDS[self.element]}',
+            )
         return element
 
     def _bad(self, value: Any, what: str) -> ConfigError:

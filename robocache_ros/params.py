@@ -118,9 +118,7 @@ def autostart(node: Node) -> bool:
     return bool(spec.check(node.get_parameter_or(spec.name).value))
 
 
-def from_dict(
-    tree: Mapping[str, Any], warn: Callable[[str], None] | None = None
-) -> tuple[PipelineConfig, NodeConfig]:
+def from_dict(tree: Mapping[str, Any], warn: Callable[[str], None] | None = None) -> tuple[PipelineConfig, NodeConfig]:
     """``read`` for a dict as it stands under ``ros__parameters``, nested or dotted.
 
     ``warn`` gets a line for each unknown name; by default the log does.
@@ -256,7 +254,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, A
 
 def _sections(tree: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Pattern of the node's full name, and parameters, of each section of a params file."""
-    for key, value in (tree.items() if isinstance(tree, Mapping) else ()):
+    for key, value in tree.items() if isinstance(tree, Mapping) else ():
         if key == 'ros__parameters':
             parts = [part for part in name.split('/') if part]
             yield ''.join({'**': '(/[^/]+)*', '*': '/[^/]+'}.get(part, '/' + re.escape(part)) for part in parts), value

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 import json
 import math
 import warnings
@@ -115,8 +116,9 @@ def test_tensors_lie_aligned(kinds: list[tuple[torch.dtype, tuple[int, ...]]]) -
             assert begin % 8 == 0
 
 
-@pytest.mark.parametrize('kind', [bytes, bytearray, lambda b: array.array('B', b), memoryview,
-                                  lambda b: np.frombuffer(b, np.uint8)])
+@pytest.mark.parametrize(
+    'kind', [bytes, bytearray, lambda b: array.array('B', b), memoryview, lambda b: np.frombuffer(b, np.uint8)]
+)
 def test_tensors_view_the_buffer(kind) -> None:
     buffer = kind(payload.encode(make_frame(x=make_tensor(torch.float32, (4, 3)), v=make_tensor(torch.bool, (5,)))))
     start = np.frombuffer(buffer, np.uint8).ctypes.data
@@ -313,3 +315,10 @@ def test_headers_that_hurt_parsers() -> None:
     assert_bad(file_of(b'9' * 10_000))
     assert_bad(file_of({'x': {}}), 'no __metadata__')
     assert_bad(file_of(b'\xff\xfe'))
+
+
+def test_digest_tells_frames_apart_by_everything_but_latency():
+    one = make_frame(a=torch.ones(1))
+    assert payload.digest(one) == payload.digest(dataclasses.replace(one, latency_ns={'lidar': 1}))
+    for change in ({'stamp_ns': 1}, {'epoch': 9}, {'valid': {}}, {'tensors': {'a': torch.zeros(1)}}):
+        assert payload.digest(one) != payload.digest(dataclasses.replace(one, **change))

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 import torch
+
 from robocache_core.config import LidarConfig, PipelineConfig, VoxelConfig
 from robocache_core.pipeline import Pipeline
 from robocache_ros.tools.samples import lidar_scan

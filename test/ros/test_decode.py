@@ -35,8 +35,13 @@ POINT = np.dtype(
     }
 )
 ROS_TYPES = {
-    'int8': PointField.INT8, 'uint8': PointField.UINT8, 'int16': PointField.INT16, 'uint16': PointField.UINT16,
-    'int32': PointField.INT32, 'uint32': PointField.UINT32, 'float32': PointField.FLOAT32,
+    'int8': PointField.INT8,
+    'uint8': PointField.UINT8,
+    'int16': PointField.INT16,
+    'uint16': PointField.UINT16,
+    'int32': PointField.INT32,
+    'uint32': PointField.UINT32,
+    'float32': PointField.FLOAT32,
     'float64': PointField.FLOAT64,
 }
 
@@ -63,8 +68,14 @@ def make_cloud(points: np.ndarray | None = None, pad: int = 0) -> PointCloud2:
         for name, (dtype, offset) in points.dtype.fields.items()
     ]
     return PointCloud2(
-        header=header(), height=height, width=width, fields=fields, point_step=points.dtype.itemsize,
-        row_step=rows.shape[1], data=array.array('B', rows.tobytes()), is_dense=False,
+        header=header(),
+        height=height,
+        width=width,
+        fields=fields,
+        point_step=points.dtype.itemsize,
+        row_step=rows.shape[1],
+        data=array.array('B', rows.tobytes()),
+        is_dense=False,
     )
 
 

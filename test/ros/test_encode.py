@@ -106,8 +106,13 @@ def test_sparse_voxels_lie_at_their_mean_where_it_is_known() -> None:
 
 
 def test_no_voxel_gives_an_empty_cloud_with_its_fields() -> None:
-    frame = make_frame(**{'lidar.coords': COORDS[:0], 'lidar.features': torch.zeros(0, 1),
-                          'lidar.counts': torch.zeros(0, dtype=torch.int32)})
+    frame = make_frame(
+        **{
+            'lidar.coords': COORDS[:0],
+            'lidar.features': torch.zeros(0, 1),
+            'lidar.counts': torch.zeros(0, dtype=torch.int32),
+        }
+    )
     msg = encode.encode_voxels(frame, make_lidar('occupancy'))
     assert (msg.width, len(msg.data)) == (0, 0)
     assert [f.name for f in msg.fields] == ['x', 'y', 'z', 'count', 'occupancy']

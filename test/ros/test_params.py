@@ -90,8 +90,9 @@ def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
     pipeline, node_config = params.read(node)
     assert pipeline == PipelineConfig(
         lidars=(
-            LidarConfig('top', topic='/top', voxel=VoxelConfig(size=(0.1, 0.2, 0.3)),
-                        queue=QueueConfig(max_age_ns=250_000_000)),
+            LidarConfig(
+                'top', topic='/top', voxel=VoxelConfig(size=(0.1, 0.2, 0.3)), queue=QueueConfig(max_age_ns=250_000_000)
+            ),
             LidarConfig('rear', topic='/rear/points'),
         ),
         cameras=(CameraConfig('front', topic='/front', dtype='float32'),),
@@ -213,9 +214,7 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
 def test_unknown_names_in_a_dict() -> None:
     lines: list[str] = []
     params.from_dict({'lidar': {'voxle': {'size': [1.0, 1.0, 1.0]}}, 'use_sim_time': True}, lines.append)
-    assert lines == [
-        "parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"
-    ]
+    assert lines == ["parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"]
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -266,12 +265,14 @@ def test_changes_are_refused_while_configured(make_node) -> None:
     node.trigger_configure()
     result = set_one(node, 'lidar.tolerance', 0.3)
     assert (result.successful, result.reason) == (
-        False, 'lidar.tolerance cannot be changed while inactive: clean up first'
+        False,
+        'lidar.tolerance cannot be changed while inactive: clean up first',
     )
     node.trigger_activate()
     result = set_one(node, 'lidar.tolerance', 0.3)
     assert (result.successful, result.reason) == (
-        False, 'lidar.tolerance cannot be changed while active: deactivate and clean up first'
+        False,
+        'lidar.tolerance cannot be changed while active: deactivate and clean up first',
     )
     assert set_one(node, 'use_sim_time', True).successful  # not ours
     node.trigger_deactivate()
@@ -397,7 +398,9 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
     node = make_node(file=FILE, namespace=namespace)
     pipeline, node_config = params.read(node)
     assert [stream.topic for stream in pipeline.streams()] == [
-        '/lidar/points', '/camera/front/image_raw/compressed', '/imu/data'
+        '/lidar/points',
+        '/camera/front/image_raw/compressed',
+        '/imu/data',
     ]
     assert 'unknown' not in capfd.readouterr().err
     assert node_config == NodeConfig()
