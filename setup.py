@@ -79,7 +79,10 @@ setup(
         (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
     ],
     install_requires=['numpy', 'torch'],
-    extras_require={'tools': ['matplotlib', 'opencv-python-headless', 'PyYAML', 'rosbags']},
+    extras_require={
+        'test': ['hypothesis', 'pytest'],  # by this `colcon test` knows to run pytest
+        'tools': ['matplotlib', 'opencv-python-headless', 'PyYAML', 'rosbags'],
+    },
     zip_safe=False,
     entry_points={
         'console_scripts': [

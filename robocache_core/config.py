@@ -234,11 +234,11 @@ class SyncConfig(_Checked):
 
 @dataclass(frozen=True)
 class BackpressureConfig(_Checked):
-    """Ready targets that wait for compute, and when the trigger is thinned."""
+    """Targets that wait for compute, and when the trigger is thinned."""
 
     max_ready: int = tunable(16, 'ready targets that may wait; the oldest beyond it is dropped overrun', low=1)
-    high_watermark: int = tunable(4, 'ready targets from which the trigger is thinned', low=1)
-    low_watermark: int = tunable(1, 'ready targets at which thinning is taken back, step by step', low=0)
+    high_watermark: int = tunable(4, 'targets that wait from which the trigger is thinned', low=1)
+    low_watermark: int = tunable(1, 'targets that wait at which thinning is taken back, step by step', low=0)
     max_keep_every: int = tunable(8, 'thinning stops at one target in this many (a power of two)', low=1, high=1024)
 
     def check(self, prefix: str) -> None:

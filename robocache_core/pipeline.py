@@ -27,6 +27,7 @@ from robocache_core.types import (
     CameraFrame,
     DataError,
     DenseVoxels,
+    EncodedImage,
     FusedFrame,
     LidarScan,
     Sample,
@@ -262,6 +263,8 @@ class Pipeline:
         if not pick.entries:
             return self._put_blank(stream, draft)
         image = pick.entries[0].sample
+        if isinstance(image, EncodedImage):
+            image = image.decode()
         assert isinstance(image, CameraFrame)
         draft.tensors[stream.name] = ops.prepare_image(
             image.data,

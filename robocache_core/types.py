@@ -6,6 +6,7 @@ Times are ``int`` nanoseconds, named ``*_ns``. Tensors are torch tensors. Nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -140,6 +141,19 @@ class CameraFrame:
 
 
 @dataclass(frozen=True)
+class EncodedImage:
+    """A compressed image, decoded when a frame uses it and not before: most of a fast camera's images are never used.
+
+    ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    nbytes: int
+    decode: Callable[[], CameraFrame]
+
+
+@dataclass(frozen=True)
 class VectorSample:
     """One reading of a vector sensor: ``values [D] float32``, units and order set by the stream's fields.
 
@@ -156,7 +170,7 @@ class VectorSample:
         return self.values.numel() * self.values.element_size()
 
 
-Sample = LidarScan | CameraFrame | VectorSample
+Sample = LidarScan | CameraFrame | EncodedImage | VectorSample
 
 
 @dataclass(frozen=True)

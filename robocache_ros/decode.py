@@ -7,6 +7,7 @@ not copied: a sample keeps its message's ``data`` alive.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import sys
@@ -21,7 +22,7 @@ from std_msgs.msg import Header
 
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
 from robocache_core.plan import ENCODINGS
-from robocache_core.types import CameraFrame, CloudLayout, DataError, LidarScan, PointField, VectorSample
+from robocache_core.types import CameraFrame, CloudLayout, DataError, EncodedImage, LidarScan, PointField, VectorSample
 
 #: NumPy names of the datatypes of a sensor_msgs/PointField.
 POINT_DTYPES = {
@@ -110,16 +111,22 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
     )
 
 
-def decode_compressed(msg: CompressedImage, config: CameraConfig) -> CameraFrame:
-    """A JPEG or PNG at full resolution: bgr8, bgra8, mono8 or mono16; an EXIF orientation is not applied.
+def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImage:
+    """A JPEG or PNG; its container is checked now, its pixels are decoded when a frame uses them.
+
+    Decoded it has full resolution, as bgr8, bgra8, mono8 or mono16; an EXIF orientation is not applied.
 
     Raises:
-        DataError: ``zero_stamp``, ``unknown_encoding`` (another format, depth with a header, 16-bit colour),
-            ``decode_failed`` (damaged or cut short).
+        DataError: ``zero_stamp``, ``unknown_encoding`` (another format, depth with a header), ``decode_failed`` (cut
+            short). Decoding raises ``decode_failed`` (damaged) and ``unknown_encoding`` (16-bit colour).
     """
     stamp = stamp_ns(msg.header)
     data = np.frombuffer(msg.data, dtype=np.uint8)
     _check_container(data, msg.format)
+    return EncodedImage(stamp, msg.header.frame_id, data.size, functools.partial(_decode_pixels, msg, data, stamp))
+
+
+def _decode_pixels(msg: CompressedImage, data: np.ndarray, stamp: int) -> CameraFrame:
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

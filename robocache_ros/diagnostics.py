@@ -85,11 +85,11 @@ class Diagnostics:
 
     def backpressure(self) -> DiagnosticStatus:
         """Return the state for upstream: saturation 0..1, keep_every, and every inbox."""
-        control, ready = self._worker.backpressure, self._pipeline.num_ready
+        control, waiting = self._worker.backpressure, self._worker.num_waiting
         values = {
-            'saturation': ready / self._pipeline.config.backpressure.max_ready,
+            'saturation': min(1.0, waiting / self._pipeline.config.backpressure.max_ready),
             'keep_every': control.keep_every,
-            'depth': ready,
+            'depth': waiting,
         }
         for name, (depth, saturation) in self._inboxes.levels().items():
             values[f'{name}.depth'] = depth
@@ -210,7 +210,7 @@ class Diagnostics:
         level = OK if control.state == 'normal' else WARN
         message = 'normal' if level == OK else f'thinning: one target in {control.keep_every} is kept'
         values = {
-            'depth': self._pipeline.num_ready,
+            'depth': self._worker.num_waiting,
             'high_watermark': config.high_watermark,
             'low_watermark': config.low_watermark,
             'state': control.state,

@@ -181,7 +181,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         report = self._diagnostics.report(active=self._inputs is not None)
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics_publisher.publish(report)
-        self._depth_publisher.publish(UInt32(data=self._pipeline.num_ready))
+        self._depth_publisher.publish(UInt32(data=self._worker.num_waiting))
         self._backpressure_publisher.publish(self._diagnostics.backpressure())
 
 

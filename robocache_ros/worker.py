@@ -79,6 +79,12 @@ class Worker:
         self._pipeline.clear('deactivated')
 
     @property
+    def num_waiting(self) -> int:
+        """Targets that wait: those that are ready, and the trigger's messages that are still in the inbox."""
+        trigger = self._pipeline.config.trigger
+        return self._pipeline.num_ready + (self._inboxes.levels()[trigger][0] if trigger else 0)
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
@@ -87,9 +93,7 @@ class Worker:
         last_arrival = time.monotonic()
         while not self._stopping.is_set():
             try:
-                waiting = max(1, len(self._inboxes))
-                timeout = 0.0 if self._pipeline.num_ready else self._idle_s / 4
-                if self._ingest(waiting, timeout):
+                if self._ingest(0.0 if self._pipeline.num_ready else self._idle_s / 4):
                     last_arrival = time.monotonic()
                 elif time.monotonic() - last_arrival > self._idle_s:
                     # Stamps stand still when nothing arrives, so only a steady clock can end the wait.
@@ -99,16 +103,15 @@ class Worker:
                 self._monitor.failed(traceback.format_exc())
                 self._logger.error(f'the worker failed and goes on:\n{traceback.format_exc()}')
 
-    def _ingest(self, count: int, timeout_s: float) -> bool:
-        """Decode and push up to ``count`` messages; wait for the first one. Return whether there was any."""
-        for i in range(count):
-            item = self._inboxes.take(timeout_s if i == 0 else 0.0)
-            if item is None:
-                return i > 0
-            if callable(item):
-                item()
-            else:
-                self._take_in(*item)
+    def _ingest(self, timeout_s: float) -> bool:
+        """Decode and push one message, wait for it if need be. Return whether there was one."""
+        item = self._inboxes.take(timeout_s)
+        if item is None:
+            return False
+        if callable(item):
+            item()
+        else:
+            self._take_in(*item)
         return True
 
     def _take_in(self, name: str, arrival: Arrival) -> None:
@@ -143,7 +146,7 @@ class Worker:
                 self._monitor.took('align', begin - arrived)
             self._publish(frame, begin)
             self._monitor.took('publish', time.monotonic_ns() - computed)
-        self._pipeline.keep_every = self.backpressure.update(self._pipeline.num_ready)
+        self._pipeline.keep_every = self.backpressure.update(self.num_waiting)
 
     def _log_drop(self, name: str, reason: str, message: str) -> None:
         now = time.monotonic_ns()

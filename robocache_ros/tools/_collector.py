@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
+from robocache_core import payload
 from robocache_core.types import FusedFrame
 from robocache_ros.client import FusedSubscriber
 
@@ -17,7 +18,7 @@ PREFIX = 'preprocess: '
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """A fused frame without its tensors, and when it came."""
+    """A fused frame without its tensors, when it came, and the digest of what it said."""
 
     received_ns: int
     stamp_ns: int
@@ -26,6 +27,7 @@ class FrameRecord:
     valid: dict[str, bool]
     age_ns: dict[str, int]
     latency_ns: dict[str, int]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,16 @@ class Collector:
         received_ns = time.monotonic_ns()
         nbytes = sum(tensor.numel() * tensor.element_size() for tensor in frame.tensors.values())
         self.frames.append(
-            FrameRecord(received_ns, frame.stamp_ns, frame.epoch, nbytes, frame.valid, frame.age_ns, frame.latency_ns)
+            FrameRecord(
+                received_ns,
+                frame.stamp_ns,
+                frame.epoch,
+                nbytes,
+                frame.valid,
+                frame.age_ns,
+                frame.latency_ns,
+                payload.digest(frame),
+            )
         )
         if all(frame.valid.values()) or self.sample is None or not all(self.sample.valid.values()):
             self.sample = frame

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,6 +133,7 @@ def summarize(
         'latency_ms': percentiles(_known(latency)),
         'targets': _targets(last.statuses),
         'trigger': trigger,
+        'sha256': hashlib.sha256(''.join(frame.digest for frame in frames).encode()).hexdigest(),
         'epochs': len({frame.epoch for frame in frames}),
         'age_ms': {name: percentiles(_known(values)) for name, values in age.items()},
         'valid': {name: sum(frame.valid.get(name, False) for frame in frames) for name in names},

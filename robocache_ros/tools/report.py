@@ -104,7 +104,8 @@ def _header(summary: Mapping[str, Any]) -> str:
     return (
         f'<header><div class="inner"><div class="top"><b>RoboCache</b> replay {badge}</div>'
         f'<h1>{html.escape(Path(bag["path"]).name)}</h1>'
-        f'<p class="sub">{bag["seconds"]:.1f} s · {bag["messages"]} messages · streams: {", ".join(summary["streams"])} · '
+        f'<p class="sub">{bag["seconds"]:.1f} s · {bag["messages"]} messages · '
+        f'{", ".join(summary["streams"])} · '
         f'played at {summary["settings"]["rate"]:g}× through the node over DDS</p>'
         f'<div class="cards">{cards}</div></div></header>\n'
     )

@@ -20,7 +20,7 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CameraFrame, CloudLayout, LidarScan, VectorSample
+from robocache_core.types import CameraFrame, CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
 
 T0 = 1_000 * SECOND
 VOXEL = VoxelConfig(size=(1.0, 1.0, 1.0), lower=(-4.0, -4.0, -4.0), upper=(4.0, 4.0, 4.0), channels=('count', 'mean:z'))
@@ -252,3 +252,33 @@ def test_ledger_adds_up_whatever_arrives_in_whatever_order(events, sync, keep_ev
     pipeline.poll()
     assert_ledger(pipeline)
     assert pipeline.targets.counts().held == 0
+
+
+def test_encoded_image_is_decoded_only_when_a_frame_uses_it():
+    decoded = []
+
+    def encoded(stamp_ns, error=None):
+        def decode():
+            decoded.append(stamp_ns - T0)
+            if error:
+                raise error
+            return image(stamp_ns)
+
+        return EncodedImage(stamp_ns, 'front', 10, decode)
+
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), cameras=(CAMERA,)))
+
+    def push(name, sample):
+        pipeline.receive(name)
+        pipeline.push(name, sample)
+
+    for ms in (10, 30, 101):
+        push('front', encoded(T0 + ms * MS))
+    push('lidar', scan(T0 + 100 * MS))
+    push('front', encoded(T0 + 201 * MS, DataError('decode_failed', 'damaged')))
+    push('lidar', scan(T0 + 200 * MS))
+    assert [frame.stamp_ns - T0 for frame in pipeline.poll()] == [100 * MS]
+    assert decoded == [101 * MS, 201 * MS]
+    assert pipeline.ledger['front'].counts().dropped == {'unselected': 2, 'decode_failed': 1}
+    assert pipeline.targets.counts().dropped == {'decode_failed:front': 1}
+    assert_ledger(pipeline)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag through the node over DDS: a node process, a player process, and what they leave behind."""
 
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ import pytest
 import yaml
 
 from robocache_core import payload
+from robocache_ros import params
+from robocache_ros.offline import fused_frames
 from robocache_ros.tools import replay
 from robocache_ros.tools.sensors import robot
 from robocache_ros.tools.simulate import write_bag
@@ -240,3 +243,12 @@ def test_the_command_itself_says_it_without_a_traceback(tmp_path):
     status, stdout, stderr = run(tmp_path / 'none')
     assert (status, stdout) == (2, '')
     assert stderr.splitlines() == [f'replay: {tmp_path / "none"}: there is no such bag']
+
+
+def test_live_is_offline_to_the_bit(simulated, replayed):
+    """The frames that came over DDS are those that the bag gives without it: digest by digest, in order."""
+    out, _ = replayed
+    config, _ = params.from_file(out / 'preprocess.yaml')
+    digests = [payload.digest(frame) for frame in fused_frames(simulated, config)]
+    assert len(digests) > 15
+    assert results(out)['sha256'] == hashlib.sha256(''.join(digests).encode()).hexdigest()

@@ -14,7 +14,7 @@ MS = 10**6
 
 
 def frame(stamp, received_ms):
-    return FrameRecord(received_ms * MS, stamp, 0, 0, {}, {}, {})
+    return FrameRecord(received_ms * MS, stamp, 0, 0, {}, {}, {}, '')
 
 
 def sent(*pairs):

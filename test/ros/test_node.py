@@ -18,6 +18,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from robocache_core import ops
 from robocache_ros.client import FusedSubscriber
 from robocache_ros.node import PreprocessNode
 
@@ -321,3 +322,33 @@ def test_deactivated_while_messages_wait_adds_up():
         counts = robot.counts('lidar')
         assert counts.held == 0
         assert counts.received == counts.used + sum(counts.dropped.values())
+
+
+def test_slow_compute_thins_the_trigger_and_comes_back(monkeypatch):
+    slow = threading.Event()
+    voxelize = ops.voxelize_sparse
+
+    def voxelize_slowly(*args, **kwargs):
+        time.sleep(0.05 if slow.is_set() else 0.0)
+        return voxelize(*args, **kwargs)
+
+    monkeypatch.setattr(ops, 'voxelize_sparse', voxelize_slowly)
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        slow.set()
+        for ms in range(0, 3000, 10):
+            robot.publish('/lidar', cloud(ms))
+            time.sleep(0.01)
+        robot.until(lambda: robot.values('queue')['state'] == 'thinning', 'thinning')
+        assert robot.level('queue') == DiagnosticStatus.WARN
+        assert robot.node.pipeline.targets.counts().dropped['thinned'] > 0
+        slow.clear()
+        for ms in range(3000, 4000, 10):
+            robot.publish('/lidar', cloud(ms))
+            time.sleep(0.01)
+        robot.until(lambda: robot.values('queue')['state'] == 'normal', 'the normal state again')
+        counts = robot.settled('lidar', 1)
+        assert counts.received == counts.used + counts.held + sum(counts.dropped.values())
+        before = len(robot.frames)
+        robot.publish('/lidar', cloud(5000))
+        robot.until(lambda: len(robot.frames) > before, 'a frame at full rate')
