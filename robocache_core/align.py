@@ -72,10 +72,11 @@ class Aligner:
         #: One target in this many is kept; the others are dropped ``thinned``.
         self.keep_every = 1
         self._num_due = 0
-        self._last_ns: int | None = None
         self._period = None if self._trigger else SECOND / Fraction(self._sync.rate_hz).limit_denominator(10**6)
         self._grid_index: int | None = None
-        self._previous_epoch_newest_ns: int | None = None
+        #: Newest stamp of each stream in the epoch before, and where this one began, ns.
+        self._before: dict[str, int] = {}
+        self._began_ns = 0
 
     @property
     def newest_ns(self) -> int | None:
@@ -87,8 +88,8 @@ class Aligner:
         """Take a sample of stream ``name``; what cannot be used is counted as dropped."""
         buffer, stamp = self.buffers[name], sample.stamp_ns
         if buffer.newest_ns is not None and stamp < buffer.newest_ns - self._sync.time_jump_ns:
-            self.start_epoch()
-        elif self._is_straggler(buffer, stamp):
+            self.start_epoch(stamp)
+        elif self._is_straggler(name, stamp):
             self._accounts[name].drop('time_jump')
             return
         entry = buffer.push(sample)
@@ -99,15 +100,13 @@ class Aligner:
         elif not self._trigger:
             self._add_grid_targets()
 
-    def _is_straggler(self, buffer: StreamBuffer, stamp_ns: int) -> bool:
-        """Whether a first sample still belongs to the epoch before: streams do not jump at the same moment."""
+    def _is_straggler(self, name: str, stamp_ns: int) -> bool:
+        """Whether a stream's first sample goes on where it was before the jump: streams do not jump all at once."""
+        if self.buffers[name].newest_ns is not None or name not in self._before:
+            return False
         newest, jump = self.newest_ns, self._sync.time_jump_ns
-        return (
-            self._previous_epoch_newest_ns is not None
-            and buffer.newest_ns is None
-            and newest is not None
-            and newest + jump < stamp_ns <= self._previous_epoch_newest_ns + jump
-        )
+        here = self._began_ns if newest is None else newest
+        return stamp_ns > here + jump and abs(stamp_ns - self._before[name]) <= jump
 
     def clear(self, reason: str) -> None:
         """Drop all samples and waiting targets for ``reason``, and forget all stamps."""
@@ -116,11 +115,12 @@ class Aligner:
         for _ in self.waiting:
             self._targets.drop(reason)
         self.waiting.clear()
-        self._last_ns = self._grid_index = None
+        self._grid_index = None
 
-    def start_epoch(self) -> None:
-        """Clear everything, as dropped ``time_jump``, and count a new epoch."""
-        self._previous_epoch_newest_ns = self.newest_ns
+    def start_epoch(self, now_ns: int) -> None:
+        """Clear everything, as dropped ``time_jump``, and count a new epoch that begins at ``now_ns``."""
+        self._before = {name: b.newest_ns for name, b in self.buffers.items() if b.newest_ns is not None}
+        self._began_ns = now_ns
         self.clear('time_jump')
         self.epoch += 1
 
@@ -128,11 +128,9 @@ class Aligner:
         """Start a new epoch if the ROS clock was set back to ``now_ns`` and the stamps have not shown it already."""
         newest = self.newest_ns
         if newest is not None and newest > now_ns + self._sync.time_jump_ns:
-            self.start_epoch()
+            self.start_epoch(now_ns)
 
     def _add_target(self, stamp_ns: int) -> None:
-        if self._last_ns is not None and stamp_ns <= self._last_ns:
-            return
         self._targets.receive()
         self._num_due += 1
         if self._num_due % self.keep_every:
@@ -141,7 +139,7 @@ class Aligner:
             insort(self.waiting, stamp_ns)
 
     def _add_grid_targets(self) -> None:
-        """Add the multiples of the period up to the newest stamp: a grid that no order of arrival can shift."""
+        """Add the multiples of the period up to the newest stamp, from the first one at or past the epoch's first."""
         newest = self.newest_ns
         assert newest is not None
         assert self._period is not None
@@ -163,7 +161,6 @@ class Aligner:
         if not (give_up or self._timed_out(stamp) or not self.lagging(stamp)):
             return None
         self.waiting.pop(0)
-        self._last_ns = stamp
         picks = {s.name: self._pick(s, stamp) for s in self._streams}
         for pick in picks.values():
             for entry in pick.entries:
@@ -187,7 +184,8 @@ class Aligner:
         buffer, tolerance = self.buffers[stream.name], stream.tolerance_ns
         if isinstance(stream, ImuConfig):
             first, last = _instants(stream, stamp_ns)
-            return Pick(buffer.window(first, last), valid=True)  # validity is per instant: resampling tells it
+            entries = buffer.window(first, last)
+            return Pick(entries, valid=bool(entries))  # of the instants, resampling tells
         if stream.name == self._trigger:
             entry = buffer.at(stamp_ns)
         elif stream.read == 'previous':

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -109,6 +110,9 @@ class StreamConfig(_Checked):
     queue: QueueConfig = QueueConfig()
 
 
+_CHANNEL = re.compile('count|occupancy|density|(mean|max|min):.+')
+
+
 @dataclass(frozen=True)
 class VoxelConfig(_Checked):
     """The voxel grid of a lidar, in the target frame."""
@@ -127,8 +131,14 @@ class VoxelConfig(_Checked):
     quantum: float = tunable(1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9)
 
     def check(self, prefix: str) -> None:
-        if not self.channels:
-            raise ConfigError(f'{prefix}channels: needs at least one channel')
+        if not 1 <= len(self.channels) <= 32:
+            raise ConfigError(f'{prefix}channels = {self.channels}: needs 1 to 32 channels')
+        for channel in self.channels:
+            if not _CHANNEL.fullmatch(channel) or self.channels.count(channel) > 1:
+                raise ConfigError(
+                    f'{prefix}channels has {channel!r}: each must be count, occupancy, density, mean:<field>, '
+                    f'max:<field> or min:<field>, and none twice'
+                )
         for axis, low, high in zip('xyz', self.lower, self.upper, strict=True):
             if not low < high:
                 raise ConfigError(f'{prefix}lower.{axis} = {low}: must be less than upper.{axis} = {high}')
@@ -283,6 +293,34 @@ class PipelineConfig(_Checked):
         if self.sync.rate_hz == 0 and self.trigger not in names:
             raise ConfigError(
                 f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(names)}), or set sync.rate_hz'
+            )
+
+        if not self.target_frame and len(self.lidars) > 1:
+            raise ConfigError('target_frame: must be set where there are several lidars, as their frames differ')
+        for stream in self.streams():
+            self._check_times(stream)
+            if isinstance(stream, LidarConfig) and stream.extrinsics and not self.target_frame:
+                raise ConfigError(f'{stream.name}.extrinsics: needs target_frame, the frame that they lead to')
+
+    def _check_times(self, stream: StreamConfig) -> None:
+        """Refuse what could never give a frame."""
+        wait, name = self.sync.max_wait_ns, stream.name
+        if wait > stream.buffer_ns:
+            raise ConfigError(
+                f'sync.max_wait = {wait / SECOND} s: must be at most {name}.buffer = {stream.buffer_ns / SECOND} s'
+            )
+        if not isinstance(stream, ImuConfig):
+            return
+        span = (stream.window_size - 1) * stream.window_period_ns
+        if span - min(0, stream.window_offset_ns) + wait > stream.buffer_ns:
+            raise ConfigError(
+                f'{name}.buffer = {stream.buffer_ns / SECOND} s: must hold the window of {span / SECOND} s, its offset '
+                f'and sync.max_wait'
+            )
+        if stream.window_offset_ns > wait:
+            raise ConfigError(
+                f'{name}.window_offset = {stream.window_offset_ns / SECOND} s: must be at most sync.max_wait = '
+                f'{wait / SECOND} s'
             )
 
     def streams(self) -> Iterator[LidarConfig | CameraConfig | ImuConfig]:

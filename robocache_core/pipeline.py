@@ -64,7 +64,7 @@ class Pipeline:
         self._aligner = Aligner(config, self.ledger, self.targets)
         self._ready: deque[Target] = deque()
         self._transforms: dict[tuple[str, str], torch.Tensor] = {}
-        self._blank: dict[str, dict[str, torch.Tensor]] = {}
+        self._num_channels = dict.fromkeys((camera.name for camera in config.cameras), 3)
         self._sequence = 0
 
     # --- what goes in
@@ -92,20 +92,20 @@ class Pipeline:
 
     def has_transform(self, name: str, frame_id: str) -> bool:
         """Whether samples of stream ``name`` in ``frame_id`` can be brought into the target frame."""
-        if self.config.target_frame in ('', frame_id) or (name, frame_id) in self._transforms:
+        if (name, frame_id) in self._transforms:
             return True
         stream = self.streams[name]
-        if not (isinstance(stream, LidarConfig) and stream.extrinsics):
-            return False
-        self.set_transform(name, frame_id, pose_matrix(stream.extrinsics))
-        return True
+        if isinstance(stream, LidarConfig) and stream.extrinsics:
+            self.set_transform(name, frame_id, pose_matrix(stream.extrinsics))
+            return True
+        return self.config.target_frame in ('', frame_id)
 
     def clock_jumped(self, now_ns: int) -> None:
         """Tell that the ROS clock was set to ``now_ns``; starts a new epoch if that lies behind the stamps."""
         self._aligner.clock_jumped(now_ns)
 
     def give_up(self) -> None:
-        """Stop waiting: nothing more comes. Waiting targets are taken with what there is."""
+        """Stop waiting: nothing more comes. As many waiting targets as there is room for are taken as they are."""
         self._collect(give_up=True)
 
     def clear(self, reason: str) -> None:
@@ -124,6 +124,8 @@ class Pipeline:
             self._ready.append(target)
             if len(self._ready) > self.config.backpressure.max_ready:
                 self._give_away(self._ready.popleft(), 'overrun')
+            elif give_up and len(self._ready) == self.config.backpressure.max_ready:
+                return
 
     def _missing(self, target: Target) -> str | None:
         return next((n for n, s in self.streams.items() if s.required and not target.picks[n].valid), None)
@@ -176,7 +178,12 @@ class Pipeline:
         """Compute the frames of ready targets, oldest first, ``limit`` targets at the most."""
         frames = []
         for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
-            frame = self._compute(self._ready.popleft())
+            target = self._ready.popleft()
+            try:
+                frame = self._compute(target)
+            except Exception:
+                self._give_away(target, 'internal_error')
+                raise
             if frame is not None:
                 frames.append(frame)
         return frames
@@ -266,7 +273,7 @@ class Pipeline:
         if isinstance(image, EncodedImage):
             image = image.decode()
         assert isinstance(image, CameraFrame)
-        draft.tensors[stream.name] = ops.prepare_image(
+        tensor = ops.prepare_image(
             image.data,
             encoding=image.encoding,
             width=image.width,
@@ -283,6 +290,8 @@ class Pipeline:
             std=stream.std,
             dtype=_DTYPES[stream.dtype],
         )
+        draft.tensors[stream.name] = tensor
+        self._num_channels[stream.name] = tensor.shape[0]
 
     def _resample(self, stream: ImuConfig, pick: Pick, target_ns: int, draft: _Draft) -> None:
         last = target_ns + stream.window_offset_ns
@@ -314,9 +323,13 @@ class Pipeline:
         draft.valid[stream.name] = bool(valid.all())
 
     def _put_blank(self, stream: LidarConfig | CameraConfig | ImuConfig, draft: _Draft) -> None:
-        """Put tensors of the stream's shape that hold nothing: a frame has the same names whatever is missing."""
+        """Put tensors of the stream's shape that hold nothing: a frame has the same names whatever is missing.
+
+        A camera's number of channels is that of its last image; 3 before the first.
+        """
         if isinstance(stream, CameraConfig):
-            draft.tensors[stream.name] = torch.zeros(3, stream.height, stream.width, dtype=_DTYPES[stream.dtype])
+            shape = (self._num_channels[stream.name], stream.height, stream.width)
+            draft.tensors[stream.name] = torch.zeros(shape, dtype=_DTYPES[stream.dtype])
         elif isinstance(stream, LidarConfig):
             channels, (x, y, z) = len(stream.voxel.channels), stream.voxel.grid.shape
             if stream.voxel.output == 'dense':

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bounded, stamp-ordered buffer of one stream's samples.
 
-A sample ends in exactly one of two ways: a frame used it, or it is counted as dropped, with the reason for which the
-last holder let it go. Holders are the buffer and the ready targets that picked it.
+A sample ends in exactly one of two ways: a frame used it, or it is counted as dropped, with the reason for which a
+holder let it go. Holders are the buffer and the ready targets that picked it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from robocache_core.types import Sample
 class Entry:
     """A sample in a buffer, who still holds it, and whether its fate is counted."""
 
-    __slots__ = ('_account', '_holders', 'sample', 'settled')
+    __slots__ = ('_account', '_holders', '_reason', 'sample', 'settled')
 
     def __init__(self, sample: Sample, account: Account) -> None:
         self.sample = sample
         self.settled = False
         self._account = account
         self._holders = 1
+        self._reason = 'unselected'
 
     def hold(self) -> None:
         """Add a holder."""
@@ -42,10 +43,12 @@ class Entry:
             self._account.drop(reason)
 
     def release(self, reason: str) -> None:
-        """Take a holder away; the last one drops the sample for its ``reason``."""
+        """Take a holder away. With the last one the sample is dropped, for the first reason other than unselected."""
+        if self._reason == 'unselected':
+            self._reason = reason
         self._holders -= 1
         if self._holders == 0:
-            self.drop(reason)
+            self.drop(self._reason)
 
 
 class StreamBuffer:

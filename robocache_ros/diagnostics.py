@@ -4,7 +4,8 @@
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
 or when everything of the last period was dropped, WARN for any loss or a rate under 90 % of what is expected. sync:
 ERROR when no frame came, WARN when targets were dropped. queue: WARN while thinning. compute: WARN on the reference,
-ERROR after an unforeseen exception. output: STALE when no frame left in the last period.
+ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN when a subscriber asks
+for a QoS that is not offered.
 """
 
 from __future__ import annotations
@@ -67,21 +68,35 @@ class Diagnostics:
         self._subscribers = subscribers
         self._last = {stream: account.counts() for stream, account in pipeline.ledger.items()}
         self._last_targets = pipeline.targets.counts()
-        self._last_frames = 0
+        self._last_frames = self._last_failures = 0
+        self._last_lost = dict.fromkeys(pipeline.streams, 0)
+        self._held: dict[str, int] = {}
 
     def report(self, *, active: bool) -> DiagnosticArray:
-        """Return all statuses, of the time since the last report."""
+        """Return all statuses, of the time since the last report.
+
+        Call it on the worker's thread, between two messages, or while there is no worker: only then is what is held
+        at rest and can be counted.
+        """
         now = time.monotonic_ns()
-        counts = {name: account.counts() for name, account in self._pipeline.ledger.items()}
+        with self._inboxes.still():
+            counts = {name: account.counts() for name, account in self._pipeline.ledger.items()}
+            waiting = {name: depth for name, (depth, _) in self._inboxes.levels().items()}
+        self._held = {name: waiting[name] + self._pipeline.num_held(name) for name in counts}
         targets = self._pipeline.targets.counts()
         with self._monitor.lock:
             statuses = [self._input(name, counts[name], now) for name in counts]
             blocker = self._blocker(counts, targets, now) if active else 'the node is not active'
             statuses.append(self._sync(targets, blocker))
             statuses += [self._queue(), self._compute(), self._output(now, blocker)]
-            self._last_frames = self._monitor.frames
+            self._last_frames, self._last_failures = self._monitor.frames, self._monitor.failures
+            self._last_lost = {name: record.lost for name, record in self._monitor.inputs.items()}
         self._last, self._last_targets = counts, targets
         return DiagnosticArray(status=statuses)
+
+    def busy(self, waited_s: float) -> DiagnosticStatus:
+        """Return the status that stands for all while the worker does not answer."""
+        return self._status('compute', ERROR, f'the worker has been busy with one step for {waited_s:.1f} s', {})
 
     def backpressure(self) -> DiagnosticStatus:
         """Return the state for upstream: saturation 0..1, keep_every, and every inbox."""
@@ -110,7 +125,10 @@ class Diagnostics:
         losses = {r: n for r, n in new_drops.items() if r != UNSELECTED}
         silence = record.silence_ns(now)
         allowed = 3e9 / config.expected_rate_hz if config.expected_rate_hz else 1e9
-        if record.incompatible and silence is None:
+        lost = record.lost - self._last_lost[name]
+        if self._held[name] != counts.held:
+            level, message = ERROR, f'the ledger does not add up: {counts}, {self._held[name]} held'
+        elif record.incompatible and silence is None:
             level, message = ERROR, record.incompatible_text
         elif silence is None:
             level, message = STALE, self._silent(name)
@@ -120,6 +138,8 @@ class Diagnostics:
             level, message = ERROR, f'all dropped: {_listed(losses)}'
         elif losses:
             level, message = WARN, f'dropped: {_listed(losses)}'
+        elif lost:
+            level, message = WARN, f'{lost} lost on the way here'
         elif rate < 0.9 * config.expected_rate_hz:
             level, message = WARN, f'{rate:.1f} Hz, expected {config.expected_rate_hz:.1f} Hz'
         else:
@@ -133,7 +153,7 @@ class Diagnostics:
             'offset_ms': record.offset_ms(),
             'received': counts.received,
             'used': counts.used,
-            'held': counts.held,
+            'held': self._held[name],
             **{f'dropped.{reason}': n for reason, n in counts.dropped.items()},
             'qos.incompatible': record.incompatible,
             'qos.lost': record.lost,
@@ -156,7 +176,7 @@ class Diagnostics:
         """Say in one line why no frame came since the last report; empty where one did."""
         if self._monitor.frames > self._last_frames:
             return ''
-        if self._monitor.failures:
+        if self._monitor.failures > self._last_failures:
             return f'unforeseen exception: {self._monitor.last_failure}'
         lagging = self._pipeline.lagging()
         drops = _new_drops(targets, self._last_targets)
@@ -220,13 +240,14 @@ class Diagnostics:
 
     def _compute(self) -> DiagnosticStatus:
         active = backend.active()
-        if self._monitor.failures:
-            level, message = ERROR, f'{self._monitor.failures} unforeseen exception(s): {self._monitor.last_failure}'
+        if self._monitor.failures > self._last_failures:
+            level, message = ERROR, f'unforeseen exception: {self._monitor.last_failure}'
         elif active.name == 'reference':
             level, message = WARN, f'slow reference: {active.reason}'
         else:
             level, message = OK, active.name
         values: dict[str, Any] = {'backend': active.name, 'reason': active.reason, 'device': 'cpu'}
+        values['exceptions'] = self._monitor.failures
         for stage, durations in self._monitor.stages.items():
             values[f'{stage}_p50_ms'], values[f'{stage}_p99_ms'] = percentiles_ms(durations)
         return self._status('compute', level, message, values)
@@ -234,7 +255,12 @@ class Diagnostics:
     def _output(self, now: int, blocker: str) -> DiagnosticStatus:
         p50, p99 = percentiles_ms(self._monitor.latencies_ns)
         rate = self._monitor.output.rate_hz(now)
-        level, message = (STALE, f'no frame: {blocker}') if blocker else (OK, f'{rate:.1f} Hz')
+        if blocker:
+            level, message = STALE, f'no frame: {blocker}'
+        elif self._monitor.output.incompatible:
+            level, message = WARN, self._monitor.output.incompatible_text
+        else:
+            level, message = OK, f'{rate:.1f} Hz'
         values = {
             'frames': self._monitor.frames,
             'rate_hz': rate,

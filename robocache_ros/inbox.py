@@ -6,7 +6,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ class Inbox:
         dropped: list[tuple[Arrival, str]] = []
         while self._queue:
             arrival = self._pop()
-            if now_ns - arrival.arrived_ns <= self.config.max_age_ns:
+            if self.config.policy == 'block' or now_ns - arrival.arrived_ns <= self.config.max_age_ns:
                 return arrival, dropped
             dropped.append((arrival, 'inbox_age'))
         return None, dropped
@@ -103,8 +104,8 @@ class Inboxes:
         self._inboxes = {name: Inbox(config) for name, config in configs.items()}
         self._receive = receive
         self._drop = drop
-        self._changed = threading.Condition()
-        self._events: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition(threading.RLock())
+        self._events: deque[tuple[int, Callable[[], None]]] = deque()
         self._next_order = 0
         self._open = False
 
@@ -128,38 +129,39 @@ class Inboxes:
         with self._changed:
             if not self._open:
                 return
-            self._receive(name)
             inbox = self._inboxes[name]
             if inbox.config.policy == 'block':
                 self._changed.wait_for(lambda: inbox.has_room(nbytes) or not self._open)
                 if not self._open:
-                    self._drop(name, 'deactivated')
                     return
+            self._receive(name)
             arrival = Arrival(message, nbytes, time.monotonic_ns(), self._next_order)
             self._next_order += 1
             self._count(name, inbox.put(arrival))
             self._changed.notify_all()
 
     def put_event(self, event: Callable[[], None]) -> None:
-        """Have ``event`` called by whoever takes next, before any message."""
+        """Hand ``event`` to whoever takes, in its place in the order of arrival."""
         with self._changed:
             if self._open:
-                self._events.append(event)
+                self._events.append((self._next_order, event))
+                self._next_order += 1
                 self._changed.notify_all()
 
     def take(self, timeout_s: float) -> tuple[str, Arrival] | Callable[[], None] | None:
-        """Return an event, or the oldest message with its stream; None after ``timeout_s`` seconds, or once closed."""
+        """Return the oldest event, or message with its stream; None after ``timeout_s`` seconds, or once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._events or self._oldest() or not self._open, timeout_s)
-            if self._events:
-                return self._events.popleft()
             while (name := self._oldest()) is not None:
+                order = self._inboxes[name].order
+                if self._events and order is not None and self._events[0][0] < order:
+                    break
                 arrival, dropped = self._inboxes[name].take(time.monotonic_ns())
                 self._count(name, dropped)
                 self._changed.notify_all()
                 if arrival is not None:
                     return name, arrival
-            return None
+            return self._events.popleft()[1] if self._events else None
 
     def _oldest(self) -> str | None:
         waiting = [(inbox.order, name) for name, inbox in self._inboxes.items() if inbox.order is not None]
@@ -172,6 +174,12 @@ class Inboxes:
     def __len__(self) -> int:
         with self._changed:
             return sum(len(inbox) for inbox in self._inboxes.values())
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let no message in or out meanwhile."""
+        with self._changed:
+            yield
 
     def levels(self) -> dict[str, tuple[int, float]]:
         """By stream: messages that wait, and saturation 0..1."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -50,16 +51,21 @@ class Inputs:
         pipeline: names the streams.
         inboxes: take the messages.
         monitor: is told of arrivals and QoS events.
+        undo: is told how to undo this.
     """
 
-    def __init__(self, node: LifecycleNode, pipeline: Pipeline, inboxes: Inboxes, monitor: Monitor) -> None:
+    def __init__(
+        self, node: LifecycleNode, pipeline: Pipeline, inboxes: Inboxes, monitor: Monitor, undo: ExitStack
+    ) -> None:
         self._node = node
         self._inboxes = inboxes
         self._monitor = monitor
-        self._subscriptions = [self._subscribe(stream) for stream in pipeline.streams.values()]
+        for stream in pipeline.streams.values():
+            undo.callback(node.destroy_subscription, self._subscribe(stream))
 
     def _subscribe(self, stream: Stream) -> Any:
-        profile = qos.sensor_data(min(stream.queue.depth, 100))
+        # Small messages come in fast; the middleware overwrites the oldest without a word when its queue is full.
+        profile = qos.sensor_data(min(stream.queue.depth, 1000))
         return self._node.create_subscription(
             message_type(stream),
             stream.topic,
@@ -78,11 +84,6 @@ class Inputs:
         self._inboxes.put(name, message, 0 if data is None else len(data))
 
     def _incompatible(self, stream: Stream, event: Any, profile: Any) -> None:
-        text = qos.describe_incompatible(event, stream.topic, profile)
+        text = qos.describe_incompatible(event, self._node.resolve_topic_name(stream.topic), profile)
         self._monitor.incompatible(stream.name, text)
         self._node.get_logger().warning(text)
-
-    def destroy(self) -> None:
-        """Undo the constructor."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)

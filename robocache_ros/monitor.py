@@ -90,6 +90,12 @@ class Monitor:
             self.inputs[name].incompatible += 1
             self.inputs[name].incompatible_text = text
 
+    def subscriber_incompatible(self, text: str) -> None:
+        """Note that a subscriber of ours asks for a QoS that we do not offer."""
+        with self.lock:
+            self.output.incompatible += 1
+            self.output.incompatible_text = text
+
     def lost(self, name: str, count: int) -> None:
         """Note messages that the middleware lost."""
         with self.lock:

@@ -7,25 +7,25 @@ import functools
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from std_msgs.msg import UInt32
 
 from robocache_core import backend
-from robocache_core.config import SECOND, ConfigError
+from robocache_core.config import ConfigError
 from robocache_core.pipeline import Pipeline
-from robocache_ros import params, qos
+from robocache_ros import params
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.inbox import Inboxes
 from robocache_ros.inputs import Inputs, decoder, message_type
 from robocache_ros.monitor import Monitor
 from robocache_ros.outputs import Outputs
+from robocache_ros.reporter import Reporter
 from robocache_ros.transforms import Transforms
 from robocache_ros.worker import Worker
 
@@ -60,7 +60,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         super().__init__('preprocess', **kwargs)
         params.declare(self)
         self._pipeline: Pipeline | None = None
-        self._inputs: Inputs | None = None
+        # What undoes the transitions, last made first; a transition that fails half-way undoes its half at once.
+        self._configured, self._activated = ExitStack(), ExitStack()
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -68,43 +69,35 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         self.release()
         config, node_config = params.read(self)
         pipeline = Pipeline(config)
-        self._monitor = Monitor(pipeline.streams)
-        self._inboxes = Inboxes(
-            {name: stream.queue for name, stream in pipeline.streams.items()}, pipeline.receive, pipeline.drop
-        )
-        self._transforms = Transforms(self, pipeline)
-        self._outputs = Outputs(self, config, node_config, self._monitor)
-        decoders = {name: self._transforms.before(name, decoder(stream)) for name, stream in pipeline.streams.items()}
-        self._worker = Worker(
-            pipeline, self._inboxes, decoders, self._outputs.publish, self._monitor, self.get_logger()
-        )
-        self._diagnostics = Diagnostics(
-            self.get_name(),
-            pipeline,
-            self._inboxes,
-            self._worker,
-            self._monitor,
-            {
-                name: (self.resolve_topic_name(stream.topic), message_type(stream).__name__)
-                for name, stream in pipeline.streams.items()
-            },
-            self.count_publishers,
-            lambda: self._outputs.num_subscribers,
-        )
-        # These publish in every configured state: a node that is not active must still say so.
-        make = functools.partial(self.create_publisher, qos_overriding_options=qos.overridable())
-        self._diagnostics_publisher = make(DiagnosticArray, '/diagnostics', qos.reliable())
-        self._depth_publisher = make(UInt32, '~/queue_depth', qos.reliable())
-        self._backpressure_publisher = make(DiagnosticStatus, '~/backpressure', qos.reliable())
-        self._timer = self.create_timer(
-            node_config.diagnostics_period_ns / SECOND,
-            self._publish_diagnostics,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
-        self._jump_handle = self.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-            post_callback=self._clock_jumped,
-        )
+        with ExitStack() as undo:
+            self._monitor = Monitor(pipeline.streams)
+            self._inboxes = Inboxes(
+                {name: stream.queue for name, stream in pipeline.streams.items()}, pipeline.receive, pipeline.drop
+            )
+            transforms = Transforms(self, pipeline, undo)
+            outputs = Outputs(self, config, node_config, self._monitor, undo)
+            decoders = {name: transforms.before(name, decoder(stream)) for name, stream in pipeline.streams.items()}
+            self._worker = Worker(pipeline, self._inboxes, decoders, outputs.publish, self._monitor, self.get_logger())
+            self._diagnostics = Diagnostics(
+                self.get_name(),
+                pipeline,
+                self._inboxes,
+                self._worker,
+                self._monitor,
+                {
+                    name: (self.resolve_topic_name(stream.topic), message_type(stream).__name__)
+                    for name, stream in pipeline.streams.items()
+                },
+                self.count_publishers,
+                lambda: outputs.num_subscribers,
+            )
+            self._reporter = Reporter(self, self._diagnostics, self._inboxes, self._worker, node_config, undo)
+            jumps = self.get_clock().create_jump_callback(
+                JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+                post_callback=self._clock_jumped,
+            )
+            undo.callback(jumps.unregister)
+            self._configured = undo.pop_all()
         self._pipeline = pipeline
         active = backend.active()
         self.get_logger().info(
@@ -117,14 +110,17 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
         assert self._pipeline is not None
-        self._worker.start()
-        self._inputs = Inputs(self, self._pipeline, self._inboxes, self._monitor)
+        with ExitStack() as undo:
+            self._worker.start()
+            undo.callback(self._worker.stop)
+            Inputs(self, self._pipeline, self._inboxes, self._monitor, undo)
+            self._activated = undo.pop_all()
         return TransitionCallbackReturn.SUCCESS
 
     @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and stop the worker; what waits is dropped ``deactivated``."""
-        self._stop()
+        self._activated.close()
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -150,24 +146,11 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         """The pipeline while the node is configured."""
         return self._pipeline
 
-    def _stop(self) -> None:
-        if self._inputs is not None:
-            self._inputs.destroy()
-            self._inputs = None
-            self._worker.stop()
-
     def release(self) -> None:
-        """Undo what the transitions made, in reverse; harmless where there is nothing."""
-        self._stop()
-        if self._pipeline is None:
-            return
+        """Undo what the transitions made; harmless where there is nothing."""
+        self._activated.close()
+        self._configured.close()
         self._pipeline = None
-        self._jump_handle.unregister()
-        self.destroy_timer(self._timer)
-        for publisher in (self._diagnostics_publisher, self._depth_publisher, self._backpressure_publisher):
-            self.destroy_publisher(publisher)
-        self._outputs.destroy()
-        self._transforms.destroy()
 
     def _clock_jumped(self, jump: TimeJump) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -175,14 +158,6 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         if pipeline is not None:
             # On the worker, which alone may touch the pipeline, and in the order of arrival.
             self._inboxes.put_event(lambda: pipeline.clock_jumped(now_ns))
-
-    def _publish_diagnostics(self) -> None:
-        assert self._pipeline is not None
-        report = self._diagnostics.report(active=self._inputs is not None)
-        report.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics_publisher.publish(report)
-        self._depth_publisher.publish(UInt32(data=self._worker.num_waiting))
-        self._backpressure_publisher.publish(self._diagnostics.backpressure())
 
 
 def main(args: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,27 +12,50 @@ from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from robocache_core.config import PipelineConfig
-from robocache_core.pipeline import Pipeline
-from robocache_core.types import DataError, FusedFrame
-from robocache_ros.inputs import decoder, message_type
+from robocache_core.config import LidarConfig, PipelineConfig
+from robocache_core.pipeline import Pipeline, pose_matrix
+from robocache_core.types import DataError, FusedFrame, Sample
+from robocache_ros.inputs import Stream, decoder, message_type
+from robocache_ros.static_tf import StaticTransforms
+
+_UNBOUNDED = 1 << 62
+
+
+def make_pipeline(config: PipelineConfig) -> Pipeline:
+    """Return the pipeline of ``config`` without a bound on ready targets: offline nobody waits, so none is dropped."""
+    return Pipeline(
+        dataclasses.replace(config, backpressure=dataclasses.replace(config.backpressure, max_ready=_UNBOUNDED))
+    )
 
 
 def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None) -> Iterator[FusedFrame]:
     """Yield the fused frames of a bag, in the order in which it was recorded.
 
+    Poses of sensors come from the configuration, else from the bag's /tf_static. Relative topics are those of a node
+    without a namespace.
+
     Args:
         bag: a rosbag2, mcap or sqlite3.
         config: the streams; topics that the bag lacks give nothing.
-        pipeline: made from ``config`` by default; give one to read its ledger afterwards.
+        pipeline: ``make_pipeline(config)`` by default; give one to read its ledger afterwards.
+
+    Raises:
+        ValueError: a stream's topic has another type in the bag.
     """
-    pipeline = pipeline or Pipeline(config)
-    by_topic = defaultdict(list)
+    pipeline = pipeline or make_pipeline(config)
+    by_topic: dict[str, list[Stream]] = defaultdict(list)
     for stream in config.streams():
-        by_topic[stream.topic].append(stream)
+        by_topic[f'/{stream.topic.lstrip("/")}'].append(stream)
     decoders = {stream.name: decoder(stream) for stream in config.streams()}
     with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        static = [c for c in reader.connections if c.topic == '/tf_static']
+        tree = StaticTransforms.from_messages(
+            reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(static)
+        )
         connections = [c for c in reader.connections if c.topic in by_topic]
+        for connection in connections:
+            for stream in by_topic[connection.topic]:
+                _check_type(stream, connection.msgtype)
         for connection, _, raw in reader.messages(connections):
             for stream in by_topic[connection.topic]:
                 pipeline.receive(stream.name)
@@ -40,7 +64,22 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
                 except DataError as error:
                     pipeline.drop(stream.name, error.reason)
                     continue
+                _look_up(pipeline, stream, sample, tree)
                 pipeline.push(stream.name, sample)
             yield from pipeline.poll()
     pipeline.give_up()
     yield from pipeline.poll()
+
+
+def _check_type(stream: Stream, found: str) -> None:
+    wanted = f'sensor_msgs/msg/{message_type(stream).__name__}'
+    if found != wanted:
+        raise ValueError(f'{stream.name}: {stream.topic} is {found} in the bag, must be {wanted}')
+
+
+def _look_up(pipeline: Pipeline, stream: Stream, sample: Sample, tree: StaticTransforms) -> None:
+    """Tell the pipeline the pose of a lidar's frame if the bag knows it and the pipeline does not."""
+    if isinstance(stream, LidarConfig) and not pipeline.has_transform(stream.name, sample.frame_id):
+        pose = tree.pose(sample.frame_id, pipeline.config.target_frame)
+        if pose is not None:
+            pipeline.set_transform(stream.name, sample.frame_id, pose_matrix(pose))

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float64, UInt8MultiArray
@@ -28,11 +30,20 @@ class Outputs:
         node: owns the publishers.
         config: the streams.
         node_config: which views are wanted.
-        monitor: is told of every frame.
+        monitor: is told of every frame, and of subscribers that cannot be served.
+        undo: is told how to undo this.
     """
 
-    def __init__(self, node: LifecycleNode, config: PipelineConfig, node_config: NodeConfig, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        config: PipelineConfig,
+        node_config: NodeConfig,
+        monitor: Monitor,
+        undo: ExitStack,
+    ) -> None:
         self._node = node
+        self._undo = undo
         self._monitor = monitor
         self._fused = self._make(UInt8MultiArray, '~/fused')
         self._processing = self._make(Float64, '~/debug/processing_time_ms')
@@ -46,7 +57,24 @@ class Outputs:
         self._images = [(camera, self._make(Image, f'~/image/{camera.name}')) for camera in cameras]
 
     def _make(self, kind: type, topic: str) -> Any:
-        return self._node.create_publisher(kind, topic, qos.reliable(), qos_overriding_options=qos.overridable())
+        profile = qos.reliable()
+        publisher = self._node.create_publisher(
+            kind,
+            topic,
+            profile,
+            event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=lambda event: self._incompatible(event, topic, profile)
+            ),
+            qos_overriding_options=qos.overridable(),
+        )
+        self._undo.callback(self._node.destroy_publisher, publisher)
+        return publisher
+
+    def _incompatible(self, event: Any, topic: str, profile: Any) -> None:
+        name = self._node.resolve_topic_name(topic)
+        text = qos.describe_incompatible(event, name, profile, publisher=True)
+        self._monitor.subscriber_incompatible(text)
+        self._node.get_logger().warning(text)
 
     @property
     def num_subscribers(self) -> int:
@@ -69,10 +97,3 @@ class Outputs:
             self._processing.publish(Float64(data=(time.monotonic_ns() - began_ns) / 1e6))
         if self._latency.get_subscription_count():
             self._latency.publish(Float64(data=latency_ns / 1e6))
-
-    def destroy(self) -> None:
-        """Undo the constructor."""
-        made = [self._fused, self._processing, self._latency]
-        made += [publisher for _, publisher in (*self._voxels, *self._images)]
-        for publisher in made:
-            self._node.destroy_publisher(publisher)

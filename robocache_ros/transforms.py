@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -21,13 +22,14 @@ class Transforms:
     Args:
         node: listens to TF, if a stream needs it.
         pipeline: is told the poses.
+        undo: is told how to undo this.
     """
 
-    def __init__(self, node: LifecycleNode, pipeline: Pipeline) -> None:
+    def __init__(self, node: LifecycleNode, pipeline: Pipeline, undo: ExitStack) -> None:
         self._pipeline = pipeline
+        self._logger = node.get_logger()
         self._target = pipeline.config.target_frame
         self._buffer: Any = None
-        self._listener: Any = None
         needed = [lidar.name for lidar in pipeline.config.lidars if not lidar.extrinsics] if self._target else []
         if not needed:
             return
@@ -40,7 +42,7 @@ class Transforms:
         import tf2_ros
 
         self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)
 
     def before(self, name: str, decode: Callable[[Any], Sample]) -> Callable[[Any], Sample]:
         """Return ``decode`` preceded by what its stream needs: for a lidar, the pose of its frame."""
@@ -58,12 +60,13 @@ class Transforms:
             self._target, frame_id, Time()
         ):
             return
-        pose = self._buffer.lookup_transform(self._target, frame_id, Time()).transform
-        t, q = pose.translation, pose.rotation
+        found = self._buffer.lookup_transform(self._target, frame_id, Time())
+        if found.header.stamp.sec or found.header.stamp.nanosec:
+            # tf2 gives a chain of static transforms the stamp 0; a pose that moves would stay that of the first scan.
+            self._logger.warning(
+                f'{name}: the pose of {frame_id} in {self._target} moves; target_frame must be fixed to the robot',
+                throttle_duration_sec=1.0,
+            )
+            return
+        t, q = found.transform.translation, found.transform.rotation
         self._pipeline.set_transform(name, frame_id, pose_matrix((t.x, t.y, t.z, q.x, q.y, q.z, q.w)))
-
-    def destroy(self) -> None:
-        """Stop listening."""
-        if self._listener is not None:
-            self._listener.unregister()
-            self._listener = None

@@ -65,6 +65,8 @@ class Worker:
     def start(self) -> None:
         """Begin to take messages."""
         self._stopping.clear()
+        self.backpressure = Backpressure(self._pipeline.config.backpressure)
+        self._pipeline.keep_every = self.backpressure.keep_every
         self._inboxes.open()
         self._thread = threading.Thread(target=self._run, name='robocache-worker', daemon=True)
         self._thread.start()
@@ -101,7 +103,8 @@ class Worker:
                 self._emit()
             except Exception:
                 self._monitor.failed(traceback.format_exc())
-                self._logger.error(f'the worker failed and goes on:\n{traceback.format_exc()}')
+                if self._may_log('worker', 'internal_error'):
+                    self._logger.error(f'the worker failed and goes on:\n{traceback.format_exc()}')
 
     def _ingest(self, timeout_s: float) -> bool:
         """Decode and push one message, wait for it if need be. Return whether there was one."""
@@ -149,7 +152,13 @@ class Worker:
         self._pipeline.keep_every = self.backpressure.update(self.num_waiting)
 
     def _log_drop(self, name: str, reason: str, message: str) -> None:
-        now = time.monotonic_ns()
-        if now - self._logged_ns.get((name, reason), -SECOND) >= SECOND:
-            self._logged_ns[name, reason] = now
+        if self._may_log(name, reason):
             self._logger.warning(f'{name}: message dropped ({reason}): {message}')
+
+    def _may_log(self, name: str, reason: str) -> bool:
+        """Whether the last line of this kind is a second old."""
+        now = time.monotonic_ns()
+        if now - self._logged_ns.get((name, reason), -SECOND) < SECOND:
+            return False
+        self._logged_ns[name, reason] = now
+        return True

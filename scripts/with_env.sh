@@ -108,7 +108,7 @@ make_environment() {
 
 make_package() {
     command -v "${CXX:-g++}" > /dev/null || say "no C++ compiler (${CXX:-g++}): the slower reference will run; apt install g++, then make again"
-    say 'installing the package (compiles robocache_core/csrc)'
+    say 'installing the package and its compiled module'
     pip_install --no-deps --no-build-isolation --editable .
     # Where `ros2 run` and launch files look for executables.
     mkdir -p "$venv/lib/robocache_ros"

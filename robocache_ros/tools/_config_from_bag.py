@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from robocache_core.config import SECOND, ImuConfig, StreamConfig, VoxelConfig
+from robocache_ros.static_tf import StaticTransforms
 from robocache_ros.tools._bag import (
     CLOUD,
     COMPRESSED_IMAGE,
@@ -24,7 +25,6 @@ from robocache_ros.tools._bag import (
     all_messages,
     glimpse,
 )
-from robocache_ros.tools._static_tf import StaticTransforms
 
 #: The parameter that lists the streams of a message type.
 GROUPS = {CLOUD: 'lidars', IMAGE: 'cameras', COMPRESSED_IMAGE: 'cameras', IMU: 'imus'}

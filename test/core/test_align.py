@@ -198,3 +198,33 @@ def test_give_up_takes_what_there_is():
     rig.push('lidar', 100)
     assert rig.pop() is None
     assert rig.pop(give_up=True) is not None
+
+
+def test_a_stream_that_lags_behind_the_others_survives_a_loop():
+    """Its stamps lie further behind than a jump is: that alone must not make it a straggler of the lap before."""
+    rig = Rig(time_jump_ns=100 * MS, max_wait_ns=1000 * MS)
+    for _ in range(2):
+        for ms in range(0, 5000, 10):
+            rig.push('imu', 600 + ms)
+            if ms % 100 == 0:
+                rig.push('lidar', ms)
+                rig.push('front', ms)
+            while rig.pop():
+                pass
+    assert rig.aligner.epoch == 1
+    assert rig.accounts['imu'].counts().dropped.get('time_jump', 0) < 150
+    assert rig.targets.counts().dropped.get('time_jump', 0) < 10
+
+
+def test_stragglers_after_a_clock_jump_do_not_start_another_epoch():
+    rig = Rig()
+    for ms in range(0, 5000, 100):
+        rig.push('imu', ms)
+        rig.push('lidar', ms)
+    rig.aligner.clock_jumped(T0)
+    rig.push('lidar', 5000)
+    rig.push('imu', 5000)
+    rig.push('lidar', 0)
+    rig.push('imu', 10)
+    assert rig.aligner.epoch == 1
+    assert [entry.sample.stamp_ns for entry in rig.aligner.buffers['lidar']] == [T0]

@@ -282,3 +282,45 @@ def test_encoded_image_is_decoded_only_when_a_frame_uses_it():
     assert pipeline.ledger['front'].counts().dropped == {'unselected': 2, 'decode_failed': 1}
     assert pipeline.targets.counts().dropped == {'decode_failed:front': 1}
     assert_ledger(pipeline)
+
+
+def test_a_fault_in_compute_is_counted_once_and_leaks_nothing(monkeypatch):
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),)))
+    with monkeypatch.context() as patch:
+        patch.setattr('robocache_core.ops.voxelize_sparse', lambda *args, **kwargs: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            feed(pipeline, ('lidar', 0))
+    assert len(feed(pipeline, ('lidar', 100))) == 1
+    assert pipeline.targets.counts().dropped == {'internal_error': 1}
+    pipeline.clear('deactivated')
+    assert pipeline.ledger['lidar'].counts().dropped == {'internal_error': 1}
+    assert_ledger(pipeline)
+
+
+def test_samples_of_a_dropped_target_bear_its_reason():
+    pipeline = Pipeline(config())
+    feed(pipeline, *(event for event in drive(1000) if event[0] != 'front'))
+    dropped = pipeline.ledger['lidar'].counts().dropped
+    assert dropped['missing:front'] >= 6
+    assert 'unselected' not in dropped
+
+
+@pytest.mark.parametrize(
+    ('change', 'named'),
+    [
+        ({'lidars': (lidar(extrinsics=(0.0,) * 6 + (1.0,)),)}, 'lidar.extrinsics'),
+        ({'lidars': (lidar(), LidarConfig('rear'))}, 'target_frame'),
+        ({'sync': SyncConfig(max_wait_ns=3 * SECOND)}, 'sync.max_wait'),
+        ({'imus': (ImuConfig('imu', window_size=1000),)}, 'imu.buffer'),
+        ({'imus': (ImuConfig('imu', window_offset_ns=SECOND),)}, 'imu.window_offset'),
+    ],
+)
+def test_a_configuration_that_could_never_give_a_frame_is_refused_by_name(change, named):
+    with pytest.raises(ConfigError, match=named):
+        config(**change)
+
+
+@pytest.mark.parametrize('channels', [('cuont',), ('mean',), ('mean:',), ('max:z', 'max:z'), (), ('count',) * 40])
+def test_bad_channels_are_refused_by_name(channels):
+    with pytest.raises(ConfigError, match='channels'):
+        VoxelConfig(channels=channels)

@@ -118,17 +118,27 @@ def test_close_frees_whoever_is_blocked(accounts):
     blocked.join(5)
     assert not blocked.is_alive()
     counts = accounts['a'].counts()
-    assert counts.received == 2
-    assert counts.dropped == {'deactivated': 2}
+    assert counts.received == 1
+    assert counts.dropped == {'deactivated': 1}
 
 
-def test_events_come_before_messages(accounts):
+def test_events_keep_their_place_among_the_messages(accounts):
     inboxes = make(accounts)
     inboxes.put('a', 0, 1)
-    called = []
-    inboxes.put_event(lambda: called.append(True))
-    inboxes.take(0.0)()
-    assert called == [True]
+    inboxes.put_event(lambda: 'event')
+    inboxes.put('a', 1, 1)
+    assert inboxes.take(0.0)[1].message == 0
+    assert inboxes.take(0.0)() == 'event'
+    assert inboxes.take(0.0)[1].message == 1
+    inboxes.put_event(lambda: 'last')
+    assert inboxes.take(0.0)() == 'last'
+
+
+def test_block_keeps_what_is_old(accounts):
+    inboxes = make(accounts, policy='block', max_age_ns=0)
+    inboxes.put('a', 0, 1)
+    time.sleep(0.01)
+    assert inboxes.take(0.0)[1].message == 0
 
 
 def test_many_threads_lose_nothing(accounts):

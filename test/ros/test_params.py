@@ -316,6 +316,7 @@ def test_a_configuration_survives_a_dict() -> None:
         cameras=(CameraConfig('front', topic='/b', letterbox=True, tolerance_ns=33_333_333),),
         imus=(ImuConfig('imu', topic='/c', fields=('orientation',)),),
         sync=SyncConfig(rate_hz=20.0),
+        target_frame='base_link',
     )
     node = NodeConfig(publish_images=True)
     tree = yaml.safe_load(yaml.safe_dump(params.to_dict(pipeline, node)))
