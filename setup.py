@@ -78,10 +78,11 @@ setup(
         (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
         (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
     ],
-    install_requires=['numpy', 'torch'],
+    # On a ROS machine rosdep brings these; pip's names are for an environment without one.
+    install_requires=['numpy', 'opencv-python-headless', 'PyYAML', 'torch'],
     extras_require={
         'test': ['hypothesis', 'pytest'],  # by this `colcon test` knows to run pytest
-        'tools': ['matplotlib', 'opencv-python-headless', 'PyYAML', 'rosbags'],
+        'tools': ['matplotlib', 'rosbags'],
     },
     zip_safe=False,
     entry_points={

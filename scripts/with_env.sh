@@ -129,5 +129,6 @@ once_for package make_package "$(cat "$venv/.environment")" "$(command -v "${CXX
     "$(contents setup.py setup.cfg package.xml pyproject.toml robocache_core/csrc config launch resource)"
 
 export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH AMENT_PREFIX_PATH=$venv${sourced:+:${AMENT_PREFIX_PATH:-}}
-export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID=$((1 + $$ % 100))
+# What the user has set stays; else nothing leaves this host or meets what else runs on it.
+export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST} ROS_DOMAIN_ID=${ROS_DOMAIN_ID:-$((1 + $$ % 100))}
 exec "$@"

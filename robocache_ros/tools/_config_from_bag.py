@@ -69,13 +69,17 @@ def config_from_bag(bag: Bag) -> BagConfig:
         raise BagError(f'{bag.path}: no topic that the node can use; the bag has: {held}')
     names = stream_names(tuple(topic.name for topic in topics))
     topics.sort(key=lambda topic: names[topic.name])
-    parameters: dict[str, Any] = {}
-    for topic in topics:
-        parameters.setdefault(GROUPS[topic.msgtype], []).append(names[topic.name])
     seen = glimpse(bag, {topic.name for topic in topics})
     lidar_frames = {t.name: seen[t.name].first.header.frame_id for t in topics if t.msgtype == CLOUD}
     extrinsics = _extrinsics(bag, lidar_frames, notes)
-    parameters['target_frame'] = extrinsics.target
+    if not extrinsics.target:
+        # Without poses there is no common frame, and a frame's voxels have one.
+        for topic in [t for t in topics if t.msgtype == CLOUD][1:]:
+            topics.remove(topic)
+            notes.append(f'left out: {topic.name}, as no common frame of the lidars is known')
+    parameters: dict[str, Any] = {'target_frame': extrinsics.target}
+    for topic in topics:
+        parameters.setdefault(GROUPS[topic.msgtype], []).append(names[topic.name])
     trigger = next((t for t in topics if t.msgtype == CLOUD), next((t for t in topics if t.msgtype != IMU), None))
     parameters['sync'] = {'trigger': names[trigger.name]} if trigger else {'rate_hz': 10.0}
     target_period_s = seen[trigger.name].period_s if trigger else 0.1
@@ -185,7 +189,10 @@ def _window(period_s: float, target_period_s: float) -> dict[str, Any]:
     """A window at the rate of the IMU that reaches from one target to the next."""
     step_ms = max(1, round(period_s * 1000))
     size = min(1000, max(2, round(target_period_s * 1000 / step_ms)))
+    span_s = size * step_ms / 1000
     default: type[ImuConfig] = ImuConfig
+    if span_s + 1 > default.buffer_ns / SECOND:
+        return {'window_size': size, 'window_period': step_ms / 1000, 'buffer': span_s + 1}
     if (size, step_ms * 1_000_000) == (default.window_size, default.window_period_ns):
         return {}
     return {'window_size': size, 'window_period': step_ms / 1000}

@@ -55,12 +55,16 @@ def test_walls_stand_where_the_scene_has_them(standing):
         return int(np.floor((metres - LOWER[axis]) / SIZE))
 
     tall = {(i, j) for i, j, k in zip(x.tolist(), y.tolist(), z.tolist(), strict=True) if k >= index(1.0, 2)}
-    south = [(i, index(-3.5, 1)) for i in range(index(-3, 0), index(3, 0))]
-    assert all(column in tall for column in south), 'the south wall has a gap beside the robot'
-    for far in (index(-12.0, 0) - 2, index(12.0, 0) + 2):
-        assert not any(i == far for i, _ in columns), 'something stands behind a wall'
-    assert not any(j == index(-3.5, 1) - 2 for _, j in columns), 'something stands behind the south wall'
-    assert not any(j == index(12.5, 1) + 3 for _, j in columns), 'something stands behind the north wall'
+    walls = {
+        'south': [(i, index(-3.5, 1)) for i in range(index(-3, 0), index(3, 0))],
+        'north': [(i, index(12.5, 1)) for i in range(index(5, 0), index(7.5, 0))],
+        'east': [(index(12.0, 0), j) for j in range(index(-1, 1), index(1, 1))],
+        'west': [(index(-12.0, 0), j) for j in range(index(8, 1), index(12, 1))],
+    }
+    for name, expected in walls.items():
+        assert all(column in tall for column in expected), f'the {name} wall has a gap where nothing hides it'
+    inside = range(index(-12.0, 0) - 1, index(12.0, 0) + 2), range(index(-3.5, 1) - 1, index(12.5, 1) + 2)
+    assert all(i in inside[0] and j in inside[1] for i, j in columns), 'something stands behind a wall'
 
 
 def test_free_space_is_empty(standing):
