@@ -15,13 +15,15 @@ RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
 SIMULATOR := $(addprefix robocache_ros/tools/,simulate.py recording.py samples.py scene.py sensors.py trajectory.py)
 
-.PHONY: help demo test env shell clean
+.PHONY: help demo test bench sanitize env shell clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo            simulate a robot, replay it through the node, write build/demo/report.html'
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
+	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
+	@echo 'make sanitize        the operations under AddressSanitizer and UBSan, their thread pool under TSan'
 	@echo 'make env             set up the environment, say what is in it (doctor)'
 	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, doctor'
 	@echo 'make clean           remove everything that was built, the environments too'
@@ -38,6 +40,12 @@ test:
 	@$(RUN) ruff check .
 	@$(RUN) mypy
 	@$(RUN) python -m pytest $(ARGS)
+
+bench:
+	@$(RUN) --bench python -m benchmark.cpu $(ARGS)
+
+sanitize:
+	@$(RUN) scripts/sanitize.sh $(ARGS)
 
 env:
 	@$(RUN) doctor

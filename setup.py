@@ -11,14 +11,19 @@ import os
 import shutil
 import sysconfig
 from glob import glob
+from multiprocessing.pool import ThreadPool
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 PACKAGE = 'robocache_ros'
 
-#: Contraction off: a fused multiply-add rounds once instead of twice, so results would depend on the CPU.
-FLAGS = ['-std=c++17', '-O3', '-ffp-contract=off', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra']
+#: Contraction off: a fused multiply-add rounds once instead of twice, so results would depend on the CPU. No errno, for
+#: which sqrt would be a call and no SIMD, and no traps, for which a selected value would be a branch; values stay.
+FLAGS = [
+    *('-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math'),
+    *('-fvisibility=hidden', '-pthread', '-Wall', '-Wextra'),
+]
 
 
 class BuildExtension(build_ext):
@@ -42,7 +47,34 @@ class BuildExtension(build_ext):
             pass  # the headers may still be on the compiler's own path: Debian's pybind11-dev
         else:
             ext.include_dirs.append(pybind11.get_include())
+        sanitizers = os.environ.get('ROBOCACHE_SANITIZE')  # as in scripts/sanitize.sh: address,undefined
+        if sanitizers:
+            # Python's own flags have -fwrapv, with which UBSan takes every signed overflow for intended.
+            ext.extra_compile_args += ['-O1', '-g', '-fno-wrapv', '-fno-omit-frame-pointer']
+            ext.extra_compile_args += [f'-fsanitize={sanitizers}', '-fno-sanitize-recover=all']
+            ext.extra_link_args += [f'-fsanitize={sanitizers}']
+        self._compile_side_by_side(ext)
         super().build_extension(ext)
+
+    def _compile_side_by_side(self, ext: Extension) -> None:
+        """Compile the sources on all cores; setuptools would take them one after the other, and then only links."""
+
+        def compile_one(source: str) -> list[str]:
+            return self.compiler.compile(
+                [source],
+                output_dir=self.build_temp,
+                macros=ext.define_macros,
+                include_dirs=ext.include_dirs,
+                extra_postargs=ext.extra_compile_args,
+                depends=ext.depends,
+            )
+
+        largest_first = sorted(ext.sources, key=os.path.getsize, reverse=True)
+        with ThreadPool(os.cpu_count()) as pool:
+            objects = pool.map(compile_one, largest_first, chunksize=1)
+        ext.extra_objects += [name for names in objects for name in names]
+        ext.depends = ext.depends + ext.sources
+        ext.sources = []
 
 
 setup(

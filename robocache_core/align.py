@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """When is a target ready, and with which samples. Decided by stamps alone, so live and offline agree.
 
-A target is ready when every stream has a sample at or past it, or when the newest stamp of any stream has passed it
-by ``max_wait``. Targets become ready in the order of their stamps.
+A target is ready when every stream has a sample at or past it (an IMU with which a scan is deskewed: past the end of
+the scan), or when the newest stamp of any stream has passed it by ``max_wait``. Targets become ready in the order of
+their stamps.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
 from robocache_core.ledger import Account
-from robocache_core.stream import Entry, StreamBuffer
+from robocache_core.stream import Entry, StreamBuffer, nearest_index, previous_index
 from robocache_core.types import Sample
 
 Stream = LidarConfig | CameraConfig | ImuConfig
@@ -30,19 +31,32 @@ class Pick:
 
 @dataclass(frozen=True)
 class Target:
-    """A ready target: an instant and each stream's pick. It holds the samples until ``close``."""
+    """A ready target: an instant, each stream's pick, and for each deskewed lidar the readings around its scan.
+
+    It holds the samples until ``close``.
+    """
 
     stamp_ns: int
     epoch: int
     picks: Mapping[str, Pick]
+    motion: Mapping[str, tuple[Entry, ...]]
 
-    def close(self, reason: str = 'unselected', *, used: bool = False) -> None:
-        """Let the samples go: as used, or for ``reason`` where no other frame uses them."""
-        for pick in self.picks.values():
-            for entry in pick.entries:
-                if used:
-                    entry.use()
-                entry.release(reason)
+    def hold(self) -> None:
+        """Become a holder of all samples."""
+        for entry in self._entries():
+            entry.hold()
+
+    def close(self, reason: str = 'unselected', *, used: bool = False, motion: Iterable[Entry] = ()) -> None:
+        """Let the samples go: as used, those that were picked and ``motion``; else for ``reason``, if no frame did."""
+        for entry in (*(e for pick in self.picks.values() for e in pick.entries), *motion) if used else ():
+            entry.use()
+        for entry in self._entries():
+            entry.release(reason)
+
+    def _entries(self) -> list[Entry]:
+        """All samples, one as often as it is held."""
+        groups = (*(pick.entries for pick in self.picks.values()), *self.motion.values())
+        return [entry for group in groups for entry in group]
 
 
 class Aligner:
@@ -58,6 +72,11 @@ class Aligner:
         self._streams = tuple(config.streams())
         self._sync = config.sync
         self._trigger = config.trigger
+        #: By IMU, the lidars that are deskewed with it.
+        self._deskewed: dict[str, list[LidarConfig]] = {}
+        for lidar in config.lidars:
+            if lidar.deskew.is_on:
+                self._deskewed.setdefault(lidar.deskew.source, []).append(lidar)
         self._accounts = accounts
         self._targets = targets
         self.buffers = {
@@ -96,7 +115,7 @@ class Aligner:
         if entry is None:
             return
         if name == self._trigger:
-            self._add_target(stamp)
+            self._add_target(stamp, entry)
         elif not self._trigger:
             self._add_grid_targets()
 
@@ -130,11 +149,13 @@ class Aligner:
         if newest is not None and newest > now_ns + self._sync.time_jump_ns:
             self.start_epoch(now_ns)
 
-    def _add_target(self, stamp_ns: int) -> None:
+    def _add_target(self, stamp_ns: int, entry: Entry | None = None) -> None:
         self._targets.receive()
         self._num_due += 1
         if self._num_due % self.keep_every:
             self._targets.drop('thinned')
+            if entry is not None:
+                entry.blame('thinned')
         else:
             insort(self.waiting, stamp_ns)
 
@@ -162,23 +183,52 @@ class Aligner:
             return None
         self.waiting.pop(0)
         picks = {s.name: self._pick(s, stamp) for s in self._streams}
-        for pick in picks.values():
-            for entry in pick.entries:
-                entry.hold()
+        target = Target(stamp, self.epoch, picks, self._motion(picks, stamp))
+        target.hold()
         self._forget(stamp)
-        return Target(stamp, self.epoch, picks)
+        return target
 
     def _timed_out(self, stamp_ns: int) -> bool:
         newest = self.newest_ns
         return newest is not None and newest >= stamp_ns + self._sync.max_wait_ns
 
     def lagging(self, stamp_ns: int) -> list[str]:
-        """Streams that have no sample at or past the target ``stamp_ns`` yet."""
+        """Streams that have not come as far as the target ``stamp_ns`` needs."""
         return [
             s.name
             for s in self._streams
-            if (newest := self.buffers[s.name].newest_ns) is None or newest < max(_instants(s, stamp_ns))
+            if (newest := self.buffers[s.name].newest_ns) is None or newest < self.needed_ns(s, stamp_ns)
         ]
+
+    def needed_ns(self, stream: Stream, stamp_ns: int) -> int:
+        """Stamp that ``stream`` must have reached for the target ``stamp_ns``, ns; another thread may ask."""
+        needed = max(_instants(stream, stamp_ns))
+        for lidar in self._deskewed.get(stream.name, ()):
+            scan_ns = self._scan_ns(lidar, stamp_ns)
+            # A scan that is not valid is not worth the wait.
+            if scan_ns is not None and abs(scan_ns - stamp_ns) <= lidar.tolerance_ns:
+                needed = max(needed, stamp_ns, scan_ns + lidar.deskew.reach_ns[1])
+        return needed
+
+    def _scan_ns(self, lidar: LidarConfig, stamp_ns: int) -> int | None:
+        """Stamp of the scan that the target ``stamp_ns`` takes, as far as scans have come, ns."""
+        if lidar.name == self._trigger:
+            return stamp_ns
+        stamps = self.buffers[lidar.name].stamps()
+        at = (previous_index if lidar.read == 'previous' else nearest_index)(stamps, stamp_ns)
+        return None if at is None else stamps[at]
+
+    def _motion(self, picks: Mapping[str, Pick], stamp_ns: int) -> dict[str, tuple[Entry, ...]]:
+        """By deskewed lidar, the readings from the scan's earliest possible begin, or the target, to its end."""
+        motion = {}
+        for source, lidars in self._deskewed.items():
+            for lidar in lidars:
+                before, after = lidar.deskew.reach_ns
+                scans = [entry.sample.stamp_ns for entry in picks[lidar.name].entries]
+                first = min((stamp_ns, *(scan - before for scan in scans)))
+                last = max((stamp_ns, *(scan + after for scan in scans)))
+                motion[lidar.name] = self.buffers[source].window(first, last) if scans else ()
+        return motion
 
     def _pick(self, stream: Stream, stamp_ns: int) -> Pick:
         buffer, tolerance = self.buffers[stream.name], stream.tolerance_ns
@@ -201,9 +251,17 @@ class Aligner:
     def _forget(self, stamp_ns: int) -> None:
         for s in self._streams:
             buffer = self.buffers[s.name]
-            buffer.forget(min(_instants(s, stamp_ns)))
+            buffer.forget(self._keep_from_ns(s, stamp_ns))
             if s.name == self._trigger:
                 buffer.close_at(stamp_ns)
+
+    def _keep_from_ns(self, stream: Stream, stamp_ns: int) -> int:
+        """Earliest instant of ``stream`` that a target after ``stamp_ns`` may need, ns."""
+        first = min(_instants(stream, stamp_ns))
+        for lidar in self._deskewed.get(stream.name, ()):
+            older = 0 if lidar.name == self._trigger else lidar.tolerance_ns
+            first = min(first, stamp_ns - older - lidar.deskew.reach_ns[0])
+        return first
 
 
 def _instants(stream: Stream, stamp_ns: int) -> tuple[int, int]:

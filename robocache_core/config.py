@@ -154,10 +154,46 @@ class VoxelConfig(_Checked):
 
 
 @dataclass(frozen=True)
+class DeskewConfig(_Checked):
+    """Taking the sensor's motion during a scan out of it: which readings tell the motion, which field the times."""
+
+    source: str = tunable('none', 'IMU stream whose angular velocity undoes the turning during a scan, or none')
+    time_field: str = tunable('auto', "field of a point's time; auto: found by its name, and by the values of a scan")
+    time_unit: str = tunable(
+        'auto', 'unit of that field; auto: by its name or its values', choices=('auto', 's', 'ms', 'us', 'ns')
+    )
+    time_reference: str = tunable(
+        'auto',
+        'what the times count from: a stamp at the start of the scan, one at its end, or the origin of the stamps '
+        '(absolute); auto: by their values',
+        choices=('auto', 'start', 'end', 'absolute'),
+    )
+    scan_duration_ns: int = tunable(
+        100 * MS, 'time that a scan takes, or more; readings are awaited so long', unit='s', low=MS, high=SECOND
+    )
+    gyro_bias: tuple[float, ...] = tunable(
+        (0.0, 0.0, 0.0), "angular velocity of the IMU at rest, x y z in the IMU's frame", unit='rad/s', length=3
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether scans are deskewed."""
+        return self.source != 'none'
+
+    @property
+    def reach_ns(self) -> tuple[int, int]:
+        """How long before and after its stamp a scan may lie, ns, as far as settings tell."""
+        before = 0 if self.time_reference == 'start' else self.scan_duration_ns
+        after = 0 if self.time_reference == 'end' else self.scan_duration_ns
+        return before, after
+
+
+@dataclass(frozen=True)
 class LidarConfig(StreamConfig):
     """A PointCloud2 stream, voxelized."""
 
     voxel: VoxelConfig = VoxelConfig()
+    deskew: DeskewConfig = DeskewConfig()
     read: str = tunable('nearest', 'which scan is taken at the target', choices=('nearest', 'previous'))
     min_range: float = tunable(0.5, 'nearer returns are dropped (missing ones lie at 0)', unit='m', low=0.0)
     max_range: float = tunable(200.0, 'farther returns are dropped', unit='m', low=0.0)
@@ -168,8 +204,12 @@ class LidarConfig(StreamConfig):
     def check(self, prefix: str) -> None:
         if not self.min_range < self.max_range:
             raise ConfigError(f'{prefix}min_range = {self.min_range}: must be less than max_range = {self.max_range}')
-        if self.extrinsics and abs(math.hypot(*self.extrinsics[3:]) - 1) > 1e-3:
-            raise ConfigError(f'{prefix}extrinsics = {self.extrinsics}: the quaternion must have length 1')
+        _check_extrinsics(prefix, self.extrinsics)
+
+
+def _check_extrinsics(prefix: str, extrinsics: tuple[float, ...]) -> None:
+    if extrinsics and abs(math.hypot(*extrinsics[3:]) - 1) > 1e-3:
+        raise ConfigError(f'{prefix}extrinsics = {extrinsics}: the quaternion must have length 1')
 
 
 @dataclass(frozen=True)
@@ -183,7 +223,13 @@ class CameraConfig(StreamConfig):
     )
     width: int = tunable(640, 'width of the result', unit='px', low=1, high=16384)
     height: int = tunable(384, 'height of the result', unit='px', low=1, high=16384)
-    resize: str = tunable('bilinear', 'how pixels are resampled', choices=('bilinear', 'nearest'))
+    resize: str = tunable(
+        'bilinear',
+        'how pixels are resampled; area is the mean over what a pixel of the result covers',
+        choices=('bilinear', 'nearest', 'area'),
+    )
+    rectify: bool = tunable(False, 'undo the distortion of the lens, as the CameraInfo says; not with resize area')
+    camera_info_topic: str = tunable('', 'topic of the CameraInfo; empty: camera_info beside the image topic')
     letterbox: bool = tunable(False, 'keep the aspect ratio and pad; else stretch')
     pad: float = tunable(114.0, 'pixel value of the padding, before normalisation', low=0.0)
     scale: float = tunable(1 / 255, 'applied to a pixel first: (pixel * scale - mean) / std')
@@ -196,10 +242,22 @@ class CameraConfig(StreamConfig):
     dtype: str = tunable('float16', 'type of the result', choices=('float32', 'float16', 'bfloat16'))
     read: str = tunable('nearest', 'which image is taken at the target', choices=('nearest', 'previous'))
 
+    def check(self, prefix: str) -> None:
+        if self.rectify and self.resize == 'area':
+            raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
+
     @property
     def is_compressed(self) -> bool:
         """Whether the topic carries CompressedImage."""
         return self.message == 'compressed' or (self.message == 'auto' and self.topic.endswith('/compressed'))
+
+    @property
+    def info_topic(self) -> str:
+        """Topic of the CameraInfo: as image_transport derives it where none is set."""
+        if self.camera_info_topic:
+            return self.camera_info_topic
+        base = self.topic.removesuffix('/compressed') if self.is_compressed else self.topic
+        return ''.join(base.rpartition('/')[:2]) + 'camera_info'
 
 
 #: Elements of a reading by field.
@@ -221,9 +279,16 @@ class ImuConfig(StreamConfig):
     window_size: int = tunable(20, 'instants in the window', low=1, high=100_000)
     window_period_ns: int = tunable(5 * MS, 'time between instants', unit='s', low=1000)
     window_offset_ns: int = tunable(0, 'last instant minus target', unit='s')
+    extrinsics: tuple[float, ...] = tunable(
+        (),
+        "pose of the sensor in the target frame (the lidar's own where that is empty), x y z (m) qx qy qz qw; empty: "
+        'from TF; needed where a lidar is deskewed with it',
+        length=7,
+    )
     queue: QueueConfig = QueueConfig(depth=4096)
 
     def check(self, prefix: str) -> None:
+        _check_extrinsics(prefix, self.extrinsics)
         if not self.fields or len(set(self.fields)) != len(self.fields):
             raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
 
@@ -286,7 +351,7 @@ class PipelineConfig(_Checked):
         if not names:
             raise ConfigError('lidars, cameras, imus: needs at least one stream')
         for name in names:
-            if not name.isidentifier():
+            if not (name.isascii() and name.isidentifier()):
                 raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')
             if names.count(name) > 1:
                 raise ConfigError(f'stream name {name!r}: is used more than once')
@@ -294,13 +359,34 @@ class PipelineConfig(_Checked):
             raise ConfigError(
                 f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(names)}), or set sync.rate_hz'
             )
-
+        for lidar in self.lidars:
+            if lidar.deskew.is_on:
+                self._check_deskew(lidar)
         if not self.target_frame and len(self.lidars) > 1:
             raise ConfigError('target_frame: must be set where there are several lidars, as their frames differ')
         for stream in self.streams():
             self._check_times(stream)
             if isinstance(stream, LidarConfig) and stream.extrinsics and not self.target_frame:
                 raise ConfigError(f'{stream.name}.extrinsics: needs target_frame, the frame that they lead to')
+
+    def _check_deskew(self, lidar: LidarConfig) -> None:
+        source, prefix = lidar.deskew.source, f'{lidar.name}.deskew'
+        imu = next((imu for imu in self.imus if imu.name == source), None)
+        if imu is None:
+            names = ', '.join(imu.name for imu in self.imus) or 'there is no IMU stream'
+            raise ConfigError(f'{prefix}.source = {source!r}: must be none or name an IMU stream ({names})')
+        if 'angular_velocity' not in imu.fields:
+            raise ConfigError(f'{source}.fields = {imu.fields}: must have angular_velocity, for {prefix}.source')
+        if not self.target_frame and not imu.extrinsics:
+            raise ConfigError(
+                f'{source}.extrinsics = (): must be the pose of the IMU in the frame of {lidar.name}, '
+                f'for {prefix}.source, since target_frame is empty'
+            )
+        if self.sync.max_wait_ns < lidar.deskew.reach_ns[1]:
+            raise ConfigError(
+                f'sync.max_wait = {self.sync.max_wait_ns / SECOND} s: must be at least {prefix}.scan_duration = '
+                f'{lidar.deskew.scan_duration_ns / SECOND} s, as readings are awaited to the end of the scan'
+            )
 
     def _check_times(self, stream: StreamConfig) -> None:
         """Refuse what could never give a frame."""

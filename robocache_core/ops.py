@@ -11,18 +11,79 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from robocache_core import backend
-from robocache_core.plan import DROP_REASONS, MAX_VOXELS, Stream, VoxelPlan, image_plan, voxel_plan
-from robocache_core.types import CloudLayout, DataError, DenseVoxels, SparseVoxels, VoxelGrid
+from robocache_core.plan import (
+    AXES,
+    DROP_REASONS,
+    MAX_CHANNELS,
+    MAX_VOXELS,
+    Cloud,
+    FusePlan,
+    encoding_of,
+    fuse_plan,
+    hard_plan,
+    image_plan,
+    point_plan,
+    voxel_plan,
+)
+from robocache_core.types import (
+    CloudLayout,
+    DenseVoxels,
+    HardVoxels,
+    PointField,
+    PoseTable,
+    SparseVoxels,
+    VoxelGrid,
+)
 
-__all__ = ['DenseVoxels', 'SparseVoxels', 'fuse', 'prepare_image', 'resample', 'voxelize_dense', 'voxelize_sparse']
+__all__ = [
+    'DenseVoxels',
+    'HardVoxels',
+    'PoseTable',
+    'SparseVoxels',
+    'deskew_points',
+    'fuse',
+    'num_threads',
+    'prepare_image',
+    'resample',
+    'set_num_threads',
+    'voxelize_dense',
+    'voxelize_hard',
+    'voxelize_sparse',
+]
+
+#: Most CPU threads of an operation.
+MAX_THREADS = 1024
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-_METHODS = ('linear', 'slerp', 'nearest', 'previous')
-_IDENTITY = torch.eye(4)
+_STAMPS = (torch.int64,)
+_IDENTITY = torch.eye(4)[None, :3].contiguous()
+
+
+def set_num_threads(num_threads: int) -> None:
+    """Let every operation of this process use so many CPU threads, the calling one among them.
+
+    Results do not depend on it. The reference backend always uses one.
+
+    Args:
+        num_threads: 0: as many as this process may run on.
+
+    Raises:
+        ValueError: not allowed.
+    """
+    if not 0 <= num_threads <= MAX_THREADS:
+        raise ValueError(f'num_threads = {num_threads}: must be 0 to {MAX_THREADS}')
+    backend.active().module.set_num_threads(num_threads)
+
+
+def num_threads() -> int:
+    """Threads that an operation may use now."""
+    threads: int = backend.active().module.num_threads()
+    return threads
 
 
 def voxelize_dense(
@@ -32,6 +93,7 @@ def voxelize_dense(
     channels: Sequence[str],
     *,
     transform: torch.Tensor | None = None,
+    deskew: PoseTable | None = None,
     min_range: float = 0.0,
     max_range: float = math.inf,
     quantum: float = 1 / 256,
@@ -39,8 +101,9 @@ def voxelize_dense(
 ) -> DenseVoxels:
     """Voxelize a cloud to a dense tensor.
 
-    A point's voxel is ``floor((p - lower) / size)`` in float32, with ``p`` the point in the target frame; voxels are
-    half-open. The result does not depend on the order of the points. Fields of any PointCloud2 type are read (x, y, z
+    A point's voxel is ``floor((p - lower) * inverse_size)`` in float32, with ``p`` the point in the target frame and
+    ``inverse_size`` 1 / size rounded to float32; voxels are half-open. The result does not depend on the order of
+    the points. Fields of any PointCloud2 type are read (x, y, z
     must be float32 or float64), rounded to float32; of a field with a count, the first element.
 
     Channels: ``count``; ``occupancy`` (0 or 1); ``density`` (points per m³); ``mean:x|y|z`` (m, from the centre of the
@@ -53,6 +116,7 @@ def voxelize_dense(
         grid: the voxels, in the target frame.
         channels: what is computed of a voxel.
         transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        deskew: instead of ``transform``, a pose for each point, by its time.
         min_range: nearer points are dropped, m from the sensor.
         max_range: points at it and beyond are dropped, m from the sensor.
         quantum: step to which values of ``mean:<field>`` are rounded before they are summed.
@@ -60,18 +124,20 @@ def voxelize_dense(
 
     Returns:
         The tensor and the points dropped: ``non_finite`` (x, y, z or a field in use), ``range``, ``outside`` (of the
-        grid), ``overflow`` (a value to be averaged of 2^31 quanta or more), ``table_full`` (0 here).
+        grid), ``overflow`` (a value to be averaged of 2^31 quanta or more), ``table_full`` and ``voxel_full`` (0 here).
 
     Raises:
         DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``,
             ``missing_field``.
         ValueError, TypeError: an argument is not allowed.
     """
-    plan, pose = _prepare_voxels(data, layout, grid, channels, transform, min_range, max_range, quantum)
+    cloud = _checked_cloud(data, layout, transform, deskew)
+    names = _checked_names('channels', channels)
+    plan = voxel_plan(*_fields(layout, deskew), grid, names, float(min_range), float(max_range), float(quantum))
     x, y, z = grid.shape
     shape = (len(plan.channels), z, y, x)
     tensor = torch.empty(shape) if out is None else _checked_out('out', out, shape, torch.float32)
-    dropped = backend.active().module.voxelize_dense(plan, data, layout, pose, tensor)
+    dropped = backend.active().module.voxelize_dense(plan, cloud, tensor)
     return DenseVoxels(tensor, dict(zip(DROP_REASONS, dropped, strict=True)))
 
 
@@ -82,6 +148,7 @@ def voxelize_sparse(
     channels: Sequence[str],
     *,
     transform: torch.Tensor | None = None,
+    deskew: PoseTable | None = None,
     min_range: float = 0.0,
     max_range: float = math.inf,
     quantum: float = 1 / 256,
@@ -96,6 +163,7 @@ def voxelize_sparse(
         grid: the voxels, in the target frame.
         channels: what is computed of a voxel.
         transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        deskew: instead of ``transform``, a pose for each point, by its time.
         min_range: nearer points are dropped, m from the sensor.
         max_range: points at it and beyond are dropped, m from the sensor.
         quantum: step to which values of ``mean:<field>`` are rounded before they are summed.
@@ -107,11 +175,12 @@ def voxelize_sparse(
     Returns:
         Voxels in index order (z, then y, then x), and the points dropped.
     """
-    plan, pose = _prepare_voxels(data, layout, grid, channels, transform, min_range, max_range, quantum)
-    if max_voxels is not None and max_voxels < 1:
-        raise ValueError(f'max_voxels = {max_voxels}: must be at least 1')
+    cloud = _checked_cloud(data, layout, transform, deskew)
+    names = _checked_names('channels', channels)
+    plan = voxel_plan(*_fields(layout, deskew), grid, names, float(min_range), float(max_range), float(quantum))
+    _check_max_voxels(max_voxels)
     if out is None:
-        rows = min(layout.num_points, grid.num_voxels, MAX_VOXELS if max_voxels is None else max_voxels)
+        rows = _most_rows(layout, grid, max_voxels)
         coords = torch.empty(rows, 3, dtype=torch.int32)
         features = torch.empty(rows, len(plan.channels))
         counts = torch.empty(rows, dtype=torch.int32)
@@ -122,8 +191,120 @@ def voxelize_sparse(
         coords = _checked_rows('out[0] (coords)', out[0], rows, (3,), torch.int32)
         features = _checked_rows('out[1] (features)', out[1], rows, (len(plan.channels),), torch.float32)
         counts = _checked_rows('out[2] (counts)', out[2], rows, (), torch.int32)
-    size, dropped = backend.active().module.voxelize_sparse(plan, data, layout, pose, coords, features, counts)
+    size, dropped = backend.active().module.voxelize_sparse(plan, cloud, coords, features, counts)
     return SparseVoxels(coords[:size], features[:size], counts[:size], dict(zip(DROP_REASONS, dropped, strict=True)))
+
+
+def voxelize_hard(
+    data: torch.Tensor,
+    layout: CloudLayout,
+    grid: VoxelGrid,
+    fields: Sequence[str],
+    *,
+    max_points: int,
+    max_voxels: int | None = None,
+    transform: torch.Tensor | None = None,
+    deskew: PoseTable | None = None,
+    min_range: float = 0.0,
+    max_range: float = math.inf,
+    out: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None,
+) -> HardVoxels:
+    """Sort a cloud's points into their occupied voxels; a point's voxel is that of ``voxelize_dense``.
+
+    A voxel holds the ``max_points`` points nearest to its centre, nearest first; of points as near (in float32) those
+    with the lesser values, field by field. So the result does not depend on the order of the points.
+
+    Args:
+        data: ``[nbytes]`` uint8, the bytes of the cloud.
+        layout: where in ``data`` the fields are.
+        grid: the voxels, in the target frame.
+        fields: what is kept of a point, such as x, y, z, intensity; x, y, z in the target frame. At most 32.
+        max_points: K, most points of a voxel; others are dropped ``voxel_full``.
+        max_voxels: most voxels in the result; None: no limit, or the rows of ``out``. Voxels beyond it in index order
+            are cut, their points counted ``table_full``.
+        transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        deskew: instead of ``transform``, a pose for each point, by its time.
+        min_range: nearer points are dropped, m from the sensor.
+        max_range: points at it and beyond are dropped, m from the sensor.
+        out: voxels ``[R, K, F]`` float32, coords ``[R, 3]`` int32 and num_points ``[R]`` int32, contiguous, R at least
+            ``max_voxels``, to be written instead of new tensors; the result views their first rows.
+
+    Returns:
+        Voxels in index order (z, then y, then x), and the points dropped.
+
+    Raises:
+        DataError: as ``voxelize_dense``.
+        ValueError, TypeError: an argument is not allowed.
+    """
+    cloud = _checked_cloud(data, layout, transform, deskew)
+    names = _checked_names('fields', fields)
+    plan = hard_plan(*_fields(layout, deskew), grid, names, max_points, float(min_range), float(max_range))
+    _check_max_voxels(max_voxels)
+    row = (max_points, len(names))
+    if out is None:
+        rows = _most_rows(layout, grid, max_voxels)
+        voxels = torch.empty(rows, *row)
+        coords = torch.empty(rows, 3, dtype=torch.int32)
+        num_points = torch.empty(rows, dtype=torch.int32)
+    else:
+        if len(out) != 3:
+            raise ValueError(f'out has {len(out)} tensors: must be voxels, coords, num_points')
+        rows = out[2].shape[0] if max_voxels is None and out[2].dim() == 1 else max_voxels or 0
+        voxels = _checked_rows('out[0] (voxels)', out[0], rows, row, torch.float32)
+        coords = _checked_rows('out[1] (coords)', out[1], rows, (3,), torch.int32)
+        num_points = _checked_rows('out[2] (num_points)', out[2], rows, (), torch.int32)
+    size, dropped = backend.active().module.voxelize_hard(plan, cloud, voxels, coords, num_points)
+    return HardVoxels(voxels[:size], coords[:size], num_points[:size], dict(zip(DROP_REASONS, dropped, strict=True)))
+
+
+def deskew_points(
+    data: torch.Tensor,
+    layout: CloudLayout,
+    fields: Sequence[str] = (),
+    *,
+    transform: torch.Tensor | None = None,
+    deskew: PoseTable | None = None,
+    min_range: float = 0.0,
+    max_range: float = math.inf,
+    out: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bring the points of a cloud to the target frame, in their order.
+
+    Args:
+        data: ``[nbytes]`` uint8, the bytes of the cloud.
+        layout: where in ``data`` the fields are.
+        fields: what a row holds after x, y, z, each rounded to float32. At most 32.
+        transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        deskew: instead of ``transform``, a pose for each point, by its time.
+        min_range: nearer points are not valid, m from the sensor.
+        max_range: points at it and beyond are not valid, m from the sensor.
+        out: points ``[N, 3 + len(fields)]`` float32 and validity ``[N]`` bool, contiguous, to be written instead of new
+            tensors.
+
+    Returns:
+        Points ``[N, 3 + len(fields)]`` float32, m, and validity ``[N]`` bool. A point is not valid where x, y, z, its
+        time or one of ``fields`` is not finite or its range is not allowed; its x, y, z are then NaN.
+
+    Raises:
+        DataError: as ``voxelize_dense``.
+        ValueError, TypeError: an argument is not allowed.
+    """
+    cloud = _checked_cloud(data, layout, transform, deskew)
+    names = _checked_names('fields', fields)
+    if len(names) > MAX_CHANNELS or len({*names, *AXES}) < len(names) + len(AXES):
+        raise ValueError(f'fields = {names}: needs at most {MAX_CHANNELS} names, none twice, without x, y, z')
+    columns, is_bigendian, time = _fields(layout, deskew)
+    plan = point_plan(columns, is_bigendian, names, time, float(min_range), float(max_range))
+    shape = (layout.num_points, 3 + len(names))
+    if out is None:
+        points, valid = torch.empty(shape), torch.empty(shape[0], dtype=torch.bool)
+    else:
+        if len(out) != 2:
+            raise ValueError(f'out has {len(out)} tensors: must be points, valid')
+        points = _checked_out('out[0] (points)', out[0], shape, torch.float32)
+        valid = _checked_out('out[1] (valid)', out[1], shape[:1], torch.bool)
+    backend.active().module.deskew_points(plan, cloud, points, valid)
+    return points, valid
 
 
 def prepare_image(
@@ -142,30 +323,40 @@ def prepare_image(
     scale: float = 1.0,
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     std: Sequence[float] = (1.0, 1.0, 1.0),
+    rectify: torch.Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Resize and normalise an image: ``(pixel * scale - mean) / std``, in one pass.
+    """Rectify, resize and normalise an image: ``(pixel * scale - mean) / std``, in one pass.
 
     Bilinear: between the four nearest pixels, their centres at half pixels, edges clamped (as OpenCV's INTER_LINEAR);
-    nearest: pixel ``floor((x + 0.5) * width / out_width)``. Computed in float32, then rounded to nearest even. Values
-    of 32FC1 that are not finite stay so where they are read; every NaN becomes the one quiet NaN.
+    nearest: pixel ``floor((x + 0.5) * width / out_width)``; area: mean over what the output pixel covers, a pixel that
+    is partly covered counting by its part. Computed in float32, then rounded to nearest even. Between 8-bit pixels
+    fractions are rounded to 2^-14, which moves a result by 1/64 of a step at the most. Values of 32FC1 that are not
+    finite stay so where they are read; every NaN becomes the one quiet NaN.
+
+    Bayer images are demosaiced bilinearly, and YUV is taken as BT.601 of limited range, each rounded to whole values
+    before it is resized, as OpenCV's default conversions do it, to the bit.
 
     Args:
         data: ``[nbytes]`` uint8, the bytes of the image.
-        encoding: rgb8, bgr8, rgba8, bgra8, 8UC3 (as bgr8), or one channel: mono8, mono16, 8UC1, 16UC1, 32FC1.
+        encoding: rgb8, bgr8, rgba8, bgra8, 8UC3 (as bgr8), bayer_{rggb,bggr,gbrg,grbg}{8,16}, yuv422 or uyvy,
+            yuv422_yuy2 or yuyv, nv12, nv21, or one channel: mono8, mono16, 8UC1, 16UC1, 32FC1.
         width: of the image, px.
         height: of the image, px.
         step: bytes from a row to the next.
         out_width: of the result, px.
         out_height: of the result, px.
         is_bigendian: byte order of 16 and 32 bit values.
-        resize: bilinear or nearest.
-        letterbox: keep the aspect ratio, centre, and pad; else stretch.
+        resize: bilinear, nearest or area.
+        letterbox: keep the aspect ratio, centre, and pad; else stretch. With ``rectify`` the map says that.
         pad: pixel value of the padding, before normalisation.
         scale: applied to a pixel first.
         mean: of each channel, R G B; one channel takes the first.
         std: of each channel, R G B; one channel takes the first.
+        rectify: ``[out_height, out_width, 2]`` float32, contiguous: the point x y of the image, px, its first pixel's
+            centre at (0, 0), that each pixel of the result shows; NaN, or what lies off the image: padding
+            (``robocache_core.rectify`` makes it). Not with area.
         dtype: float32, float16 or bfloat16.
         out: ``[C, out_height, out_width]`` of ``dtype``, contiguous, to be written instead of a new tensor.
 
@@ -173,12 +364,14 @@ def prepare_image(
         ``[C, out_height, out_width]``, C = 3 (R G B) or 1.
 
     Raises:
-        DataError: ``unknown_encoding``, ``empty_image``, ``step_too_small``, ``data_too_short`` (step * height).
+        DataError: ``unknown_encoding``, ``empty_image``, ``bad_image_size`` (Bayer needs 3 x 3 pixels, YUV even sizes),
+            ``step_too_small``, ``data_too_short`` (step * height, and half as much again for nv12).
         ValueError, TypeError: an argument is not allowed.
     """
     _check_bytes(data)
     if dtype not in _FLOATS:
         raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+    encoding_of(encoding).check(encoding, width, height, step, data.numel())
     plan = image_plan(
         encoding,
         width,
@@ -187,19 +380,19 @@ def prepare_image(
         out_width,
         out_height,
         resize,
-        letterbox,
+        letterbox and rectify is None,
         float(pad),
         float(scale),
         tuple(map(float, mean)),
         tuple(map(float, std)),
     )
-    if step < plan.row_bytes:
-        raise DataError('step_too_small', f'step {step} < {plan.row_bytes} bytes of {width} pixels {encoding}')
-    if data.numel() < step * height:
-        raise DataError('data_too_short', f'{data.numel()} bytes < step {step} x height {height}')
+    if rectify is not None:
+        if resize == 'area':
+            raise ValueError("resize = 'area': must be bilinear or nearest with rectify")
+        _checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32)
     shape = (len(plan.multiply), out_height, out_width)
     result = torch.empty(shape, dtype=dtype) if out is None else _checked_out('out', out, shape, dtype)
-    backend.active().module.prepare_image(plan, data, step, result)
+    backend.active().module.prepare_image(plan, data, step, rectify, result)
     return result
 
 
@@ -210,24 +403,39 @@ def resample(
     *,
     method: str,
     tolerance_ns: int,
+    outside: str = 'hold',
+    unsorted: str = 'refuse',
+    dtype: torch.dtype | None = None,
     out: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Read a stream at given instants.
 
-    A target that meets a stamp gives that sample (of equal stamps the last), valid. Else ``linear`` and ``slerp`` go
-    between the samples on either side, valid if each is within the tolerance; ``nearest`` takes the nearest (of two
-    equally near the earlier), valid if it is within; ``previous`` the newest before, valid if it is within. What is not
-    valid holds the nearest sample in time; zeros where there is none. ``slerp`` goes the shortest way, gives unit
-    quaternions, and is not valid where a quaternion has length zero or is not finite.
+    Of equal stamps the last counts, the others are not read. A target that meets a stamp gives that sample, valid.
+    Else ``linear`` and ``slerp`` go between the samples on either side, valid if each is within the tolerance;
+    ``nearest`` takes the nearest (of two equally near the earlier), valid if it is within; ``previous`` the newest
+    before, valid if it is within. ``slerp`` goes the shortest way, gives unit quaternions, and is not valid where a
+    quaternion has length zero or is not finite.
+
+    What is not valid goes by ``outside``: ``hold`` gives the nearest sample in time, ``zero`` gives zeros.
+    ``extrapolate`` (linear alone) gives a target before the first or after the last stamp its place on the line through
+    the two samples at that end, valid if both are within the tolerance; else it is as ``hold``. Where there is no
+    sample there are zeros.
+
+    Values are mixed in float32 (``slerp``: float64) and rounded once to the nearest, ties to even; a sample that is
+    taken as it is keeps its bits where the dtype stays.
 
     Args:
         values: ``[B, S, D]`` float32, float16 or bfloat16, any strides; D = 4 (x y z w) for slerp.
-        stamps_ns: ``[B, S]`` int64, ns, ascending, any strides.
-        targets_ns: ``[B, T]`` int64, ns, in any order, any strides.
+        stamps_ns: ``[B, S]`` int64, ns, any strides.
+        targets_ns: ``[B, T]`` int64, ns, in any order, any strides; fastest where they ascend.
         method: linear, slerp, nearest or previous.
-        tolerance_ns: greatest distance of a valid sample, ns.
-        out: values ``[B, T, D]`` of the same dtype and validity ``[B, T]`` bool, contiguous, to be written instead of
-            new tensors.
+        tolerance_ns: greatest distance of a sample that makes a result valid, ns.
+        outside: hold, zero or extrapolate.
+        unsorted: stamps that do not ascend along a row: ``refuse`` them, or ``sort`` them with their samples (stable,
+            so that the last of equal ones is the last that was given).
+        dtype: float32, float16 or bfloat16, of the result; None: that of the values.
+        out: values ``[B, T, D]`` and validity ``[B, T]`` bool, contiguous, apart from the inputs, to be written instead
+            of new tensors.
 
     Returns:
         Values ``[B, T, D]`` and validity ``[B, T]`` bool.
@@ -235,13 +443,10 @@ def resample(
     Raises:
         ValueError, TypeError: an argument is not allowed.
     """
-    _check_tensor('targets_ns', targets_ns, 2, (torch.int64,))
-    stream = _checked_stream('', values, stamps_ns, targets_ns, method, tolerance_ns)
-    shape = (*targets_ns.shape, values.shape[2])
-    result, valid = _fused_out(out, shape, values.dtype, tuple(targets_ns.shape))
-    if targets_ns.numel():
-        backend.active().module.fuse([stream], targets_ns, result, valid.unsqueeze(2))
-    return result, valid
+    plan = _checked_plan(1, method, tolerance_ns, outside, unsorted)
+    _check_tensor('targets_ns', targets_ns, 2, _STAMPS)
+    _check_stream('', values, stamps_ns, targets_ns, plan.methods[0])
+    return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, dtype, out, tuple(targets_ns.shape))
 
 
 def fuse(
@@ -250,17 +455,24 @@ def fuse(
     *,
     method: str | Sequence[str],
     tolerance_ns: int | Sequence[int],
+    outside: str | Sequence[str] = 'hold',
+    unsorted: str = 'refuse',
+    dtype: torch.dtype | None = None,
     out: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Read several streams at the same instants, side by side; each is read as ``resample`` reads it.
 
     Args:
-        streams: N pairs of values ``[B, S, D]`` (all of one dtype) and stamps ``[B, S]`` int64, ns; S and D may differ.
-        targets_ns: ``[B, T]`` int64, ns, in any order, any strides.
-        method: of all streams, or one for each.
+        streams: N pairs of values ``[B, S, D]`` and stamps ``[B, S]`` int64, ns; S and D may differ, and the values'
+            dtypes too where ``dtype`` is given.
+        targets_ns: ``[B, T]`` int64, ns, in any order, any strides; fastest where they ascend.
+        method: of all streams, or one for each (list or tuple).
         tolerance_ns: of all streams, or one for each, ns.
-        out: values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool, contiguous, to be written instead of new
-            tensors.
+        outside: of all streams, or one for each.
+        unsorted: refuse or sort.
+        dtype: float32, float16 or bfloat16, of the result; None: that of the values.
+        out: values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool, contiguous, apart from the inputs, to be
+            written instead of new tensors.
 
     Returns:
         Values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool.
@@ -268,100 +480,149 @@ def fuse(
     Raises:
         ValueError, TypeError: an argument is not allowed.
     """
-    if not streams:
-        raise ValueError('streams: needs at least one')
     num = len(streams)
-    methods = [method] * num if isinstance(method, str) else list(method)
-    tolerances = [tolerance_ns] * num if isinstance(tolerance_ns, int) else list(tolerance_ns)
-    for name, given in (('method', methods), ('tolerance_ns', tolerances)):
-        if len(given) != num:
-            raise ValueError(f'{name} has {len(given)} elements: must be one, or one for each of {num} streams')
-    _check_tensor('targets_ns', targets_ns, 2, (torch.int64,))
-    checked = []
-    for i, (values, stamps) in enumerate(streams):
-        checked.append(_checked_stream(f'streams[{i}] ', values, stamps, targets_ns, methods[i], tolerances[i]))
-        if values.dtype != streams[0][0].dtype:
-            raise TypeError(f'streams[{i}] values are {values.dtype}: must be {streams[0][0].dtype}, as of streams[0]')
-    width = sum(stream.values.shape[2] for stream in checked)
-    shape = (*targets_ns.shape, width)
-    result, valid = _fused_out(out, shape, checked[0].values.dtype, (*targets_ns.shape, num))
-    if targets_ns.numel():
-        backend.active().module.fuse(checked, targets_ns, result, valid)
+    if num == 0:
+        raise ValueError('streams: needs at least one')
+    plan = _checked_plan(num, method, tolerance_ns, outside, unsorted)
+    _check_tensor('targets_ns', targets_ns, 2, _STAMPS)
+    for i, (values, stamps_ns) in enumerate(streams):
+        _check_stream(f'streams[{i}] ', values, stamps_ns, targets_ns, plan.methods[i])
+        if dtype is None and values.dtype != streams[0][0].dtype:
+            first = streams[0][0].dtype
+            raise TypeError(f'streams[{i}] values are {values.dtype}: must be {first}, as of streams[0], without dtype')
+    return _fuse(plan, streams, 'streams[{}] stamps_ns', targets_ns, dtype, out, (*targets_ns.shape, num))
+
+
+def _fuse(
+    plan: FusePlan,
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    stamps_name: str,
+    targets_ns: torch.Tensor,
+    dtype: torch.dtype | None,
+    out: tuple[torch.Tensor, torch.Tensor] | None,
+    valid_shape: tuple[int, ...],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if dtype is None:
+        dtype = streams[0][0].dtype
+    elif dtype not in _FLOATS:
+        raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+    shape = (*targets_ns.shape, sum(values.shape[2] for values, _ in streams))
+    if out is None:
+        result, valid = torch.empty(shape, dtype=dtype), torch.empty(valid_shape, dtype=torch.bool)
+    else:
+        if len(out) != 2:
+            raise ValueError(f'out has {len(out)} tensors: must be values, valid')
+        result = _checked_out('out[0] (values)', out[0], shape, dtype)
+        valid = _checked_out('out[1] (valid)', out[1], valid_shape, torch.bool)
+    descent = backend.active().module.fuse(plan, streams, targets_ns, result, valid)
+    if descent is not None:
+        stream, row, column = descent
+        before, stamp = streams[stream][1][row, column - 1 : column + 1].tolist()
+        raise ValueError(
+            f'{stamps_name.format(stream)}[{row}, {column}] = {stamp} follows {before}: '
+            "must be ascending along each row, or given with unsorted='sort'"
+        )
     return result, valid
 
 
 # --- checks
 
 
-def _prepare_voxels(
-    data: torch.Tensor,
-    layout: CloudLayout,
-    grid: VoxelGrid,
-    channels: Sequence[str],
-    transform: torch.Tensor | None,
-    min_range: float,
-    max_range: float,
-    quantum: float,
-) -> tuple[VoxelPlan, torch.Tensor]:
+def _checked_cloud(
+    data: torch.Tensor, layout: CloudLayout, transform: torch.Tensor | None, deskew: PoseTable | None
+) -> Cloud:
     _check_bytes(data)
     layout.validate(data.numel())
     if layout.num_points > MAX_VOXELS:
         raise ValueError(f'layout has {layout.num_points} points: must be at most {MAX_VOXELS}')
-    pose = _IDENTITY if transform is None else transform
-    if transform is not None:
-        _check_tensor('transform', transform, 2, (torch.float32,))
-        if transform.shape != (4, 4) or not transform.isfinite().all() or transform[3].tolist() != [0, 0, 0, 1]:
-            raise ValueError(f'transform = {transform.tolist()}: must be [4, 4], finite, its last row 0 0 0 1')
-        pose = transform.contiguous()
-    if isinstance(channels, str):
-        raise TypeError(f'channels = {channels!r}: must be a sequence of names')
-    plan = voxel_plan(
-        layout.fields, layout.is_bigendian, grid, tuple(channels), float(min_range), float(max_range), float(quantum)
+    if deskew is not None:
+        if transform is not None:
+            raise ValueError('transform and deskew: only one can be given, the poses of deskew hold the transform')
+        _check_pose_table(deskew)
+        return Cloud(data, layout, deskew.poses, (float(deskew.first), float(deskew.inverse_step)))
+    if transform is None:
+        return Cloud(data, layout, _IDENTITY, None)
+    _check_tensor('transform', transform, 2, (torch.float32,))
+    if transform.shape != (4, 4) or not transform.isfinite().all() or transform[3].tolist() != [0, 0, 0, 1]:
+        raise ValueError(f'transform = {transform.tolist()}: must be [4, 4], finite, its last row 0 0 0 1')
+    return Cloud(data, layout, transform[None, :3].contiguous(), None)
+
+
+def _check_pose_table(table: PoseTable) -> None:
+    _check_tensor('deskew.poses', table.poses, 3, (torch.float32,))
+    if not len(table.poses) or table.poses.shape[1:] != (3, 4) or not table.poses.is_contiguous():
+        raise ValueError(f'deskew.poses has shape {tuple(table.poses.shape)}: must be [P, 3, 4], contiguous, P > 0')
+    least, most = torch.aminmax(table.poses)  # NaN where one is; needs no memory of the table's size
+    if not (math.isfinite(least) and math.isfinite(most)):
+        raise ValueError('deskew.poses: must be finite')
+    if not math.isfinite(table.first) or not math.isfinite(table.inverse_step):
+        raise ValueError(f'deskew.first = {table.first}, deskew.inverse_step = {table.inverse_step}: must be finite')
+
+
+def _fields(layout: CloudLayout, deskew: PoseTable | None) -> tuple[tuple[PointField, ...], bool, str | None]:
+    """What a plan asks of a cloud: its fields, whether it is big-endian, the name of the time field in use."""
+    return layout.fields, layout.is_bigendian, None if deskew is None else deskew.field
+
+
+def _checked_names(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise TypeError(f'{name} = {given!r}: must be a sequence of names')
+    return tuple(given)
+
+
+def _check_max_voxels(max_voxels: int | None) -> None:
+    if max_voxels is not None and max_voxels < 1:
+        raise ValueError(f'max_voxels = {max_voxels}: must be at least 1')
+
+
+def _most_rows(layout: CloudLayout, grid: VoxelGrid, max_voxels: int | None) -> int:
+    """Rows that no result exceeds."""
+    return min(layout.num_points, grid.num_voxels, MAX_VOXELS if max_voxels is None else max_voxels)
+
+
+def _checked_plan(
+    num: int,
+    method: str | Sequence[str],
+    tolerance_ns: int | Sequence[int],
+    outside: str | Sequence[str],
+    unsorted: str,
+) -> FusePlan:
+    return fuse_plan(
+        _for_each('method', method, num, str),
+        _for_each('tolerance_ns', tolerance_ns, num, int),
+        _for_each('outside', outside, num, str),
+        *_for_each('unsorted', unsorted, 1, str),
     )
-    return plan, pose
 
 
-def _checked_stream(
-    prefix: str,
-    values: torch.Tensor,
-    stamps_ns: torch.Tensor,
-    targets_ns: torch.Tensor,
-    method: str,
-    tolerance_ns: int,
-) -> Stream:
+def _for_each(name: str, given: Any, num: int, kind: type) -> tuple[Any, ...]:
+    """A setting of each of ``num`` streams; ``given`` is that of all, or a list or tuple of theirs."""
+    if isinstance(given, kind):
+        return (given,) * num
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f'{name} = {given!r}: must be {kind.__name__}, or a list or tuple of them')
+    if len(given) != num:
+        raise ValueError(f'{name} has {len(given)} elements: must be one, or one for each of {num} streams')
+    for setting in given:
+        if not isinstance(setting, kind):
+            raise TypeError(f'{name} has {setting!r}: must be {kind.__name__}')
+    return tuple(given)
+
+
+def _check_stream(
+    prefix: str, values: torch.Tensor, stamps_ns: torch.Tensor, targets_ns: torch.Tensor, method: str
+) -> None:
     _check_tensor(f'{prefix}values', values, 3, _FLOATS)
-    _check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, (torch.int64,))
-    if values.shape[:2] != stamps_ns.shape:
+    _check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS)
+    batch, samples, width = values.shape
+    if stamps_ns.shape != (batch, samples):
         raise ValueError(
-            f'{prefix}stamps_ns has shape {tuple(stamps_ns.shape)}: must be {tuple(values.shape[:2])}, as of values'
+            f'{prefix}stamps_ns has shape {tuple(stamps_ns.shape)}: must be {(batch, samples)}, as of values'
         )
-    if targets_ns.shape[0] != values.shape[0]:
-        raise ValueError(f'targets_ns has batch size {targets_ns.shape[0]}: must be {values.shape[0]}, as of values')
-    if method not in _METHODS:
-        raise ValueError(f'{prefix}method = {method!r}: must be one of {", ".join(_METHODS)}')
-    if method == 'slerp' and values.shape[2] != 4:
-        raise ValueError(f'{prefix}values has width {values.shape[2]}: must be 4 (x y z w) for slerp')
-    if not 0 <= tolerance_ns < 1 << 63:
-        raise ValueError(f'{prefix}tolerance_ns = {tolerance_ns}: must be 0 to 2^63 - 1')
-    if bool((stamps_ns[:, 1:] < stamps_ns[:, :-1]).any()):
-        raise ValueError(f'{prefix}stamps_ns: must be ascending along each row')
-    return Stream(values, stamps_ns, method, tolerance_ns)
-
-
-def _fused_out(
-    out: tuple[torch.Tensor, torch.Tensor] | None,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-    valid_shape: tuple[int, ...],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    if out is None:
-        return torch.empty(shape, dtype=dtype), torch.empty(valid_shape, dtype=torch.bool)
-    if len(out) != 2:
-        raise ValueError(f'out has {len(out)} tensors: must be values, valid')
-    return (
-        _checked_out('out[0] (values)', out[0], shape, dtype),
-        _checked_out('out[1] (valid)', out[1], valid_shape, torch.bool),
-    )
+    if targets_ns.shape[0] != batch:
+        raise ValueError(f'targets_ns has batch size {targets_ns.shape[0]}: must be {batch}, as of values')
+    if method == 'slerp' and width != 4:
+        raise ValueError(f'{prefix}values has width {width}: must be 4 (x y z w) for slerp')
 
 
 def _check_bytes(data: torch.Tensor) -> None:
@@ -377,8 +638,12 @@ def _check_tensor(name: str, tensor: torch.Tensor, dims: int, dtypes: tuple[torc
         raise TypeError(f'{name} is {tensor.dtype}: must be {" or ".join(str(dtype) for dtype in dtypes)}')
     if tensor.dim() != dims:
         raise ValueError(f'{name} has shape {tuple(tensor.shape)}: must have {dims} dimensions')
-    if tensor.device.type != 'cpu':
+    if not tensor.is_cpu:
         raise ValueError(f'{name} is on {tensor.device}: must be on the CPU')
+    if tensor.layout is not torch.strided or tensor.is_neg():  # no memory, or memory of the opposite sign
+        raise ValueError(
+            f'{name} has layout {tensor.layout}, is_neg() {tensor.is_neg()}: must be strided and not negated'
+        )
 
 
 def _checked_out(name: str, out: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:

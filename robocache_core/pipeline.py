@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
+import numpy as np
 import torch
 
 from robocache_core import ops
@@ -22,14 +24,19 @@ from robocache_core.config import (
     LidarConfig,
     PipelineConfig,
 )
+from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, pose_table
 from robocache_core.ledger import Account
+from robocache_core.rectify import Rectifier
+from robocache_core.stream import Entry
 from robocache_core.types import (
     CameraFrame,
+    CameraInfo,
     DataError,
     DenseVoxels,
     EncodedImage,
     FusedFrame,
     LidarScan,
+    PoseTable,
     Sample,
     SparseVoxels,
     VectorSample,
@@ -54,6 +61,7 @@ class Pipeline:
     def __init__(self, config: PipelineConfig) -> None:
         if config.compute.device not in ('auto', 'cpu'):
             raise ConfigError(f'compute.device = {config.compute.device!r}: this build runs on auto or cpu')
+        ops.set_num_threads(config.compute.num_threads)  # of the process: its pipelines share one pool
         self.config = config
         self.streams = {stream.name: stream for stream in config.streams()}
         self.ledger = {name: Account() for name in self.streams}
@@ -61,10 +69,15 @@ class Pipeline:
         self.targets = Account()
         #: Points of each lidar that no voxel took, by reason.
         self.points_dropped: dict[str, dict[str, int]] = {lidar.name: {} for lidar in config.lidars}
+        #: Told of each sample that a frame could not use: stream, reason, and what is wrong with it.
+        self.refused: Callable[[str, str, str], None] = lambda name, reason, message: None
         self._aligner = Aligner(config, self.ledger, self.targets)
         self._ready: deque[Target] = deque()
         self._transforms: dict[tuple[str, str], torch.Tensor] = {}
         self._num_channels = dict.fromkeys((camera.name for camera in config.cameras), 3)
+        self._deskewers = {lidar.name: Deskewer(lidar.deskew) for lidar in config.lidars if lidar.deskew.is_on}
+        self._motion_sources = {lidar.deskew.source for lidar in config.lidars if lidar.deskew.is_on}
+        self._rectifiers = {camera.name: Rectifier(camera) for camera in config.cameras if camera.rectify}
         self._sequence = 0
 
     # --- what goes in
@@ -79,10 +92,17 @@ class Pipeline:
 
     def push(self, name: str, sample: Sample) -> None:
         """Hand over the sample of a message that was announced; what cannot be used is counted as dropped."""
-        stream = self.streams[name]
-        if isinstance(stream, LidarConfig) and not self.has_transform(name, sample.frame_id):
+        if self.needs_transform(name) and not self.has_transform(name, sample.frame_id):
             self.drop(name, 'no_transform')
             return
+        if name in self._rectifiers:
+            assert isinstance(sample, CameraFrame | EncodedImage)
+            try:
+                sample = self._rectifiers[name].apply(sample)
+            except DataError as error:
+                self.drop(name, error.reason)
+                self.refused(name, error.reason, str(error))
+                return
         self._aligner.push(name, sample)
         self._collect()
 
@@ -90,15 +110,24 @@ class Pipeline:
         """State the pose ``[4, 4] float32`` of the sensor frame ``frame_id`` of stream ``name`` in the target frame."""
         self._transforms[name, frame_id] = matrix.to(torch.float32).contiguous()
 
+    def set_camera_info(self, name: str, info: CameraInfo) -> None:
+        """State the calibration of camera ``name`` from here on; it tells nothing where images are not rectified."""
+        if name in self._rectifiers:
+            self._rectifiers[name].info = info
+
+    def needs_transform(self, name: str) -> bool:
+        """Whether samples of stream ``name`` are brought into the target frame: a lidar's, and its deskewing IMU's."""
+        return isinstance(self.streams[name], LidarConfig) or name in self._motion_sources
+
     def has_transform(self, name: str, frame_id: str) -> bool:
         """Whether samples of stream ``name`` in ``frame_id`` can be brought into the target frame."""
         if (name, frame_id) in self._transforms:
             return True
-        stream = self.streams[name]
-        if isinstance(stream, LidarConfig) and stream.extrinsics:
+        stream, target = self.streams[name], self.config.target_frame
+        if not isinstance(stream, CameraConfig) and stream.extrinsics:
             self.set_transform(name, frame_id, pose_matrix(stream.extrinsics))
             return True
-        return self.config.target_frame in ('', frame_id)
+        return target == frame_id != '' or (target == '' and isinstance(stream, LidarConfig))
 
     def clock_jumped(self, now_ns: int) -> None:
         """Tell that the ROS clock was set to ``now_ns``; starts a new epoch if that lies behind the stamps."""
@@ -160,16 +189,22 @@ class Pipeline:
         entries = set(self._aligner.buffers[name])
         for target in self._ready:
             entries.update(target.picks[name].entries)
+            for lidar in self.config.lidars:
+                entries.update(target.motion.get(lidar.name, ()) if lidar.deskew.source == name else ())
         return sum(not entry.settled for entry in entries)
 
+    def newest_ns(self, name: str | None = None) -> int | None:
+        """Newest stamp in this epoch of a stream, or of all, ns."""
+        return self._aligner.newest_ns if name is None else self._aligner.buffers[name].newest_ns
+
     def lagging(self) -> dict[str, int | None]:
-        """Streams that the oldest waiting target waits for, and how far each is behind it, ns (None: has no sample)."""
+        """Streams that the oldest target waits for, and how far each is behind what it needs, ns (None: no sample)."""
         oldest = self._aligner.waiting[:1]  # a copy: diagnostics ask from another thread
         behind: dict[str, int | None] = {}
         for stamp in oldest:
             for name in self._aligner.lagging(stamp):
                 newest = self._aligner.buffers[name].newest_ns
-                behind[name] = None if newest is None else stamp - newest
+                behind[name] = None if newest is None else self._aligner.needed_ns(self.streams[name], stamp) - newest
         return behind
 
     # --- what comes out
@@ -195,7 +230,7 @@ class Pipeline:
             try:
                 with draft.timed(name):
                     if isinstance(stream, LidarConfig):
-                        self._voxelize(stream, pick, draft)
+                        self._voxelize(stream, target, draft)
                     elif isinstance(stream, CameraConfig):
                         self._prepare_image(stream, pick, draft)
                     else:
@@ -203,6 +238,7 @@ class Pipeline:
             except DataError as error:
                 for entry in pick.entries:
                     entry.drop(error.reason)
+                self.refused(name, error.reason, str(error))
                 if stream.required:
                     self._give_away(target, f'{error.reason}:{name}')
                     return None
@@ -224,7 +260,7 @@ class Pipeline:
             latency_ns=draft.latency_ns,
         )
         self._sequence += 1
-        target.close(used=True)
+        target.close(used=True, motion=draft.motion)
         self.targets.use()
         return frame
 
@@ -236,7 +272,8 @@ class Pipeline:
 
     # --- one stage a kind of stream
 
-    def _voxelize(self, stream: LidarConfig, pick: Pick, draft: _Draft) -> None:
+    def _voxelize(self, stream: LidarConfig, target: Target, draft: _Draft) -> None:
+        pick = target.picks[stream.name]
         draft.valid[stream.name] = pick.valid
         if not pick.entries:
             return self._put_blank(stream, draft)
@@ -246,12 +283,18 @@ class Pipeline:
         voxelize: Callable[..., DenseVoxels | SparseVoxels] = ops.voxelize_dense
         if voxel.output == 'sparse':
             voxelize = partial(ops.voxelize_sparse, max_voxels=voxel.max_voxels)
+        transform = self._transforms.get((stream.name, scan.frame_id))
+        readings: list[Entry] = []
+        if stream.deskew.is_on:
+            readings, table = self._pose_table(stream, scan, target, transform)
+            voxelize = partial(voxelize, deskew=table)
+        else:
+            voxelize = partial(voxelize, transform=transform)
         result = voxelize(
             scan.data,
             scan.layout,
             voxel.grid,
             voxel.channels,
-            transform=self._transforms.get((stream.name, scan.frame_id)),
             min_range=stream.min_range,
             max_range=stream.max_range,
             quantum=voxel.quantum,
@@ -264,6 +307,34 @@ class Pipeline:
             draft.tensors[stream.name] = result.tensor
         totals = self.points_dropped[stream.name]
         self.points_dropped[stream.name] = {r: totals.get(r, 0) + n for r, n in result.dropped.items()}
+        draft.motion += readings
+
+    def _pose_table(
+        self, stream: LidarConfig, scan: LidarScan, target: Target, sensor: torch.Tensor | None
+    ) -> tuple[list[Entry], PoseTable]:
+        """Readings that tell how the robot turned around ``scan``, and the table that they make."""
+        config, deskewer = stream.deskew, self._deskewers[stream.name]
+        field = deskewer.time_field(scan)
+        instants = deskewer.instants_ns(field, scan.stamp_ns)
+        first, last = min(target.stamp_ns, int(instants[0])), max(target.stamp_ns, int(instants[-1]))
+        entries = target.motion[stream.name]
+        readings = list(entries[bracket([entry.sample.stamp_ns for entry in entries], first, last)])
+        imu = self.streams[config.source]
+        assert isinstance(imu, ImuConfig)
+        column = sum(VECTOR_FIELDS[f] for f in imu.fields[: imu.fields.index('angular_velocity')])
+        samples = [entry.sample for entry in readings if isinstance(entry.sample, VectorSample)]
+        rates = [sample.values[column : column + 3].tolist() for sample in samples]
+        mount = self._transforms.get((imu.name, samples[0].frame_id)) if samples else None
+        poses = motion_from_gyro(
+            np.array([sample.stamp_ns for sample in samples], dtype=np.int64),
+            np.array(rates, dtype=np.float64).reshape(-1, 3),
+            instants,
+            target.stamp_ns,
+            imu=None if mount is None else mount[:3, :3].numpy().astype(np.float64),
+            bias=config.gyro_bias,
+            tolerance_ns=imu.tolerance_ns,
+        )
+        return readings, pose_table(field, scan.stamp_ns, instants, poses, sensor)
 
     def _prepare_image(self, stream: CameraConfig, pick: Pick, draft: _Draft) -> None:
         draft.valid[stream.name] = pick.valid
@@ -284,6 +355,7 @@ class Pipeline:
             out_height=stream.height,
             resize=stream.resize,
             letterbox=stream.letterbox,
+            rectify=image.rectify,
             pad=stream.pad,
             scale=stream.scale,
             mean=stream.mean,
@@ -297,29 +369,19 @@ class Pipeline:
         last = target_ns + stream.window_offset_ns
         steps = torch.arange(1 - stream.window_size, 1, dtype=torch.int64)
         instants = (last + steps * stream.window_period_ns).unsqueeze(0)
-        samples = [entry.sample for entry in pick.entries]
+        samples = [cast(VectorSample, entry.sample) for entry in pick.entries]
         stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
-        width = sum(VECTOR_FIELDS[f] for f in stream.fields)
-        values = torch.empty(1, len(samples), width)
-        for i, sample in enumerate(samples):
-            assert isinstance(sample, VectorSample)
-            values[0, i] = sample.values
-        blocks, valid, column = [], torch.ones(1, stream.window_size, dtype=torch.bool), 0
-        for name in stream.fields:
-            block = values[..., column : column + VECTOR_FIELDS[name]]
-            column += VECTOR_FIELDS[name]
-            slerp = name == 'orientation' and stream.interpolation == 'linear'
-            result, ok = ops.resample(
-                block,
-                stamps,
-                instants,
-                method='slerp' if slerp else stream.interpolation,
-                tolerance_ns=stream.tolerance_ns,
-            )
-            blocks.append(result)
-            valid &= ok
-        draft.tensors[stream.name] = torch.cat(blocks, dim=-1)[0]
-        draft.tensors[f'{stream.name}.valid'] = valid[0]
+        widths = [VECTOR_FIELDS[name] for name in stream.fields]
+        rows = torch.stack([sample.values for sample in samples]) if samples else torch.empty(0, sum(widths))
+        is_linear = stream.interpolation == 'linear'
+        tensor, valid = ops.fuse(
+            [(block, stamps) for block in rows.unsqueeze(0).split_with_sizes(widths, dim=2)],
+            instants,
+            method=['slerp' if name == 'orientation' and is_linear else stream.interpolation for name in stream.fields],
+            tolerance_ns=stream.tolerance_ns,
+        )
+        draft.tensors[stream.name] = tensor[0]
+        draft.tensors[f'{stream.name}.valid'] = valid[0].all(dim=1)
         draft.valid[stream.name] = bool(valid.all())
 
     def _put_blank(self, stream: LidarConfig | CameraConfig | ImuConfig, draft: _Draft) -> None:
@@ -342,12 +404,13 @@ class Pipeline:
 
 @dataclass
 class _Draft:
-    """The parts of a frame, while its stages fill them."""
+    """The parts of a frame, while its stages fill them; ``motion``: readings that deskewing used."""
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     valid: dict[str, bool] = field(default_factory=dict)
     age_ns: dict[str, int] = field(default_factory=dict)
     latency_ns: dict[str, int] = field(default_factory=dict)
+    motion: list[Entry] = field(default_factory=list)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a backend is told: the settings of an operation, checked, with every constant that the host computes once.
 
-Both backends read the same plan, so a reciprocal or a factor is rounded in one place. Plans are immutable and cached.
+Both backends read the same plan, so a reciprocal or a factor is rounded in one place. Plans are immutable and cached,
+so most of them are told apart by identity (``eq=False``), which hashes fast: a small call takes microseconds.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from robocache_core.types import DataError, PointField, VoxelGrid
+from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
 
 #: Why a point is in no voxel, in order of test.
-DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full')
+DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
 MAX_CHANNELS = 32
 MAX_AXIS_VOXELS = 1 << 24  # a float32 holds every index below it
 MAX_VOXELS = (1 << 31) - 1
 MAX_PIXELS = 1 << 20  # along an axis of an image
+METHODS = ('linear', 'slerp', 'nearest', 'previous')
+OUTSIDES = ('hold', 'zero', 'extrapolate')
+UNSORTED = ('refuse', 'sort')
 
 _FIELD_DTYPES = ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'float32', 'float64')
-_AXES = ('x', 'y', 'z')
+AXES = ('x', 'y', 'z')
 _HOST_IS_BIGENDIAN = sys.byteorder == 'big'
 
 
@@ -32,6 +36,87 @@ def _float32(value: float) -> float:
     """``value`` rounded to float32 (infinite where it is too large)."""
     with np.errstate(over='ignore'):
         return float(np.float32(value))
+
+
+# --- points
+
+
+@dataclass(frozen=True, eq=False)
+class PointPlan:
+    """What is read of every point, and which are dropped; floats are rounded to float32.
+
+    Attributes:
+        fields: x, y, z, then the other fields in use, none twice.
+        time: the field by which poses are looked up; None: one pose is every point's.
+        swap: the cloud's bytes are not in this machine's order.
+        min_range2: least squared range, m².
+        max_range2: squared range from which points are dropped, m².
+    """
+
+    fields: tuple[PointField, ...]
+    time: PointField | None
+    swap: bool
+    min_range2: float
+    max_range2: float
+
+    def index(self, name: str) -> int:
+        """Where the field called ``name`` is in ``fields``."""
+        return [field.name for field in self.fields].index(name)
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """The bytes of a cloud and the sensor's poses in the target frame.
+
+    Attributes:
+        data: ``[nbytes]`` uint8.
+        layout: of ``data``.
+        poses: ``[P, 3, 4]`` float32, contiguous.
+        clock: raw value of the time field at ``poses[0]``, and poses a raw unit; None: ``poses[0]`` is every point's.
+    """
+
+    data: torch.Tensor
+    layout: CloudLayout
+    poses: torch.Tensor
+    clock: tuple[float, float] | None
+
+
+@functools.lru_cache(maxsize=64)
+def point_plan(
+    fields: tuple[PointField, ...],
+    is_bigendian: bool,
+    names: tuple[str, ...],
+    time: str | None,
+    min_range: float,
+    max_range: float,
+) -> PointPlan:
+    """Find the fields called ``names`` beside x, y, z, and the field ``time``; check the ranges.
+
+    Raises:
+        DataError: ``missing_field``, ``bad_layout``.
+        ValueError: min_range or max_range is not allowed.
+    """
+    if not 0 <= min_range < max_range:
+        raise ValueError(f'min_range = {min_range}, max_range = {max_range}: needs 0 <= min_range < max_range')
+    by_name = {field.name: field for field in reversed(fields)}
+
+    def find(name: str, allowed: tuple[str, ...] = _FIELD_DTYPES) -> PointField:
+        if name not in by_name:
+            raise DataError('missing_field', f"the cloud has no field '{name}' (it has: {', '.join(by_name)})")
+        if by_name[name].dtype not in allowed:
+            dtype = by_name[name].dtype
+            raise DataError('bad_layout', f"field '{name}' is {dtype}, must be one of {', '.join(allowed)}")
+        return by_name[name]
+
+    axes = [find(axis, ('float32', 'float64')) for axis in AXES]
+    others = [find(name) for name in dict.fromkeys(names) if name not in AXES]
+    return PointPlan(
+        fields=(*axes, *others),
+        time=None if time is None else find(time),
+        swap=is_bigendian != _HOST_IS_BIGENDIAN,
+        min_range2=_float32(min_range * min_range),
+        max_range2=_float32(max_range * max_range),
+    )
 
 
 # --- voxelize
@@ -43,7 +128,7 @@ class Channel:
 
     Attributes:
         kind: count, occupancy, density, mean_offset (of an axis), mean, max or min.
-        source: the axis (mean_offset), else the number of the field in ``VoxelPlan.fields``.
+        source: the axis (mean_offset), else the number of the field in ``PointPlan.fields``.
         slot: which sum (mean_offset, mean) or maximum (max, min) it reads; -1 where it needs the count alone.
     """
 
@@ -53,18 +138,29 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class VoxelPlan:
-    """Settings of a voxelization; floats that enter float32 arithmetic are already rounded to float32.
+class BoxPlan:
+    """A box of voxels.
 
     Attributes:
-        fields: x, y, z, then the other fields that channels use.
-        swap: the cloud's bytes are not in this machine's order.
         shape: voxels along x y z.
-        lower: lower corner, m.
-        inverse_size: 1 / size, 1/m.
+        lower: lower corner, m (float32).
+        inverse_size: 1 / size, 1/m (float32).
         size: edges of a voxel, m (double).
-        min_range2: least squared range, m².
-        max_range2: squared range from which points are dropped, m².
+    """
+
+    shape: tuple[int, int, int]
+    lower: tuple[float, ...]
+    inverse_size: tuple[float, ...]
+    size: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelPlan:
+    """Settings of a voxelization to channels.
+
+    Attributes:
+        points: what is read of a point.
+        box: the voxels.
         quantum: step of the values that are averaged, in the field's unit (double).
         inverse_quantum: 1 / quantum (double).
         inverse_volume: 1 / volume of a voxel, 1/m³ (double).
@@ -73,14 +169,8 @@ class VoxelPlan:
         num_maxima: maxima that the channels read (a minimum is a maximum of complements).
     """
 
-    fields: tuple[PointField, ...]
-    swap: bool
-    shape: tuple[int, int, int]
-    lower: tuple[float, ...]
-    inverse_size: tuple[float, ...]
-    size: tuple[float, ...]
-    min_range2: float
-    max_range2: float
+    points: PointPlan
+    box: BoxPlan
     quantum: float
     inverse_quantum: float
     inverse_volume: float
@@ -89,70 +179,64 @@ class VoxelPlan:
     num_maxima: int
 
 
+@dataclass(frozen=True, eq=False)
+class HardPlan:
+    """Settings of a voxelization to points: ``columns`` are the numbers, in ``points.fields``, of what a row holds."""
+
+    points: PointPlan
+    box: BoxPlan
+    columns: tuple[int, ...]
+    max_points: int
+
+
 @functools.lru_cache(maxsize=64)
 def voxel_plan(
     fields: tuple[PointField, ...],
     is_bigendian: bool,
+    time: str | None,
     grid: VoxelGrid,
     channels: tuple[str, ...],
     min_range: float,
     max_range: float,
     quantum: float,
 ) -> VoxelPlan:
-    """Check the settings of a voxelization and compute its constants.
+    """Check the settings of a voxelization to channels and compute its constants.
 
     Raises:
         DataError: ``missing_field``, ``bad_layout``.
         ValueError: grid, channels, min_range, max_range or quantum is not allowed.
     """
-    _check_grid(grid)
-    if not 0 <= min_range < max_range:
-        raise ValueError(f'min_range = {min_range}, max_range = {max_range}: needs 0 <= min_range < max_range')
+    box = _box_plan(grid)
     if not (0 < quantum < math.inf and 1 / quantum < math.inf):
         raise ValueError(f'quantum = {quantum}: must be positive and finite')
     if not 1 <= len(channels) <= MAX_CHANNELS:
         raise ValueError(f'channels = {channels}: needs 1 to {MAX_CHANNELS}')
-
-    by_name = {field.name: field for field in reversed(fields)}
-    used: list[PointField] = []
-
-    def use(name: str) -> int:
-        if name not in by_name:
-            raise DataError('missing_field', f"the cloud has no field '{name}' (it has: {', '.join(by_name)})")
-        field = by_name[name]
-        allowed = _FIELD_DTYPES if len(used) >= 3 else ('float32', 'float64')
-        if field.dtype not in allowed:
-            raise DataError('bad_layout', f"field '{name}' is {field.dtype}, must be one of {', '.join(allowed)}")
-        if field not in used:
-            used.append(field)
-        return used.index(field)
-
-    for axis in _AXES:
-        use(axis)
-    parsed, num_sums, num_maxima = [], 0, 0
+    names = []
     for channel in channels:
         kind, _, name = channel.partition(':')
         if channel in ('count', 'occupancy', 'density'):
-            parsed.append(Channel(kind))
-        elif kind == 'mean' and name:
-            parsed.append(Channel('mean_offset' if name in _AXES else 'mean', use(name), num_sums))
-            num_sums += 1
-        elif kind in ('max', 'min') and name:
-            parsed.append(Channel(kind, use(name), num_maxima))
-            num_maxima += 1
-        else:
+            continue
+        if kind not in ('mean', 'max', 'min') or not name:
             raise ValueError(
                 f'channels has {channel!r}: must be count, occupancy, density, mean:<field>, max:<field> or min:<field>'
             )
+        names.append(name)
+    points = point_plan(fields, is_bigendian, tuple(names), time, min_range, max_range)
+
+    parsed, num_sums, num_maxima = [], 0, 0
+    for channel in channels:
+        kind, _, name = channel.partition(':')
+        if not name:
+            parsed.append(Channel(kind))
+        elif kind == 'mean':
+            parsed.append(Channel('mean_offset' if name in AXES else 'mean', points.index(name), num_sums))
+            num_sums += 1
+        else:
+            parsed.append(Channel(kind, points.index(name), num_maxima))
+            num_maxima += 1
     return VoxelPlan(
-        fields=tuple(used),
-        swap=is_bigendian != _HOST_IS_BIGENDIAN,
-        shape=grid.shape,
-        lower=tuple(_float32(value) for value in grid.lower),
-        inverse_size=tuple(_float32(1 / value) for value in grid.size),
-        size=grid.size,
-        min_range2=_float32(min_range * min_range),
-        max_range2=_float32(max_range * max_range),
+        points=points,
+        box=box,
         quantum=quantum,
         inverse_quantum=1 / quantum,
         inverse_volume=1 / math.prod(grid.size),
@@ -162,7 +246,33 @@ def voxel_plan(
     )
 
 
-def _check_grid(grid: VoxelGrid) -> None:
+@functools.lru_cache(maxsize=64)
+def hard_plan(
+    fields: tuple[PointField, ...],
+    is_bigendian: bool,
+    time: str | None,
+    grid: VoxelGrid,
+    names: tuple[str, ...],
+    max_points: int,
+    min_range: float,
+    max_range: float,
+) -> HardPlan:
+    """Check the settings of a voxelization to points and compute its constants.
+
+    Raises:
+        DataError: ``missing_field``, ``bad_layout``.
+        ValueError: grid, names, max_points, min_range or max_range is not allowed.
+    """
+    box = _box_plan(grid)
+    if not 1 <= len(names) <= MAX_CHANNELS:
+        raise ValueError(f'fields = {names}: needs 1 to {MAX_CHANNELS}')
+    if not 1 <= max_points <= MAX_VOXELS:
+        raise ValueError(f'max_points = {max_points}: must be 1 to {MAX_VOXELS}')
+    points = point_plan(fields, is_bigendian, names, time, min_range, max_range)
+    return HardPlan(points, box, tuple(points.index(name) for name in names), max_points)
+
+
+def _box_plan(grid: VoxelGrid) -> BoxPlan:
     if not all(0 < size < math.inf and _float32(1 / size) < math.inf for size in grid.size):
         raise ValueError(f'grid.size = {grid.size}: must be positive and finite')
     if not all(math.isfinite(_float32(lower)) for lower in grid.lower):
@@ -171,6 +281,12 @@ def _check_grid(grid: VoxelGrid) -> None:
         raise ValueError(f'grid.shape = {grid.shape}: needs 1 to {MAX_AXIS_VOXELS} voxels along an axis')
     if grid.num_voxels > MAX_VOXELS:
         raise ValueError(f'grid.shape = {grid.shape}: needs at most {MAX_VOXELS} voxels')
+    return BoxPlan(
+        shape=grid.shape,
+        lower=tuple(_float32(value) for value in grid.lower),
+        inverse_size=tuple(_float32(1 / value) for value in grid.size),
+        size=grid.size,
+    )
 
 
 # --- prepare_image
@@ -178,11 +294,50 @@ def _check_grid(grid: VoxelGrid) -> None:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a ROS encoding holds a pixel: ``channels`` values of ``dtype``; ``order`` picks those of the result."""
+    """How a ROS encoding holds its pixels.
+
+    Attributes:
+        dtype: of a value.
+        channels: values in a row for each pixel.
+        order: where the channels of the result (R G B, or one) are. packed: value of a pixel; bayer: place of R, a G
+            and B in a tile of 2 x 2 pixels; yuv422: of the first Y, U and V in the four values of two pixels;
+            semi_planar: of nothing, U and V in the two values of 2 x 2 pixels, whose rows follow those of Y.
+        layout: packed, bayer, yuv422 or semi_planar.
+    """
 
     dtype: str
     channels: int
     order: tuple[int, ...]
+    layout: str = 'packed'
+
+    def rows(self, height: int) -> int:
+        """Rows of data that an image of ``height`` pixels has."""
+        return height + height // 2 if self.layout == 'semi_planar' else height
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes of a row of data that hold pixels."""
+        return width * self.channels * np.dtype(self.dtype).itemsize
+
+    def check(self, name: str, width: int, height: int, step: int, nbytes: int) -> None:
+        """Check that an image of this encoding, called ``name``, lies inside ``nbytes`` bytes, rows ``step`` apart.
+
+        Raises:
+            DataError: ``empty_image``, ``bad_image_size``, ``step_too_small`` or ``data_too_short``.
+        """
+        if width < 1 or height < 1:
+            raise DataError('empty_image', f'an image of {width} x {height} pixels')
+        if self.layout == 'bayer' and min(width, height) < 3:
+            raise DataError('bad_image_size', f'{width} x {height} pixels {name}: needs 3 x 3 at the least')
+        if self.layout in ('yuv422', 'semi_planar') and width % 2:
+            raise DataError('bad_image_size', f'{width} x {height} pixels {name}: the width must be even')
+        if self.layout == 'semi_planar' and height % 2:
+            raise DataError('bad_image_size', f'{width} x {height} pixels {name}: the height must be even')
+        row, rows = self.row_bytes(width), self.rows(height)
+        if step < row:
+            raise DataError('step_too_small', f'step {step} < {row} bytes of {width} pixels {name}')
+        if nbytes < step * rows:
+            of = f'height {height}' if rows == height else f'{rows} rows of height {height}'
+            raise DataError('data_too_short', f'{nbytes} bytes < step {step} x {of}')
 
 
 ENCODINGS = {
@@ -196,7 +351,28 @@ ENCODINGS = {
     '8UC3': Encoding('uint8', 3, (2, 1, 0)),
     '16UC1': Encoding('uint16', 1, (0,)),
     '32FC1': Encoding('float32', 1, (0,)),
+    **{
+        f'bayer_{pattern}{bits}': Encoding(f'uint{bits}', 1, order, 'bayer')
+        for bits in (8, 16)
+        for pattern, order in (('rggb', (0, 1, 3)), ('bggr', (3, 1, 0)), ('gbrg', (2, 0, 1)), ('grbg', (1, 0, 2)))
+    },
+    **dict.fromkeys(('yuv422', 'uyvy'), Encoding('uint8', 2, (1, 0, 2), 'yuv422')),
+    **dict.fromkeys(('yuv422_yuy2', 'yuyv'), Encoding('uint8', 2, (0, 1, 3), 'yuv422')),
+    'nv12': Encoding('uint8', 1, (0, 0, 1), 'semi_planar'),
+    'nv21': Encoding('uint8', 1, (0, 1, 0), 'semi_planar'),
 }
+RESIZE_METHODS = ('bilinear', 'nearest', 'area')
+
+
+def encoding_of(name: str) -> Encoding:
+    """Return the encoding that ROS calls ``name``.
+
+    Raises:
+        DataError: ``unknown_encoding``.
+    """
+    if name not in ENCODINGS:
+        raise DataError('unknown_encoding', f'encoding {name!r}: must be one of {", ".join(ENCODINGS)}')
+    return ENCODINGS[name]
 
 
 @dataclass(frozen=True)
@@ -207,11 +383,10 @@ class ImagePlan:
         encoding: how the source holds a pixel.
         swap: the source's bytes are not in this machine's order.
         width, height: of the source, px.
-        row_bytes: bytes of a source row that hold pixels.
         out_width, out_height: of the result, px.
         region: x, y, width, height of the part of the result that the source fills, px; padding lies around it.
         scale: source pixels an output pixel, along x and y (double).
-        nearest: nearest pixel instead of bilinear.
+        resize: bilinear, nearest or area.
         multiply, add: result = pixel * multiply + add.
         pad: the padding's value in the result.
     """
@@ -220,12 +395,11 @@ class ImagePlan:
     swap: bool
     width: int
     height: int
-    row_bytes: int
     out_width: int
     out_height: int
     region: tuple[int, int, int, int]
     scale: tuple[float, float]
-    nearest: bool
+    resize: str
     multiply: tuple[float, ...]
     add: tuple[float, ...]
     pad: tuple[float, ...]
@@ -249,19 +423,15 @@ def image_plan(
     """Check the settings of an image's preparation and compute its constants.
 
     Raises:
-        DataError: ``unknown_encoding``, ``empty_image``.
+        DataError: ``unknown_encoding``.
         ValueError: a setting is not allowed.
     """
-    if encoding not in ENCODINGS:
-        raise DataError('unknown_encoding', f'encoding {encoding!r}: must be one of {", ".join(ENCODINGS)}')
-    spec = ENCODINGS[encoding]
-    if width < 1 or height < 1:
-        raise DataError('empty_image', f'an image of {width} x {height} pixels')
+    spec = encoding_of(encoding)
     for name, value in (('width', width), ('height', height), ('out_width', out_width), ('out_height', out_height)):
         if not 1 <= value <= MAX_PIXELS:
             raise ValueError(f'{name} = {value}: must be 1 to {MAX_PIXELS}')
-    if resize not in ('bilinear', 'nearest'):
-        raise ValueError(f'resize = {resize!r}: must be bilinear or nearest')
+    if resize not in RESIZE_METHODS:
+        raise ValueError(f'resize = {resize!r}: must be one of {", ".join(RESIZE_METHODS)}')
     num = len(spec.order)
     for name, values in (('mean', mean), ('std', std)):
         if len(values) < num or not all(math.isfinite(value) for value in values):
@@ -272,7 +442,7 @@ def image_plan(
         if not math.isfinite(number):
             raise ValueError(f'{name} = {number}: must be finite')
 
-    region = _letterbox(width, height, out_width, out_height) if letterbox else (0, 0, out_width, out_height)
+    region = image_region(width, height, out_width, out_height, letterbox)
     multiply = [np.float32(scale / std[c]) for c in range(num)]
     add = [np.float32(-mean[c] / std[c]) for c in range(num)]
     return ImagePlan(
@@ -280,20 +450,23 @@ def image_plan(
         swap=is_bigendian != _HOST_IS_BIGENDIAN,
         width=width,
         height=height,
-        row_bytes=width * spec.channels * np.dtype(spec.dtype).itemsize,
         out_width=out_width,
         out_height=out_height,
         region=region,
         scale=(width / region[2], height / region[3]),
-        nearest=resize == 'nearest',
+        resize=resize,
         multiply=tuple(map(float, multiply)),
         add=tuple(map(float, add)),
         pad=tuple(float(np.float32(pad) * m + a) for m, a in zip(multiply, add, strict=True)),
     )
 
 
-def _letterbox(width: int, height: int, out_width: int, out_height: int) -> tuple[int, int, int, int]:
-    """The largest part of the output with the source's aspect ratio, in its middle."""
+def image_region(
+    width: int, height: int, out_width: int, out_height: int, letterbox: bool
+) -> tuple[int, int, int, int]:
+    """Part of the result that the source fills, x y width height: all, or in its middle what has its aspect ratio."""
+    if not letterbox:
+        return 0, 0, out_width, out_height
     ratio = min(out_width / width, out_height / height)
     region_width = min(out_width, max(1, math.floor(width * ratio + 0.5)))
     region_height = min(out_height, max(1, math.floor(height * ratio + 0.5)))
@@ -303,18 +476,41 @@ def _letterbox(width: int, height: int, out_width: int, out_height: int) -> tupl
 # --- resample, fuse
 
 
-@dataclass(frozen=True)
-class Stream:
-    """One stream to be resampled.
+@dataclass(frozen=True, eq=False)  # told apart by identity, which hashes fast: a small call takes microseconds
+class FusePlan:
+    """How N streams are read.
 
     Attributes:
-        values: ``[B, S, D]`` float32, float16 or bfloat16, any strides.
-        stamps_ns: ``[B, S]`` int64, ns, ascending along S, any strides.
-        method: linear, slerp, nearest or previous.
-        tolerance_ns: greatest distance of a sample that makes a result valid, ns.
+        methods: linear, slerp, nearest or previous, one a stream.
+        tolerances_ns: greatest distance of a sample that makes a result valid, ns, one a stream.
+        outsides: hold, zero or extrapolate, one a stream.
+        sort: stamps may be in any order; else those of each row ascend.
     """
 
-    values: torch.Tensor
-    stamps_ns: torch.Tensor
-    method: str
-    tolerance_ns: int
+    methods: tuple[str, ...]
+    tolerances_ns: tuple[int, ...]
+    outsides: tuple[str, ...]
+    sort: bool
+
+
+@functools.lru_cache(maxsize=64)
+def fuse_plan(
+    methods: tuple[str, ...], tolerances_ns: tuple[int, ...], outsides: tuple[str, ...], unsorted: str
+) -> FusePlan:
+    """Check how streams are to be read.
+
+    Raises:
+        ValueError: a setting is not allowed.
+    """
+    for i, (method, tolerance_ns, outside) in enumerate(zip(methods, tolerances_ns, outsides, strict=True)):
+        stream = f'streams[{i}] ' if len(methods) > 1 else ''
+        if method not in METHODS:
+            raise ValueError(f'{stream}method = {method!r}: must be one of {", ".join(METHODS)}')
+        if not 0 <= tolerance_ns < 1 << 63:
+            raise ValueError(f'{stream}tolerance_ns = {tolerance_ns}: must be 0 to 2^63 - 1')
+        allowed = OUTSIDES if method == 'linear' else OUTSIDES[:2]
+        if outside not in allowed:
+            raise ValueError(f'{stream}outside = {outside!r}: must be one of {", ".join(allowed)} for {method}')
+    if unsorted not in UNSORTED:
+        raise ValueError(f'unsorted = {unsorted!r}: must be one of {", ".join(UNSORTED)}')
+    return FusePlan(methods, tolerances_ns, outsides, unsorted == 'sort')

@@ -42,13 +42,29 @@ class Entry:
             self.settled = True
             self._account.drop(reason)
 
-    def release(self, reason: str) -> None:
-        """Take a holder away. With the last one the sample is dropped, for the first reason other than unselected."""
+    def blame(self, reason: str) -> None:
+        """State the reason for which the sample is dropped if no frame uses it; the first one stands."""
         if self._reason == 'unselected':
             self._reason = reason
+
+    def release(self, reason: str) -> None:
+        """Take a holder away. With the last one the sample is dropped, for the first reason other than unselected."""
+        self.blame(reason)
         self._holders -= 1
         if self._holders == 0:
             self.drop(self._reason)
+
+
+def nearest_index(stamps: list[int], stamp_ns: int) -> int | None:
+    """Index of the stamp nearest in time; of two as near, the earlier; None where there is none."""
+    at = bisect_left(stamps, stamp_ns)
+    around = [i for i in (at - 1, at) if 0 <= i < len(stamps)]
+    return min(around, key=lambda i: abs(stamps[i] - stamp_ns), default=None)
+
+
+def previous_index(stamps: list[int], stamp_ns: int) -> int | None:
+    """Index of the newest stamp at or before ``stamp_ns``; the oldest one's where there is none."""
+    return max(0, bisect_right(stamps, stamp_ns) - 1) if stamps else None
 
 
 class StreamBuffer:
@@ -111,6 +127,10 @@ class StreamBuffer:
         self._nbytes -= entry.sample.nbytes
         entry.release(reason)
 
+    def stamps(self) -> list[int]:
+        """Return a copy of all stamps, ascending, ns; another thread may ask."""
+        return self._stamps.copy()
+
     def at(self, stamp_ns: int) -> Entry | None:
         """Return the sample with exactly this stamp."""
         at = bisect_left(self._stamps, stamp_ns)
@@ -118,15 +138,13 @@ class StreamBuffer:
 
     def nearest(self, stamp_ns: int) -> Entry | None:
         """Return the sample nearest in time; of two as near, the earlier."""
-        at = bisect_left(self._stamps, stamp_ns)
-        around = [i for i in (at - 1, at) if 0 <= i < len(self._stamps)]
-        return self._entries[min(around, key=lambda i: abs(self._stamps[i] - stamp_ns))] if around else None
+        at = nearest_index(self._stamps, stamp_ns)
+        return None if at is None else self._entries[at]
 
     def previous(self, stamp_ns: int) -> Entry | None:
         """Return the newest sample at or before ``stamp_ns``; the oldest one where there is none."""
-        if not self._entries:
-            return None
-        return self._entries[max(0, bisect_right(self._stamps, stamp_ns) - 1)]
+        at = previous_index(self._stamps, stamp_ns)
+        return None if at is None else self._entries[at]
 
     def window(self, first_ns: int, last_ns: int) -> tuple[Entry, ...]:
         """Return the samples in ``[first_ns, last_ns]``, with the neighbour on either side."""

@@ -122,8 +122,37 @@ class LidarScan:
 
 
 @dataclass(frozen=True)
+class CameraInfo:
+    """A camera's calibration, as in a sensor_msgs/CameraInfo.
+
+    Attributes:
+        width, height: of the image that was calibrated, px.
+        distortion_model: plumb_bob, rational_polynomial or equidistant; empty where ``d`` is.
+        d: the model's coefficients.
+        k: camera matrix, 9 elements by rows, px.
+        r: rotation into the rectified camera, 9 elements by rows.
+        p: projection of the rectified camera, 12 elements by rows, px.
+        binning: pixels of the sensor in one of the image, x y; 0 means 1.
+        roi: part of the sensor that the image shows, x y width height, px; all 0: all of it.
+    """
+
+    width: int
+    height: int
+    distortion_model: str
+    d: tuple[float, ...]
+    k: tuple[float, ...]
+    r: tuple[float, ...]
+    p: tuple[float, ...]
+    binning: tuple[int, int] = (0, 0)
+    roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
 class CameraFrame:
-    """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``."""
+    """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
+
+    ``rectify``: the map to rectify it by, which the pipeline puts here as it takes the image in.
+    """
 
     stamp_ns: int
     frame_id: str
@@ -133,6 +162,7 @@ class CameraFrame:
     height: int
     step: int
     is_bigendian: bool = False
+    rectify: torch.Tensor | None = None
 
     @property
     def nbytes(self) -> int:
@@ -194,6 +224,27 @@ class VoxelGrid:
 
 
 @dataclass(frozen=True)
+class PoseTable:
+    """Poses of the sensor while it scanned, to be looked up by the time of a point.
+
+    The pose of a point is ``poses[clamp(floor((t - first) * inverse_step + 0.5), 0, P - 1)]`` with ``t`` the raw value
+    of the field as a double; a point whose ``t`` is not finite is dropped ``non_finite``.
+
+    Attributes:
+        field: name of the cloud's field that holds the time of a point.
+        poses: ``[P, 3, 4]`` float32, contiguous: rows of the sensor's pose at a point's time in the target frame at the
+            target time; P at least 1.
+        first: raw value of the field at ``poses[0]``.
+        inverse_step: poses a raw unit; negative where the field runs backwards.
+    """
+
+    field: str
+    poses: torch.Tensor
+    first: float
+    inverse_step: float
+
+
+@dataclass(frozen=True)
 class DenseVoxels:
     """``tensor [C, Z, Y, X] float32``, zero where no point fell; ``dropped``: points by reason."""
 
@@ -211,6 +262,20 @@ class SparseVoxels:
     coords: torch.Tensor
     features: torch.Tensor
     counts: torch.Tensor
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class HardVoxels:
+    """Occupied voxels in index order (z, then y, then x), with points as they are.
+
+    ``voxels [V, K, F] float32`` (zeros after a voxel's points), ``coords [V, 3] int32`` (z, y, x), ``num_points [V]
+    int32``; ``dropped``: points by reason.
+    """
+
+    voxels: torch.Tensor
+    coords: torch.Tensor
+    num_points: torch.Tensor
     dropped: dict[str, int]
 
 

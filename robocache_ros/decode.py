@@ -16,13 +16,23 @@ import warnings
 import cv2
 import numpy as np
 import torch
+from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
 from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
-from robocache_core.plan import ENCODINGS
-from robocache_core.types import CameraFrame, CloudLayout, DataError, EncodedImage, LidarScan, PointField, VectorSample
+from robocache_core.plan import encoding_of
+from robocache_core.types import (
+    CameraFrame,
+    CameraInfo,
+    CloudLayout,
+    DataError,
+    EncodedImage,
+    LidarScan,
+    PointField,
+    VectorSample,
+)
 
 #: NumPy names of the datatypes of a sensor_msgs/PointField.
 POINT_DTYPES = {
@@ -35,9 +45,6 @@ POINT_DTYPES = {
     PointFieldMsg.FLOAT32: 'float32',
     PointFieldMsg.FLOAT64: 'float64',
 }
-
-#: Bytes of a pixel by encoding, of those that ``ops.prepare_image`` reads.
-PIXEL_BYTES = {name: np.dtype(encoding.dtype).itemsize * encoding.channels for name, encoding in ENCODINGS.items()}
 
 _JPEG_START, _JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
 _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x00IEND\xae\x42\x60\x82'
@@ -87,18 +94,11 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
     """A raw image.
 
     Raises:
-        DataError: ``zero_stamp``, ``unknown_encoding``, ``empty_image``, ``step_too_small``, ``data_too_short``.
+        DataError: ``zero_stamp``, ``unknown_encoding``, ``empty_image``, ``bad_image_size``, ``step_too_small``,
+            ``data_too_short``.
     """
     stamp = stamp_ns(msg.header)
-    if msg.encoding not in PIXEL_BYTES:
-        raise DataError('unknown_encoding', f"encoding '{msg.encoding}' is not one of {', '.join(PIXEL_BYTES)}")
-    if msg.width == 0 or msg.height == 0:
-        raise DataError('empty_image', f'the image has no pixels (width {msg.width}, height {msg.height})')
-    row = msg.width * PIXEL_BYTES[msg.encoding]
-    if msg.step < row:
-        raise DataError('step_too_small', f'step {msg.step} < {row} bytes of {msg.width} pixels {msg.encoding}')
-    if len(msg.data) < msg.step * msg.height:
-        raise DataError('data_too_short', f'{len(msg.data)} bytes < step {msg.step} x height {msg.height}')
+    encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
     return CameraFrame(
         stamp_ns=stamp,
         frame_id=msg.header.frame_id,
@@ -108,6 +108,21 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
         height=msg.height,
         step=msg.step,
         is_bigendian=bool(msg.is_bigendian),
+    )
+
+
+def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
+    """A camera's calibration, unchecked; its stamp and frame do not matter."""
+    return CameraInfo(
+        width=msg.width,
+        height=msg.height,
+        distortion_model=msg.distortion_model,
+        d=tuple(map(float, msg.d)),
+        k=tuple(map(float, msg.k)),
+        r=tuple(map(float, msg.r)),
+        p=tuple(map(float, msg.p)),
+        binning=(msg.binning_x, msg.binning_y),
+        roi=(msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height),
     )
 
 

@@ -29,6 +29,8 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
+#: Stamps of two streams that lie further apart are of two clocks.
+_CLOCKS_DIFFER_NS = 1_000_000_000
 #: A sample that no target needed is a choice of alignment, not a loss.
 UNSELECTED = 'unselected'
 
@@ -43,7 +45,7 @@ class Diagnostics:
         worker: its back-pressure.
         monitor: rates and durations.
         topics: topic and message type by stream.
-        publishers: tells how many publishers a topic has.
+        publishers: gives the message types of a topic's publishers.
         subscribers: tells how many subscribers the fused topic has.
     """
 
@@ -55,7 +57,7 @@ class Diagnostics:
         worker: Worker,
         monitor: Monitor,
         topics: dict[str, tuple[str, str]],
-        publishers: Callable[[str], int],
+        publishers: Callable[[str], list[str]],
         subscribers: Callable[[], int],
     ) -> None:
         self._name = name
@@ -71,6 +73,8 @@ class Diagnostics:
         self._last_frames = self._last_failures = 0
         self._last_lost = dict.fromkeys(pipeline.streams, 0)
         self._held: dict[str, int] = {}
+        #: Why nothing came out as of the last report; empty where something did.
+        self.blocker = ''
 
     def report(self, *, active: bool) -> DiagnosticArray:
         """Return all statuses, of the time since the last report.
@@ -87,6 +91,7 @@ class Diagnostics:
         with self._monitor.lock:
             statuses = [self._input(name, counts[name], now) for name in counts]
             blocker = self._blocker(counts, targets, now) if active else 'the node is not active'
+            self.blocker = blocker
             statuses.append(self._sync(targets, blocker))
             statuses += [self._queue(), self._compute(), self._output(now, blocker)]
             self._last_frames, self._last_failures = self._monitor.frames, self._monitor.failures
@@ -165,12 +170,13 @@ class Diagnostics:
         topic, kind = self._topics[name]
         if self._monitor.inputs[name].incompatible:
             return self._monitor.inputs[name].incompatible_text
-        publishers = self._publishers(topic)
-        if publishers:
-            return (
-                f'{name}: no message on {topic} ({kind}), though it has {publishers} publisher(s): is the type right?'
-            )
-        return f'{name}: no publisher on {topic} ({kind})'
+        types = self._publishers(topic)
+        if not types:
+            return f'{name}: no publisher on {topic} ({kind})'
+        others = sorted({found for found in types if found.rpartition('/')[2] != kind})
+        if others:
+            return f'{name}: {topic} carries {", ".join(others)}, not {kind}'
+        return f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
 
     def _blocker(self, counts: dict[str, Counts], targets: Counts, now: int) -> str:
         """Say in one line why no frame came since the last report; empty where one did."""
@@ -193,18 +199,33 @@ class Diagnostics:
 
     def _idle(self, name: str, counts: dict[str, Counts], now: int) -> str:
         """Say why a stream gives nothing to align."""
-        silence = self._monitor.inputs[name].silence_ns(now)
-        losses = {r: n for r, n in _new_drops(counts[name], self._last[name]).items() if r != UNSELECTED}
-        behind = self._pipeline.lagging().get(name)
+        record = self._monitor.inputs[name]
+        silence, behind = record.silence_ns(now), self._pipeline.lagging().get(name)
+        # What fell with its target says nothing of the stream itself.
+        losses = {
+            r: n for r, n in _new_drops(counts[name], self._last[name]).items() if ':' not in r and r != UNSELECTED
+        }
+        newest, newest_of_all = self._pipeline.newest_ns(name), self._pipeline.newest_ns()
         if silence is None:
             return self._silent(name)
+        if newest is not None and newest_of_all is not None and newest_of_all - newest > _CLOCKS_DIFFER_NS:
+            ahead = next(n for n in counts if self._pipeline.newest_ns(n) == newest_of_all)
+            apart_s = (newest_of_all - newest) / 1e9
+            return f'the stamps of {name} are {apart_s:.1f} s behind those of {ahead}: one clock is wrong'
         if losses:
             return f'{name}: dropped {_listed(losses)}'
         if silence > 1e9:
             return f'{name}: no message for {silence / 1e9:.1f} s'
-        if behind is not None:
+        if behind is not None and behind > 0:
             return f'{name}: is {behind / 1e6:.0f} ms behind'
-        return f'{name}: nothing within its tolerance of {self._pipeline.streams[name].tolerance_ns / 1e6:.0f} ms'
+        offset = (
+            ''
+            if newest is None or newest_of_all is None
+            else f', its newest is {(newest_of_all - newest) / 1e6:.0f} ms old'
+        )
+        return (
+            f'{name}: nothing within its tolerance of {self._pipeline.streams[name].tolerance_ns / 1e6:.0f} ms{offset}'
+        )
 
     def _sync(self, targets: Counts, blocker: str) -> DiagnosticStatus:
         drops = _new_drops(targets, self._last_targets)

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
 
 from robocache_core.config import CameraConfig, LidarConfig
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import Sample
+from robocache_core.types import CameraInfo, Sample
 from robocache_ros import decode, qos
 from robocache_ros.inbox import Inboxes
 from robocache_ros.monitor import Monitor
@@ -43,8 +45,12 @@ def decoder(stream: Stream) -> Callable[[Any], Sample]:
     return lambda message: function(message, stream)
 
 
+#: Messages of a topic that one callback takes at the most.
+_AT_ONCE = 100
+
+
 class Inputs:
-    """Makes one subscription a stream.
+    """Makes one subscription a stream, and one to the CameraInfo of a camera that is rectified.
 
     Args:
         node: owns the subscriptions.
@@ -60,8 +66,15 @@ class Inputs:
         self._node = node
         self._inboxes = inboxes
         self._monitor = monitor
-        for stream in pipeline.streams.values():
-            undo.callback(node.destroy_subscription, self._subscribe(stream))
+        self._pipeline = pipeline
+        self._infos: dict[str, CameraInfo] = {}
+        self._subscriptions: dict[str, Any] = {}
+        for name, stream in pipeline.streams.items():
+            self._subscriptions[name] = self._subscribe(stream)
+            undo.callback(node.destroy_subscription, self._subscriptions[name])
+        for camera in pipeline.config.cameras:
+            if camera.rectify:
+                undo.callback(node.destroy_subscription, self._subscribe_info(camera))
 
     def _subscribe(self, stream: Stream) -> Any:
         # Small messages come in fast; the middleware overwrites the oldest without a word when its queue is full.
@@ -79,9 +92,42 @@ class Inputs:
         )
 
     def _take(self, name: str, message: Any) -> None:
+        self._enqueue(name, message)
+        # An executor takes one message of each topic in turn, so that under load a fast topic would fall behind a slow
+        # one until targets give up on it. What has come by now is taken at once.
+        subscription = self._subscriptions[name]
+        try:
+            for _ in range(_AT_ONCE):
+                with subscription.handle:
+                    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+                if taken is None:
+                    return
+                self._enqueue(name, taken[0])
+        except rclpy_implementation.InvalidHandle:
+            return  # destroyed meanwhile by another thread: there is nothing to take from
+
+    def _enqueue(self, name: str, message: Any) -> None:
         self._monitor.arrived(name)
         data = getattr(message, 'data', None)
         self._inboxes.put(name, message, 0 if data is None else len(data))
+
+    def _subscribe_info(self, camera: CameraConfig) -> Any:
+        # Volatile fits every publisher; where a CameraInfo is latched and sent once, set its durability to
+        # transient_local by qos_overrides.
+        return self._node.create_subscription(
+            CameraInfoMsg,
+            camera.info_topic,
+            partial(self._take_info, camera.name),
+            qos.sensor_data(1),
+            qos_overriding_options=qos.overridable(),
+        )
+
+    def _take_info(self, name: str, message: Any) -> None:
+        info = decode.decode_camera_info(message)
+        if info != self._infos.get(name):
+            self._infos[name] = info
+            # On the worker, which alone may touch the pipeline.
+            self._inboxes.put_event(partial(self._pipeline.set_camera_info, name, info))
 
     def _incompatible(self, stream: Stream, event: Any, profile: Any) -> None:
         text = qos.describe_incompatible(event, self._node.resolve_topic_name(stream.topic), profile)

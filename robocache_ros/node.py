@@ -22,7 +22,7 @@ from robocache_core.pipeline import Pipeline
 from robocache_ros import params
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.inbox import Inboxes
-from robocache_ros.inputs import Inputs, decoder, message_type
+from robocache_ros.inputs import Inputs, Stream, decoder, message_type
 from robocache_ros.monitor import Monitor
 from robocache_ros.outputs import Outputs
 from robocache_ros.reporter import Reporter
@@ -77,6 +77,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             transforms = Transforms(self, pipeline, undo)
             outputs = Outputs(self, config, node_config, self._monitor, undo)
             decoders = {name: transforms.before(name, decoder(stream)) for name, stream in pipeline.streams.items()}
+            topics = {name: self._topic(stream) for name, stream in pipeline.streams.items()}
             self._worker = Worker(pipeline, self._inboxes, decoders, outputs.publish, self._monitor, self.get_logger())
             self._diagnostics = Diagnostics(
                 self.get_name(),
@@ -84,11 +85,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
                 self._inboxes,
                 self._worker,
                 self._monitor,
-                {
-                    name: (self.resolve_topic_name(stream.topic), message_type(stream).__name__)
-                    for name, stream in pipeline.streams.items()
-                },
-                self.count_publishers,
+                topics,
+                self._publisher_types,
                 lambda: outputs.num_subscribers,
             )
             self._reporter = Reporter(self, self._diagnostics, self._inboxes, self._worker, node_config, undo)
@@ -100,9 +98,10 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             self._configured = undo.pop_all()
         self._pipeline = pipeline
         active = backend.active()
+        inputs = ', '.join(f'{name} from {topic} ({kind})' for name, (topic, kind) in topics.items())
         self.get_logger().info(
-            f'{len(pipeline.streams)} streams, trigger {config.trigger or f"{config.sync.rate_hz} Hz"}, '
-            f'backend {active.name}: {active.reason}'
+            f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
+            f'backend: {active.name}, {active.reason}'
         )
         return TransitionCallbackReturn.SUCCESS
 
@@ -140,6 +139,16 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         """Undo everything and return to unconfigured."""
         self.release()
         return TransitionCallbackReturn.SUCCESS
+
+    def _topic(self, stream: Stream) -> tuple[str, str]:
+        """Resolved topic and message type of a stream."""
+        try:
+            return self.resolve_topic_name(stream.topic), message_type(stream).__name__
+        except Exception as error:  # rclpy has a type for each of rcl's complaints
+            raise ConfigError(f'{stream.name}.topic = {stream.topic!r}: {error}') from error
+
+    def _publisher_types(self, topic: str) -> list[str]:
+        return [info.topic_type for info in self.get_publishers_info_by_topic(topic)]
 
     @property
     def pipeline(self) -> Pipeline | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,17 @@ from pathlib import Path
 from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo
 
-from robocache_core.config import LidarConfig, PipelineConfig
+from robocache_core.config import PipelineConfig
 from robocache_core.pipeline import Pipeline, pose_matrix
 from robocache_core.types import DataError, FusedFrame, Sample
+from robocache_ros.decode import decode_camera_info
 from robocache_ros.inputs import Stream, decoder, message_type
 from robocache_ros.static_tf import StaticTransforms
 
 _UNBOUNDED = 1 << 62
+_logger = logging.getLogger(__name__)
 
 
 def make_pipeline(config: PipelineConfig) -> Pipeline:
@@ -36,7 +40,7 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
 
     Args:
         bag: a rosbag2, mcap or sqlite3.
-        config: the streams; topics that the bag lacks give nothing.
+        config: the streams; topics that the bag lacks give nothing, and a warning.
         pipeline: ``make_pipeline(config)`` by default; give one to read its ledger afterwards.
 
     Raises:
@@ -45,19 +49,30 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
     pipeline = pipeline or make_pipeline(config)
     by_topic: dict[str, list[Stream]] = defaultdict(list)
     for stream in config.streams():
-        by_topic[f'/{stream.topic.lstrip("/")}'].append(stream)
+        by_topic[_absolute(stream.topic)].append(stream)
+    cameras = defaultdict(list)
+    for camera in config.cameras:
+        if camera.rectify:
+            cameras[_absolute(camera.info_topic)].append(camera.name)
     decoders = {stream.name: decoder(stream) for stream in config.streams()}
     with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         static = [c for c in reader.connections if c.topic == '/tf_static']
         tree = StaticTransforms.from_messages(
             reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(static)
         )
-        connections = [c for c in reader.connections if c.topic in by_topic]
+        connections = [c for c in reader.connections if c.topic in by_topic or c.topic in cameras]
+        absent = sorted({*by_topic, *cameras} - {c.topic for c in connections})
+        if absent:
+            _logger.warning(
+                '%s has no messages on %s; it has %s', bag, ', '.join(absent), ', '.join(sorted(reader.topics))
+            )
         for connection in connections:
-            for stream in by_topic[connection.topic]:
+            for stream in by_topic.get(connection.topic, ()):
                 _check_type(stream, connection.msgtype)
         for connection, _, raw in reader.messages(connections):
-            for stream in by_topic[connection.topic]:
+            for name in cameras.get(connection.topic, ()):
+                pipeline.set_camera_info(name, decode_camera_info(deserialize_message(raw, CameraInfo)))
+            for stream in by_topic.get(connection.topic, ()):
                 pipeline.receive(stream.name)
                 try:
                     sample = decoders[stream.name](deserialize_message(raw, message_type(stream)))
@@ -71,6 +86,10 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
     yield from pipeline.poll()
 
 
+def _absolute(topic: str) -> str:
+    return f'/{topic.lstrip("/")}'
+
+
 def _check_type(stream: Stream, found: str) -> None:
     wanted = f'sensor_msgs/msg/{message_type(stream).__name__}'
     if found != wanted:
@@ -78,8 +97,8 @@ def _check_type(stream: Stream, found: str) -> None:
 
 
 def _look_up(pipeline: Pipeline, stream: Stream, sample: Sample, tree: StaticTransforms) -> None:
-    """Tell the pipeline the pose of a lidar's frame if the bag knows it and the pipeline does not."""
-    if isinstance(stream, LidarConfig) and not pipeline.has_transform(stream.name, sample.frame_id):
+    """Tell the pipeline the pose of a sensor's frame if it needs it and only the bag knows it."""
+    if pipeline.needs_transform(stream.name) and not pipeline.has_transform(stream.name, sample.frame_id):
         pose = tree.pose(sample.frame_id, pipeline.config.target_frame)
         if pose is not None:
             pipeline.set_transform(stream.name, sample.frame_id, pose_matrix(pose))

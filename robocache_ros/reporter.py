@@ -49,6 +49,7 @@ class Reporter:
         self._inboxes = inboxes
         self._worker = worker
         self._asked_ns: int | None = None
+        self._warned_s = 0.0
 
         def make(kind: type, topic: str) -> functools.partial[None]:
             publisher = node.create_publisher(kind, topic, qos.reliable(), qos_overriding_options=qos.overridable())
@@ -79,8 +80,19 @@ class Reporter:
 
     def _report(self, *, active: bool) -> None:
         self._send(self._diagnostics.report(active=active))
+        self._log_blocker(active)
         self._publish_depth(UInt32(data=self._worker.num_waiting))
         self._publish_backpressure(self._diagnostics.backpressure())
+
+    def _log_blocker(self, active: bool) -> None:
+        """Say in the log too why nothing comes out: when it begins, every ten seconds, and when it is over."""
+        blocker, now = self._diagnostics.blocker if active else '', time.monotonic()
+        if blocker and now - self._warned_s > 10:
+            self._node.get_logger().warning(f'no frame: {blocker}')
+            self._warned_s = now
+        elif not blocker and self._warned_s > 0 and active:
+            self._node.get_logger().info('frames come out')
+            self._warned_s = 0.0
 
     def _send(self, report: DiagnosticArray) -> None:
         report.header.stamp = self._node.get_clock().now().to_msg()

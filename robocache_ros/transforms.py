@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses of the lidars in the target frame, from TF where tf2_ros is installed; parameters come first."""
+"""Poses of sensors in the target frame, from TF where tf2_ros is installed; parameters come first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
-from robocache_core.config import LidarConfig
+from robocache_core.config import CameraConfig
 from robocache_core.pipeline import Pipeline, pose_matrix
 from robocache_core.types import Sample
 
@@ -30,13 +30,14 @@ class Transforms:
         self._logger = node.get_logger()
         self._target = pipeline.config.target_frame
         self._buffer: Any = None
-        needed = [lidar.name for lidar in pipeline.config.lidars if not lidar.extrinsics] if self._target else []
+        located = [s for s in pipeline.streams.values() if pipeline.needs_transform(s.name)] if self._target else []
+        needed = [s.name for s in located if not isinstance(s, CameraConfig) and not s.extrinsics]
         if not needed:
             return
         if importlib.util.find_spec('tf2_ros') is None:
             node.get_logger().warning(
-                f'tf2_ros is not installed: scans of {", ".join(needed)} that are not in {self._target} '
-                f'will be dropped (no_transform); set <lidar>.extrinsics'
+                f'tf2_ros is not installed: samples of {", ".join(needed)} that are not in {self._target} '
+                f'will be dropped (no_transform); set {needed[0]}.extrinsics'
             )
             return
         import tf2_ros
@@ -46,7 +47,7 @@ class Transforms:
 
     def before(self, name: str, decode: Callable[[Any], Sample]) -> Callable[[Any], Sample]:
         """Return ``decode`` preceded by what its stream needs: for a lidar, the pose of its frame."""
-        if self._buffer is None or not isinstance(self._pipeline.streams[name], LidarConfig):
+        if self._buffer is None or not self._pipeline.needs_transform(name):
             return decode
 
         def decode_after_lookup(message: Any) -> Sample:

@@ -53,6 +53,7 @@ class Worker:
         self._inboxes = inboxes
         self._decoders = decoders
         self._publish = publish
+        pipeline.refused = self._log_drop
         self._monitor = monitor
         self._logger = logger
         self.backpressure = Backpressure(pipeline.config.backpressure)

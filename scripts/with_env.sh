@@ -3,10 +3,10 @@
 #
 # Runs a command in RoboCache's environment, which is made first where it is not there or out of date:
 #
-#     scripts/with_env.sh [--ros jazzy|kilted] COMMAND ...
+#     scripts/with_env.sh [--ros jazzy|kilted] [--bench] COMMAND ...
 #
 # ROS 2 is the sourced one as it is, else its wheels; torch is the one that $PYTHON has, else the pinned one. Everything
-# goes into build/venv-*, nothing is installed elsewhere.
+# goes into build/venv-*, nothing is installed elsewhere. --bench adds the libraries of requirements/bench.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +15,9 @@ fail() { say "$*"; exit 1; }
 
 wanted=''
 if [ "${1:-}" = --ros ]; then wanted=${2:-}; shift 2; fi
-[ $# -gt 0 ] || fail 'usage: scripts/with_env.sh [--ros jazzy|kilted] COMMAND ...'
+bench=''
+if [ "${1:-}" = --bench ]; then bench=yes; shift; fi
+[ $# -gt 0 ] || fail 'usage: scripts/with_env.sh [--ros jazzy|kilted] [--bench] COMMAND ...'
 
 # A Python with the wheels of another environment marks its children: theirs would then not find their own libraries.
 if [ -n "${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-}" ]; then unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_LIBRARY_PATH; fi
@@ -115,6 +117,16 @@ make_package() {
     for tool in preprocess replay simulate doctor; do ln -sfn "../../bin/$tool" "$venv/lib/robocache_ros/$tool"; done
 }
 
+# One by one: what cannot be had here is left out, and the benchmark names it.
+make_bench() {
+    local requirement keep=requirements/runtime.txt
+    if [ -f "$venv/keep.txt" ]; then keep=$venv/keep.txt; fi
+    say 'installing the libraries to compare with, once'
+    sed 's/#.*//; /^ *$/d' requirements/bench.txt | while read -r requirement; do
+        "$venv/bin/python" -m pip install -qq "$requirement" -c "$keep" < /dev/null || say "could not install $requirement: left out"
+    done
+}
+
 # Runs $2 unless it ran already for the state of things that the rest of the arguments describe.
 once_for() {
     local stamp=$venv/.$1 state
@@ -127,6 +139,8 @@ mkdir -p build
 once_for environment make_environment "$python" "$version" "$distro" "$(contents requirements scripts)"
 once_for package make_package "$(cat "$venv/.environment")" "$(command -v "${CXX:-g++}" || true)" \
     "$(contents setup.py setup.cfg package.xml pyproject.toml robocache_core/csrc config launch resource)"
+
+if [ -n "$bench" ]; then once_for bench make_bench "$(cat "$venv/.environment")" "$(contents requirements/bench.txt)"; fi
 
 export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH AMENT_PREFIX_PATH=$venv${sourced:+:${AMENT_PREFIX_PATH:-}}
 # What the user has set stays; else nothing leaves this host or meets what else runs on it.

@@ -8,17 +8,20 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "image.hpp"
+#include "pool.hpp"
 #include "resample.hpp"
+#include "simd.hpp"
 #include "voxelize.hpp"
 
 // Raised with every change of a signature here, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 1
+#define ROBOCACHE_INTERFACE 2
 
 namespace py = pybind11;
 using namespace robocache;
@@ -58,39 +61,69 @@ const std::map<std::string, ChannelKind> kChannelKinds = {
 const std::map<std::string, PixelType> kPixelTypes = {
     {"uint8", PixelType::kUInt8}, {"uint16", PixelType::kUInt16}, {"float32", PixelType::kFloat32}};
 
+const std::map<std::string, ImageLayout> kImageLayouts = {{"packed", ImageLayout::kPacked},
+                                                          {"bayer", ImageLayout::kBayer},
+                                                          {"yuv422", ImageLayout::kYuv422},
+                                                          {"semi_planar", ImageLayout::kSemiPlanar}};
+
+const std::map<std::string, Filter> kFilters = {
+    {"bilinear", Filter::kBilinear}, {"nearest", Filter::kNearest}, {"area", Filter::kArea}};
+
 const std::map<std::string, OutputType> kOutputTypes = {
     {"float32", OutputType::kFloat32}, {"float16", OutputType::kFloat16}, {"bfloat16", OutputType::kBFloat16}};
 
-const std::map<std::string, ScalarType> kScalarTypes = {
-    {"float32", ScalarType::kFloat32}, {"float16", ScalarType::kFloat16}, {"bfloat16", ScalarType::kBFloat16}};
+const std::map<std::string, int32_t> kScalarTypes = {{"float32", static_cast<int32_t>(ScalarType::kFloat32)},
+                                                     {"float16", static_cast<int32_t>(ScalarType::kFloat16)},
+                                                     {"bfloat16", static_cast<int32_t>(ScalarType::kBFloat16)}};
 
 const std::map<std::string, Method> kMethods = {{"linear", Method::kLinear},
                                                 {"slerp", Method::kSlerp},
                                                 {"nearest", Method::kNearest},
                                                 {"previous", Method::kPrevious}};
 
+const std::map<std::string, Outside> kOutsides = {
+    {"hold", Outside::kHold}, {"zero", Outside::kZero}, {"extrapolate", Outside::kExtrapolate}};
+
 using Float3 = std::array<float, 3>;
 using Double3 = std::array<double, 3>;
 
-// fields: (offset, dtype); channels: (kind, source, slot).
-VoxelParams make_voxel_params(const std::vector<std::pair<int32_t, std::string>>& fields, bool swap, Float3 lower,
-                              Float3 inverse_size, Double3 size, std::array<uint32_t, 3> shape, float min_range2,
-                              float max_range2, double quantum, double inverse_quantum, double inverse_volume,
-                              const std::vector<std::tuple<std::string, int32_t, int32_t>>& channels, int32_t num_sums,
-                              int32_t num_maxima) {
-  if (fields.size() > kMaxFields || channels.size() > kMaxChannels) throw std::invalid_argument("too many channels");
-  VoxelParams p{};
+using FieldSpec = std::pair<int32_t, std::string>;  // offset, dtype
+
+// time: of a pose table, else empty.
+PointParams make_point_params(const std::vector<FieldSpec>& fields, const std::vector<FieldSpec>& time, bool swap,
+                              float min_range2, float max_range2) {
+  if (fields.size() > kMaxFields) throw std::invalid_argument("too many fields");
+  PointParams p{};
   for (const auto& [offset, type] : fields) p.fields[p.num_fields++] = {offset, named(kFieldTypes, type)};
-  for (const auto& [kind, source, slot] : channels)
-    p.channels[p.num_channels++] = {named(kChannelKinds, kind), source, slot};
-  copy(lower, p.lower);
-  copy(inverse_size, p.inverse_size);
-  copy(size, p.size);
-  copy(shape, p.shape);
-  for (int i = 0; i < 3; ++i) p.extent[i] = static_cast<float>(shape[i]);
+  for (const auto& [offset, type] : time) p.time = {offset, named(kFieldTypes, type)};
   p.swap = swap;
   p.min_range2 = min_range2;
   p.max_range2 = max_range2;
+  return p;
+}
+
+Box make_box(Float3 lower, Float3 inverse_size, std::array<uint32_t, 3> shape) {
+  Box box{};
+  copy(lower, box.lower);
+  copy(inverse_size, box.inverse_size);
+  copy(shape, box.shape);
+  for (int i = 0; i < 3; ++i) box.extent[i] = static_cast<float>(shape[i]);
+  return box;
+}
+
+// channels: (kind, source, slot).
+VoxelParams make_voxel_params(const PointParams& points, Float3 lower, Float3 inverse_size, Double3 size,
+                              std::array<uint32_t, 3> shape, double quantum, double inverse_quantum,
+                              double inverse_volume,
+                              const std::vector<std::tuple<std::string, int32_t, int32_t>>& channels, int32_t num_sums,
+                              int32_t num_maxima) {
+  if (channels.size() > kMaxChannels) throw std::invalid_argument("too many channels");
+  VoxelParams p{};
+  p.points = points;
+  for (const auto& [kind, source, slot] : channels)
+    p.channels[p.num_channels++] = {named(kChannelKinds, kind), source, slot};
+  p.box = make_box(lower, inverse_size, shape);
+  copy(size, p.size);
   p.quantum = quantum;
   p.inverse_quantum = inverse_quantum;
   p.inverse_volume = inverse_volume;
@@ -99,45 +132,69 @@ VoxelParams make_voxel_params(const std::vector<std::pair<int32_t, std::string>>
   return p;
 }
 
-// shape: (height, width); strides: (row_step, point_step), bytes; pose: address of float32 [4, 4].
-Cloud make_cloud(uintptr_t data, std::array<int64_t, 2> shape, std::array<int64_t, 2> strides, uintptr_t pose) {
-  Cloud cloud{at<const uint8_t>(data), shape[1], shape[0], strides[1], strides[0], {}};
-  std::copy_n(at<const float>(pose), 12, cloud.pose);
-  return cloud;
+// shape: (height, width); strides: (row_step, point_step), bytes.
+// poses: address of float32 [num_poses, 3, 4]; clock: (first, inverse_step) where they are looked up by time.
+Cloud make_cloud(uintptr_t data, std::array<int64_t, 2> shape, std::array<int64_t, 2> strides, uintptr_t poses,
+                 int64_t num_poses, std::optional<std::array<double, 2>> clock) {
+  const std::array<double, 2> times = clock.value_or(std::array<double, 2>{});
+  Poses table{at<const float>(poses), num_poses, times[0], times[1], clock.has_value()};
+  return {at<const uint8_t>(data), shape[1], shape[0], strides[1], strides[0], table};
 }
 
 using Dropped = std::array<int64_t, kNumDrops>;
 
-Dropped voxelize_dense(const VoxelParams& params, uintptr_t data, std::array<int64_t, 2> shape,
-                       std::array<int64_t, 2> strides, uintptr_t pose, uintptr_t tensor) {
-  const Cloud cloud = make_cloud(data, shape, strides, pose);
+Dropped voxelize_dense(const VoxelParams& params, const Cloud& cloud, uintptr_t tensor) {
   Dropped dropped;
   voxelize_dense_cpu(params, cloud, at<float>(tensor), dropped.data());
   return dropped;
 }
 
-std::pair<int64_t, Dropped> voxelize_sparse(const VoxelParams& params, uintptr_t data, std::array<int64_t, 2> shape,
-                                            std::array<int64_t, 2> strides, uintptr_t pose, int64_t capacity,
+std::pair<int64_t, Dropped> voxelize_sparse(const VoxelParams& params, const Cloud& cloud, int64_t capacity,
                                             uintptr_t coords, uintptr_t features, uintptr_t counts) {
-  const Cloud cloud = make_cloud(data, shape, strides, pose);
   Dropped dropped;
   const int64_t size = voxelize_sparse_cpu(params, cloud, capacity, at<int32_t>(coords), at<float>(features),
                                            at<int32_t>(counts), dropped.data());
   return {size, dropped};
 }
 
+HardParams make_hard_params(const PointParams& points, Float3 lower, Float3 inverse_size, Double3 size,
+                            std::array<uint32_t, 3> shape, const std::vector<int32_t>& columns, int32_t max_points) {
+  if (columns.size() > kMaxChannels) throw std::invalid_argument("too many columns");
+  HardParams p{};
+  p.points = points;
+  p.box = make_box(lower, inverse_size, shape);
+  for (int i = 0; i < 3; ++i) p.size[i] = static_cast<float>(size[i]);
+  std::copy(columns.begin(), columns.end(), p.columns);
+  p.num_columns = static_cast<int32_t>(columns.size());
+  p.max_points = max_points;
+  return p;
+}
+
+std::pair<int64_t, Dropped> voxelize_hard(const HardParams& params, const Cloud& cloud, int64_t capacity,
+                                          uintptr_t voxels, uintptr_t coords, uintptr_t num_points) {
+  Dropped dropped;
+  const int64_t size = voxelize_hard_cpu(params, cloud, capacity, at<float>(voxels), at<int32_t>(coords),
+                                         at<int32_t>(num_points), dropped.data());
+  return {size, dropped};
+}
+
+void deskew_points(const PointParams& params, const Cloud& cloud, uintptr_t points, uintptr_t valid) {
+  deskew_points_cpu(params, cloud, at<float>(points), at<bool>(valid));
+}
+
 // size, out_size: (width, height); region: (x, y, width, height).
 ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pixel_type, bool swap,
-                              int32_t source_channels, const std::vector<int32_t>& order,
-                              std::array<int32_t, 2> out_size, std::array<int32_t, 4> region, bool nearest,
-                              std::array<double, 2> scale, Float3 multiply, Float3 add, Float3 pad,
-                              const std::string& out_type) {
+                              const std::string& layout, int32_t source_channels, const std::vector<int32_t>& order,
+                              std::array<int32_t, 2> out_size, std::array<int32_t, 4> region,
+                              const std::string& filter, std::array<double, 2> scale, std::array<double, 2> inverse,
+                              Float3 multiply, Float3 add, Float3 pad, const std::string& out_type) {
   if (order.size() > kMaxImageChannels) throw std::invalid_argument("too many channels");
   ImageParams p{};
   p.width = size[0];
   p.height = size[1];
   p.type = named(kPixelTypes, pixel_type);
   p.swap = swap;
+  p.layout = named(kImageLayouts, layout);
   p.source_channels = source_channels;
   p.channels = static_cast<int32_t>(order.size());
   std::copy(order.begin(), order.end(), p.order);
@@ -147,9 +204,11 @@ ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pi
   p.region_y = region[1];
   p.region_width = region[2];
   p.region_height = region[3];
-  p.nearest = nearest;
+  p.filter = named(kFilters, filter);
   p.scale_x = scale[0];
   p.scale_y = scale[1];
+  p.inverse_x = inverse[0];
+  p.inverse_y = inverse[1];
   copy(multiply, p.multiply);
   copy(add, p.add);
   copy(pad, p.pad);
@@ -157,32 +216,65 @@ ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pi
   return p;
 }
 
-void prepare_image(const ImageParams& params, uintptr_t data, int64_t step, uintptr_t out) {
-  prepare_image_cpu(params, at<const uint8_t>(data), step, at<void>(out));
+// map: address of float32 [out_height, out_width, 2], or 0.
+void prepare_image(const ImageParams& params, uintptr_t data, int64_t step, uintptr_t map, uintptr_t out) {
+  prepare_image_cpu(params, {at<const uint8_t>(data), step}, at<const float>(map), at<void>(out));
 }
 
-// values_shape: (samples, width); strides in elements.
-Stream make_stream(uintptr_t values, const std::string& type, std::array<int64_t, 2> values_shape,
-                   std::array<int64_t, 3> values_strides, uintptr_t stamps, std::array<int64_t, 2> stamps_strides,
-                   const std::string& method, int64_t tolerance_ns) {
-  Stream s{};
-  s.values = at<const void>(values);
-  s.type = named(kScalarTypes, type);
-  s.samples = values_shape[0];
-  s.width = values_shape[1];
-  copy(values_strides, s.value_strides);
-  s.stamps = at<const int64_t>(stamps);
-  copy(stamps_strides, s.stamp_strides);
-  s.method = named(kMethods, method);
-  s.tolerance_ns = static_cast<uint64_t>(tolerance_ns);
-  return s;
+// Stamps and elements that fuse does with the interpreter held.
+constexpr int64_t kFuseAtOnce = 1 << 13;
+
+struct FuseParams {
+  std::vector<Reading> readings;
+  bool sort;
+};
+
+// readings: (method, outside, tolerance_ns) of each stream.
+FuseParams make_fuse_params(const std::vector<std::tuple<std::string, std::string, int64_t>>& readings, bool sort) {
+  FuseParams p{{}, sort};
+  for (const auto& [method, outside, tolerance_ns] : readings) {
+    p.readings.push_back({named(kMethods, method), named(kOutsides, outside), static_cast<uint64_t>(tolerance_ns)});
+  }
+  return p;
 }
 
-// shape: (batch, targets); strides in elements.
-void fuse(const std::vector<Stream>& streams, uintptr_t targets, std::array<int64_t, 2> shape,
-          std::array<int64_t, 2> strides, uintptr_t out, uintptr_t valid) {
-  fuse_cpu(streams.data(), static_cast<int64_t>(streams.size()), shape[0], at<const int64_t>(targets), shape[1],
-           strides.data(), at<void>(out), at<bool>(valid));
+// The integers of a tuple. pybind11's own casts would take longer than a small call to fuse takes.
+template <size_t kSize>
+std::array<int64_t, kSize> integers(py::handle tuple) {
+  std::array<int64_t, kSize> numbers;
+  if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != kSize) {
+    throw py::type_error("needs a tuple of " + std::to_string(kSize) + " integers");
+  }
+  for (size_t i = 0; i < kSize; ++i) numbers[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return numbers;
+}
+
+// streams: of each a tuple of its values' address, scalar type, shape (batch, samples, width) and strides, and of its
+// stamps' address and strides. targets: a tuple of their address, shape (batch, targets) and strides. Strides are in
+// elements. Returns stream, batch and sample of a stamp that descends and may not.
+std::optional<std::tuple<int64_t, int64_t, int64_t>> fuse(const FuseParams& params, const py::list& streams,
+                                                          const py::tuple& targets, uintptr_t out, int32_t out_type,
+                                                          uintptr_t valid) {
+  const auto [targets_at, batch, num_targets, stride_0, stride_1] = integers<5>(targets);
+  const int64_t target_strides[2] = {stride_0, stride_1};
+  static thread_local std::vector<Stream> all;  // kept: only a thread's first call allocates
+  all.clear();
+  int64_t work = 0;
+  for (const py::handle stream : streams) {
+    const auto n = integers<11>(stream);
+    all.push_back({at<const void>(n[0]), static_cast<ScalarType>(n[1]), n[3], n[4], {n[5], n[6], n[7]},
+                   at<const int64_t>(n[8]), {n[9], n[10]}});
+    work += batch * (n[3] + num_targets * n[4]);
+  }
+  // A thread that gives the interpreter away may wait milliseconds to have it back: not for a few microseconds' work.
+  std::optional<py::gil_scoped_release> released;
+  if (work > kFuseAtOnce) released.emplace();
+  const Descent descent = fuse_cpu(all.data(), params.readings.data(), static_cast<int64_t>(all.size()), batch,
+                                   at<const int64_t>(targets_at), num_targets, target_strides, params.sort,
+                                   at<void>(out), static_cast<ScalarType>(out_type), at<bool>(valid));
+  if (descent.stream < 0) return std::nullopt;
+  return std::tuple{descent.stream, descent.batch, descent.sample};
 }
 
 // Whether this build rounds a product before it is added to, as every other build does.
@@ -217,31 +309,50 @@ PYBIND11_MODULE(_robocache_core, m) {
   m.doc() = "Operations of robocache_core on the CPU; use robocache_core.ops.";
   m.attr("interface") = ROBOCACHE_INTERFACE;
   m.attr("compiler_flags") = compiler_flags();
+  try {
+    m.attr("simd") = simd_name(simd_level());
+  } catch (const std::runtime_error& error) {
+    throw py::import_error(error.what());
+  }
 
   const auto release = py::call_guard<py::gil_scoped_release>();
 
+  m.def("set_num_threads", &set_pool_threads, py::arg("num_threads"));
+  m.def("num_threads", &pool_threads);
+
+  py::class_<PointParams>(m, "PointParams")
+      .def(py::init(&make_point_params), py::kw_only(), py::arg("fields"), py::arg("time"), py::arg("swap"),
+           py::arg("min_range2"), py::arg("max_range2"));
+  py::class_<Cloud>(m, "Cloud").def(py::init(&make_cloud), py::kw_only(), py::arg("data"), py::arg("shape"),
+                                    py::arg("strides"), py::arg("poses"), py::arg("num_poses"), py::arg("clock"));
   py::class_<VoxelParams>(m, "VoxelParams")
-      .def(py::init(&make_voxel_params), py::kw_only(), py::arg("fields"), py::arg("swap"), py::arg("lower"),
-           py::arg("inverse_size"), py::arg("size"), py::arg("shape"), py::arg("min_range2"), py::arg("max_range2"),
-           py::arg("quantum"), py::arg("inverse_quantum"), py::arg("inverse_volume"), py::arg("channels"),
-           py::arg("num_sums"), py::arg("num_maxima"));
-  m.def("voxelize_dense", &voxelize_dense, release, py::arg("params"), py::kw_only(), py::arg("data"),
-        py::arg("shape"), py::arg("strides"), py::arg("pose"), py::arg("tensor"));
-  m.def("voxelize_sparse", &voxelize_sparse, release, py::arg("params"), py::kw_only(), py::arg("data"),
-        py::arg("shape"), py::arg("strides"), py::arg("pose"), py::arg("capacity"), py::arg("coords"),
-        py::arg("features"), py::arg("counts"));
+      .def(py::init(&make_voxel_params), py::kw_only(), py::arg("points"), py::arg("lower"), py::arg("inverse_size"),
+           py::arg("size"), py::arg("shape"), py::arg("quantum"), py::arg("inverse_quantum"), py::arg("inverse_volume"),
+           py::arg("channels"), py::arg("num_sums"), py::arg("num_maxima"));
+  m.def("voxelize_dense", &voxelize_dense, release, py::arg("params"), py::arg("cloud"), py::kw_only(),
+        py::arg("tensor"));
+  m.def("voxelize_sparse", &voxelize_sparse, release, py::arg("params"), py::arg("cloud"), py::kw_only(),
+        py::arg("capacity"), py::arg("coords"), py::arg("features"), py::arg("counts"));
+
+  py::class_<HardParams>(m, "HardParams")
+      .def(py::init(&make_hard_params), py::kw_only(), py::arg("points"), py::arg("lower"), py::arg("inverse_size"),
+           py::arg("size"), py::arg("shape"), py::arg("columns"), py::arg("max_points"));
+  m.def("voxelize_hard", &voxelize_hard, release, py::arg("params"), py::arg("cloud"), py::kw_only(),
+        py::arg("capacity"), py::arg("voxels"), py::arg("coords"), py::arg("num_points"));
+  m.def("deskew_points", &deskew_points, release, py::arg("params"), py::arg("cloud"), py::kw_only(),
+        py::arg("points"), py::arg("valid"));
 
   py::class_<ImageParams>(m, "ImageParams")
       .def(py::init(&make_image_params), py::kw_only(), py::arg("size"), py::arg("pixel_type"), py::arg("swap"),
-           py::arg("source_channels"), py::arg("order"), py::arg("out_size"), py::arg("region"), py::arg("nearest"),
-           py::arg("scale"), py::arg("multiply"), py::arg("add"), py::arg("pad"), py::arg("out_type"));
+           py::arg("layout"), py::arg("source_channels"), py::arg("order"), py::arg("out_size"), py::arg("region"),
+           py::arg("filter"), py::arg("scale"), py::arg("inverse"), py::arg("multiply"), py::arg("add"),
+           py::arg("pad"), py::arg("out_type"));
   m.def("prepare_image", &prepare_image, release, py::arg("params"), py::kw_only(), py::arg("data"), py::arg("step"),
-        py::arg("out"));
+        py::arg("map"), py::arg("out"));
 
-  py::class_<Stream>(m, "Stream")
-      .def(py::init(&make_stream), py::kw_only(), py::arg("values"), py::arg("type"), py::arg("values_shape"),
-           py::arg("values_strides"), py::arg("stamps"), py::arg("stamps_strides"), py::arg("method"),
-           py::arg("tolerance_ns"));
-  m.def("fuse", &fuse, release, py::arg("streams"), py::kw_only(), py::arg("targets"), py::arg("shape"),
-        py::arg("strides"), py::arg("out"), py::arg("valid"));
+  m.attr("scalar_types") = kScalarTypes;
+  py::class_<FuseParams>(m, "FuseParams")
+      .def(py::init(&make_fuse_params), py::kw_only(), py::arg("readings"), py::arg("sort"));
+  m.def("fuse", &fuse, py::arg("params"), py::arg("streams"), py::arg("targets"), py::arg("out"),
+        py::arg("out_type"), py::arg("valid"));
 }

@@ -11,6 +11,13 @@
 #define RC_HD
 #endif
 
+// Inlined whatever the size: a loop over such a function can become SIMD.
+#ifdef __GNUC__
+#define RC_INLINE inline __attribute__((always_inline))
+#else
+#define RC_INLINE inline
+#endif
+
 #if defined(__FAST_MATH__)
 #error "RoboCache promises the same bits everywhere: build without -ffast-math"
 #endif
@@ -45,7 +52,23 @@ RC_HD inline float float_of(uint32_t bits) {
   return value;
 }
 
+RC_HD inline uint64_t bits_of(double value) {
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+RC_HD inline double double_of(uint64_t bits) {
+  double value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 RC_HD inline bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
+
+RC_HD inline bool is_finite(double value) {
+  return (bits_of(value) & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;
+}
 
 // Nearest integer, ties to even, of |value| < 2^51; larger values stay about as large as they are.
 RC_HD inline double round_even(double value) { return (value + 0x1.8p52) - 0x1.8p52; }
@@ -72,13 +95,14 @@ RC_HD inline float to_float(float value) { return value; }
 
 RC_HD inline float to_float(BFloat16 value) { return float_of(static_cast<uint32_t>(value.bits) << 16); }
 
+// Without a branch, as is the way back: loops over them can become SIMD.
 RC_HD inline float to_float(Half value) {
-  const uint32_t exponent_mask = 0x7c00u << 13;
-  uint32_t bits = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
-  const uint32_t exponent = bits & exponent_mask;
-  bits += (127u - 15u) << 23;
-  if (exponent == exponent_mask) bits += (128u - 16u) << 23;  // inf and NaN
-  if (exponent == 0) bits = bits_of(float_of(bits + (1u << 23)) - float_of(113u << 23));  // zero and subnormals
+  const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
+  const uint32_t exponent = magnitude & (0x7c00u << 13);
+  const uint32_t infinite = exponent == (0x7c00u << 13) ? (128u - 16u) << 23 : 0u;  // or NaN
+  const uint32_t normal = magnitude + ((127u - 15u) << 23) + infinite;
+  const uint32_t subnormal = bits_of(float_of(magnitude + ((128u - 15u) << 23)) - float_of(113u << 23));
+  const uint32_t bits = exponent == 0 ? subnormal : normal;
   return float_of(bits | (static_cast<uint32_t>(value.bits & 0x8000u) << 16));
 }
 

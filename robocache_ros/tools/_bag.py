@@ -20,6 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 IMU = 'sensor_msgs/msg/Imu'
 TRANSFORMS = 'tf2_msgs/msg/TFMessage'
 

@@ -11,7 +11,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from robocache_core.config import CameraConfig, LidarConfig, PipelineConfig
-from robocache_ros.tools._bag import CLOUD, COMPRESSED_IMAGE, IMAGE, IMU, Bag, BagError
+from robocache_ros.tools._bag import CAMERA_INFO, CLOUD, COMPRESSED_IMAGE, IMAGE, IMU, Bag, BagError
 
 
 class MatchError(RuntimeError):
@@ -29,6 +29,8 @@ def expected_types(config: PipelineConfig) -> dict[str, str]:
         else:
             kind = IMU
         types[topic_of(stream.name, stream.topic)] = kind
+        if isinstance(stream, CameraConfig) and stream.rectify:
+            types[topic_of(stream.name, stream.info_topic)] = CAMERA_INFO
     return types
 
 

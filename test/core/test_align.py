@@ -191,6 +191,8 @@ def test_thinning_keeps_one_target_in_so_many():
     counts = rig.targets.counts()
     assert counts.received == 8
     assert counts.dropped == {'thinned': 6}
+    rig.aligner.clear('deactivated')
+    assert rig.accounts['lidar'].counts().dropped == {'thinned': 6, 'deactivated': 2}
 
 
 def test_give_up_takes_what_there_is():

@@ -49,7 +49,7 @@ def test_the_backend_asked_for_runs():
 def test_operations_run_on_the_active_backend(each_backend, monkeypatch):
     called = []
     original = each_backend.module.fuse
-    monkeypatch.setattr(each_backend.module, 'fuse', lambda *args: (called.append(each_backend.name), original(*args)))
+    monkeypatch.setattr(each_backend.module, 'fuse', lambda *args: called.append(each_backend.name) or original(*args))
     stamps = torch.tensor([[0, 1]])
     ops.resample(torch.zeros(1, 2, 1), stamps, stamps, method='linear', tolerance_ns=0)
     assert called == [each_backend.name]

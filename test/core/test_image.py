@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -20,7 +23,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def message(pixels: np.ndarray, padding: int = 0, is_bigendian: bool = False) -> tuple[torch.Tensor, dict]:
-    """Bytes of ``pixels [H, W, C]`` with ``padding`` bytes of noise after each row, and how they lie."""
+    """Bytes of ``pixels [rows, W, C]`` with ``padding`` bytes of noise after each row, and how they lie."""
     height, width, _ = pixels.shape
     pixels = pixels.astype(pixels.dtype.newbyteorder('>' if is_bigendian else '<'))
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)
@@ -31,9 +34,10 @@ def message(pixels: np.ndarray, padding: int = 0, is_bigendian: bool = False) ->
 
 
 def random_pixels(encoding: str, width: int, height: int, seed: int = 0, special: bool = False) -> np.ndarray:
+    """``[rows, W, C]``: what ``message`` takes; of nv12 also the rows of chroma."""
     rng = np.random.default_rng(seed)
     spec = ENCODINGS[encoding]
-    shape = (height, width, spec.channels)
+    shape = (spec.rows(height), width, spec.channels)
     if spec.dtype != 'float32':
         return rng.integers(0, np.iinfo(spec.dtype).max, shape, dtype=spec.dtype, endpoint=True)
     values = rng.uniform(0, 50, shape)
@@ -46,21 +50,31 @@ def random_pixels(encoding: str, width: int, height: int, seed: int = 0, special
 @st.composite
 def images(draw):
     encoding = draw(st.sampled_from(list(ENCODINGS)))
-    size = st.integers(1, 24)
-    pixels = random_pixels(encoding, draw(size), draw(size), draw(st.integers(0, 2**32 - 1)), special=True)
+    width, height = draw(st.integers(1, 70)), draw(st.integers(1, 24))
+    layout = ENCODINGS[encoding].layout
+    if layout == 'bayer':
+        width, height = max(width, 3), max(height, 3)
+    if layout in ('yuv422', 'semi_planar'):
+        width, height = 2 * ((width + 1) // 2), 2 * ((height + 1) // 2)
+    pixels = random_pixels(encoding, width, height, draw(st.integers(0, 2**32 - 1)), special=True)
     data, place = message(pixels, draw(st.integers(0, 7)), draw(st.booleans()))
-    return data, {'encoding': encoding, 'out_width': draw(size), 'out_height': draw(size), **place}
+    place['height'] = height
+    out = {'out_width': draw(st.integers(1, 70)), 'out_height': draw(st.integers(1, 24))}
+    return data, {'encoding': encoding, **out, **place}
+
+
+NORMALISATIONS = [(1.0, (0.0,) * 3, (1.0,) * 3), (1 / 255, MEAN, STD), (1e-6, (0.0,) * 3, (1.0, 2.0, 3.0))]
 
 
 @given(
     images(),
-    st.sampled_from(['bilinear', 'nearest']),
+    st.sampled_from(['bilinear', 'nearest', 'area']),
     st.booleans(),
     st.sampled_from(DTYPES),
-    st.sampled_from([(1.0, (0.0,) * 3, (1.0,) * 3), (1 / 255, MEAN, STD), (1e-6, (0.0,) * 3, (1.0, 2.0, 3.0))]),
+    st.sampled_from(NORMALISATIONS),
     st.sampled_from([0.0, 114.0]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_parity(assert_parity, image, resize, letterbox, dtype, normalisation, pad):
     data, place = image
     scale, mean, std = normalisation
@@ -91,12 +105,68 @@ def test_every_half_float_is_rounded_alike(assert_parity, dtype):
     assert result.isnan().any()
 
 
+@st.composite
+def maps(draw, place):
+    """Smooth and wild maps, over the edges of the image, on half and whole pixels, with NaN and infinities."""
+    shape = (place['out_height'], place['out_width'], 2)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = np.array([place['width'], place['height']])
+    values = rng.uniform(-1.5, 1.5 + size, shape)
+    if draw(st.booleans()):
+        values = np.rint(2 * values) / 2
+    odd = rng.choice([NAN, INF, -INF, 1e30, -0.0, -0.5, 1e-7], shape)
+    return torch.from_numpy(np.where(rng.random(shape) < 0.1, odd, values).astype(np.float32))
+
+
+@given(st.data(), images(), st.sampled_from(['bilinear', 'nearest']), st.sampled_from(DTYPES))
+@settings(max_examples=150, deadline=None)
+def test_parity_of_maps(assert_parity, data, image, resize, dtype):
+    pixels, place = image
+    rectify = data.draw(maps(place))
+    assert_parity(ops.prepare_image, pixels, **place, resize=resize, rectify=rectify, dtype=dtype, pad=3.0, scale=0.1)
+
+
+@pytest.mark.parametrize('encoding', ['rgb8', 'bayer_rggb8', 'yuyv', 'nv12'])
+def test_parity_of_maps_that_read_far_apart(assert_parity, encoding):
+    """More rows for one row of the result than are unpacked at once, then few again."""
+    width, height, out_width = 2000, 1100, 9
+    pixels = random_pixels(encoding, width, height)
+    data, place = message(pixels)
+    place['height'] = height
+    ends = [0, 500, 1099, 0, 1099, 3, 700, 1098, 1]
+    far = np.stack([np.linspace(0, width, out_width), np.array(ends) - 0.25], axis=-1)
+    near = np.stack([np.linspace(-2, width + 2, out_width), 1000 + np.arange(out_width) / 4], axis=-1)
+    rectify = torch.from_numpy(np.stack([near, far, near, far, near]).astype(np.float32))
+    assert_parity(ops.prepare_image, data, encoding=encoding, **place, out_width=out_width, out_height=5,
+                  rectify=rectify)  # fmt: skip
+
+
 # --- against OpenCV, which rounds weights and results of 8-bit images to fixed point: within one step of 8 bits
 
 
 def by_opencv(pixels: np.ndarray, width: int, height: int, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
     resized = cv2.resize(pixels, (width, height), interpolation=interpolation)
     return resized.reshape(height, width, pixels.shape[2]).transpose(2, 0, 1)
+
+
+def unresized(pixels: np.ndarray, encoding: str) -> np.ndarray:
+    """``[H, W, 3]`` of raw ``pixels``, converted and not resized, in the values' type."""
+    data, place = message(pixels, padding=5 if ENCODINGS[encoding].dtype == 'uint8' else 4)
+    if encoding.startswith('nv'):
+        place['height'] = place['height'] * 2 // 3
+    size = {'out_width': place['width'], 'out_height': place['height']}
+    result = ops.prepare_image(data, encoding=encoding, **place, **size).numpy().transpose(1, 2, 0)
+    assert np.array_equal(result, np.rint(result))
+    return result.astype(ENCODINGS[encoding].dtype)
+
+
+def every_colour() -> np.ndarray:
+    """YUYV ``[256, 512, 2]``: every luma down, and along the rows u and then v from 0 to 255, the other at 90."""
+    pixels = np.empty((256, 256, 4), np.uint8)
+    pixels[..., 0::2] = np.arange(256)[:, None, None]
+    pixels[..., 1] = np.where(np.arange(256) < 128, 2 * np.arange(256) % 256, 90)
+    pixels[..., 3] = np.where(np.arange(256) < 128, 90, 2 * np.arange(256) % 256 + 1)
+    return pixels.reshape(256, 512, 2)
 
 
 SIZES = [
@@ -135,6 +205,76 @@ class TestAgainstOpenCv:
         result = ops.prepare_image(data, encoding='mono16', **place, **size, resize='nearest')
         assert np.array_equal(result.numpy(), by_opencv(pixels, out_width, out_height, cv2.INTER_NEAREST_EXACT))
 
+    @pytest.mark.parametrize('bits', [8, 16])
+    @pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+    @pytest.mark.parametrize(('width', 'height'), [(3, 3), (4, 7), (37, 24)])
+    def test_bayer_is_equal(self, bits, pattern, width, height):
+        pixels = random_pixels(f'bayer_{pattern}{bits}', width, height)
+        expected = cv2.cvtColor(pixels[..., 0], getattr(cv2, f'COLOR_Bayer{pattern.upper()}2RGB'))
+        assert np.array_equal(unresized(pixels, f'bayer_{pattern}{bits}'), expected)
+
+    @pytest.mark.parametrize(
+        ('encoding', 'code'),
+        [
+            ('yuv422', cv2.COLOR_YUV2RGB_UYVY),
+            ('uyvy', cv2.COLOR_YUV2RGB_UYVY),
+            ('yuv422_yuy2', cv2.COLOR_YUV2RGB_YUY2),
+            ('yuyv', cv2.COLOR_YUV2RGB_YUYV),
+        ],
+    )
+    def test_yuv_of_every_value_is_equal(self, encoding, code):
+        """All luma with all chroma along each axis, those outside the limited range among them."""
+        pixels = np.concatenate([random_pixels(encoding, 512, 64), every_colour()])
+        if encoding in ('yuv422', 'uyvy'):
+            pixels[64:] = pixels[64:, :, ::-1]
+        assert np.array_equal(unresized(pixels, encoding), cv2.cvtColor(pixels, code))
+
+    @pytest.mark.parametrize(('encoding', 'code'), [('nv12', cv2.COLOR_YUV2RGB_NV12), ('nv21', cv2.COLOR_YUV2RGB_NV21)])
+    @pytest.mark.parametrize(('width', 'height'), [(2, 2), (38, 26), (200, 100)])
+    def test_semi_planar_is_equal(self, encoding, code, width, height):
+        pixels = random_pixels(encoding, width, height)
+        assert np.array_equal(unresized(pixels, encoding), cv2.cvtColor(pixels[..., 0], code))
+
+    @pytest.mark.parametrize('encoding', ['bayer_gbrg8', 'bayer_grbg16', 'yuyv', 'nv12'])
+    def test_resized_as_if_converted_before(self, encoding):
+        """One pass gives what converting first and then resizing gives."""
+        pixels = random_pixels(encoding, 60, 42)
+        converted = unresized(pixels, encoding)
+        is_16_bit = ENCODINGS[encoding].dtype == 'uint16'
+        data, place = message(pixels, padding=6)
+        place['height'] = 42
+        size = {'out_width': 23, 'out_height': 17}
+        result = ops.prepare_image(data, encoding=encoding, **place, **size).numpy()
+        np.testing.assert_allclose(result, by_opencv(converted.astype(np.float32), 23, 17), rtol=0,
+                                   atol=0.5 if is_16_bit else 1 / 64 + 1e-3)  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ('width', 'height', 'out_width', 'out_height'),
+        [
+            (64, 48, 32, 24),
+            (60, 40, 20, 8),
+            (61, 37, 17, 29),
+            (160, 90, 64, 38),
+            (5, 3, 1, 1),
+            (7, 5, 7, 5),
+            (3, 2, 7, 5),
+        ],
+    )
+    def test_area(self, width, height, out_width, out_height):
+        """OpenCV leaves out slivers below 1/1000 pixel and adds up in another order; it rounds 8 bits to whole
+        ones, and where it enlarges their weights too.
+        """
+        floats, whole = random_pixels('32FC1', width, height), random_pixels('bgr8', width, height)
+        for encoding, pixels, tolerance in (
+            ('32FC1', floats, 1e-2),
+            ('rgb8', whole, 0.501 if out_width <= width else 1.0),
+        ):
+            data, place = message(pixels, padding=4)
+            size = {'out_width': out_width, 'out_height': out_height}
+            result = ops.prepare_image(data, encoding=encoding, **place, **size, resize='area')
+            expected = by_opencv(pixels, out_width, out_height, cv2.INTER_AREA)
+            np.testing.assert_allclose(result.numpy(), expected, rtol=0, atol=tolerance)
+
     def test_normalised_half(self):
         pixels = random_pixels('rgb8', 160, 90)
         data, place = message(pixels)
@@ -152,7 +292,7 @@ class TestAgainstOpenCv:
 
 @pytest.mark.usefixtures('each_backend')
 class TestRule:
-    @pytest.mark.parametrize('encoding', list(ENCODINGS))
+    @pytest.mark.parametrize('encoding', [name for name, spec in ENCODINGS.items() if spec.layout == 'packed'])
     @pytest.mark.parametrize('is_bigendian', [False, True])
     def test_the_same_size_gives_the_pixels_in_rgb_order(self, encoding, is_bigendian):
         pixels = random_pixels(encoding, 5, 3)
@@ -204,6 +344,103 @@ class TestRule:
         assert result is out
         assert torch.equal(out, ops.prepare_image(data, **place, **size, dtype=torch.bfloat16))
 
+    @pytest.mark.parametrize('encoding', ['bgr8', 'mono8', '16UC1', '32FC1'])
+    @pytest.mark.parametrize('resize', ['bilinear', 'nearest', 'area'])
+    def test_one_pixel_fills_the_result(self, encoding, resize):
+        pixels = np.full((1, 1, ENCODINGS[encoding].channels), 77, ENCODINGS[encoding].dtype)
+        data, place = message(pixels)
+        result = ops.prepare_image(data, encoding=encoding, **place, out_width=9, out_height=4, resize=resize)
+        assert (result == 77).all()
+
+    def test_area_counts_a_cut_pixel_by_its_part(self):
+        data, place = message(np.array([[[30], [60], [90]]], np.uint8))
+        result = ops.prepare_image(data, encoding='mono8', **place, out_width=2, out_height=1, resize='area')
+        assert result[0, 0].tolist() == pytest.approx([40, 80])
+
+    def test_area_does_not_read_beside_its_box(self):
+        pixels = np.array([1, 2, 3, 4, NAN, INF, 7, 8, 9], np.float32).reshape(1, 9, 1)
+        data, place = message(pixels)
+        result = ops.prepare_image(data, encoding='32FC1', **place, out_width=3, out_height=1, resize='area')
+        assert result[0, 0, 0] == 2
+        assert result[0, 0, 1].isnan()
+        assert result[0, 0, 2] == pytest.approx(8)
+
+
+# --- the same bits on any number of threads, at every level of SIMD
+
+LEVELS = """
+import hashlib, sys
+import numpy as np, torch
+from robocache_core import backend, ops
+from robocache_core.plan import ENCODINGS
+import _robocache_core
+
+assert backend.active().name == 'cpu'
+digest = hashlib.sha256()
+rng = np.random.default_rng(0)
+for name, spec in ENCODINGS.items():
+    # 200 columns: more than one block of each level and a rest; 31 to 900: scales that blocks span, and do not.
+    for width, out_width in ((200, 200), (324, 70), (900, 37), (32, 203)):
+        height, out_height = 48, 29
+        step = spec.row_bytes(width) + 4
+        raw = rng.integers(0, 256, step * spec.rows(height), dtype=np.uint8)
+        if spec.dtype == 'float32':
+            raw[3::4] = 64
+        at = rng.uniform(-1, (width, height), (out_height, out_width, 2)).astype(np.float32)
+        for options in ({}, {'resize': 'nearest'}, {'resize': 'area'}, {'rectify': torch.from_numpy(at)}):
+            for dtype in (torch.float32, torch.float16, torch.bfloat16):
+                result = ops.prepare_image(
+                    torch.from_numpy(raw), encoding=name, width=width, height=height, step=step, out_width=out_width,
+                    out_height=out_height, scale=0.01, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.1), dtype=dtype, **options
+                )
+                digest.update(result.view(torch.uint8).numpy().tobytes())
+print(_robocache_core.simd, digest.hexdigest())
+"""
+
+
+@pytest.mark.usefixtures('assert_parity')
+def test_every_level_of_simd_gives_the_same_bits():
+    def run(level: str) -> list[str]:
+        environment = {**os.environ, 'ROBOCACHE_SIMD': level, 'ROBOCACHE_BACKEND': 'cpu'}
+        done = subprocess.run([sys.executable, '-c', LEVELS], env=environment, capture_output=True, text=True)
+        if 'this CPU has' in done.stderr:
+            return [level, '']
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    results = dict(map(run, ('default', 'avx2', 'avx512')))
+    assert results['default']
+    assert set(results) == {'default', 'avx2', 'avx512'}
+    assert {digest for digest in results.values() if digest} == {results['default']}
+
+
+@pytest.mark.usefixtures('assert_parity')
+def test_a_level_that_does_not_exist_is_refused():
+    environment = {**os.environ, 'ROBOCACHE_SIMD': 'sse9', 'ROBOCACHE_BACKEND': 'cpu'}
+    code = 'from robocache_core import backend; backend.active()'
+    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert 'ROBOCACHE_SIMD=sse9: must be default, avx2 or avx512' in done.stderr
+
+
+@pytest.mark.usefixtures('assert_parity')
+@pytest.mark.parametrize('resize', ['bilinear', 'area'])
+def test_every_number_of_threads_gives_the_same_bits(resize):
+    results = []
+    before = ops.num_threads()
+    try:
+        for encoding in ('bgr8', 'bayer_rggb8'):
+            pixels = random_pixels(encoding, 1920, 1080)
+            data, place = message(pixels)
+            for threads in (1, 2, 3, 7):
+                ops.set_num_threads(threads)
+                results.append(ops.prepare_image(data, encoding=encoding, **place, out_width=640, out_height=384,
+                                                 resize=resize, dtype=torch.float16))  # fmt: skip
+    finally:
+        ops.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results[:4])
+    assert all(torch.equal(result, results[4]) for result in results[4:])
+
 
 # --- refusals
 
@@ -213,12 +450,18 @@ GOOD = {'encoding': 'bgr8', 'width': 4, 'height': 2, 'step': 12, 'out_width': 3,
 @pytest.mark.parametrize(
     ('arguments', 'reason', 'message'),
     [
-        ({'encoding': 'bayer_rggb8'}, 'unknown_encoding', 'bayer_rggb8'),
+        ({'encoding': 'bayer_rgbg8'}, 'unknown_encoding', 'bayer_rgbg8'),
         ({'encoding': ''}, 'unknown_encoding', "''"),
         ({'step': 11}, 'step_too_small', 'step 11 < 12'),
         ({'encoding': '32FC1', 'step': 15}, 'step_too_small', 'step 15 < 16'),
         ({'step': 13}, 'data_too_short', '24 bytes < step 13 x height 2'),
         ({'height': 3}, 'data_too_short', 'height 3'),
+        ({'encoding': 'bayer_rggb8', 'step': 4}, 'bad_image_size', '4 x 2 pixels bayer_rggb8: needs 3 x 3'),
+        ({'encoding': 'yuyv', 'width': 3}, 'bad_image_size', '3 x 2 pixels yuyv: the width must be even'),
+        ({'encoding': 'nv12', 'width': 3}, 'bad_image_size', 'the width must be even'),
+        ({'encoding': 'nv12', 'height': 3}, 'bad_image_size', 'the height must be even'),
+        ({'encoding': 'yuv422', 'step': 7}, 'step_too_small', 'step 7 < 8'),
+        ({'encoding': 'nv12', 'step': 9}, 'data_too_short', '24 bytes < step 9 x 3 rows of height 2'),
         ({'width': 0}, 'empty_image', '0 x 2'),
         ({'height': 0}, 'empty_image', '4 x 0'),
     ],

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robocache_core import ops
 from robocache_core.config import (
     MS,
     SECOND,
@@ -229,6 +230,16 @@ def test_give_up_ends_the_wait():
 def test_device_that_this_build_lacks_is_refused():
     with pytest.raises(ConfigError, match=r"compute.device = 'cuda'"):
         Pipeline(config(compute=ComputeConfig(device='cuda')))
+
+
+def test_the_number_of_threads_reaches_the_operations(each_backend):
+    before = ops.num_threads()
+    try:
+        for wanted in (1, 3):
+            Pipeline(config(compute=ComputeConfig(num_threads=wanted)))
+            assert ops.num_threads() == (1 if each_backend.name == 'reference' else wanted)
+    finally:
+        ops.set_num_threads(before)
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,23 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clouds import INF, NAN, OTHERS, clouds, packed, pose_tables, rotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robocache_core import ops
 from robocache_core.plan import DROP_REASONS
-from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
+from robocache_core.types import CloudLayout, DataError, PointField, PoseTable, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 CHANNELS = ('count', 'occupancy', 'density', 'mean:x', 'mean:y', 'mean:z', 'max:z', 'min:x')
 SHARED = Path(__file__).parents[2] / '../shared/data'
-INF, NAN = math.inf, math.nan
-
-
-def packed(points: list | np.ndarray, names: tuple[str, ...] = ('x', 'y', 'z')) -> tuple[torch.Tensor, CloudLayout]:
-    """A cloud of float32 fields without gaps."""
-    array = np.asarray(points, dtype=np.float32).reshape(-1, len(names))
-    return torch.from_numpy(array.reshape(-1).view(np.uint8).copy()), CloudLayout.packed(names, len(array))
 
 
 def voxels(points: list, channels: tuple[str, ...] = ('count',), grid: VoxelGrid = GRID, **options) -> dict:
@@ -37,58 +31,14 @@ def voxels(points: list, channels: tuple[str, ...] = ('count',), grid: VoxelGrid
     return {**table, 'dropped': {reason: count for reason, count in result.dropped.items() if count}}
 
 
-# --- clouds of any layout
-
-COORDINATES = ('float32', 'float64')
-OTHERS = ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'float32', 'float64')
-SPECIAL = [NAN, INF, -INF, -0.0, 0.0, 1e-45, 1e38, -3e38, 2.0**31, 2.0**23]
-
-
 @st.composite
-def clouds(draw):
-    """A cloud with gaps between fields, points and rows, and what a channel may read beside x y z."""
-    names = draw(st.permutations(['x', 'y', 'z', 'a', 'b', 'unused']))
-    fields, offset = [], 0
-    for name in names:
-        dtype = draw(st.sampled_from(COORDINATES if name in 'xyz' else OTHERS))
-        field = PointField(name, offset + draw(st.integers(0, 3)), dtype, draw(st.integers(1, 2)))
-        fields.append(field)
-        offset = field.offset + field.nbytes
-    width, height = draw(st.sampled_from([(0, 1), (3, 0), (1, 1), (40, 1), (7, 5), (64, 4)]))
-    point_step = offset + draw(st.integers(0, 5))
-    row_step = width * point_step + draw(st.integers(0, 9))
-    big = draw(st.booleans())
-    layout = CloudLayout(tuple(fields), width, height, point_step, row_step, big)
-
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    data = rng.integers(0, 256, row_step * height + draw(st.integers(0, 4)), dtype=np.uint8)
-    for field in fields:
-        if field.name == 'unused' or not layout.num_points:
-            continue  # random bytes: nothing may read them
-        dtype = np.dtype(field.dtype).newbyteorder('>' if big else '<')
-        view = np.ndarray((height, width), dtype, data, field.offset, (row_step, point_step))
-        if dtype.kind == 'f':
-            # Multiples of 1/8 lie on many boundaries of GRID.
-            exact = rng.integers(-20, 20, (height, width)) / 8
-            values = np.where(rng.random((height, width)) < 0.5, exact, rng.normal(size=(height, width)))
-            special = rng.choice(SPECIAL, (height, width))
-            with np.errstate(over='ignore'):
-                view[...] = np.where(rng.random((height, width)) < 0.04, special, values)
-        else:
-            info = np.iinfo(field.dtype)
-            view[...] = rng.integers(info.min, info.max, (height, width), dtype=field.dtype, endpoint=True)
-    return torch.from_numpy(data), layout
-
-
-def rotations() -> st.SearchStrategy[torch.Tensor | None]:
-    def make(angle: float, tilt: float, shift: float) -> torch.Tensor:
-        c, s = math.cos(angle), math.sin(angle)
-        d, t = math.cos(tilt), math.sin(tilt)
-        turn = torch.tensor([[c, -s, 0, shift], [s, c, 0, -shift], [0, 0, 1, 0.1], [0, 0, 0, 1]])
-        return turn @ torch.tensor([[1.0, 0, 0, 0], [0, d, -t, 0], [0, t, d, 0], [0, 0, 0, 1]])
-
-    angle = st.floats(-3, 3)
-    return st.none() | st.builds(make, angle, angle, st.floats(-1, 1))
+def clouds_with_poses(draw):
+    """A cloud and a pose table by its field ``a`` or ``b``, whatever the type of that."""
+    data, layout = draw(clouds())
+    field = layout.field(draw(st.sampled_from('ab')))
+    info = None if 'float' in field.dtype else np.iinfo(field.dtype)
+    first, last = (-4.0, 4.0) if info is None else (float(info.min), float(info.max))
+    return (data, layout), draw(pose_tables(field.name, first, last))
 
 
 channel_lists = st.lists(
@@ -139,6 +89,15 @@ def test_parity_on_a_grid_with_wide_indices(assert_parity, seed):
     assert len(result.counts) > 1900
 
 
+@given(st.data(), channel_lists, options)
+@settings(max_examples=100, deadline=None)
+def test_parity_with_a_pose_for_each_point(assert_parity, data, channels, options):
+    cloud, table = data.draw(clouds_with_poses())
+    options = {**options, 'transform': None, 'deskew': table}
+    result = assert_parity(ops.voxelize_sparse, *cloud, GRID, channels, **options)
+    assert int(result.counts.sum()) + sum(result.dropped.values()) == cloud[1].num_points
+
+
 def test_parity_where_the_last_bit_of_the_range_decides(assert_parity):
     rng = np.random.default_rng(0)
     points = rng.normal(size=(4000, 3))
@@ -164,7 +123,56 @@ def test_the_order_of_the_points_does_not_matter(assert_parity, cloud, seed):
     assert result.dropped == expected.dropped
 
 
+# --- many points: several parts, groups and passes of the sort; long runs of points in one voxel
+
+
+def scan(num: int, seed: int = 0) -> np.ndarray:
+    """``[num, 4] float32``: x y z intensity; half of it lies along walls, as a lidar sees them, half anywhere."""
+    rng = np.random.default_rng(seed)
+    angle = np.linspace(0, 12 * math.pi, num // 2)
+    wall = np.column_stack([9 * np.cos(angle), 7 * np.sin(angle), np.linspace(-1, 2, num // 2)])
+    points = np.concatenate([wall, rng.uniform(-12, 12, (num - num // 2, 3))])
+    return np.column_stack([points, rng.uniform(-50, 50, num)]).astype(np.float32)
+
+
+MANY = ('count', 'mean:x', 'mean:y', 'mean:z', 'mean:i', 'max:i', 'min:z')
+
+
+@pytest.mark.parametrize('channels', [('count',), MANY[:4], (*MANY[:4], 'max:i'), ('mean:i',), MANY], ids=len)
+@pytest.mark.parametrize(('size', 'shape'), [(0.02, (1000, 1000, 1000)), (0.5, (40, 40, 40)), (30.0, (1, 1, 1))])
+def test_parity_of_many_points(assert_parity, channels, size, shape):
+    data, layout = packed(scan(40_000), ('x', 'y', 'z', 'i'))
+    grid = VoxelGrid((-10.0, -10.0, -10.0), (size,) * 3, shape)
+    assert_parity(ops.voxelize_sparse, data, layout, grid, channels, max_range=15.0)
+
+
+@pytest.mark.parametrize('num', [1, 15, 16, 17, 255, 256, 257, 70_000])
+@pytest.mark.usefixtures('each_backend')
+def test_many_points_in_one_place(num):
+    """Sums of the largest terms, which only a float32 below the upper face gives."""
+    below = np.nextafter(np.float32(1), np.float32(0))
+    data, layout = packed(np.full((num, 3), below))
+    result = ops.voxelize_sparse(data, layout, VoxelGrid((0, 0, 0), (1, 1, 1), (2, 2, 2)), MANY[:4])
+    assert result.coords.tolist() == [[0, 0, 0]]
+    assert result.features.tolist() == [[num, *[65535.5 / 65536 - 0.5] * 3]]
+    assert result.counts.tolist() == [num]
+
+
+@pytest.mark.parametrize('max_voxels', [1, 999, 20_000])
+def test_a_full_table_on_several_threads(assert_parity, max_voxels):
+    data, layout = packed(scan(40_000), ('x', 'y', 'z', 'i'))
+    grid = VoxelGrid((-10.0, -10.0, -10.0), (0.1,) * 3, (200,) * 3)
+    assert_parity(ops.voxelize_sparse, data, layout, grid, MANY, max_voxels=max_voxels)
+
+
 # --- the voxel rule
+
+
+def shifts(*metres: float) -> torch.Tensor:
+    """Poses ``[P, 3, 4]`` that move along x."""
+    poses = torch.eye(4)[:3].repeat(len(metres), 1, 1)
+    poses[:, 0, 3] = torch.tensor(metres)
+    return poses
 
 
 @pytest.mark.usefixtures('each_backend')
@@ -209,6 +217,19 @@ class TestRule:
         quarter_turn = torch.tensor([[0.0, -1, 0, 0.25], [1, 0, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
         result = voxels([[0.5, 1.0, 0.0]], ('max:x', 'max:y', 'min:z'), transform=quarter_turn)
         assert result == {(2, 6, 2): [-0.75, 0.5, 0.5], 'dropped': {}}
+
+    @pytest.mark.parametrize(
+        ('time', 'shift'), [(-9, 0), (100, 0), (104.9, 0), (105, 1), (114.9, 1), (115, 2), (1e30, 2), (INF, None)]
+    )
+    def test_the_pose_of_a_point_is_the_nearest_in_time(self, time, shift):
+        table = PoseTable('t', shifts(0.0, 1.0, 2.0), 100.0, 0.1)
+        result = voxels([[-1.9, 0, 0, time]], names=('x', 'y', 'z', 't'), deskew=table)
+        expected = {'dropped': {'non_finite': 1}} if shift is None else {(1, 4, 2 * shift): [1], 'dropped': {}}
+        assert result == expected
+
+    def test_times_may_run_backwards(self):
+        table = PoseTable('t', shifts(0.0, 1.0), 0.0, -1.0)
+        assert (1, 4, 2) in voxels([[-1.9, 0, 0, -1]], names=('x', 'y', 'z', 't'), deskew=table)
 
     def test_reasons_are_tested_in_order(self):
         far_and_huge = [[NAN, 50, 0, 1e9], [50, 0, 0, 1e9], [5, 0, 0, 1e9], [0, 0, 0, 1e9]]
@@ -385,6 +406,15 @@ def test_a_channel_of_a_field_that_is_missing_or_of_no_known_type():
         ({'transform': torch.full((4, 4), NAN)}, ValueError, 'transform'),
         ({'transform': torch.eye(4, dtype=torch.float64)}, TypeError, 'transform is torch.float64'),
         ({'transform': np.eye(4)}, TypeError, 'transform is ndarray'),
+        ({'transform': torch.eye(4), 'deskew': PoseTable('x', shifts(0.0), 0.0, 1.0)}, ValueError, 'only one'),
+        ({'deskew': PoseTable('t', shifts(0.0), 0.0, 1.0)}, DataError, "no field 't'"),
+        ({'deskew': PoseTable('x', shifts(0.0)[:0], 0.0, 1.0)}, ValueError, 'deskew.poses has shape'),
+        ({'deskew': PoseTable('x', shifts(0.0)[0], 0.0, 1.0)}, ValueError, 'deskew.poses has shape'),
+        ({'deskew': PoseTable('x', torch.eye(4)[None], 0.0, 1.0)}, ValueError, 'deskew.poses has shape'),
+        ({'deskew': PoseTable('x', shifts(NAN), 0.0, 1.0)}, ValueError, 'deskew.poses'),
+        ({'deskew': PoseTable('x', shifts(0.0).double(), 0.0, 1.0)}, TypeError, 'deskew.poses is'),
+        ({'deskew': PoseTable('x', shifts(0.0), NAN, 1.0)}, ValueError, 'deskew.first'),
+        ({'deskew': PoseTable('x', shifts(0.0), 0.0, INF)}, ValueError, 'deskew.inverse_step'),
         ({'data': torch.zeros(24)}, TypeError, 'data is torch.float32'),
         ({'data': torch.zeros(2, 24, dtype=torch.uint8)}, ValueError, 'data has shape'),
         ({'data': torch.zeros(48, dtype=torch.uint8)[::2]}, ValueError, 'data has stride 2'),

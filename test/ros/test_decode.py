@@ -19,6 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
+from robocache_core.plan import ENCODINGS
 from robocache_core.types import DataError
 from robocache_ros import decode
 
@@ -243,18 +244,18 @@ def test_clouds_read_as_sensor_msgs_py_reads_them() -> None:
 
 
 def make_image(encoding: str = 'bgr8', width: int = 4, height: int = 3, pad: int = 2) -> Image:
-    step = width * decode.PIXEL_BYTES[encoding] + pad
-    data = array.array('B', (np.arange(step * height) % 251).astype(np.uint8).tobytes())
+    step = ENCODINGS[encoding].row_bytes(width) + pad
+    data = array.array('B', (np.arange(step * ENCODINGS[encoding].rows(height)) % 251).astype(np.uint8).tobytes())
     return Image(header=header(), width=width, height=height, encoding=encoding, step=step, data=data)
 
 
-@pytest.mark.parametrize('encoding', decode.PIXEL_BYTES)
+@pytest.mark.parametrize('encoding', ENCODINGS)
 def test_an_image_is_viewed(encoding: str) -> None:
-    msg = make_image(encoding)
+    msg = make_image(encoding, height=4)
     frame = decode.decode_image(msg, CAMERA)
     assert is_view(frame.data, msg.data)
     assert (frame.stamp_ns, frame.frame_id) == (STAMP_NS, 'sensor')
-    assert (frame.encoding, frame.width, frame.height, frame.step) == (encoding, 4, 3, msg.step)
+    assert (frame.encoding, frame.width, frame.height, frame.step) == (encoding, 4, 4, msg.step)
     assert frame.is_bigendian is False
 
 
@@ -267,13 +268,13 @@ def test_a_bigendian_image() -> None:
 @pytest.mark.parametrize(
     ('changes', 'reason', 'text'),
     [
-        ({'encoding': 'bayer_xyz'}, 'unknown_encoding', "encoding 'bayer_xyz' is not one of rgb8, bgr8"),
+        ({'encoding': 'bayer_xyz'}, 'unknown_encoding', "encoding 'bayer_xyz': must be one of rgb8, bgr8"),
         ({'encoding': ''}, 'unknown_encoding', "encoding ''"),
         ({'step': 11}, 'step_too_small', 'step 11 < 12 bytes of 4 pixels bgr8'),
         ({'height': 4}, 'data_too_short', '42 bytes < step 14 x height 4'),
         ({'data': array.array('B')}, 'data_too_short', '0 bytes'),
-        ({'width': 0}, 'empty_image', 'width 0'),
-        ({'height': 0}, 'empty_image', 'height 0'),
+        ({'width': 0}, 'empty_image', '0 x 3'),
+        ({'height': 0}, 'empty_image', '4 x 0'),
         ({'header': Header()}, 'zero_stamp', 'did not set it'),
     ],
 )
@@ -307,7 +308,7 @@ def make_compressed(data: bytes, format_: str) -> CompressedImage:
 
 def pixels(frame) -> np.ndarray:
     dtype = np.uint16 if frame.encoding == 'mono16' else np.uint8
-    channels = decode.PIXEL_BYTES[frame.encoding] // np.dtype(dtype).itemsize
+    channels = ENCODINGS[frame.encoding].channels
     image = frame.data.numpy().view(dtype).reshape(frame.height, frame.step // np.dtype(dtype).itemsize)
     image = image[:, : frame.width * channels]
     return image if channels == 1 else image.reshape(frame.height, frame.width, channels)

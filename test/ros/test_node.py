@@ -15,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from robocache_core import ops
@@ -98,11 +98,17 @@ class Robot:
             self.until(lambda: self.publishers[topic].get_subscription_count(), f'a subscription on {topic}')
         self.publishers[topic].publish(message)
 
+    def deliver(self, name, message):
+        """Publish on ``/<name>`` and wait until it has arrived: sensor data QoS may lose what comes too fast."""
+        before = self.counts(name).received
+        self.publish(f'/{name}', message)
+        self.until(lambda: self.counts(name).received > before, 'the message')
+
     def until(self, condition, what, timeout_s=15.0):
         end = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end, f'waited {timeout_s} s for {what}'
-            time.sleep(0.01)
+            time.sleep(0.002)
 
     def counts(self, name):
         return self.node.pipeline.ledger[name].counts()
@@ -243,6 +249,45 @@ def test_bad_image_is_dropped_by_its_reason_and_the_node_goes_on(message, reason
         assert counts.dropped == {reason: 1}
 
 
+def camera_info(**changes):
+    identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    projection = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return CameraInfo(header=header(0), width=4, height=4, k=identity, r=identity, p=projection, **changes)
+
+
+def test_images_are_rectified_once_their_camera_info_has_come():
+    parameters = LIDAR | {
+        'cameras': ['front'],
+        'front__topic': '/front/image_raw',
+        'front__rectify': True,
+        'front__width': 4,
+        'front__height': 4,
+    }
+    with Robot(**parameters) as robot:
+        robot.bring_up()
+        robot.publish('/front/image_raw', image(0))
+        robot.until(lambda: robot.counts('front').dropped == {'no_camera_info': 1}, 'the drop')
+        robot.until(
+            lambda: robot.values('input front').get('dropped.no_camera_info') == '1', 'the reason in diagnostics'
+        )
+        robot.publish('/front/camera_info', camera_info(binning_x=2, binning_y=2))
+        for ms in range(100, 1000, 100):
+            robot.publish('/front/image_raw', image(ms))
+            if 'camera_info_binning' in robot.counts('front').dropped:
+                break
+            time.sleep(0.1)
+        assert 'camera_info_binning' in robot.counts('front').dropped
+        robot.publish('/front/camera_info', camera_info())
+        for ms in range(1000, 3000, 100):
+            robot.publish('/lidar', cloud(ms))
+            robot.publish('/front/image_raw', image(ms))
+            if robot.frames:
+                break
+            time.sleep(0.1)
+        robot.until(lambda: robot.frames, 'a frame')
+        assert robot.frames[0].valid == {'lidar': True, 'front': True}
+
+
 def test_silence_is_explained_in_one_line():
     with Robot(**LIDAR) as robot:
         robot.bring_up()
@@ -310,8 +355,7 @@ def test_bag_loop_without_a_setting():
         robot.bring_up()
         for _ in range(2):
             for ms in range(0, 3000, 100):
-                robot.publish('/lidar', cloud(ms))
-                time.sleep(0.003)
+                robot.deliver('lidar', cloud(ms))
         robot.until(lambda: robot.emitted == 60, 'all frames of both laps')
         assert robot.node.pipeline.epoch == 1
         assert robot.counts('lidar').used == 60
@@ -387,9 +431,9 @@ def test_a_fault_in_compute_is_counted_and_nothing_leaks(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(ops, 'voxelize_sparse', lambda *args, **kwargs: 1 // 0)
             for ms in range(0, 500, 100):
-                robot.publish('/lidar', cloud(ms))
+                robot.deliver('lidar', cloud(ms))
             robot.until(lambda: robot.node.pipeline.targets.counts().dropped.get('internal_error') == 5, 'five drops')
-        robot.publish('/lidar', cloud(500))
+        robot.deliver('lidar', cloud(500))
         robot.until(lambda: robot.frames, 'a frame')
         assert robot.node.trigger_deactivate() == SUCCESS
         assert robot.counts('lidar').held == robot.node.pipeline.num_held('lidar') == 0
@@ -407,15 +451,13 @@ def test_clock_and_stamps_jump_back_in_either_order():
                 robot.node._inboxes.put_event(lambda: pipeline.clock_jumped(START_NS))
 
             for ms in range(0, 3000, 100):
-                robot.publish('/lidar', cloud(ms))
-                time.sleep(0.002)
+                robot.deliver('lidar', cloud(ms))
             robot.until(lambda: robot.emitted == 30, 'the first lap')
             if clock_first:
                 jump()
-                robot.publish('/lidar', cloud(3000))  # still the lap before
+                robot.deliver('lidar', cloud(3000))  # still the lap before
             for ms in range(0, 3000, 100):
-                robot.publish('/lidar', cloud(ms))
-                time.sleep(0.002)
+                robot.deliver('lidar', cloud(ms))
                 if ms == 100 and not clock_first:
                     jump()
             robot.until(lambda: robot.emitted == 60, 'the second lap')

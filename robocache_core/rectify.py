@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the pixels of a rectified image lie in the camera's: a map, built once a camera from its CameraInfo.
+
+The map is in the geometry of the result, so that rectification and resizing are one look-up. Its arithmetic has no
+library functions, so that it has the same bits wherever it is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from robocache_core.config import CameraConfig
+from robocache_core.plan import image_region
+from robocache_core.types import CameraFrame, CameraInfo, DataError, EncodedImage
+
+Array = npt.NDArray[Any]
+
+#: Numbers of coefficients that a distortion model can have.
+MODELS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (8, 12), 'equidistant': (4,)}
+
+
+class Rectifier:
+    """Gives the images of one camera the map to rectify them by.
+
+    Args:
+        config: the camera; its images may change in size.
+
+    Attributes:
+        info: its calibration; None: it is not known yet.
+    """
+
+    def __init__(self, config: CameraConfig) -> None:
+        self._config = config
+        self.info: CameraInfo | None = None
+        self._key: tuple[CameraInfo, int, int] | None = None
+        self._map: torch.Tensor | None = None
+
+    def apply(self, image: CameraFrame | EncodedImage) -> CameraFrame | EncodedImage:
+        """Return ``image`` with its map: at once, or where it is encoded, when it is decoded.
+
+        Raises:
+            DataError: ``no_camera_info``, or why ``rectify_map`` refuses it.
+        """
+        if self.info is None:
+            raise DataError('no_camera_info', f'no CameraInfo has come on {self._config.info_topic}')
+        if isinstance(image, EncodedImage):
+            return dataclasses.replace(image, decode=functools.partial(self._decode, image, self.info))
+        return self._with_map(image, self.info)
+
+    def _decode(self, image: EncodedImage, info: CameraInfo) -> CameraFrame:
+        return self._with_map(image.decode(), info)
+
+    def _with_map(self, frame: CameraFrame, info: CameraInfo) -> CameraFrame:
+        key = (info, frame.width, frame.height)
+        if key != self._key:
+            self._map = rectify_map(
+                info,
+                width=frame.width,
+                height=frame.height,
+                out_width=self._config.width,
+                out_height=self._config.height,
+                letterbox=self._config.letterbox,
+            )
+            self._key = key
+        return dataclasses.replace(frame, rectify=self._map)
+
+
+def rectify_map(
+    info: CameraInfo, *, width: int, height: int, out_width: int, out_height: int, letterbox: bool = False
+) -> torch.Tensor:
+    """Make the map that ``ops.prepare_image`` takes as ``rectify``.
+
+    The result shows what the rectified image of ``info.width x info.height`` pixels shows that R and P describe,
+    resized. An image of another size than ``info`` is taken for that image scaled.
+
+    Args:
+        info: the camera's calibration.
+        width: of the camera's image, px.
+        height: of the camera's image, px.
+        out_width: of the result, px.
+        out_height: of the result, px.
+        letterbox: keep the aspect ratio, centre, and pad; else stretch.
+
+    Returns:
+        ``[out_height, out_width, 2]`` float32: x y of each pixel in the camera's image, px, its first pixel's centre at
+        (0, 0); NaN for padding and for what lies behind the camera.
+
+    Raises:
+        DataError: ``bad_camera_info`` (not calibrated, an unknown model, a wrong number of coefficients, a matrix that
+            has no inverse), ``camera_info_binning``, ``camera_info_roi``, ``camera_info_size`` (another aspect ratio).
+    """
+    _check(info, width, height)
+    left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
+    u = (np.arange(region_width) + 0.5) * (info.width / region_width) - 0.5
+    v = (np.arange(region_height) + 0.5) * (info.height / region_height) - 0.5
+    x, y = _distorted(info, *_rays(info, u[None, :], v[:, None]))
+    fx, _, cx, _, fy, cy, *_ = info.k
+    result = np.full((out_height, out_width, 2), np.nan, dtype=np.float32)
+    region = result[top : top + region_height, left : left + region_width]
+    region[..., 0] = (fx * x + cx + 0.5) * (width / info.width) - 0.5
+    region[..., 1] = (fy * y + cy + 0.5) * (height / info.height) - 0.5
+    return torch.from_numpy(result)
+
+
+def _check(info: CameraInfo, width: int, height: int) -> None:
+    def bad(what: str) -> DataError:
+        return DataError('bad_camera_info', f'CameraInfo: {what}')
+
+    if info.width < 1 or info.height < 1 or not (info.k[0] > 0 and info.k[4] > 0):
+        raise bad(f'{info.width} x {info.height} pixels, K = {info.k}: the camera is not calibrated')
+    if not np.isfinite([*info.d, *info.k, *info.r, *info.p]).all():
+        raise bad('D, K, R, P must be finite')
+    if info.distortion_model not in MODELS and (info.distortion_model or info.d):
+        raise bad(f'distortion_model {info.distortion_model!r}: must be one of {", ".join(MODELS)}')
+    allowed = MODELS.get(info.distortion_model, (0,))
+    if len(info.d) not in allowed:
+        raise bad(f'D has {len(info.d)} elements: {info.distortion_model} has {" or ".join(map(str, allowed))}')
+    if any(binning not in (0, 1) for binning in info.binning):
+        raise DataError('camera_info_binning', f'CameraInfo has binning {info.binning}: must be 0 or 1')
+    if info.roi not in ((0, 0, 0, 0), (0, 0, info.width, info.height)):
+        raise DataError('camera_info_roi', f'CameraInfo has the region of interest {info.roi}: must be the whole image')
+    # A scaled image has whole pixels, so its aspect ratio is that of the calibration to a pixel.
+    if abs(width * info.height - height * info.width) > max(info.width, info.height):
+        raise DataError(
+            'camera_info_size',
+            f'CameraInfo is of {info.width} x {info.height} pixels, the image has {width} x {height}: '
+            'must be the same, or scaled',
+        )
+
+
+def _rays(info: CameraInfo, u: Array, v: Array) -> tuple[Array, Array]:
+    """Rays of pixels of the rectified image in the camera, x / z and y / z; NaN where z is not positive."""
+    inverse = _inverse(np.array(info.p).reshape(3, 4)[:, :3], np.array(info.r).reshape(3, 3))
+    x, y, z = (row[0] * u + row[1] * v + row[2] for row in inverse)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        scale = np.where(z > 0, 1 / z, np.nan)
+    return x * scale, y * scale
+
+
+def _inverse(p: Array, r: Array) -> list[list[float]]:
+    """Rows of the inverse of ``p @ r``."""
+    m = [[sum(p[i, k] * r[k, j] for k in range(3)) for j in range(3)] for i in range(3)]
+
+    def cofactor(i: int, j: int) -> float:
+        (a, b), (c, d) = ([m[k % 3][n % 3] for n in (j + 1, j + 2)] for k in (i + 1, i + 2))
+        return float(a * d - b * c)
+
+    determinant = sum(m[0][j] * cofactor(0, j) for j in range(3))
+    if not abs(determinant) > 0:
+        raise DataError('bad_camera_info', f'CameraInfo: P = {p.tolist()}, R = {r.tolist()}: P R has no inverse')
+    return [[cofactor(i, j) / determinant for i in range(3)] for j in range(3)]
+
+
+def _distorted(info: CameraInfo, x: Array, y: Array) -> tuple[Array, Array]:
+    r2 = x * x + y * y
+    if info.distortion_model == 'equidistant':
+        k1, k2, k3, k4 = info.d
+        r = np.sqrt(r2)
+        theta = _atan(r)
+        t2 = theta * theta
+        bent = theta * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+        scale = np.where(r > 0, bent / np.where(r > 0, r, 1), 1)
+        return x * scale, y * scale
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = (*info.d, *[0.0] * 12)[:12]
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    xy2 = 2 * x * y
+    return (
+        x * radial + p1 * xy2 + p2 * (r2 + 2 * x * x) + r2 * (s1 + r2 * s2),
+        y * radial + p1 * (r2 + 2 * y * y) + p2 * xy2 + r2 * (s3 + r2 * s4),
+    )
+
+
+def _atan(t: Array) -> Array:
+    """Arc tangent of t >= 0: the angle is halved three times, then a series takes it."""
+    for _ in range(3):
+        t = t / (1 + np.sqrt(1 + t * t))
+    u = t * t  # <= tan(pi / 16)^2 < 0.04
+    total = np.full_like(u, 1 / 25)
+    for k in range(11, -1, -1):
+        total = 1 / (2 * k + 1) - u * total
+    theta: Array = 8 * t * total
+    return theta

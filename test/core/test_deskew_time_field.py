@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How drivers tell the times of points, and what is refused because it cannot be told."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robocache_core.config import MS, SECOND, DeskewConfig
+from robocache_core.deskew import Deskewer
+from robocache_core.time_field import TimeField, find_time_field
+from robocache_core.types import CloudLayout, DataError, LidarScan, PointField
+
+STAMP = 1_760_000_000_123_456_789
+COLUMNS = np.arange(0, 100 * MS, 100_000)  # ns since the start of the scan
+D = 100 * MS
+
+
+def scan(*fields, stamp_ns=STAMP, missing=(), bigendian=False, row_padding=0):
+    """A scan whose fields are ``(name, dtype, values)``, beside x y z; points ``missing`` lie at 0, their values 0."""
+    num = len(fields[0][2])
+    kinds = [('x', 'float32'), ('y', 'float32'), ('z', 'float32'), *((name, dtype) for name, dtype, _ in fields)]
+    order = '>' if bigendian else '<'
+    points = np.zeros(num, [(name, order + np.dtype(dtype).str[1:]) for name, dtype in kinds])
+    for axis in 'xyz':
+        points[axis] = 5.0
+    for name, _, values in fields:
+        points[name] = values
+    for index in missing:
+        points[index] = np.zeros((), points.dtype)
+    offsets = points.dtype.fields
+    layout = CloudLayout(
+        tuple(PointField(name, offsets[name][1], dtype) for name, dtype in kinds),
+        num // 2,
+        2,
+        points.itemsize,
+        points.itemsize * (num // 2) + row_padding,
+        bigendian,
+    )
+    rows = points.reshape(2, -1).view(np.uint8).reshape(2, -1)
+    data = np.pad(rows, ((0, 0), (0, row_padding)), constant_values=255)
+    return LidarScan(stamp_ns, 'lidar', torch.from_numpy(np.ascontiguousarray(data).reshape(-1)), layout)
+
+
+def find(*fields, config=None, **changes):
+    return find_time_field(scan(*fields, **changes), config or DeskewConfig())
+
+
+@pytest.mark.parametrize(
+    ('name', 'dtype', 'values', 'expected'),
+    [
+        ('t', 'uint32', COLUMNS, TimeField('t', 1, False, 0, 0)),  # Ouster
+        ('time', 'float32', COLUMNS / SECOND, TimeField('time', SECOND, False, 0, 0)),  # Velodyne, first packet
+        ('time', 'float32', (COLUMNS - 98.7 * MS) / SECOND, TimeField('time', SECOND, False, 0, -D)),  # last packet
+        ('timestamp', 'float64', (STAMP + COLUMNS) / SECOND, TimeField('timestamp', SECOND, True, 0, 0)),  # Hesai
+        ('timestamp', 'float64', (STAMP - D + COLUMNS) / SECOND, TimeField('timestamp', SECOND, True, 0, -D)),
+        ('timestamp', 'float64', (STAMP + COLUMNS).astype(float), TimeField('timestamp', 1, True, 0, 0)),  # Livox
+        ('offset_time', 'uint32', COLUMNS, TimeField('offset_time', 1, False, 0, 0)),
+        ('time_stamp', 'uint32', COLUMNS, TimeField('time_stamp', 1, False, 0, 0)),  # Autoware
+        ('t_us', 'uint32', COLUMNS // 1000, TimeField('t_us', 1000, False, 0, 0)),
+        ('time_offset_ns', 'int32', COLUMNS - D, TimeField('time_offset_ns', 1, False, 0, -D)),
+        ('timeOffset', 'float32', COLUMNS / MS, TimeField('timeOffset', MS, False, 0, 0)),
+        ('ts', 'uint16', COLUMNS // 10_000 // 100 * 10, None),  # a unit of 100 us, which nothing names
+        ('point_time_offset', 'float32', COLUMNS.astype(float), TimeField('point_time_offset', 1, False, 0, 0)),
+        ('timestamp_ms', 'float64', (STAMP + COLUMNS) / MS, TimeField('timestamp_ms', MS, True, 0, 0)),
+        ('T', 'float64', COLUMNS / 1000, TimeField('T', 1000, False, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize('bigendian', [False, True])
+def test_fields_of_real_drivers(name, dtype, values, expected, bigendian):
+    if expected is None:
+        with pytest.raises(DataError, match='cannot tell'):
+            find((name, dtype, values), bigendian=bigendian)
+    else:
+        assert find((name, dtype, values), bigendian=bigendian, row_padding=12) == expected
+
+
+def test_missing_returns_have_no_time_of_their_own():
+    values = (STAMP + COLUMNS) / SECOND
+    missing = range(0, 1000, 3)
+    assert find(('timestamp', 'float64', values), missing=missing) == TimeField('timestamp', SECOND, True, 0, 0)
+
+
+def test_other_fields_are_not_taken_for_times():
+    ring = ('ring', 'uint16', np.arange(1000) % 64)
+    distance = ('distance', 'float32', np.linspace(0, 0.1, 1000))
+    assert find(ring, distance, ('t', 'uint32', COLUMNS)).name == 't'
+    with pytest.raises(DataError, match='no field has the name of a time') as refusal:
+        find(ring, distance)
+    assert refusal.value.reason == 'unknown_time_field'
+    for told in ('ring uint16', 'distance float32', 'deskew.time_field'):
+        assert told in str(refusal.value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([('ns', 1), ('us', 1000), ('ms', MS), ('s', SECOND)]),
+    st.integers(11, 999),
+    st.sampled_from(['float64', 'float32', 'uint32', 'int32']),
+    st.sampled_from(['start', 'end', 'absolute']),
+)
+def test_every_unit_and_reference_is_found_or_refused_never_mistaken(unit, duration_ms, dtype, reference):
+    _, unit_ns = unit
+    config = DeskewConfig(scan_duration_ns=duration_ms * MS)
+    instants = np.linspace(0, duration_ms * MS, 500)
+    exact = {'start': instants, 'end': instants - duration_ms * MS, 'absolute': STAMP + instants}[reference] / unit_ns
+    with np.errstate(all='ignore'):
+        stored = exact.astype(dtype)
+    begin = -duration_ms * MS if reference == 'end' else 0
+    expected = TimeField('t', unit_ns, reference == 'absolute', 0, begin)
+    holds = np.abs((stored - exact) * unit_ns).max() < MS / 10
+    try:
+        assert find_time_field(scan(('t', dtype, stored)), config) == expected
+    except DataError:
+        assert not holds
+
+
+# ---- what cannot be told --------------------------------------------------------------------------------------------
+
+
+def refusal_of(*args, **kwargs):
+    with pytest.raises(DataError) as refusal:
+        find(*args, **kwargs)
+    assert refusal.value.reason == 'unknown_time_field'
+    assert 'Set deskew.time_field' in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_absolute_float32_is_refused_since_it_has_no_precision():
+    seconds = ((STAMP + COLUMNS) / SECOND).astype(np.float32)
+    text = refusal_of(('timestamp', 'float32', seconds))
+    assert 'float32 cannot hold absolute time' in text
+    assert '128 apart' in text
+    text = refusal_of(('timestamp', 'float32', seconds), config=DeskewConfig(time_unit='s', time_reference='absolute'))
+    assert 'float32 cannot hold absolute time' in text
+
+
+def test_absolute_float32_is_refused_near_the_epoch_of_simulated_time_when_named():
+    values = (COLUMNS + 5 * SECOND) / SECOND
+    config = DeskewConfig(time_reference='absolute')
+    assert 'float32 cannot hold' in refusal_of(('t', 'float32', values), stamp_ns=5 * SECOND, config=config)
+
+
+def test_another_clock_is_refused_with_its_distance():
+    text = refusal_of(('timestamp', 'float64', (STAMP + 37 * SECOND + COLUMNS) / SECOND))
+    assert '+37' in text
+    assert 'neither the start nor the end' in text
+
+
+def test_a_stamp_in_the_middle_of_the_scan_is_refused():
+    assert 'begin -0.05 s' in refusal_of(('t', 'float32', COLUMNS / SECOND - 0.05))
+
+
+def test_a_scan_that_lasts_longer_than_set_is_refused():
+    text = refusal_of(('t', 'uint32', 2 * COLUMNS))
+    assert 'more than deskew.scan_duration = 0.1 s' in text
+    assert find(('t', 'uint32', 2 * COLUMNS), config=DeskewConfig(scan_duration_ns=200 * MS)).unit_ns == 1
+
+
+def test_a_fragment_of_a_scan_tells_no_unit():
+    assert 'different values' in refusal_of(('t', 'uint32', COLUMNS[:2] * 1000))
+    assert 'no finite value' in refusal_of(('t', 'uint32', COLUMNS), missing=range(1000))
+
+
+def test_a_constant_is_no_time():
+    assert 'different values' in refusal_of(('t', 'float32', np.zeros(1000)))
+
+
+def test_two_fields_that_both_fit_are_refused_by_name():
+    fields = ('t', 'uint32', COLUMNS), ('timestamp', 'float64', (STAMP + COLUMNS) / SECOND)
+    assert "'t' and 'timestamp' can both be it" in refusal_of(*fields)
+    assert find(*fields, config=DeskewConfig(time_field='timestamp')).is_absolute
+
+
+def test_of_two_fields_the_one_that_fits_is_taken():
+    assert find(('t', 'uint32', COLUMNS), ('time_s', 'uint32', np.full(1000, STAMP // SECOND))).name == 't'
+
+
+def test_relative_and_absolute_look_alike_at_the_zero_of_simulated_time():
+    assert 'look alike' in refusal_of(('t', 'float64', COLUMNS / SECOND), stamp_ns=0)
+    assert find(('t', 'float64', COLUMNS / SECOND), stamp_ns=SECOND) == TimeField('t', SECOND, False, 0, 0)
+    assert find(('t', 'float64', COLUMNS / SECOND + 1), stamp_ns=SECOND) == TimeField('t', SECOND, True, 0, 0)
+
+
+# ---- overrides ------------------------------------------------------------------------------------------------------
+
+
+def test_an_override_names_a_field_that_no_rule_would():
+    assert find(('azimuth_clock', 'uint32', COLUMNS), config=DeskewConfig(time_field='azimuth_clock')).unit_ns == 1
+    text = refusal_of(('t', 'uint32', COLUMNS), config=DeskewConfig(time_field='tt'))
+    assert "there is no field 'tt'" in text
+
+
+def test_an_override_of_the_unit_is_not_questioned_by_the_span():
+    short = COLUMNS // 50  # a flash of 2 ms
+    assert 'a scan lasts' in refusal_of(('t', 'uint32', short))
+    config = DeskewConfig(time_unit='ns', scan_duration_ns=2 * MS)
+    assert find(('t', 'uint32', short), config=config) == TimeField('t', 1, False, 0, 0)
+
+
+def test_a_stamp_at_the_end_of_times_from_the_start_must_be_named():
+    config = DeskewConfig(time_reference='end')
+    assert find(('t', 'uint32', COLUMNS), config=config) == TimeField('t', 1, False, -D, -D)
+    assert find(('t', 'int32', COLUMNS - D), config=config) == TimeField('t', 1, False, 0, -D)
+
+
+def test_an_override_that_contradicts_the_values_is_refused():
+    config = DeskewConfig(time_reference='start')
+    assert 'does not fit deskew.time_reference = start' in refusal_of(('t', 'int32', COLUMNS - D), config=config)
+    config = DeskewConfig(time_reference='absolute')
+    assert 'does not fit' in refusal_of(('t', 'uint32', COLUMNS), config=config)
+    config = DeskewConfig(time_unit='s')
+    assert 'more than deskew.scan_duration' in refusal_of(('t', 'uint32', COLUMNS), config=config)
+
+
+# ---- what is remembered ---------------------------------------------------------------------------------------------
+
+
+def test_only_the_first_scan_of_a_layout_is_read():
+    deskewer = Deskewer(DeskewConfig())
+    found = deskewer.time_field(scan(('t', 'uint32', COLUMNS)))
+    assert deskewer.time_field(scan(('t', 'uint32', np.zeros(1000)))) == found  # would be refused if it were read
+    with pytest.raises(DataError, match='different values'):
+        deskewer.time_field(scan(('time', 'uint32', np.zeros(1000))))
+    assert deskewer.time_field(scan(('time', 'uint32', COLUMNS))).name == 'time'  # a refusal is not remembered
+
+
+def test_raw_values_of_instants():
+    relative, absolute = TimeField('t', 1000, False, -D, -D), TimeField('t', SECOND, True, 0, 0)
+    assert relative.raw_at(STAMP, STAMP - D) == 0.0
+    assert relative.raw_at(STAMP, STAMP) == 100_000.0
+    assert absolute.raw_at(STAMP, STAMP) == STAMP / SECOND

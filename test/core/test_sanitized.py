@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from robocache_core import backend
+
+SANITIZED = os.environ.get('ROBOCACHE_SANITIZED')
+
+
+@pytest.mark.skipif(SANITIZED is None, reason='only make sanitize builds the module with sanitizers')
+def test_the_sanitized_module_is_the_one_that_runs():
+    active = backend.active()
+    assert active.name == 'cpu'
+    assert Path(active.module.FILE).parent == Path(SANITIZED)
