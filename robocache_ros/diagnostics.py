@@ -208,14 +208,14 @@ class Diagnostics:
         newest, newest_of_all = self._pipeline.newest_ns(name), self._pipeline.newest_ns()
         if silence is None:
             return self._silent(name)
+        if silence > 1e9:
+            return f'{name}: no message for {silence / 1e9:.1f} s'
         if newest is not None and newest_of_all is not None and newest_of_all - newest > _CLOCKS_DIFFER_NS:
             ahead = next(n for n in counts if self._pipeline.newest_ns(n) == newest_of_all)
             apart_s = (newest_of_all - newest) / 1e9
             return f'the stamps of {name} are {apart_s:.1f} s behind those of {ahead}: one clock is wrong'
         if losses:
             return f'{name}: dropped {_listed(losses)}'
-        if silence > 1e9:
-            return f'{name}: no message for {silence / 1e9:.1f} s'
         if behind is not None and behind > 0:
             return f'{name}: is {behind / 1e6:.0f} ms behind'
         offset = (

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import functools
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
@@ -51,10 +52,11 @@ class Reporter:
         self._asked_ns: int | None = None
         self._warned_s = 0.0
 
-        def make(kind: type, topic: str) -> functools.partial[None]:
+        def make(kind: type, topic: str) -> Callable[[Any], None]:
             publisher = node.create_publisher(kind, topic, qos.reliable(), qos_overriding_options=qos.overridable())
             undo.callback(node.destroy_publisher, publisher)
-            return functools.partial(publisher.publish)
+            publish: Callable[[Any], None] = publisher.publish
+            return publish
 
         self._publish = make(DiagnosticArray, '/diagnostics')
         self._publish_depth = make(UInt32, '~/queue_depth')
@@ -67,7 +69,7 @@ class Reporter:
         if not self._worker.is_alive:
             self._asked_ns = None
             self._report(active=False)
-        elif self._asked_ns is None:
+        elif self._asked_ns is None or self._asked_ns < self._worker.started_ns:  # asked of a worker that was stopped
             self._asked_ns = time.monotonic_ns()
             self._inboxes.put_event(self._answer)
         else:

@@ -60,12 +60,15 @@ class Worker:
         self._arrived_ns: OrderedDict[int, int] = OrderedDict()
         self._logged_ns: dict[tuple[str, str], int] = {}
         self._stopping = threading.Event()
+        #: When ``start`` was last called, steady clock.
+        self.started_ns = 0
         self._thread: threading.Thread | None = None
         self._idle_s = 1.0 + pipeline.config.sync.max_wait_ns / SECOND
 
     def start(self) -> None:
         """Begin to take messages."""
         self._stopping.clear()
+        self.started_ns = time.monotonic_ns()
         self.backpressure = Backpressure(self._pipeline.config.backpressure)
         self._pipeline.keep_every = self.backpressure.keep_every
         self._inboxes.open()

@@ -99,10 +99,11 @@ class Robot:
         self.publishers[topic].publish(message)
 
     def deliver(self, name, message):
-        """Publish on ``/<name>`` and wait until it has arrived: sensor data QoS may lose what comes too fast."""
+        """Publish on ``/<name>`` and wait until it is dealt with: what comes too fast may be lost, or thinned."""
         before = self.counts(name).received
         self.publish(f'/{name}', message)
         self.until(lambda: self.counts(name).received > before, 'the message')
+        self.until(lambda: self.node._worker.num_waiting == 0, 'the worker')
 
     def until(self, condition, what, timeout_s=15.0):
         end = time.monotonic() + timeout_s
@@ -462,3 +463,51 @@ def test_clock_and_stamps_jump_back_in_either_order():
                     jump()
             robot.until(lambda: robot.emitted == 60, 'the second lap')
             assert pipeline.epoch == 1
+
+
+def blocker(robot):
+    return robot.values('sync').get('blocker', '')
+
+
+def test_a_topic_of_another_type_is_told_by_its_type():
+    context = rclpy.Context()  # a participant of its own: one participant cannot have two types on a topic
+    rclpy.init(context=context)
+    stranger = rclpy.create_node('stranger', context=context)
+    try:
+        with Robot(**LIDAR) as robot:
+            robot.bring_up()
+            stranger.create_publisher(Imu, '/lidar', 10)
+            robot.until(lambda: 'carries sensor_msgs/msg/Imu, not PointCloud2' in blocker(robot), 'the type')
+    finally:
+        stranger.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_a_stream_that_falls_silent_is_not_taken_for_a_wrong_clock_nor_the_other_way_round():
+    with Robot(**LIDAR, cameras=['front']) as robot:
+        robot.bring_up()
+        robot.deliver('front', image(0))
+        for ms in range(0, 4000, 200):
+            robot.deliver('lidar', cloud(ms))
+            time.sleep(0.1)
+        robot.until(lambda: 'front: no message for' in blocker(robot), 'the silence in the blocker')
+        for ms in range(4000, 20000, 200):
+            robot.deliver('lidar', cloud(ms))
+            robot.deliver('front', image(ms - 3500))
+            if 'one clock is wrong' in blocker(robot):
+                break
+            time.sleep(0.05)
+        assert 'the stamps of front are 3.5 s behind those of lidar' in blocker(robot)
+
+
+def test_reports_go_on_after_a_quick_restart_of_the_worker():
+    with Robot(**{**LIDAR, 'diagnostics_period': 0.05}) as robot:
+        robot.bring_up()
+        for _ in range(20):
+            assert robot.node.trigger_deactivate() == SUCCESS
+            assert robot.node.trigger_activate() == SUCCESS
+        robot.node._reporter._asked_ns = (
+            robot.node._worker.started_ns - 1
+        )  # as if the request had gone with the old one
+        robot.statuses.clear()
+        robot.until(lambda: 'sync' in robot.statuses, 'a whole report')
