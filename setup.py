@@ -8,7 +8,10 @@ of what may not be there yet.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
+import subprocess
 import sysconfig
 from glob import glob
 from multiprocessing.pool import ThreadPool
@@ -24,6 +27,56 @@ FLAGS = [
     *('-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math'),
     *('-fvisibility=hidden', '-pthread', '-Wall', '-Wextra'),
 ]
+
+#: The same of what nvcc compiles: -fmad=false for the device, and FLAGS' contraction and visibility for the host.
+CUDA_FLAGS = [
+    *('-std=c++17', '-O3', '-fmad=false', '-lineinfo'),
+    *('-Xcompiler', '-ffp-contract=off,-fvisibility=hidden,-fPIC'),
+]
+
+#: What is compiled for where ROBOCACHE_CUDA_ARCHS does not say, as far as nvcc knows it: A100, Orin, H100, Thor, and
+#: for later GPUs code that their driver compiles. As CMake's CUDA_ARCHITECTURES: 90-real is machine code, 90-virtual
+#: what a driver compiles, 90 both.
+CUDA_ARCHS = '80-real;87-real;90;110-real'
+
+
+def find_nvcc() -> str | None:
+    """Nvcc where ROBOCACHE_CUDA wants it and it is found.
+
+    Raises:
+        RuntimeError: it is wanted and not found, or ROBOCACHE_CUDA says nothing that is known.
+    """
+    wanted = os.environ.get('ROBOCACHE_CUDA', 'auto')
+    if wanted not in ('auto', '0', '1'):
+        raise RuntimeError(f'ROBOCACHE_CUDA={wanted}: must be auto, 0 or 1')
+    if wanted == '0':
+        return None
+    home = os.environ.get('CUDA_HOME')
+    nvcc = os.environ.get('CUDACXX') or (home and shutil.which(f'{home}/bin/nvcc')) or shutil.which('nvcc')
+    if nvcc is None and wanted == '1':
+        raise RuntimeError('ROBOCACHE_CUDA=1, but nvcc is not found: set CUDACXX or CUDA_HOME, or put it on the PATH')
+    return nvcc
+
+
+def cuda_archs(nvcc: str) -> list[str]:
+    """What is compiled for: ROBOCACHE_CUDA_ARCHS, or those of CUDA_ARCHS that ``nvcc`` knows."""
+    given = os.environ.get('ROBOCACHE_CUDA_ARCHS')
+    if given:
+        return re.split('[;, ]+', given.strip())
+    listed = subprocess.run([nvcc, '--list-gpu-code'], check=True, capture_output=True, text=True).stdout.split()
+    known = [arch for arch in CUDA_ARCHS.split(';') if f'sm_{arch.split("-")[0]}' in listed]
+    return known or ['native']
+
+
+def gencode(arch: str) -> list[str]:
+    """Flags that tell nvcc to compile for ``arch``."""
+    if arch == 'native':
+        return ['-arch=native']
+    number, _, kind = arch.partition('-')
+    codes = {'real': [f'sm_{number}'], 'virtual': [f'compute_{number}'], '': [f'sm_{number}', f'compute_{number}']}
+    if not re.fullmatch(r'\d+[af]?', number) or kind not in codes:
+        raise RuntimeError(f'ROBOCACHE_CUDA_ARCHS has {arch!r}: must be like 90, 90-real or 90-virtual')
+    return [flag for code in codes[kind] for flag in ('-gencode', f'arch=compute_{number},code={code}')]
 
 
 class BuildExtension(build_ext):
@@ -53,13 +106,21 @@ class BuildExtension(build_ext):
             ext.extra_compile_args += ['-O1', '-g', '-fno-wrapv', '-fno-omit-frame-pointer']
             ext.extra_compile_args += [f'-fsanitize={sanitizers}', '-fno-sanitize-recover=all']
             ext.extra_link_args += [f'-fsanitize={sanitizers}']
-        self._compile_side_by_side(ext)
+        nvcc = find_nvcc()
+        archs = cuda_archs(nvcc) if nvcc else []
+        if nvcc:
+            ext.define_macros.append(('ROBOCACHE_CUDA', f'"{" ".join(archs)}"'))
+            ext.library_dirs += cuda_library_dirs(nvcc)
+            ext.libraries += ['cudart_static', 'rt', 'pthread', 'dl']
+        self._compile_side_by_side(ext, nvcc, archs)
         super().build_extension(ext)
 
-    def _compile_side_by_side(self, ext: Extension) -> None:
+    def _compile_side_by_side(self, ext: Extension, nvcc: str | None, archs: list[str]) -> None:
         """Compile the sources on all cores; setuptools would take them one after the other, and then only links."""
 
         def compile_one(source: str) -> list[str]:
+            if source.endswith('.cu'):
+                return [compile_cuda(nvcc, source, archs, self.build_temp)]
             return self.compiler.compile(
                 [source],
                 output_dir=self.build_temp,
@@ -69,12 +130,33 @@ class BuildExtension(build_ext):
                 depends=ext.depends,
             )
 
-        largest_first = sorted(ext.sources, key=os.path.getsize, reverse=True)
+        sources = [source for source in ext.sources if nvcc or not source.endswith('.cu')]
+        # What nvcc compiles takes longest, then what is large.
+        largest_first = sorted(sources, key=lambda name: (name.endswith('.cu'), os.path.getsize(name)), reverse=True)
         with ThreadPool(os.cpu_count()) as pool:
             objects = pool.map(compile_one, largest_first, chunksize=1)
         ext.extra_objects += [name for names in objects for name in names]
         ext.depends = ext.depends + ext.sources
         ext.sources = []
+
+
+def cuda_library_dirs(nvcc: str) -> list[str]:
+    """Where ``nvcc``, which may be a wrapper, finds its libraries."""
+    dry = subprocess.run([nvcc, '--dryrun', 'x.cu'], check=True, capture_output=True, text=True).stderr
+    flags = [flag for line in re.findall(r'LIBRARIES=(.*)', dry) for flag in shlex.split(line)]
+    return [flag.removeprefix('-L') for flag in flags if flag.startswith('-L')]
+
+
+def compile_cuda(nvcc: str, source: str, archs: list[str], build_temp: str) -> str:
+    """Compile ``source`` to an object file and return its path."""
+    object_file = os.path.join(build_temp, os.path.splitext(source)[0] + '.o')
+    os.makedirs(os.path.dirname(object_file), exist_ok=True)
+    targets = [flag for arch in archs for flag in gencode(arch)]
+    command = [nvcc, *CUDA_FLAGS, *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f'nvcc failed: {shlex.join(command)}\n{done.stdout}{done.stderr}')
+    return object_file
 
 
 setup(
@@ -94,8 +176,8 @@ setup(
             # Top level, not a child of robocache_core: a source tree on the path hides the installed packages, and
             # a child module would be hidden with them.
             '_robocache_core',
-            sources=sorted(glob('robocache_core/csrc/*.cpp')),
-            depends=['setup.py', *sorted(glob('robocache_core/csrc/*.hpp'))],
+            sources=sorted(glob('robocache_core/csrc/*.cpp') + glob('robocache_core/csrc/*.cu')),
+            depends=['setup.py', *sorted(glob('robocache_core/csrc/*.hpp') + glob('robocache_core/csrc/*.cuh'))],
             include_dirs=['robocache_core/csrc'],
             language='c++',
             define_macros=[('ROBOCACHE_COMPILER_FLAGS', f'"{" ".join(FLAGS)}"')],

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which backend computes the operations, and why.
 
-``cpu`` is the compiled module ``_robocache_core``; ``reference`` is the plain NumPy statement, which always runs and
-gives the same bits. ``ROBOCACHE_BACKEND=cpu|reference`` demands one; without it the compiled module is taken where it
-can be loaded.
+Where tensors are decides first: those on a GPU go to ``cuda``. Of tensors on the CPU, ``cpu`` is the compiled module
+``_robocache_core``; ``reference`` is the plain NumPy statement, which always runs and gives the same bits.
+``ROBOCACHE_BACKEND=cpu|reference`` demands one; without it the compiled module is taken where it can be loaded.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+import torch
 
 import robocache_core
 
+#: Those for tensors on the CPU.
 NAMES = ('cpu', 'reference')
 
 
@@ -29,7 +31,7 @@ class Backend:
     """A backend.
 
     Attributes:
-        name: cpu or reference.
+        name: cpu, reference or cuda.
         reason: why it is the one that runs.
         version: of robocache_core, whose arithmetic it states.
         compiler_flags: compiler and flags of the compiled module; of the reference, the NumPy that it runs on.
@@ -51,6 +53,30 @@ def active() -> Backend:
         ValueError: ``ROBOCACHE_BACKEND`` names no backend.
     """
     return _used.get() or _default()
+
+
+def of(device: torch.device) -> ModuleType:
+    """The module that has the operations for tensors on ``device``.
+
+    Raises:
+        RuntimeError: there is none; the message says why.
+    """
+    return active().module if device.type == 'cpu' else cuda().module
+
+
+@functools.cache
+def cuda() -> Backend:
+    """The backend of tensors on a GPU.
+
+    Raises:
+        RuntimeError: this build has none.
+    """
+    try:
+        module = importlib.import_module('robocache_core.cuda')
+    except ImportError as error:
+        raise RuntimeError(f'there is no CUDA backend: {error}') from error
+    reason = f'the tensors are on a GPU; compiled for {module.ARCHS}'
+    return Backend('cuda', reason, robocache_core.__version__, _compiled().COMPILER_FLAGS, module)
 
 
 @contextmanager
@@ -101,11 +127,15 @@ def _load_native() -> tuple[ModuleType | None, str]:
         native = importlib.import_module('robocache_core.native')
     except ImportError as error:
         return None, str(error)
-    return native, native.FILE
+    return native, _compiled().FILE
+
+
+def _compiled() -> ModuleType:
+    return importlib.import_module('robocache_core.compiled')
 
 
 def _cpu(native: ModuleType, reason: str) -> Backend:
-    return Backend('cpu', reason, robocache_core.__version__, native.COMPILER_FLAGS, native)
+    return Backend('cpu', reason, robocache_core.__version__, _compiled().COMPILER_FLAGS, native)
 
 
 def _reference(reason: str) -> Backend:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations: raw sensor bytes and samples to tensors.
 
-Every function checks what it is given, allocates what ``out`` does not bring, and calls the active backend
-(``backend.py``). All backends give the same bits. A sample that cannot be used raises ``DataError``; a call that makes
-no sense raises ``ValueError`` or ``TypeError``, which name the argument, its value and what is allowed. An empty input
-gives an empty result.
+Every function checks what it is given, allocates what ``out`` does not bring, and calls a backend (``backend.py``): the
+one for where its tensors are, all on the CPU or all on one GPU. All backends give the same bits. On a GPU everything is
+done on the device's current stream, and nothing waits but where it is said. A sample that cannot be used raises
+``DataError``; a call that makes no sense raises ``ValueError`` or ``TypeError``, which name the argument, its value and
+what is allowed. An empty input gives an empty result.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import torch
 from robocache_core import backend
 from robocache_core.plan import (
     AXES,
-    DROP_REASONS,
     MAX_CHANNELS,
     MAX_VOXELS,
     Cloud,
@@ -59,6 +59,7 @@ __all__ = [
 #: Most CPU threads of an operation.
 MAX_THREADS = 1024
 
+_CPU = torch.device('cpu')
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _STAMPS = (torch.int64,)
 _IDENTITY = torch.eye(4)[None, :3].contiguous()
@@ -115,7 +116,7 @@ def voxelize_dense(
         layout: where in ``data`` the fields are.
         grid: the voxels, in the target frame.
         channels: what is computed of a voxel.
-        transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.
         deskew: instead of ``transform``, a pose for each point, by its time.
         min_range: nearer points are dropped, m from the sensor.
         max_range: points at it and beyond are dropped, m from the sensor.
@@ -136,9 +137,11 @@ def voxelize_dense(
     plan = voxel_plan(*_fields(layout, deskew), grid, names, float(min_range), float(max_range), float(quantum))
     x, y, z = grid.shape
     shape = (len(plan.channels), z, y, x)
-    tensor = torch.empty(shape) if out is None else _checked_out('out', out, shape, torch.float32)
-    dropped = backend.active().module.voxelize_dense(plan, cloud, tensor)
-    return DenseVoxels(tensor, dict(zip(DROP_REASONS, dropped, strict=True)))
+    device = data.device
+    tensor = (
+        torch.empty(shape, device=device) if out is None else _checked_out('out', out, shape, torch.float32, device)
+    )
+    return DenseVoxels(tensor, backend.of(device).voxelize_dense(plan, cloud, tensor))
 
 
 def voxelize_sparse(
@@ -162,7 +165,7 @@ def voxelize_sparse(
         layout: where in ``data`` the fields are.
         grid: the voxels, in the target frame.
         channels: what is computed of a voxel.
-        transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.
         deskew: instead of ``transform``, a pose for each point, by its time.
         min_range: nearer points are dropped, m from the sensor.
         max_range: points at it and beyond are dropped, m from the sensor.
@@ -179,20 +182,21 @@ def voxelize_sparse(
     names = _checked_names('channels', channels)
     plan = voxel_plan(*_fields(layout, deskew), grid, names, float(min_range), float(max_range), float(quantum))
     _check_max_voxels(max_voxels)
+    device = data.device
     if out is None:
         rows = _most_rows(layout, grid, max_voxels)
-        coords = torch.empty(rows, 3, dtype=torch.int32)
-        features = torch.empty(rows, len(plan.channels))
-        counts = torch.empty(rows, dtype=torch.int32)
+        coords = torch.empty(rows, 3, dtype=torch.int32, device=device)
+        features = torch.empty(rows, len(plan.channels), device=device)
+        counts = torch.empty(rows, dtype=torch.int32, device=device)
     else:
         if len(out) != 3:
             raise ValueError(f'out has {len(out)} tensors: must be coords, features, counts')
         rows = out[2].shape[0] if max_voxels is None and out[2].dim() == 1 else max_voxels or 0
-        coords = _checked_rows('out[0] (coords)', out[0], rows, (3,), torch.int32)
-        features = _checked_rows('out[1] (features)', out[1], rows, (len(plan.channels),), torch.float32)
-        counts = _checked_rows('out[2] (counts)', out[2], rows, (), torch.int32)
-    size, dropped = backend.active().module.voxelize_sparse(plan, cloud, coords, features, counts)
-    return SparseVoxels(coords[:size], features[:size], counts[:size], dict(zip(DROP_REASONS, dropped, strict=True)))
+        coords = _checked_rows('out[0] (coords)', out[0], rows, (3,), torch.int32, device)
+        features = _checked_rows('out[1] (features)', out[1], rows, (len(plan.channels),), torch.float32, device)
+        counts = _checked_rows('out[2] (counts)', out[2], rows, (), torch.int32, device)
+    numbers = backend.of(device).voxelize_sparse(plan, cloud, coords, features, counts)
+    return SparseVoxels(coords, features, counts, numbers)
 
 
 def voxelize_hard(
@@ -222,7 +226,7 @@ def voxelize_hard(
         max_points: K, most points of a voxel; others are dropped ``voxel_full``.
         max_voxels: most voxels in the result; None: no limit, or the rows of ``out``. Voxels beyond it in index order
             are cut, their points counted ``table_full``.
-        transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.
         deskew: instead of ``transform``, a pose for each point, by its time.
         min_range: nearer points are dropped, m from the sensor.
         max_range: points at it and beyond are dropped, m from the sensor.
@@ -241,20 +245,21 @@ def voxelize_hard(
     plan = hard_plan(*_fields(layout, deskew), grid, names, max_points, float(min_range), float(max_range))
     _check_max_voxels(max_voxels)
     row = (max_points, len(names))
+    device = data.device
     if out is None:
         rows = _most_rows(layout, grid, max_voxels)
-        voxels = torch.empty(rows, *row)
-        coords = torch.empty(rows, 3, dtype=torch.int32)
-        num_points = torch.empty(rows, dtype=torch.int32)
+        voxels = torch.empty(rows, *row, device=device)
+        coords = torch.empty(rows, 3, dtype=torch.int32, device=device)
+        num_points = torch.empty(rows, dtype=torch.int32, device=device)
     else:
         if len(out) != 3:
             raise ValueError(f'out has {len(out)} tensors: must be voxels, coords, num_points')
         rows = out[2].shape[0] if max_voxels is None and out[2].dim() == 1 else max_voxels or 0
-        voxels = _checked_rows('out[0] (voxels)', out[0], rows, row, torch.float32)
-        coords = _checked_rows('out[1] (coords)', out[1], rows, (3,), torch.int32)
-        num_points = _checked_rows('out[2] (num_points)', out[2], rows, (), torch.int32)
-    size, dropped = backend.active().module.voxelize_hard(plan, cloud, voxels, coords, num_points)
-    return HardVoxels(voxels[:size], coords[:size], num_points[:size], dict(zip(DROP_REASONS, dropped, strict=True)))
+        voxels = _checked_rows('out[0] (voxels)', out[0], rows, row, torch.float32, device)
+        coords = _checked_rows('out[1] (coords)', out[1], rows, (3,), torch.int32, device)
+        num_points = _checked_rows('out[2] (num_points)', out[2], rows, (), torch.int32, device)
+    numbers = backend.of(device).voxelize_hard(plan, cloud, voxels, coords, num_points)
+    return HardVoxels(voxels, coords, num_points, numbers)
 
 
 def deskew_points(
@@ -274,7 +279,7 @@ def deskew_points(
         data: ``[nbytes]`` uint8, the bytes of the cloud.
         layout: where in ``data`` the fields are.
         fields: what a row holds after x, y, z, each rounded to float32. At most 32.
-        transform: ``[4, 4]`` float32, pose of the sensor in the target frame; None: they are the same.
+        transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.
         deskew: instead of ``transform``, a pose for each point, by its time.
         min_range: nearer points are not valid, m from the sensor.
         max_range: points at it and beyond are not valid, m from the sensor.
@@ -296,14 +301,15 @@ def deskew_points(
     columns, is_bigendian, time = _fields(layout, deskew)
     plan = point_plan(columns, is_bigendian, names, time, float(min_range), float(max_range))
     shape = (layout.num_points, 3 + len(names))
+    device = data.device
     if out is None:
-        points, valid = torch.empty(shape), torch.empty(shape[0], dtype=torch.bool)
+        points, valid = torch.empty(shape, device=device), torch.empty(shape[0], dtype=torch.bool, device=device)
     else:
         if len(out) != 2:
             raise ValueError(f'out has {len(out)} tensors: must be points, valid')
-        points = _checked_out('out[0] (points)', out[0], shape, torch.float32)
-        valid = _checked_out('out[1] (valid)', out[1], shape[:1], torch.bool)
-    backend.active().module.deskew_points(plan, cloud, points, valid)
+        points = _checked_out('out[0] (points)', out[0], shape, torch.float32, device)
+        valid = _checked_out('out[1] (valid)', out[1], shape[:1], torch.bool, device)
+    backend.of(device).deskew_points(plan, cloud, points, valid)
     return points, valid
 
 
@@ -369,6 +375,7 @@ def prepare_image(
         ValueError, TypeError: an argument is not allowed.
     """
     _check_bytes(data)
+    device = data.device
     if dtype not in _FLOATS:
         raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
     encoding_of(encoding).check(encoding, width, height, step, data.numel())
@@ -389,10 +396,13 @@ def prepare_image(
     if rectify is not None:
         if resize == 'area':
             raise ValueError("resize = 'area': must be bilinear or nearest with rectify")
-        _checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32)
+        _checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32, device)
     shape = (len(plan.multiply), out_height, out_width)
-    result = torch.empty(shape, dtype=dtype) if out is None else _checked_out('out', out, shape, dtype)
-    backend.active().module.prepare_image(plan, data, step, rectify, result)
+    if out is None:
+        result = torch.empty(shape, dtype=dtype, device=device)
+    else:
+        result = _checked_out('out', out, shape, dtype, device)
+    backend.of(device).prepare_image(plan, data, step, rectify, result)
     return result
 
 
@@ -431,8 +441,9 @@ def resample(
         method: linear, slerp, nearest or previous.
         tolerance_ns: greatest distance of a sample that makes a result valid, ns.
         outside: hold, zero or extrapolate.
-        unsorted: stamps that do not ascend along a row: ``refuse`` them, or ``sort`` them with their samples (stable,
-            so that the last of equal ones is the last that was given).
+        unsorted: stamps that do not ascend along a row: ``refuse`` them (which waits for a GPU), ``sort`` them with
+            their samples (stable, so that the last of equal ones is the last that was given), or ``trust`` that there
+            are none (else the result is not defined; the CPU refuses them all the same).
         dtype: float32, float16 or bfloat16, of the result; None: that of the values.
         out: values ``[B, T, D]`` and validity ``[B, T]`` bool, contiguous, apart from the inputs, to be written instead
             of new tensors.
@@ -444,7 +455,7 @@ def resample(
         ValueError, TypeError: an argument is not allowed.
     """
     plan = _checked_plan(1, method, tolerance_ns, outside, unsorted)
-    _check_tensor('targets_ns', targets_ns, 2, _STAMPS)
+    _check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
     _check_stream('', values, stamps_ns, targets_ns, plan.methods[0])
     return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, dtype, out, tuple(targets_ns.shape))
 
@@ -469,7 +480,7 @@ def fuse(
         method: of all streams, or one for each (list or tuple).
         tolerance_ns: of all streams, or one for each, ns.
         outside: of all streams, or one for each.
-        unsorted: refuse or sort.
+        unsorted: refuse, sort or trust.
         dtype: float32, float16 or bfloat16, of the result; None: that of the values.
         out: values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool, contiguous, apart from the inputs, to be
             written instead of new tensors.
@@ -484,7 +495,7 @@ def fuse(
     if num == 0:
         raise ValueError('streams: needs at least one')
     plan = _checked_plan(num, method, tolerance_ns, outside, unsorted)
-    _check_tensor('targets_ns', targets_ns, 2, _STAMPS)
+    _check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
     for i, (values, stamps_ns) in enumerate(streams):
         _check_stream(f'streams[{i}] ', values, stamps_ns, targets_ns, plan.methods[i])
         if dtype is None and values.dtype != streams[0][0].dtype:
@@ -507,14 +518,16 @@ def _fuse(
     elif dtype not in _FLOATS:
         raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
     shape = (*targets_ns.shape, sum(values.shape[2] for values, _ in streams))
+    device = targets_ns.device
     if out is None:
-        result, valid = torch.empty(shape, dtype=dtype), torch.empty(valid_shape, dtype=torch.bool)
+        result = torch.empty(shape, dtype=dtype, device=device)
+        valid = torch.empty(valid_shape, dtype=torch.bool, device=device)
     else:
         if len(out) != 2:
             raise ValueError(f'out has {len(out)} tensors: must be values, valid')
-        result = _checked_out('out[0] (values)', out[0], shape, dtype)
-        valid = _checked_out('out[1] (valid)', out[1], valid_shape, torch.bool)
-    descent = backend.active().module.fuse(plan, streams, targets_ns, result, valid)
+        result = _checked_out('out[0] (values)', out[0], shape, dtype, device)
+        valid = _checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, device)
+    descent = backend.of(device).fuse(plan, streams, targets_ns, result, valid)
     if descent is not None:
         stream, row, column = descent
         before, stamp = streams[stream][1][row, column - 1 : column + 1].tolist()
@@ -538,25 +551,30 @@ def _checked_cloud(
     if deskew is not None:
         if transform is not None:
             raise ValueError('transform and deskew: only one can be given, the poses of deskew hold the transform')
-        _check_pose_table(deskew)
-        return Cloud(data, layout, deskew.poses, (float(deskew.first), float(deskew.inverse_step)))
+        return Cloud(
+            data, layout, _checked_poses(deskew, data.device), (float(deskew.first), float(deskew.inverse_step))
+        )
     if transform is None:
         return Cloud(data, layout, _IDENTITY, None)
-    _check_tensor('transform', transform, 2, (torch.float32,))
+    _check_tensor('transform', transform, 2, (torch.float32,), _CPU)
     if transform.shape != (4, 4) or not transform.isfinite().all() or transform[3].tolist() != [0, 0, 0, 1]:
         raise ValueError(f'transform = {transform.tolist()}: must be [4, 4], finite, its last row 0 0 0 1')
     return Cloud(data, layout, transform[None, :3].contiguous(), None)
 
 
-def _check_pose_table(table: PoseTable) -> None:
-    _check_tensor('deskew.poses', table.poses, 3, (torch.float32,))
-    if not len(table.poses) or table.poses.shape[1:] != (3, 4) or not table.poses.is_contiguous():
-        raise ValueError(f'deskew.poses has shape {tuple(table.poses.shape)}: must be [P, 3, 4], contiguous, P > 0')
-    least, most = torch.aminmax(table.poses)  # NaN where one is; needs no memory of the table's size
-    if not (math.isfinite(least) and math.isfinite(most)):
-        raise ValueError('deskew.poses: must be finite')
+def _checked_poses(table: PoseTable, device: torch.device) -> torch.Tensor:
+    """The poses, on ``device``; the contents of those that already are on a GPU cannot be checked without a wait."""
+    poses = table.poses
+    _check_tensor('deskew.poses', poses, 3, (torch.float32,), _CPU if poses.is_cpu else device)
+    if not len(poses) or poses.shape[1:] != (3, 4) or not poses.is_contiguous():
+        raise ValueError(f'deskew.poses has shape {tuple(poses.shape)}: must be [P, 3, 4], contiguous, P > 0')
+    if poses.is_cpu:
+        least, most = torch.aminmax(poses)  # NaN where one is; needs no memory of the table's size
+        if not (math.isfinite(least) and math.isfinite(most)):
+            raise ValueError('deskew.poses: must be finite')
     if not math.isfinite(table.first) or not math.isfinite(table.inverse_step):
         raise ValueError(f'deskew.first = {table.first}, deskew.inverse_step = {table.inverse_step}: must be finite')
+    return poses.to(device)
 
 
 def _fields(layout: CloudLayout, deskew: PoseTable | None) -> tuple[tuple[PointField, ...], bool, str | None]:
@@ -612,8 +630,8 @@ def _for_each(name: str, given: Any, num: int, kind: type) -> tuple[Any, ...]:
 def _check_stream(
     prefix: str, values: torch.Tensor, stamps_ns: torch.Tensor, targets_ns: torch.Tensor, method: str
 ) -> None:
-    _check_tensor(f'{prefix}values', values, 3, _FLOATS)
-    _check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS)
+    _check_tensor(f'{prefix}values', values, 3, _FLOATS, targets_ns.device)
+    _check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS, targets_ns.device)
     batch, samples, width = values.shape
     if stamps_ns.shape != (batch, samples):
         raise ValueError(
@@ -626,28 +644,36 @@ def _check_stream(
 
 
 def _check_bytes(data: torch.Tensor) -> None:
-    _check_tensor('data', data, 1, (torch.uint8,))
+    _check_tensor('data', data, 1, (torch.uint8,), None)
     if not data.is_contiguous():
         raise ValueError(f'data has stride {data.stride(0)}: must be contiguous')
 
 
-def _check_tensor(name: str, tensor: torch.Tensor, dims: int, dtypes: tuple[torch.dtype, ...]) -> None:
+def _check_tensor(
+    name: str, tensor: torch.Tensor, dims: int, dtypes: tuple[torch.dtype, ...], device: torch.device | None
+) -> None:
+    """``device``: where it must be; None: on the CPU or on a GPU."""
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f'{name} is {type(tensor).__name__}: must be a torch.Tensor')
     if tensor.dtype not in dtypes:
         raise TypeError(f'{name} is {tensor.dtype}: must be {" or ".join(str(dtype) for dtype in dtypes)}')
     if tensor.dim() != dims:
         raise ValueError(f'{name} has shape {tuple(tensor.shape)}: must have {dims} dimensions')
-    if not tensor.is_cpu:
-        raise ValueError(f'{name} is on {tensor.device}: must be on the CPU')
+    if device is None:
+        if not (tensor.is_cpu or tensor.is_cuda):
+            raise ValueError(f'{name} is on {tensor.device}: must be on the CPU or on a CUDA device')
+    elif tensor.device != device:
+        raise ValueError(f'{name} is on {tensor.device}: must be on {device}')
     if tensor.layout is not torch.strided or tensor.is_neg():  # no memory, or memory of the opposite sign
         raise ValueError(
             f'{name} has layout {tensor.layout}, is_neg() {tensor.is_neg()}: must be strided and not negated'
         )
 
 
-def _checked_out(name: str, out: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    _check_tensor(name, out, len(shape), (dtype,))
+def _checked_out(
+    name: str, out: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    _check_tensor(name, out, len(shape), (dtype,), device)
     if out.shape != shape:
         raise ValueError(f'{name} has shape {tuple(out.shape)}: must be {shape}')
     if not out.is_contiguous():
@@ -656,10 +682,15 @@ def _checked_out(name: str, out: torch.Tensor, shape: tuple[int, ...], dtype: to
 
 
 def _checked_rows(
-    name: str, out: torch.Tensor, rows: int, row_shape: tuple[int, ...], dtype: torch.dtype
+    name: str,
+    out: torch.Tensor,
+    rows: int,
+    row_shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> torch.Tensor:
     """The first ``rows`` rows of ``out``."""
-    _check_tensor(name, out, 1 + len(row_shape), (dtype,))
+    _check_tensor(name, out, 1 + len(row_shape), (dtype,), device)
     if out.shape[0] < rows:
         raise ValueError(f'{name} has {out.shape[0]} rows: must have at least {rows}')
-    return _checked_out(name, out[:rows], (rows, *row_shape), dtype)
+    return _checked_out(name, out[:rows], (rows, *row_shape), dtype, device)

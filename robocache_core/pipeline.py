@@ -398,7 +398,7 @@ class Pipeline:
                 draft.tensors[stream.name] = torch.zeros(channels, z, y, x)
             else:
                 no_coords = torch.zeros(0, 3, dtype=torch.int32)
-                empty = SparseVoxels(no_coords, torch.zeros(0, channels), torch.zeros(0, dtype=torch.int32), {})
+                empty = SparseVoxels(no_coords, torch.zeros(0, channels), torch.zeros(0, dtype=torch.int32), [0])
                 draft.tensors.update(_named_voxels(stream.name, empty))
 
 

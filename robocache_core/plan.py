@@ -17,15 +17,13 @@ import torch
 
 from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
 
-#: Why a point is in no voxel, in order of test.
-DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
 MAX_CHANNELS = 32
 MAX_AXIS_VOXELS = 1 << 24  # a float32 holds every index below it
 MAX_VOXELS = (1 << 31) - 1
 MAX_PIXELS = 1 << 20  # along an axis of an image
 METHODS = ('linear', 'slerp', 'nearest', 'previous')
 OUTSIDES = ('hold', 'zero', 'extrapolate')
-UNSORTED = ('refuse', 'sort')
+UNSORTED = ('refuse', 'sort', 'trust')
 
 _FIELD_DTYPES = ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'float32', 'float64')
 AXES = ('x', 'y', 'z')
@@ -485,12 +483,14 @@ class FusePlan:
         tolerances_ns: greatest distance of a sample that makes a result valid, ns, one a stream.
         outsides: hold, zero or extrapolate, one a stream.
         sort: stamps may be in any order; else those of each row ascend.
+        check: whether they do has to be looked at.
     """
 
     methods: tuple[str, ...]
     tolerances_ns: tuple[int, ...]
     outsides: tuple[str, ...]
     sort: bool
+    check: bool
 
 
 @functools.lru_cache(maxsize=64)
@@ -513,4 +513,4 @@ def fuse_plan(
             raise ValueError(f'{stream}outside = {outside!r}: must be one of {", ".join(allowed)} for {method}')
     if unsorted not in UNSORTED:
         raise ValueError(f'unsorted = {unsorted!r}: must be one of {", ".join(UNSORTED)}')
-    return FusePlan(methods, tolerances_ns, outsides, unsorted == 'sort')
+    return FusePlan(methods, tolerances_ns, outsides, unsorted == 'sort', unsorted == 'refuse')

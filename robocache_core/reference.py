@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robocache_core.plan import DROP_REASONS, BoxPlan, Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
-from robocache_core.types import PointField
+from robocache_core.plan import BoxPlan, Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
+from robocache_core.types import DROP_REASONS, PointField
 
 Array = npt.NDArray[Any]
 Voxels = tuple[Array, Array, Array, dict[str, int]]
@@ -140,11 +140,11 @@ def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> list[
 
 def voxelize_sparse(
     plan: VoxelPlan, cloud: Cloud, coords: torch.Tensor, features: torch.Tensor, counts: torch.Tensor
-) -> tuple[int, list[int]]:
+) -> list[int]:
     """Write the first V rows of ``coords [R, 3] int32``, ``features [R, C] float32`` and ``counts [R] int32``.
 
     Returns:
-        V, and the points dropped, one number for each of ``DROP_REASONS``.
+        V, then the points dropped, one number for each of ``DROP_REASONS``.
     """
     index, all_features, all_counts, dropped = _voxelize(plan, cloud)
     size = min(len(index), counts.shape[0])
@@ -152,16 +152,16 @@ def voxelize_sparse(
     _write_coords(plan.box, index[:size], coords)
     features[:size].numpy()[:] = all_features[:size]
     counts[:size].numpy()[:] = all_counts[:size]
-    return size, list(dropped.values())
+    return [size, *dropped.values()]
 
 
 def voxelize_hard(
     plan: HardPlan, cloud: Cloud, voxels: torch.Tensor, coords: torch.Tensor, num_points: torch.Tensor
-) -> tuple[int, list[int]]:
+) -> list[int]:
     """Write the first V rows of ``voxels [R, K, F] float32``, ``coords [R, 3] int32`` and ``num_points [R] int32``.
 
     Returns:
-        V, and the points dropped, one number for each of ``DROP_REASONS``.
+        V, then the points dropped, one number for each of ``DROP_REASONS``.
     """
     points = _Points(plan.points, cloud)
     index, fraction = points.place(plan.box)
@@ -182,7 +182,7 @@ def voxelize_hard(
     table[:] = 0
     for v, (begin, count) in enumerate(zip(begins[:size], kept, strict=True)):
         table[v, :count] = rows[:, begin : begin + count].T
-    return size, list(points.dropped.values())
+    return [size, *points.dropped.values()]
 
 
 def _write_coords(box: BoxPlan, index: Array, coords: torch.Tensor) -> None:

@@ -6,7 +6,8 @@ Times are ``int`` nanoseconds, named ``*_ns``. Tensors are torch tensors. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,9 @@ import torch
 
 #: Bumped when a consumer of a serialized frame would have to change.
 SCHEMA = 1
+
+#: Why a point is in no voxel, in order of test.
+DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
 
 
 class DataError(ValueError):
@@ -244,39 +248,101 @@ class PoseTable:
     inverse_step: float
 
 
-@dataclass(frozen=True)
-class DenseVoxels:
+class _Voxels:
+    """What a voxelization tells beside its tensors: rows written (dense may leave that out), then points dropped.
+
+    On a GPU the numbers lie there until someone asks, who then waits for the GPU.
+    """
+
+    def __init__(self, numbers: Sequence[int] | torch.Tensor) -> None:
+        self._given = numbers
+
+    @functools.cached_property
+    def _numbers(self) -> Sequence[int]:
+        if isinstance(self._given, torch.Tensor):
+            numbers: list[int] = self._given.tolist()
+            return numbers
+        return self._given
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Points that no voxel took, by reason."""
+        return dict(zip(DROP_REASONS, self._numbers[-len(DROP_REASONS) :], strict=True))
+
+
+class DenseVoxels(_Voxels):
     """``tensor [C, Z, Y, X] float32``, zero where no point fell; ``dropped``: points by reason."""
 
-    tensor: torch.Tensor
-    dropped: dict[str, int]
+    def __init__(self, tensor: torch.Tensor, numbers: Sequence[int] | torch.Tensor) -> None:
+        super().__init__(numbers)
+        self.tensor = tensor
 
 
-@dataclass(frozen=True)
-class SparseVoxels:
+class SparseVoxels(_Voxels):
     """Occupied voxels in index order (z, then y, then x).
 
     ``coords [V, 3] int32`` (z, y, x), ``features [V, C] float32``, ``counts [V] int32``; ``dropped``: points by reason.
+    They view the first rows of the tensors that were written; on a GPU the first to ask for one waits, to know V.
     """
 
-    coords: torch.Tensor
-    features: torch.Tensor
-    counts: torch.Tensor
-    dropped: dict[str, int]
+    def __init__(
+        self,
+        coords: torch.Tensor,
+        features: torch.Tensor,
+        counts: torch.Tensor,
+        numbers: Sequence[int] | torch.Tensor,
+    ) -> None:
+        super().__init__(numbers)
+        self._rows = coords, features, counts
+
+    @functools.cached_property
+    def coords(self) -> torch.Tensor:
+        """``[V, 3]`` int32: z, y, x."""
+        return self._rows[0][: self._numbers[0]]
+
+    @functools.cached_property
+    def features(self) -> torch.Tensor:
+        """``[V, C]`` float32."""
+        return self._rows[1][: self._numbers[0]]
+
+    @functools.cached_property
+    def counts(self) -> torch.Tensor:
+        """``[V]`` int32: points of each voxel."""
+        return self._rows[2][: self._numbers[0]]
 
 
-@dataclass(frozen=True)
-class HardVoxels:
+class HardVoxels(_Voxels):
     """Occupied voxels in index order (z, then y, then x), with points as they are.
 
     ``voxels [V, K, F] float32`` (zeros after a voxel's points), ``coords [V, 3] int32`` (z, y, x), ``num_points [V]
-    int32``; ``dropped``: points by reason.
+    int32``; ``dropped``: points by reason. They view the first rows of the tensors that were written; on a GPU the
+    first to ask for one waits, to know V.
     """
 
-    voxels: torch.Tensor
-    coords: torch.Tensor
-    num_points: torch.Tensor
-    dropped: dict[str, int]
+    def __init__(
+        self,
+        voxels: torch.Tensor,
+        coords: torch.Tensor,
+        num_points: torch.Tensor,
+        numbers: Sequence[int] | torch.Tensor,
+    ) -> None:
+        super().__init__(numbers)
+        self._rows = voxels, coords, num_points
+
+    @functools.cached_property
+    def voxels(self) -> torch.Tensor:
+        """``[V, K, F]`` float32."""
+        return self._rows[0][: self._numbers[0]]
+
+    @functools.cached_property
+    def coords(self) -> torch.Tensor:
+        """``[V, 3]`` int32: z, y, x."""
+        return self._rows[1][: self._numbers[0]]
+
+    @functools.cached_property
+    def num_points(self) -> torch.Tensor:
+        """``[V]`` int32: points of each voxel that are kept."""
+        return self._rows[2][: self._numbers[0]]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,13 @@
 #include "pool.hpp"
 #include "resample.hpp"
 #include "simd.hpp"
+#ifdef ROBOCACHE_CUDA
+#include "upload.hpp"
+#endif
 #include "voxelize.hpp"
 
 // Raised with every change of a signature here, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 2
+#define ROBOCACHE_INTERFACE 3
 
 namespace py = pybind11;
 using namespace robocache;
@@ -251,31 +254,112 @@ std::array<int64_t, kSize> integers(py::handle tuple) {
 }
 
 // streams: of each a tuple of its values' address, scalar type, shape (batch, samples, width) and strides, and of its
-// stamps' address and strides. targets: a tuple of their address, shape (batch, targets) and strides. Strides are in
-// elements. Returns stream, batch and sample of a stamp that descends and may not.
+// stamps' address and strides. Strides are in elements. The result is the thread's own, until its next call.
+const std::vector<Stream>& read_streams(const py::list& streams) {
+  static thread_local std::vector<Stream> all;  // kept: only a thread's first call allocates
+  all.clear();
+  for (const py::handle stream : streams) {
+    const auto n = integers<11>(stream);
+    all.push_back({at<const void>(n[0]), static_cast<ScalarType>(n[1]), n[3], n[4], {n[5], n[6], n[7]},
+                   at<const int64_t>(n[8]), {n[9], n[10]}});
+  }
+  return all;
+}
+
+std::optional<std::tuple<int64_t, int64_t, int64_t>> where(const Descent& descent) {
+  if (descent.stream < 0) return std::nullopt;
+  return std::tuple{descent.stream, descent.batch, descent.sample};
+}
+
+// targets: a tuple of their address, shape (batch, targets) and strides. Returns stream, batch and sample of a stamp
+// that descends and may not.
 std::optional<std::tuple<int64_t, int64_t, int64_t>> fuse(const FuseParams& params, const py::list& streams,
                                                           const py::tuple& targets, uintptr_t out, int32_t out_type,
                                                           uintptr_t valid) {
   const auto [targets_at, batch, num_targets, stride_0, stride_1] = integers<5>(targets);
   const int64_t target_strides[2] = {stride_0, stride_1};
-  static thread_local std::vector<Stream> all;  // kept: only a thread's first call allocates
-  all.clear();
   int64_t work = 0;
-  for (const py::handle stream : streams) {
-    const auto n = integers<11>(stream);
-    all.push_back({at<const void>(n[0]), static_cast<ScalarType>(n[1]), n[3], n[4], {n[5], n[6], n[7]},
-                   at<const int64_t>(n[8]), {n[9], n[10]}});
-    work += batch * (n[3] + num_targets * n[4]);
-  }
+  const std::vector<Stream>& all = read_streams(streams);
+  for (const Stream& stream : all) work += batch * (stream.samples + num_targets * stream.width);
   // A thread that gives the interpreter away may wait milliseconds to have it back: not for a few microseconds' work.
   std::optional<py::gil_scoped_release> released;
   if (work > kFuseAtOnce) released.emplace();
   const Descent descent = fuse_cpu(all.data(), params.readings.data(), static_cast<int64_t>(all.size()), batch,
                                    at<const int64_t>(targets_at), num_targets, target_strides, params.sort,
                                    at<void>(out), static_cast<ScalarType>(out_type), at<bool>(valid));
-  if (descent.stream < 0) return std::nullopt;
-  return std::tuple{descent.stream, descent.batch, descent.sample};
+  return where(descent);
 }
+
+#ifdef ROBOCACHE_CUDA
+// The same on a GPU. Every one is told device and stream; nothing waits but find_descent.
+
+void voxelize_dense_gpu(int device, uintptr_t stream, const VoxelParams& params, const Cloud& cloud, uintptr_t tensor,
+                        uintptr_t reported) {
+  voxelize_dense_cuda({device, at<void>(stream)}, params, cloud, at<float>(tensor), at<int64_t>(reported));
+}
+
+void voxelize_sparse_gpu(int device, uintptr_t stream, const VoxelParams& params, const Cloud& cloud, int64_t capacity,
+                         uintptr_t coords, uintptr_t features, uintptr_t counts, uintptr_t reported) {
+  voxelize_sparse_cuda({device, at<void>(stream)}, params, cloud, capacity, at<int32_t>(coords), at<float>(features),
+                       at<int32_t>(counts), at<int64_t>(reported));
+}
+
+void voxelize_hard_gpu(int device, uintptr_t stream, const HardParams& params, const Cloud& cloud, int64_t capacity,
+                       uintptr_t voxels, uintptr_t coords, uintptr_t num_points, uintptr_t reported) {
+  voxelize_hard_cuda({device, at<void>(stream)}, params, cloud, capacity, at<float>(voxels), at<int32_t>(coords),
+                     at<int32_t>(num_points), at<int64_t>(reported));
+}
+
+void deskew_points_gpu(int device, uintptr_t stream, const PointParams& params, const Cloud& cloud, uintptr_t points,
+                       uintptr_t valid) {
+  deskew_points_cuda({device, at<void>(stream)}, params, cloud, at<float>(points), at<bool>(valid));
+}
+
+void prepare_image_gpu(int device, uintptr_t stream, const ImageParams& params, uintptr_t data, int64_t step,
+                       uintptr_t map, uintptr_t out) {
+  prepare_image_cuda({device, at<void>(stream)}, params, {at<const uint8_t>(data), step}, at<const float>(map),
+                     at<void>(out));
+}
+
+// orders: of each stream the address of its samples' order, or 0.
+void fuse_gpu(int device, uintptr_t stream, const FuseParams& params, const py::list& streams,
+              const std::vector<uintptr_t>& orders, const py::tuple& targets, uintptr_t out, int32_t out_type,
+              uintptr_t valid) {
+  const auto [targets_at, batch, num_targets, stride_0, stride_1] = integers<5>(targets);
+  const int64_t target_strides[2] = {stride_0, stride_1};
+  const std::vector<Stream>& all = read_streams(streams);
+  std::vector<const int64_t*> samples;
+  for (const uintptr_t order : orders) samples.push_back(at<const int64_t>(order));
+  fuse_cuda({device, at<void>(stream)}, all.data(), samples.data(), params.readings.data(),
+            static_cast<int64_t>(all.size()), batch, at<const int64_t>(targets_at), num_targets, target_strides,
+            at<void>(out), static_cast<ScalarType>(out_type), at<bool>(valid));
+}
+
+std::optional<std::tuple<int64_t, int64_t, int64_t>> find_descent_gpu(int device, uintptr_t stream,
+                                                                      const py::list& streams, int64_t batch) {
+  const std::vector<Stream>& all = read_streams(streams);
+  const py::gil_scoped_release released;
+  return where(find_descent_cuda({device, at<void>(stream)}, all.data(), static_cast<int64_t>(all.size()), batch));
+}
+
+void upload(Uploader& uploader, uintptr_t from, int64_t size, uintptr_t to, uintptr_t stream) {
+  uploader.upload(at<const uint8_t>(from), size, at<uint8_t>(to), at<void>(stream));
+}
+
+void define_gpu(py::module_& m) {
+  const auto release = py::call_guard<py::gil_scoped_release>();
+  py::register_exception<GpuError>(m, "GpuError", PyExc_RuntimeError);
+  m.attr("num_reported") = 1 + kNumDrops;
+  m.def("voxelize_dense_gpu", &voxelize_dense_gpu, release);
+  m.def("voxelize_sparse_gpu", &voxelize_sparse_gpu, release);
+  m.def("voxelize_hard_gpu", &voxelize_hard_gpu, release);
+  m.def("deskew_points_gpu", &deskew_points_gpu, release);
+  m.def("prepare_image_gpu", &prepare_image_gpu, release);
+  m.def("fuse_gpu", &fuse_gpu);
+  m.def("find_descent_gpu", &find_descent_gpu);
+  py::class_<Uploader>(m, "Uploader").def(py::init<int>(), release).def("upload", &upload, release);
+}
+#endif
 
 // Whether this build rounds a product before it is added to, as every other build does.
 bool rounds_products() {
@@ -306,7 +390,7 @@ std::string compiler_flags() {
 
 PYBIND11_MODULE(_robocache_core, m) {
   if (!rounds_products()) throw py::import_error("_robocache_core was compiled without -ffp-contract=off");
-  m.doc() = "Operations of robocache_core on the CPU; use robocache_core.ops.";
+  m.doc() = "Operations of robocache_core; use robocache_core.ops.";
   m.attr("interface") = ROBOCACHE_INTERFACE;
   m.attr("compiler_flags") = compiler_flags();
   try {
@@ -355,4 +439,10 @@ PYBIND11_MODULE(_robocache_core, m) {
       .def(py::init(&make_fuse_params), py::kw_only(), py::arg("readings"), py::arg("sort"));
   m.def("fuse", &fuse, py::arg("params"), py::arg("streams"), py::arg("targets"), py::arg("out"),
         py::arg("out_type"), py::arg("valid"));
+
+  m.attr("cuda_archs") = "";
+#ifdef ROBOCACHE_CUDA
+  m.attr("cuda_archs") = ROBOCACHE_CUDA;
+  define_gpu(m);
+#endif
 }

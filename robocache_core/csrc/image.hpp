@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "gpu.hpp"
 #include "scalar.hpp"
 
 namespace robocache {
@@ -299,7 +300,10 @@ inline void with_pixels(const ImageParams& p, Visit&& visit) {
   return visit(PackedPixels<float, false, 1>{});
 }
 
-// The CPU's loops (image_cpu.cpp). map as `sample` takes it; out [channels, out_height, out_width] of out_type.
+// The loops of the CPU (image_cpu.cpp) and of a GPU (image_cuda.cu), to which every address is the device's. map as
+// `sample` takes it; out [channels, out_height, out_width] of out_type.
 void prepare_image_cpu(const ImageParams& params, const ImageView& image, const float* map, void* out);
+void prepare_image_cuda(const GpuStream& gpu, const ImageParams& params, const ImageView& image, const float* map,
+                        void* out);
 
 }  // namespace robocache

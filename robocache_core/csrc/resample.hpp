@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "gpu.hpp"
 #include "scalar.hpp"
 
 namespace robocache {
@@ -228,5 +229,15 @@ struct Descent {
 Descent fuse_cpu(const Stream* streams, const Reading* readings, int64_t num_streams, int64_t batch,
                  const int64_t* targets, int64_t num_targets, const int64_t* target_strides, bool sort, void* out,
                  ScalarType out_type, bool* valid);
+
+// The same on a GPU (resample_cuda.cu), to which every address is the device's but those of the arrays of streams,
+// orders and readings. orders [num_streams]: for each sample of ascending stamps, which of the values it has; with the
+// strides of the stamps; null: their own.
+void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const* orders, const Reading* readings,
+               int64_t num_streams, int64_t batch, const int64_t* targets, int64_t num_targets,
+               const int64_t* target_strides, void* out, ScalarType out_type, bool* valid);
+
+// The first stamp that descends; waits for the device.
+Descent find_descent_cuda(const GpuStream& gpu, const Stream* streams, int64_t num_streams, int64_t batch);
 
 }  // namespace robocache

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "gpu.hpp"
 #include "scalar.hpp"
 
 namespace robocache {
@@ -179,21 +180,30 @@ struct HardParams {
   int32_t max_points;
 };
 
-// The CPU's loops. `dropped [kNumDrops]` is written.
+// The loops of the CPU, and those of a GPU, to which every address but that of a single pose is the device's. What is
+// dropped is written: by the CPU to `dropped [kNumDrops]`, by the GPU to `reported [1 + kNumDrops]` behind the number of
+// voxels, which the CPU returns.
 
 // tensor [num_channels, shape_z, shape_y, shape_x], zero where no point fell.
 void voxelize_dense_cpu(const VoxelParams& params, const Cloud& cloud, float* tensor, int64_t* dropped);
+void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const Cloud& cloud, float* tensor,
+                         int64_t* reported);
 
-// coords [capacity, 3] (z y x), features [capacity, num_channels], counts [capacity]; returns the voxels written.
+// coords [capacity, 3] (z y x), features [capacity, num_channels], counts [capacity].
 int64_t voxelize_sparse_cpu(const VoxelParams& params, const Cloud& cloud, int64_t capacity, int32_t* coords,
                             float* features, int32_t* counts, int64_t* dropped);
+void voxelize_sparse_cuda(const GpuStream& gpu, const VoxelParams& params, const Cloud& cloud, int64_t capacity,
+                          int32_t* coords, float* features, int32_t* counts, int64_t* reported);
 
-// voxels [capacity, max_points, num_columns], coords [capacity, 3] (z y x), num_points [capacity]; returns the voxels
-// written.
+// voxels [capacity, max_points, num_columns], coords [capacity, 3] (z y x), num_points [capacity].
 int64_t voxelize_hard_cpu(const HardParams& params, const Cloud& cloud, int64_t capacity, float* voxels,
                           int32_t* coords, int32_t* num_points, int64_t* dropped);
+void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cloud& cloud, int64_t capacity,
+                        float* voxels, int32_t* coords, int32_t* num_points, int64_t* reported);
 
 // points [width * height, num_fields], valid [width * height].
 void deskew_points_cpu(const PointParams& params, const Cloud& cloud, float* points, bool* valid);
+void deskew_points_cuda(const GpuStream& gpu, const PointParams& params, const Cloud& cloud, float* points,
+                        bool* valid);
 
 }  // namespace robocache

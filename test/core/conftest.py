@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from robocache_core import backend
+from robocache_core.types import DenseVoxels, HardVoxels, SparseVoxels
+
+sys.path.insert(0, str(Path(__file__).parent))
+import on_gpu
 
 
 def _skip_without(name: str) -> None:
@@ -17,14 +23,27 @@ def _skip_without(name: str) -> None:
                 pass
         except RuntimeError as error:
             pytest.skip(str(error))
+    if name == 'cuda' and (why_not := on_gpu.why_not()) is not None:
+        pytest.skip(why_not)
 
 
-@pytest.fixture(params=backend.NAMES)
-def each_backend(request):
-    """Runs the test on every backend."""
+@pytest.fixture(params=[*backend.NAMES, 'cuda'])
+def each_backend(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
+    """Runs the test on every backend; for cuda the operations take tensors to the GPU and back."""
     _skip_without(request.param)
-    with backend.use(request.param) as chosen:
-        yield chosen
+    if request.param == 'cuda':
+        with on_gpu.operations_on_gpu():
+            yield backend.cuda()
+    else:
+        with backend.use(request.param) as chosen:
+            yield chosen
+
+
+_TENSORS = {
+    DenseVoxels: ('tensor',),
+    SparseVoxels: ('coords', 'features', 'counts'),
+    HardVoxels: ('voxels', 'coords', 'num_points'),
+}
 
 
 def _bits(result: Any) -> Any:
@@ -35,12 +54,12 @@ def _bits(result: Any) -> Any:
         return str(result.dtype), tuple(result.shape), bits.tolist()
     if isinstance(result, tuple):
         return tuple(map(_bits, result))
-    return {name: _bits(value) if name != 'dropped' else value for name, value in vars(result).items()}
+    return {name: _bits(getattr(result, name)) for name in _TENSORS[type(result)]} | {'dropped': result.dropped}
 
 
 @pytest.fixture(scope='session')
 def assert_parity() -> Callable[..., Any]:
-    """Calls a function on both backends, demands the same bits, returns the result."""
+    """Calls a function on all backends, demands the same bits, returns the result."""
     _skip_without('cpu')
 
     def check(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -49,6 +68,10 @@ def assert_parity() -> Callable[..., Any]:
         with backend.use('cpu'):
             result = function(*args, **kwargs)
         assert _bits(result) == _bits(expected)
+        if on_gpu.why_not() is None:
+            with on_gpu.operations_on_gpu() as operations:
+                found = operations.get(function, function)(*args, **kwargs)
+            assert _bits(found) == _bits(expected), 'on the GPU'
         return result
 
     return check

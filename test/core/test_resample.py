@@ -229,7 +229,7 @@ VALUES, STAMPS, TARGETS = torch.zeros(2, 3, 4), torch.arange(6).view(2, 3), torc
         ({'outside': 'extrapolate', 'method': 'slerp'}, ValueError, 'must be one of hold, zero for slerp'),
         ({'outside': 'extrapolate', 'method': 'nearest'}, ValueError, 'must be one of hold, zero for nearest'),
         ({'outside': 'extrapolate', 'method': 'previous'}, ValueError, 'must be one of hold, zero for previous'),
-        ({'unsorted': 'keep'}, ValueError, "unsorted = 'keep': must be one of refuse, sort"),
+        ({'unsorted': 'keep'}, ValueError, "unsorted = 'keep': must be one of refuse, sort, trust"),
         ({'dtype': torch.float64}, TypeError, 'dtype is torch.float64'),
         ({'dtype': torch.float16, 'out': (torch.empty(2, 5, 4), torch.empty(2, 5).bool())}, TypeError, 'values'),
         ({'out': (torch.empty(2, 5, 4),)}, ValueError, 'out has 1'),

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robocache_core import ops
-from robocache_core.plan import DROP_REASONS
-from robocache_core.types import CloudLayout, DataError, PointField, PoseTable, VoxelGrid
+from robocache_core.types import DROP_REASONS, CloudLayout, DataError, PointField, PoseTable, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 CHANNELS = ('count', 'occupancy', 'density', 'mean:x', 'mean:y', 'mean:z', 'max:z', 'min:x')

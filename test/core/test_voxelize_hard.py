@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robocache_core import ops
-from robocache_core.plan import DROP_REASONS
-from robocache_core.types import CloudLayout, DataError, VoxelGrid
+from robocache_core.types import DROP_REASONS, CloudLayout, DataError, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 UNIT = VoxelGrid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (4, 2, 2))

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled module ``_robocache_core``, and plans and tensors as it takes them: tensors are addresses to it.
+
+Importing this raises ImportError where the module is absent or of another build.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import Any
+
+import torch
+
+from robocache_core.plan import BoxPlan, Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
+
+core: Any = importlib.import_module('_robocache_core')
+FILE: str = core.__file__
+COMPILER_FLAGS: str = core.compiler_flags
+
+_INTERFACE = 3
+if core.interface != _INTERFACE:
+    raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
+
+SCALAR_TYPES = {getattr(torch, name): number for name, number in core.scalar_types.items()}
+
+
+def stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[int, ...]:
+    """Values ``[B, S, D]`` and stamps ``[B, S]``: address, type, shape and strides; address and strides."""
+    return (
+        values.data_ptr(),
+        SCALAR_TYPES[values.dtype],
+        *values.shape,
+        *values.stride(),
+        stamps_ns.data_ptr(),
+        *stamps_ns.stride(),
+    )
+
+
+def target_arguments(targets_ns: torch.Tensor) -> tuple[int, ...]:
+    """Targets ``[B, T]``: address, shape and strides."""
+    return (targets_ns.data_ptr(), *targets_ns.shape, *targets_ns.stride())
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As the module calls it: float32, not torch.float32."""
+    return str(dtype).removeprefix('torch.')
+
+
+def cloud_of(cloud: Cloud) -> Any:
+    """Where the points and the poses are."""
+    return core.Cloud(
+        data=cloud.data.data_ptr(),
+        shape=(cloud.layout.height, cloud.layout.width),
+        strides=(cloud.layout.row_step, cloud.layout.point_step),
+        poses=cloud.poses.data_ptr(),
+        num_poses=len(cloud.poses),
+        clock=cloud.clock,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def point_params(plan: PointPlan) -> Any:
+    """The plan as the module takes it; made once."""
+    return core.PointParams(
+        fields=[(field.offset, field.dtype) for field in plan.fields],
+        time=[] if plan.time is None else [(plan.time.offset, plan.time.dtype)],
+        swap=plan.swap,
+        min_range2=plan.min_range2,
+        max_range2=plan.max_range2,
+    )
+
+
+def _box(plan: BoxPlan) -> dict[str, Any]:
+    return {'lower': plan.lower, 'inverse_size': plan.inverse_size, 'size': plan.size, 'shape': plan.shape}
+
+
+@functools.lru_cache(maxsize=64)
+def voxel_params(plan: VoxelPlan) -> Any:
+    """The plan as the module takes it; made once."""
+    return core.VoxelParams(
+        points=point_params(plan.points),
+        **_box(plan.box),
+        quantum=plan.quantum,
+        inverse_quantum=plan.inverse_quantum,
+        inverse_volume=plan.inverse_volume,
+        channels=[(channel.kind, channel.source, channel.slot) for channel in plan.channels],
+        num_sums=plan.num_sums,
+        num_maxima=plan.num_maxima,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def hard_params(plan: HardPlan) -> Any:
+    """The plan as the module takes it; made once."""
+    return core.HardParams(
+        points=point_params(plan.points), **_box(plan.box), columns=plan.columns, max_points=plan.max_points
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def image_params(plan: ImagePlan, out_type: str) -> Any:
+    """The plan as the module takes it, for a result of ``out_type``; made once."""
+
+    def three(values: tuple[float, ...]) -> tuple[float, ...]:
+        return (*values, 0.0, 0.0)[:3]
+
+    return core.ImageParams(
+        size=(plan.width, plan.height),
+        pixel_type=plan.encoding.dtype,
+        swap=plan.swap,
+        layout=plan.encoding.layout,
+        source_channels=plan.encoding.channels,
+        order=list(plan.encoding.order),
+        out_size=(plan.out_width, plan.out_height),
+        region=plan.region,
+        filter=plan.resize,
+        scale=plan.scale,
+        inverse=(1 / plan.width, 1 / plan.height),
+        multiply=three(plan.multiply),
+        add=three(plan.add),
+        pad=three(plan.pad),
+        out_type=out_type,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def fuse_params(plan: FusePlan) -> Any:
+    """The plan as the module takes it; made once."""
+    return core.FuseParams(
+        readings=list(zip(plan.methods, plan.outsides, plan.tolerances_ns, strict=True)), sort=plan.sort
+    )

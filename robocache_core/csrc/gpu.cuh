@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CUDA loops share: errors with the operation's name, scratch memory kept by stream, sizes of launches.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "gpu.hpp"
+
+namespace robocache {
+
+constexpr int kThreads = 256;  // of a block, where nothing speaks for another number
+constexpr uint32_t kWholeWarp = 0xffffffffu;
+
+// Raises GpuError, which names the operation, where `status` is an error.
+void check_gpu(cudaError_t status, const char* operation);
+
+// The last launch's error.
+inline void check_launch(const char* operation) { check_gpu(cudaGetLastError(), operation); }
+
+inline cudaStream_t stream_of(const GpuStream& gpu) { return static_cast<cudaStream_t>(gpu.stream); }
+
+// Blocks of `threads` that have a thread for each of `size` elements.
+inline unsigned blocks_for(int64_t size, int threads = kThreads) {
+  return static_cast<unsigned>((size + threads - 1) / threads);
+}
+
+__device__ inline int64_t thread_number() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
+
+// Makes a device the current one for as long as it lives.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device);
+  ~CurrentDevice();
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int before_ = -1;
+};
+
+// Memory of the current device that is kept from call to call, zero when it is new.
+class GpuMemory {
+ public:
+  GpuMemory() = default;
+  GpuMemory(const GpuMemory&) = delete;
+  GpuMemory& operator=(const GpuMemory&) = delete;
+  ~GpuMemory() { release(); }
+
+  // Room for `size` of T; where it has to grow, all of it is zero again. A captured graph goes on using the addresses
+  // that it saw, so what one may have seen is not given back (in_graph).
+  template <class T>
+  T* reserve(int64_t size, bool in_graph, const char* operation) {
+    return static_cast<T*>(reserve_bytes(static_cast<size_t>(size) * sizeof(T), in_graph, operation));
+  }
+
+ private:
+  void* reserve_bytes(size_t bytes, bool in_graph, const char* operation);
+  void release();
+
+  void* memory_ = nullptr;
+  size_t capacity_ = 0;
+  bool in_graph_ = false;
+};
+
+// Runs work(scratch, in_graph) with the Scratch of the stream, on the stream's device; one call of a stream at a time,
+// as a call's launches must not mix with another's. What a call that failed has left in its scratch is thrown away.
+template <class Scratch, class Work>
+void with_scratch(const GpuStream& gpu, const char* operation, Work work) {
+  struct Entry {
+    std::mutex mutex;
+    Scratch* scratch = nullptr;
+  };
+  // Never destroyed: the driver may be gone before static objects are.
+  static std::mutex& mutex = *new std::mutex;
+  static std::map<std::pair<int, void*>, Entry>& entries = *new std::map<std::pair<int, void*>, Entry>;
+  Entry* entry;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    entry = &entries[{gpu.device, gpu.stream}];
+  }
+  const std::lock_guard<std::mutex> lock(entry->mutex);
+  const CurrentDevice current(gpu.device);
+  cudaStreamCaptureStatus capture;
+  check_gpu(cudaStreamIsCapturing(stream_of(gpu), &capture), operation);
+  if (entry->scratch == nullptr) entry->scratch = new Scratch;
+  try {
+    work(*entry->scratch, capture != cudaStreamCaptureStatusNone);
+  } catch (...) {
+    delete std::exchange(entry->scratch, nullptr);
+    throw;
+  }
+}
+
+}  // namespace robocache

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hard voxels on the GPU: the points sorted by row and distance to the voxel's centre; of equally distant ones each
+// counts those before it.
+#include <cub/device/device_radix_sort.cuh>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "voxel_rows.cuh"
+
+namespace robocache {
+namespace {
+
+constexpr const char* kOperation = "voxelize_hard";
+
+// Points [num_points] by key: the row in the upper half (max_rows: dropped), the distance's bits in the lower.
+struct Sorted {
+  const uint64_t* keys;
+  const uint32_t* points;
+  int64_t num_points;
+
+  // How many keys are less than `key`.
+  __device__ int64_t position(uint64_t key) const {
+    int64_t begin = 0, end = num_points;
+    while (begin < end) {
+      const int64_t middle = begin + (end - begin) / 2;
+      if (keys[middle] < key) {
+        begin = middle + 1;
+      } else {
+        end = middle;
+      }
+    }
+    return begin;
+  }
+};
+
+struct Scratch {
+  RowsScratch rows;
+  GpuMemory keys, points, sorted_keys, sorted_points, sort, row_begin;
+};
+
+__global__ void write_keys(const __grid_constant__ HardParams params, const __grid_constant__ GpuCloud cloud,
+                           const __grid_constant__ VoxelRows rows, int64_t num_points, uint64_t* keys,
+                           uint32_t* points) {
+  const int64_t i = thread_number();
+  if (i >= num_points) return;
+  GpuPoint point;
+  const Place place = place_point(params, cloud, i, &point);
+  uint64_t key = static_cast<uint64_t>(rows.max_rows) << 32;
+  if (point.drop == kKept) {
+    const uint32_t row = rows.row_of(place.index);
+    rows.index[row] = place.index;
+    key = static_cast<uint64_t>(row) << 32 | bits_of(distance2_to_centre(place.fraction, params.size));
+  }
+  keys[i] = key;
+  points[i] = static_cast<uint32_t>(i);
+}
+
+// A thread a row: where its points are, how many, and its coordinates.
+__global__ void write_rows(const __grid_constant__ HardParams params, const __grid_constant__ VoxelRows rows,
+                           const __grid_constant__ Sorted sorted, int64_t capacity, int64_t* row_begin,
+                           int32_t* coords, int32_t* num_points) {
+  const int64_t row = thread_number();
+  if (row >= *rows.num_voxels) return;
+  const uint32_t index = rows.index[row];
+  rows.bits[index / 32] = 0;
+  const int64_t begin = sorted.position(static_cast<uint64_t>(row) << 32),
+                size = sorted.position(static_cast<uint64_t>(row + 1) << 32) - begin;
+  row_begin[row] = begin;
+  const int64_t kept = row < capacity ? (size < params.max_points ? size : params.max_points) : 0;
+  if (kept < size)
+    atomicAdd(rows.dropped + (row < capacity ? kVoxelFull : kTableFull), static_cast<unsigned long long>(size - kept));
+  if (row >= capacity) return;
+  write_coords(params.box, index, coords + 3 * row);
+  num_points[row] = static_cast<int32_t>(kept);
+}
+
+// Whether a point's row comes before another's, of points as near.
+__device__ inline bool is_less(const HardParams& params, const GpuPoint& a, const GpuPoint& b, bool if_equal) {
+  for (int c = 0; c < params.num_columns; ++c) {
+    const int32_t left = ordered_int(a.value(params.points, params.columns[c])),
+                  right = ordered_int(b.value(params.points, params.columns[c]));
+    if (left != right) return left < right;
+  }
+  return if_equal;
+}
+
+// A thread a sorted point: its place in the voxel is the number of points before it.
+__global__ void write_voxels(const __grid_constant__ HardParams params, const __grid_constant__ GpuCloud cloud,
+                             const __grid_constant__ VoxelRows rows, const __grid_constant__ Sorted sorted,
+                             int64_t capacity, const int64_t* row_begin, float* voxels) {
+  const int64_t i = thread_number();
+  if (i >= sorted.num_points) return;
+  const uint64_t key = sorted.keys[i];
+  const int64_t row = static_cast<int64_t>(key >> 32);
+  if (row >= *rows.num_voxels || row >= capacity) return;
+  const int64_t begin = row_begin[row];
+  int64_t run = i;  // the first point as near
+  if (i > begin && sorted.keys[i - 1] == key) run = sorted.position(key);
+  int64_t place = run - begin;
+  const GpuPoint point = read_point(params.points, cloud, sorted.points[i]);
+  for (int64_t j = run; place < params.max_points && j < sorted.num_points && sorted.keys[j] == key; ++j) {
+    if (j == i) continue;
+    place += is_less(params, read_point(params.points, cloud, sorted.points[j]), point, j < i);
+  }
+  if (place >= params.max_points) return;
+  float* const out = voxels + (row * params.max_points + place) * params.num_columns;
+  for (int c = 0; c < params.num_columns; ++c) out[c] = point.value(params.points, params.columns[c]);
+}
+
+// A thread a place in a voxel: zeros after the voxel's points.
+__global__ void pad_voxels(const __grid_constant__ HardParams params, const __grid_constant__ VoxelRows rows,
+                           int64_t capacity, const int32_t* num_points, float* voxels, int64_t* reported) {
+  const int64_t i = thread_number();
+  const int64_t row = i / params.max_points, place = i % params.max_points;
+  if (row < *rows.num_voxels && row < capacity && place >= num_points[row])
+    for (int c = 0; c < params.num_columns; ++c) voxels[i * params.num_columns + c] = 0.0f;
+  if (blockIdx.x == 0) report(rows, capacity, reported);
+}
+
+int bit_length(uint64_t value) {
+  int bits = 0;
+  for (; value != 0; value >>= 1) ++bits;
+  return bits;
+}
+
+}  // namespace
+
+void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cloud& given, int64_t capacity,
+                        float* voxels, int32_t* coords, int32_t* num_points, int64_t* reported) {
+  const cudaStream_t stream = stream_of(gpu);
+  const GpuCloud cloud(given);
+  const int64_t size = cloud.size();
+  with_scratch<Scratch>(gpu, kOperation, [&](Scratch& s, bool in_graph) {
+    if (size == 0) {
+      check_gpu(cudaMemsetAsync(reported, 0, kNumReported * sizeof(int64_t), stream), kOperation);
+      return;
+    }
+    const VoxelRows rows = s.rows.reserve(params.box, size, in_graph, kOperation);
+    uint64_t *keys = s.keys.reserve<uint64_t>(size, in_graph, kOperation),
+             *sorted_keys = s.sorted_keys.reserve<uint64_t>(size, in_graph, kOperation);
+    uint32_t *points = s.points.reserve<uint32_t>(size, in_graph, kOperation),
+             *sorted_points = s.sorted_points.reserve<uint32_t>(size, in_graph, kOperation);
+    int64_t* const row_begin = s.row_begin.reserve<int64_t>(rows.max_rows, in_graph, kOperation);
+
+    find_rows(params, cloud, rows, stream, kOperation);
+    write_keys<<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, size, keys, points);
+    check_launch(kOperation);
+    const int key_bits = 32 + bit_length(rows.max_rows);
+    size_t bytes = 0;
+    const auto sort = [&](void* memory) {
+      check_gpu(cub::DeviceRadixSort::SortPairs(memory, bytes, keys, sorted_keys, points, sorted_points, size, 0,
+                                                key_bits, stream),
+                kOperation);
+    };
+    sort(nullptr);
+    sort(s.sort.reserve<uint8_t>(bytes, in_graph, kOperation));
+
+    const Sorted sorted{sorted_keys, sorted_points, size};
+    write_rows<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, sorted, capacity, row_begin, coords,
+                                                                   num_points);
+    check_launch(kOperation);
+    write_voxels<<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, sorted, capacity, row_begin, voxels);
+    check_launch(kOperation);
+    const int64_t places = std::min(rows.max_rows, capacity) * params.max_points;
+    pad_voxels<<<blocks_for(std::max<int64_t>(1, places)), kThreads, 0, stream>>>(params, rows, capacity, num_points,
+                                                                                 voxels, reported);
+    check_launch(kOperation);
+  });
+}
+
+}  // namespace robocache
