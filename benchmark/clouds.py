@@ -74,6 +74,7 @@ def downsamplers(clouds: list[Points], size: float, peers: Peers, threads: int) 
             lambda number, count: gicp.voxelgrid_sampling(gicp_clouds[number % len(clouds)], size, num_threads=count),
         )
     if (kiss := peers.get('kiss-icp')) is not None:
+        # It has one thread and cannot be given more.
         found['kiss-icp'] = lambda number: kiss.voxel_down_sample(doubles[number % len(clouds)], size)
     if (open3d := peers.get('open3d-cpu')) is not None:
         o3d_clouds = [open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points)) for points in doubles]

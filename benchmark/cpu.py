@@ -25,7 +25,7 @@ def main(args: list[str] | None = None) -> None:
 
     if backend.active().name != 'cpu':
         sys.exit(f'benchmark: the compiled module is needed; {backend.active().reason}')
-    peers = Peers(options.threads)
+    peers = Peers()
     ops.set_num_threads(options.threads)
     bandwidth = machine.copy_bandwidth(options.threads, (16 if options.quick else 256) << 20)
     header = machine.header(options.threads, bandwidth, peers.versions, options.quick)

@@ -30,7 +30,7 @@ class Peers:
         missing: by distribution, of those that were not: why, and how to install it.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
         self.modules: dict[str, ModuleType] = {}
         self.versions: dict[str, str] = {}
         self.missing: dict[str, str] = {}
@@ -42,8 +42,6 @@ class Peers:
                 self.missing[name] = f'{error}; {how}' + (f'; {system}' if system else '')
             else:
                 self.versions[name] = _version(name, self.modules[name])
-        if 'opencv-python-headless' in self.modules:
-            self.modules['opencv-python-headless'].setNumThreads(threads)
 
     def get(self, name: str) -> ModuleType | None:
         """The module of a distribution, None where it is missing."""

@@ -75,6 +75,8 @@ def _workload(make_scans: Callable[[], list[npt.NDArray[np.uint8]]], peers: Peer
     if (kiss := peers.get('kiss-icp')) is not None:
         from kiss_icp.preprocess import Preprocessor
 
+        # The first one made sets the threads of the process for good, so it cannot be run on one as well. They do not
+        # wait for each other by spinning, which is why others are.
         preprocessor = Preprocessor(MAX_RANGE, MIN_RANGE, True, threads)
         found['kiss-icp'] = lambda number: kiss.voxel_down_sample(
             _preprocessed(preprocessor, scans[number % len(scans)]), SIZE

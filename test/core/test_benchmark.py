@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmark import clouds, inputs, peers, runner, table
+from benchmark import clouds, images, inputs, peers, runner, table
 from benchmark.row import Goal, Row
-from robocache_core import backend
+from robocache_core import backend, ops
 from robocache_core.plan import MAX_VOXELS
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +92,8 @@ def test_the_table_of_a_quick_run_is_refused(quick, tmp_path):
         (Goal(at_least={'a': 4}), 1.0, {'a': 4.0}, True),
         (Goal(at_least={'a': 4}), 1.0, {'a': 3.9}, False),
         (Goal(at_least={'a': 4}), 1.0, {'b': 9.0}, None),
+        (Goal(at_least={'a': 4, 'b': 2}), 1.0, {'a': 9.0}, None),
+        (Goal(at_least={'a': 4}, max_ms=2), 1.0, {'b + a': 9.0, 'b, 1 thread': 9.0}, None),
         # The faster way counts: a team of threads that stalls must not make us look good.
         (Goal(at_least={'a': 4}), 1.0, {'a': 200.0, 'a, 1 thread': 3.9}, False),
         (Goal(at_least={'a': 4}), 1.0, {'a': 3.9, 'a, 1 thread': 200.0}, False),
@@ -127,10 +130,23 @@ def test_everyone_gets_every_round_and_medians_are_taken():
     row, fastest = runner.run('w', workload, 1e9, runner.Effort(rounds=3, seconds=0, turn_ms=0.008), timer)
     assert (row.ours_ms, row.peers, row.ratio) == (0.002, {'peer': 0.004}, {'peer': 2.0})
     assert fastest == {'ours': 0.002, 'peer': 0.004}
-    # Beside the timed calls: one that is checked (ours), one that tells how many fit in a turn, one a turn to warm up.
-    assert len(calls['ours']) == 1 + 1 + 3 * (1 + 4)
-    assert len(calls['peer']) == 1 + 3 * (1 + 2)
+    # Beside the timed calls: one that is checked (ours), four that tell how many fit in a turn, one a turn to warm up.
+    assert len(calls['ours']) == 1 + 4 + 3 * (1 + 4)
+    assert len(calls['peer']) == 4 + 3 * (1 + 2)
     assert len(set(calls['peer'])) > 3
+
+
+def test_a_slow_first_call_or_a_disturbed_one_does_not_shorten_the_turns():
+    out = torch.zeros(2)
+    calls: list[int] = []
+    workload = runner.Workload(lambda number: (out.zero_(),), {'peer': calls.append}, nbytes=100, out=(out,))
+
+    def timer(call: runner.Call, number: int) -> float:
+        call(number)
+        return {1: 100.0, 2: 50.0}.get(len(calls), 0.001)
+
+    runner.run('w', workload, 1e9, runner.Effort(rounds=1, seconds=0, turn_ms=0.008), timer)
+    assert len(calls) == 4 + (1 + 8)
 
 
 def test_a_workload_that_writes_nothing_is_refused():
@@ -157,6 +173,32 @@ def test_the_boxes_of_the_clouds_in_full_are_allowed():
     for cloud in [*inputs.recorded().values(), inputs.simulated(1_000_000)]:
         views = [inputs.turned(cloud, number) for number in range(4)]
         assert clouds.box_around(views, min(clouds.SIZES)).num_voxels <= MAX_VOXELS
+
+
+def test_peers_of_images_run_on_our_threads_and_on_one():
+    cv2 = pytest.importorskip('cv2')
+    threads = {}
+    for name, call in images.workloads(peers.Peers(), 2, quick=True)['bgr8 1080p to 640×384 fp16']().peers.items():
+        call(0)
+        threads[name] = torch.get_num_threads() if name.startswith('torch') else cv2.getNumThreads()
+    names = 'torch', 'cv2 blobFromImage', 'cv2 resize'
+    assert threads == {**dict.fromkeys(names, 2), **{f'{name}, 1 thread': 1 for name in names}}
+
+
+def test_torch_resizes_bytes_to_what_ours_makes_of_them():
+    pixels = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
+    data = torch.from_numpy(pixels.reshape(-1))
+    ours = ops.prepare_image(
+        data, encoding='bgr8', width=1920, height=1080, step=5760, out_width=images.WIDTH, out_height=images.HEIGHT,
+        scale=1 / 255, mean=images.MEAN, std=images.STD, dtype=torch.float16,
+    )  # fmt: skip
+    steps = [
+        (result.float() * torch.tensor(images.STD)[:, None, None] + torch.tensor(images.MEAN)[:, None, None]) * 255
+        for result in (images._torch(pixels)[0], ours)
+    ]
+    # fp16 loses 2^-11 of a result of up to 2.7, which is 0.07 steps of a byte; our fractions lose 1/64.
+    assert (steps[0] - steps[0].round()).abs().max() < 0.1
+    assert (steps[0] - steps[1]).abs().max() < 0.5 + 0.1 + 0.1 + 1 / 64
 
 
 def test_every_peer_is_pinned():
