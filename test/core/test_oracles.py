@@ -8,12 +8,14 @@ point in the same voxel; then voxels and counts must be equal, and only means ma
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from robocache_core import ops
 from robocache_core.types import CloudLayout, VoxelGrid
@@ -31,6 +33,17 @@ ORACLES = {
     'spconv.pytorch.utils': 'pip install spconv',
 }
 ran: set[str] = set()
+
+#: What requirements/dev.txt pins for tests to ask, here and in other files, and the module that they import.
+PINNED = {
+    'safetensors': 'safetensors.torch',
+    'scipy': 'scipy.spatial.transform',
+    'pandas': 'pandas',
+    'small_gicp': 'small_gicp',
+    'kiss-icp': 'kiss_icp.voxelization',
+    'spconv': 'spconv.pytorch.utils',
+}
+REQUIREMENTS = Path(__file__).parents[2] / 'requirements'
 
 
 def oracle(name: str) -> Any:
@@ -142,10 +155,34 @@ def _sorted_rows(voxels: np.ndarray) -> np.ndarray:
     return np.stack([points[np.lexsort(points.T)] for points in voxels])
 
 
+def _requirements(file: str) -> list[Requirement]:
+    lines = [line.partition('#')[0].strip() for line in (REQUIREMENTS / file).read_text().splitlines()]
+    return [Requirement(line) for line in lines if line]
+
+
+@pytest.mark.skipif('ROBOCACHE_INSTALL_PREFIX' in os.environ, reason='`colcon test` has not installed dev.txt')
+@pytest.mark.parametrize('name', PINNED)
+def test_an_oracle_that_is_pinned_can_be_imported(name: str) -> None:
+    """The tests that ask it would be skipped without it, and all would be green."""
+    pins = [requirement for requirement in _requirements('dev.txt') if requirement.name == name]
+    assert pins
+    if not any(pin.marker is None or pin.marker.evaluate() for pin in pins):
+        pytest.skip(f'{name} is not pinned for this Python or machine')
+    importlib.import_module(PINNED[name])
+
+
+def test_a_library_has_one_version_for_tests_and_benchmark() -> None:
+    files = ('dev.txt', 'bench.txt')
+    tests, bench = ({(pin.name, str(pin.specifier)) for pin in _requirements(file)} for file in files)
+    both = {name for name, _ in tests} & {name for name, _ in bench}
+    assert both >= {'small_gicp', 'kiss-icp', 'scipy'}
+    assert {pin for pin in tests if pin[0] in both} == {pin for pin in bench if pin[0] in both}
+
+
 def test_every_installed_oracle_was_asked(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
     """Says which oracles ran, and that none that is installed was passed over."""
-    asking: list[Callable[..., None]] = [item for item in request.session.items if item.path == request.path]  # type: ignore
-    if len(asking) < 6:
+    here = [item for item in request.session.items if item.path == request.path]
+    if sum('cloud' in item.fixturenames for item in here) < 5:  # type: ignore[attr-defined]
         pytest.skip('only a part of this file was selected')
     missing = {name for name in ORACLES if not _installed(name)}
     with capsys.disabled():
