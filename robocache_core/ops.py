@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from robocache_core import backend
+from robocache_core.kinds import all_are, as_bool, as_float, as_floats, as_int, as_names, check_kind, check_number_of
 from robocache_core.plan import (
     AXES,
     MAX_CHANNELS,
@@ -76,6 +77,7 @@ def set_num_threads(num_threads: int) -> None:
     Raises:
         ValueError: not allowed.
     """
+    num_threads = as_int('num_threads', num_threads)
     if not 0 <= num_threads <= MAX_THREADS:
         raise ValueError(f'num_threads = {num_threads}: must be 0 to {MAX_THREADS}')
     backend.active().module.set_num_threads(num_threads)
@@ -133,8 +135,8 @@ def voxelize_dense(
         ValueError, TypeError: an argument is not allowed.
     """
     cloud = _checked_cloud(data, layout, transform, deskew)
-    names = _checked_names('channels', channels)
-    plan = voxel_plan(*_fields(layout, deskew), grid, names, float(min_range), float(max_range), float(quantum))
+    names, numbers = as_names('channels', channels), _as_range(min_range, max_range)
+    plan = voxel_plan(*_fields(layout, deskew), _checked_grid(grid), names, *numbers, as_float('quantum', quantum))
     x, y, z = grid.shape
     shape = (len(plan.channels), z, y, x)
     device = data.device
@@ -179,9 +181,9 @@ def voxelize_sparse(
         Voxels in index order (z, then y, then x), and the points dropped.
     """
     cloud = _checked_cloud(data, layout, transform, deskew)
-    names = _checked_names('channels', channels)
-    plan = voxel_plan(*_fields(layout, deskew), grid, names, float(min_range), float(max_range), float(quantum))
-    _check_max_voxels(max_voxels)
+    names, numbers = as_names('channels', channels), _as_range(min_range, max_range)
+    plan = voxel_plan(*_fields(layout, deskew), _checked_grid(grid), names, *numbers, as_float('quantum', quantum))
+    max_voxels = _checked_max_voxels(max_voxels)
     device = data.device
     if out is None:
         rows = _most_rows(layout, grid, max_voxels)
@@ -189,9 +191,9 @@ def voxelize_sparse(
         features = torch.empty(rows, len(plan.channels), device=device)
         counts = torch.empty(rows, dtype=torch.int32, device=device)
     else:
-        if len(out) != 3:
-            raise ValueError(f'out has {len(out)} tensors: must be coords, features, counts')
-        rows = out[2].shape[0] if max_voxels is None and out[2].dim() == 1 else max_voxels or 0
+        check_number_of('out', out, ('coords', 'features', 'counts'))
+        _check_tensor('out[2] (counts)', out[2], 1, (torch.int32,), device)
+        rows = out[2].shape[0] if max_voxels is None else max_voxels
         coords = _checked_rows('out[0] (coords)', out[0], rows, (3,), torch.int32, device)
         features = _checked_rows('out[1] (features)', out[1], rows, (len(plan.channels),), torch.float32, device)
         counts = _checked_rows('out[2] (counts)', out[2], rows, (), torch.int32, device)
@@ -241,9 +243,10 @@ def voxelize_hard(
         ValueError, TypeError: an argument is not allowed.
     """
     cloud = _checked_cloud(data, layout, transform, deskew)
-    names = _checked_names('fields', fields)
-    plan = hard_plan(*_fields(layout, deskew), grid, names, max_points, float(min_range), float(max_range))
-    _check_max_voxels(max_voxels)
+    names, max_points = as_names('fields', fields), as_int('max_points', max_points)
+    numbers = _as_range(min_range, max_range)
+    plan = hard_plan(*_fields(layout, deskew), _checked_grid(grid), names, max_points, *numbers)
+    max_voxels = _checked_max_voxels(max_voxels)
     row = (max_points, len(names))
     device = data.device
     if out is None:
@@ -252,9 +255,9 @@ def voxelize_hard(
         coords = torch.empty(rows, 3, dtype=torch.int32, device=device)
         num_points = torch.empty(rows, dtype=torch.int32, device=device)
     else:
-        if len(out) != 3:
-            raise ValueError(f'out has {len(out)} tensors: must be voxels, coords, num_points')
-        rows = out[2].shape[0] if max_voxels is None and out[2].dim() == 1 else max_voxels or 0
+        check_number_of('out', out, ('voxels', 'coords', 'num_points'))
+        _check_tensor('out[2] (num_points)', out[2], 1, (torch.int32,), device)
+        rows = out[2].shape[0] if max_voxels is None else max_voxels
         voxels = _checked_rows('out[0] (voxels)', out[0], rows, row, torch.float32, device)
         coords = _checked_rows('out[1] (coords)', out[1], rows, (3,), torch.int32, device)
         num_points = _checked_rows('out[2] (num_points)', out[2], rows, (), torch.int32, device)
@@ -295,18 +298,17 @@ def deskew_points(
         ValueError, TypeError: an argument is not allowed.
     """
     cloud = _checked_cloud(data, layout, transform, deskew)
-    names = _checked_names('fields', fields)
+    names = as_names('fields', fields)
     if len(names) > MAX_CHANNELS or len({*names, *AXES}) < len(names) + len(AXES):
         raise ValueError(f'fields = {names}: needs at most {MAX_CHANNELS} names, none twice, without x, y, z')
     columns, is_bigendian, time = _fields(layout, deskew)
-    plan = point_plan(columns, is_bigendian, names, time, float(min_range), float(max_range))
+    plan = point_plan(columns, is_bigendian, names, time, *_as_range(min_range, max_range))
     shape = (layout.num_points, 3 + len(names))
     device = data.device
     if out is None:
         points, valid = torch.empty(shape, device=device), torch.empty(shape[0], dtype=torch.bool, device=device)
     else:
-        if len(out) != 2:
-            raise ValueError(f'out has {len(out)} tensors: must be points, valid')
+        check_number_of('out', out, ('points', 'valid'))
         points = _checked_out('out[0] (points)', out[0], shape, torch.float32, device)
         valid = _checked_out('out[1] (valid)', out[1], shape[:1], torch.bool, device)
     backend.of(device).deskew_points(plan, cloud, points, valid)
@@ -376,22 +378,24 @@ def prepare_image(
     """
     _check_bytes(data)
     device = data.device
-    if dtype not in _FLOATS:
-        raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+    _check_dtype(dtype)
+    width, height, step = as_int('width', width), as_int('height', height), as_int('step', step)
+    out_width, out_height = as_int('out_width', out_width), as_int('out_height', out_height)
+    check_kind('resize', resize, str)
     encoding_of(encoding).check(encoding, width, height, step, data.numel())
     plan = image_plan(
         encoding,
         width,
         height,
-        bool(is_bigendian),
+        as_bool('is_bigendian', is_bigendian),
         out_width,
         out_height,
         resize,
-        letterbox and rectify is None,
-        float(pad),
-        float(scale),
-        tuple(map(float, mean)),
-        tuple(map(float, std)),
+        as_bool('letterbox', letterbox) and rectify is None,
+        as_float('pad', pad),
+        as_float('scale', scale),
+        as_floats('mean', mean),
+        as_floats('std', std),
     )
     if rectify is not None:
         if resize == 'area':
@@ -491,12 +495,16 @@ def fuse(
     Raises:
         ValueError, TypeError: an argument is not allowed.
     """
+    check_kind('streams', streams, (list, tuple), 'a list or tuple of pairs of values and stamps')
     num = len(streams)
     if num == 0:
         raise ValueError('streams: needs at least one')
     plan = _checked_plan(num, method, tolerance_ns, outside, unsorted)
     _check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
-    for i, (values, stamps_ns) in enumerate(streams):
+    for i, stream in enumerate(streams):
+        if not isinstance(stream, (list, tuple)) or len(stream) != 2:
+            raise TypeError(f'streams[{i}] is {type(stream).__name__}: must be a pair of values and stamps')
+        values, stamps_ns = stream
         _check_stream(f'streams[{i}] ', values, stamps_ns, targets_ns, plan.methods[i])
         if dtype is None and values.dtype != streams[0][0].dtype:
             first = streams[0][0].dtype
@@ -515,16 +523,15 @@ def _fuse(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if dtype is None:
         dtype = streams[0][0].dtype
-    elif dtype not in _FLOATS:
-        raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+    else:
+        _check_dtype(dtype)
     shape = (*targets_ns.shape, sum(values.shape[2] for values, _ in streams))
     device = targets_ns.device
     if out is None:
         result = torch.empty(shape, dtype=dtype, device=device)
         valid = torch.empty(valid_shape, dtype=torch.bool, device=device)
     else:
-        if len(out) != 2:
-            raise ValueError(f'out has {len(out)} tensors: must be values, valid')
+        check_number_of('out', out, ('values', 'valid'))
         result = _checked_out('out[0] (values)', out[0], shape, dtype, device)
         valid = _checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, device)
     descent = backend.of(device).fuse(plan, streams, targets_ns, result, valid)
@@ -545,15 +552,15 @@ def _checked_cloud(
     data: torch.Tensor, layout: CloudLayout, transform: torch.Tensor | None, deskew: PoseTable | None
 ) -> Cloud:
     _check_bytes(data)
+    _check_layout(layout)
     layout.validate(data.numel())
     if layout.num_points > MAX_VOXELS:
         raise ValueError(f'layout has {layout.num_points} points: must be at most {MAX_VOXELS}')
     if deskew is not None:
         if transform is not None:
             raise ValueError('transform and deskew: only one can be given, the poses of deskew hold the transform')
-        return Cloud(
-            data, layout, _checked_poses(deskew, data.device), (float(deskew.first), float(deskew.inverse_step))
-        )
+        clock = _checked_clock(deskew)
+        return Cloud(data, layout, _checked_poses(deskew.poses, data.device), clock)
     if transform is None:
         return Cloud(data, layout, _IDENTITY, None)
     _check_tensor('transform', transform, 2, (torch.float32,), _CPU)
@@ -562,18 +569,37 @@ def _checked_cloud(
     return Cloud(data, layout, transform[None, :3].contiguous(), None)
 
 
-def _checked_poses(table: PoseTable, device: torch.device) -> torch.Tensor:
+def _check_layout(layout: CloudLayout) -> None:
+    check_kind('layout', layout, CloudLayout)
+    if not isinstance(layout.fields, tuple) or not all_are(layout.fields, PointField):
+        raise TypeError(f'layout.fields = {layout.fields!r}: must be a tuple of PointField')
+    as_int('layout.width', layout.width)
+    as_int('layout.height', layout.height)
+    as_int('layout.point_step', layout.point_step)
+    as_int('layout.row_step', layout.row_step)
+    as_bool('layout.is_bigendian', layout.is_bigendian)
+
+
+def _checked_clock(table: PoseTable) -> tuple[float, float]:
+    """First and inverse step of a table in which they are allowed."""
+    check_kind('deskew', table, PoseTable)
+    check_kind('deskew.field', table.field, str)
+    first, inverse_step = as_float('deskew.first', table.first), as_float('deskew.inverse_step', table.inverse_step)
+    if not math.isfinite(first) or not math.isfinite(inverse_step):
+        raise ValueError(f'deskew.first = {first}, deskew.inverse_step = {inverse_step}: must be finite')
+    return first, inverse_step
+
+
+def _checked_poses(poses: torch.Tensor, device: torch.device) -> torch.Tensor:
     """The poses, on ``device``; the contents of those that already are on a GPU cannot be checked without a wait."""
-    poses = table.poses
-    _check_tensor('deskew.poses', poses, 3, (torch.float32,), _CPU if poses.is_cpu else device)
+    is_here = isinstance(poses, torch.Tensor) and poses.is_cpu
+    _check_tensor('deskew.poses', poses, 3, (torch.float32,), _CPU if is_here else device)
     if not len(poses) or poses.shape[1:] != (3, 4) or not poses.is_contiguous():
         raise ValueError(f'deskew.poses has shape {tuple(poses.shape)}: must be [P, 3, 4], contiguous, P > 0')
-    if poses.is_cpu:
+    if is_here:
         least, most = torch.aminmax(poses)  # NaN where one is; needs no memory of the table's size
         if not (math.isfinite(least) and math.isfinite(most)):
             raise ValueError('deskew.poses: must be finite')
-    if not math.isfinite(table.first) or not math.isfinite(table.inverse_step):
-        raise ValueError(f'deskew.first = {table.first}, deskew.inverse_step = {table.inverse_step}: must be finite')
     return poses.to(device)
 
 
@@ -582,15 +608,31 @@ def _fields(layout: CloudLayout, deskew: PoseTable | None) -> tuple[tuple[PointF
     return layout.fields, layout.is_bigendian, None if deskew is None else deskew.field
 
 
-def _checked_names(name: str, given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str):
-        raise TypeError(f'{name} = {given!r}: must be a sequence of names')
-    return tuple(given)
+def _checked_grid(grid: VoxelGrid) -> VoxelGrid:
+    check_kind('grid', grid, VoxelGrid)
+    try:
+        hash(grid)  # plans are kept by it
+    except TypeError:
+        raise TypeError(f'grid = {grid}: must hold tuples of numbers') from None
+    return grid
 
 
-def _check_max_voxels(max_voxels: int | None) -> None:
-    if max_voxels is not None and max_voxels < 1:
+def _as_range(min_range: float, max_range: float) -> tuple[float, float]:
+    return as_float('min_range', min_range), as_float('max_range', max_range)
+
+
+def _checked_max_voxels(max_voxels: int | None) -> int | None:
+    if max_voxels is None:
+        return None
+    max_voxels = as_int('max_voxels', max_voxels)
+    if max_voxels < 1:
         raise ValueError(f'max_voxels = {max_voxels}: must be at least 1')
+    return max_voxels
+
+
+def _check_dtype(dtype: torch.dtype) -> None:
+    if not isinstance(dtype, torch.dtype) or dtype not in _FLOATS:
+        raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
 
 
 def _most_rows(layout: CloudLayout, grid: VoxelGrid, max_voxels: int | None) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from robocache_core.kinds import as_floats, as_int
 from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
 
 MAX_CHANNELS = 32
@@ -271,6 +272,11 @@ def hard_plan(
 
 
 def _box_plan(grid: VoxelGrid) -> BoxPlan:
+    for name in ('lower', 'size', 'shape'):
+        if len(as_floats(f'grid.{name}', getattr(grid, name))) != 3:
+            raise ValueError(f'grid.{name} = {getattr(grid, name)}: needs three numbers, of x, y and z')
+    for i, voxels in enumerate(grid.shape):
+        as_int(f'grid.shape[{i}]', voxels)
     if not all(0 < size < math.inf and _float32(1 / size) < math.inf for size in grid.size):
         raise ValueError(f'grid.size = {grid.size}: must be positive and finite')
     if not all(math.isfinite(_float32(lower)) for lower in grid.lower):
@@ -368,7 +374,7 @@ def encoding_of(name: str) -> Encoding:
     Raises:
         DataError: ``unknown_encoding``.
     """
-    if name not in ENCODINGS:
+    if not isinstance(name, str) or name not in ENCODINGS:
         raise DataError('unknown_encoding', f'encoding {name!r}: must be one of {", ".join(ENCODINGS)}')
     return ENCODINGS[name]
 
