@@ -3,9 +3,11 @@
 
 import dataclasses
 
+import driving
 import numpy as np
 import pytest
 import torch
+from driving import T0, Robot, assert_ledger, image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,22 +24,20 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CameraFrame, CloudLayout, LidarScan, PointField, VectorSample
+from robocache_core.types import CloudLayout, LidarScan, PointField, VectorSample
 from robocache_ros.tools.samples import imu_sample, lidar_scan
 from robocache_ros.tools.sensors import robot
 
-T0 = 1_000 * SECOND
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-VOXEL = VoxelConfig(size=(1.0, 1.0, 1.0), lower=(-4.0, -4.0, -4.0), upper=(4.0, 4.0, 4.0), channels=('count',))
 DESKEW = DeskewConfig(source='imu', time_unit='ns', time_reference='start')
-IMU = ImuConfig('imu', window_size=3, window_period_ns=10 * MS, extrinsics=IDENTITY)
+IMU = dataclasses.replace(driving.IMU, extrinsics=IDENTITY)
 LAYOUT = CloudLayout(
     (*(PointField(axis, 4 * i, 'float32') for i, axis in enumerate('xyz')), PointField('t', 12, 'uint32')), 2, 1, 16, 32
 )
 
 
 def lidar(deskew=DESKEW, **changes):
-    return LidarConfig('lidar', voxel=VOXEL, min_range=0.0, deskew=deskew, **changes)
+    return driving.lidar(deskew=deskew, **changes)
 
 
 def config(**changes):
@@ -55,32 +55,12 @@ def reading(stamp_ns):
     return VectorSample(stamp_ns, 'imu', torch.tensor([0.0, 0.0, 10 * np.pi / 2, 0.0, 0.0, (stamp_ns - T0) / SECOND]))
 
 
-def image(stamp_ns):
-    return CameraFrame(stamp_ns, 'front', torch.zeros(3, dtype=torch.uint8), 'rgb8', 1, 1, 3)
-
-
-MAKE = {'lidar': scan, 'imu': reading, 'front': image}
-
-
-def feed(pipeline, *events):
-    """Push ``(stream, ms)`` events; return the frames."""
-    frames = []
-    for name, ms, *args in events:
-        pipeline.receive(name)
-        pipeline.push(name, MAKE[name](T0 + ms * MS, *args))
-        frames += pipeline.poll()
-    return frames
+ROBOT = Robot(lidar=scan, front=image, imu=reading)
+push, feed = ROBOT.push, ROBOT.feed
 
 
 def readings(first, last):
     return [('imu', ms) for ms in range(first, last + 1, 5)]
-
-
-def assert_ledger(pipeline):
-    for name, account in pipeline.ledger.items():
-        counts = account.counts()
-        assert counts.held == pipeline.num_held(name), (name, counts)
-        assert min(counts.received, counts.used, counts.held, *counts.dropped.values(), 0) == 0
 
 
 # ---- which readings --------------------------------------------------------------------------------------------------
@@ -166,8 +146,7 @@ def test_early_or_late_polls_give_the_same_frames():
     frames = feed(eager, *events)
     assert len(frames) == 9  # the first scan has no window behind it
     for name, ms in events:
-        lazy.receive(name)
-        lazy.push(name, MAKE[name](T0 + ms * MS))
+        push(lazy, name, ms)
     for one, two in zip(frames, lazy.poll(), strict=True):
         assert one.stamp_ns == two.stamp_ns
         assert all(torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
@@ -190,8 +169,7 @@ def test_ledger_adds_up_whatever_arrives_in_whatever_order(events, sync, referen
         )
     )
     for i, (name, ms) in enumerate(events):
-        pipeline.receive(name)
-        pipeline.push(name, MAKE[name](T0 + ms * MS))
+        push(pipeline, name, ms)
         if i % 3 == 0:
             pipeline.poll(limit=1)
         assert_ledger(pipeline)

@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from driving import IMU, T0, VOXEL, Robot, assert_ledger, image, lidar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,16 +22,9 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CameraFrame, CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
+from robocache_core.types import CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
 
-T0 = 1_000 * SECOND
-VOXEL = VoxelConfig(size=(1.0, 1.0, 1.0), lower=(-4.0, -4.0, -4.0), upper=(4.0, 4.0, 4.0), channels=('count', 'mean:z'))
 CAMERA = CameraConfig('front', width=4, height=2, tolerance_ns=50 * MS)
-IMU = ImuConfig('imu', window_size=3, window_period_ns=10 * MS)
-
-
-def lidar(**changes):
-    return LidarConfig('lidar', voxel=VOXEL, min_range=0.0, **changes)
 
 
 def config(**changes):
@@ -42,25 +36,12 @@ def scan(stamp_ns, points=((1.5, 1.5, 1.5), (1.5, 1.5, 1.75)), frame_id='lidar')
     return LidarScan(stamp_ns, frame_id, data, CloudLayout.packed(('x', 'y', 'z'), len(points)))
 
 
-def image(stamp_ns, encoding='rgb8'):
-    return CameraFrame(stamp_ns, 'front', torch.full((24,), 128, dtype=torch.uint8), encoding, 4, 2, 12)
-
-
 def reading(stamp_ns):
     return VectorSample(stamp_ns, 'imu', torch.full((6,), (stamp_ns - T0) / SECOND))
 
 
-MAKE = {'lidar': scan, 'front': image, 'imu': reading}
-
-
-def feed(pipeline, *events):
-    """Push ``(stream, ms)`` events; return the frames."""
-    frames = []
-    for name, ms, *args in events:
-        pipeline.receive(name)
-        pipeline.push(name, MAKE[name](T0 + ms * MS, *args))
-        frames += pipeline.poll()
-    return frames
+ROBOT = Robot(lidar=scan, front=image, imu=reading)
+push, feed = ROBOT.push, ROBOT.feed
 
 
 def drive(milliseconds, start=0):
@@ -69,13 +50,6 @@ def drive(milliseconds, start=0):
     events += [('front', ms) for ms in range(start, start + milliseconds, 67)]
     events += [('imu', ms) for ms in range(start, start + milliseconds, 10)]
     return sorted(events, key=lambda event: event[1])
-
-
-def assert_ledger(pipeline):
-    for name, account in pipeline.ledger.items():
-        counts = account.counts()
-        assert counts.held == pipeline.num_held(name), (name, counts)
-        assert min(counts.received, counts.used, counts.held, *counts.dropped.values(), 0) == 0
 
 
 def test_a_frame_holds_every_stream():
@@ -185,8 +159,7 @@ def test_poll_late_or_early_gives_the_same_frames():
     eager, lazy = Pipeline(config()), Pipeline(config())
     frames = feed(eager, *events)
     for name, ms in events:
-        lazy.receive(name)
-        lazy.push(name, MAKE[name](T0 + ms * MS))
+        push(lazy, name, ms)
     late = lazy.poll()
     assert [f.stamp_ns for f in late] == [f.stamp_ns for f in frames]
     for one, two in zip(frames, late, strict=True):
@@ -197,8 +170,7 @@ def test_ready_targets_are_bounded_and_overruns_counted():
     limits = BackpressureConfig(max_ready=4, high_watermark=3)
     pipeline = Pipeline(config(backpressure=limits))
     for name, ms in drive(1000):
-        pipeline.receive(name)
-        pipeline.push(name, MAKE[name](T0 + ms * MS))
+        push(pipeline, name, ms)
     assert pipeline.num_ready == 4
     assert pipeline.targets.counts().dropped['overrun'] == 6
     assert_ledger(pipeline)
@@ -209,8 +181,7 @@ def test_ready_targets_are_bounded_and_overruns_counted():
 def test_clear_drops_everything_that_is_held():
     pipeline = Pipeline(config())
     for name, ms in drive(500):
-        pipeline.receive(name)
-        pipeline.push(name, MAKE[name](T0 + ms * MS))
+        push(pipeline, name, ms)
     pipeline.clear('deactivated')
     for name, account in pipeline.ledger.items():
         counts = account.counts()
@@ -253,8 +224,7 @@ def test_ledger_adds_up_whatever_arrives_in_whatever_order(events, sync, keep_ev
     pipeline.keep_every = keep_every
     last = None
     for i, (name, ms) in enumerate(events):
-        pipeline.receive(name)
-        pipeline.push(name, MAKE[name](T0 + ms * MS))
+        push(pipeline, name, ms)
         for frame in pipeline.poll(limit=1) if i % 3 == 0 else []:
             assert last is None or (frame.epoch, frame.stamp_ns) > last
             last = frame.epoch, frame.stamp_ns
@@ -278,16 +248,9 @@ def test_encoded_image_is_decoded_only_when_a_frame_uses_it():
         return EncodedImage(stamp_ns, 'front', 10, decode)
 
     pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), cameras=(CAMERA,)))
-
-    def push(name, sample):
-        pipeline.receive(name)
-        pipeline.push(name, sample)
-
-    for ms in (10, 30, 101):
-        push('front', encoded(T0 + ms * MS))
-    push('lidar', scan(T0 + 100 * MS))
-    push('front', encoded(T0 + 201 * MS, DataError('decode_failed', 'damaged')))
-    push('lidar', scan(T0 + 200 * MS))
+    events = [('front', 10), ('front', 30), ('front', 101), ('lidar', 100)]
+    for event in (*events, ('front', 201, DataError('decode_failed', 'damaged')), ('lidar', 200)):
+        Robot(lidar=scan, front=encoded).push(pipeline, *event)
     assert [frame.stamp_ns - T0 for frame in pipeline.poll()] == [100 * MS]
     assert decoded == [101 * MS, 201 * MS]
     assert pipeline.ledger['front'].counts().dropped == {'unselected': 2, 'decode_failed': 1}
