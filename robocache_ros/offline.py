@@ -83,7 +83,9 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
                 pipeline.push(stream.name, sample)
             yield from pipeline.poll()
     pipeline.give_up()
-    yield from pipeline.poll()
+    while pipeline.num_ready:  # more may wait than there is room for at once
+        yield from pipeline.poll()
+        pipeline.give_up()
 
 
 def _absolute(topic: str) -> str:
