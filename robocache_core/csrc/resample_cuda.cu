@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resampling on the GPU, all streams in one launch. A block finds the samples of a few targets, a thread each, and then
+// Resampling on the GPU, all streams in one launch. A block finds the samples of its targets, a thread each, and then
 // writes their rows with all its threads.
 #include <algorithm>
 #include <cstdint>
@@ -12,9 +12,9 @@ namespace robocache {
 namespace {
 
 constexpr const char* kOperation = "fuse";
-constexpr int kMaxStreams = 16;  // of a launch
-constexpr int kMaxRows = 16;     // of a block
-constexpr int kBlocks = 1024;    // that keep every multiprocessor of a large GPU busy
+constexpr int kMaxStreams = 16;   // of a launch
+constexpr int kMaxReads = 256;    // of a block
+constexpr int64_t kBlocks = 396;  // three for each multiprocessor of a large GPU, all of them at once
 
 struct Input {
   Stream stream;
@@ -27,7 +27,7 @@ struct Input {
 struct Job {
   Input inputs[kMaxStreams];
   int32_t num_inputs, rows_per_block;
-  int64_t batch, num_targets;
+  int64_t num_rows, num_targets;
   const int64_t* targets;
   int64_t target_strides[2];
   void* out;
@@ -36,6 +36,16 @@ struct Job {
   int64_t num_streams, first_stream;
 };
 
+// What a row reads of a stream: elements `from` and `to` of its values are the first of two samples, or `from` of one
+// that is taken as it is; kZeros; kWritten: the row has been written.
+struct Read {
+  int64_t from, to;
+  float alpha;
+  bool is_mixed;
+};
+
+constexpr int64_t kZeros = -1, kWritten = -2;
+
 __device__ inline Timeline timeline_of(const Input& input, int64_t batch) {
   const Stream& s = input.stream;
   const int64_t at = batch * s.stamp_strides[0];
@@ -43,42 +53,43 @@ __device__ inline Timeline timeline_of(const Input& input, int64_t batch) {
 }
 
 template <class From>
-__device__ inline const From* sample_at(const Stream& s, int64_t batch, int64_t sample) {
-  return static_cast<const From*>(s.values) + batch * s.value_strides[0] + sample * s.value_strides[1];
+__device__ inline void load_quaternion(const Stream& s, int64_t at, double* q) {
+  for (int d = 0; d < 4; ++d) q[d] = to_float(static_cast<const From*>(s.values)[at + d * s.value_strides[2]]);
 }
 
-template <class From>
-__device__ inline void load_quaternion(const Stream& s, int64_t batch, int64_t sample, double* q) {
-  const From* from = sample_at<From>(s, batch, sample);
-  for (int d = 0; d < 4; ++d) q[d] = to_float(from[d * s.value_strides[2]]);
-}
-
-__device__ inline void load_quaternion_of(const Stream& s, int64_t batch, int64_t sample, double* q) {
+__device__ inline void load_quaternion_of(const Stream& s, int64_t at, double* q) {
   switch (s.type) {
-    case ScalarType::kFloat32: return load_quaternion<float>(s, batch, sample, q);
-    case ScalarType::kFloat16: return load_quaternion<Half>(s, batch, sample, q);
-    case ScalarType::kBFloat16: return load_quaternion<BFloat16>(s, batch, sample, q);
+    case ScalarType::kFloat32: return load_quaternion<float>(s, at, q);
+    case ScalarType::kFloat16: return load_quaternion<Half>(s, at, q);
+    case ScalarType::kBFloat16: return load_quaternion<BFloat16>(s, at, q);
   }
 }
 
-constexpr int64_t kWritten = -2;  // in a pick's `from`: its row has been written
-
 // Finds what a row reads of a stream; where quaternions are to be mixed, does it.
 template <class To>
-__device__ inline Pick pick_row(const Job& job, const Input& input, int64_t row) {
+__device__ inline Read read_of(const Job& job, const Input& input, int64_t row, bool* valid) {
+  const Stream& s = input.stream;
   const int64_t batch = row / job.num_targets, t = row - batch * job.num_targets;
   const int64_t target = job.targets[batch * job.target_strides[0] + t * job.target_strides[1]];
   const Timeline line = timeline_of(input, batch);
+  const auto element_of = [&](int64_t sample) {
+    return sample == kNoSample ? kZeros : batch * s.value_strides[0] + sample * s.value_strides[1];
+  };
   Pick pick = pick_samples(input.reading, line, target, gallop(line, target, guess_position(line, target)));
-  if (input.reading.method != Method::kSlerp || pick.from == pick.to) return pick;
-  double a[4], b[4];
-  load_quaternion_of(input.stream, batch, pick.from, a);
-  load_quaternion_of(input.stream, batch, pick.to, b);
-  if (!slerp(a, b, pick.alpha)) return give_up(input.reading, pick);
-  To* out = static_cast<To*>(job.out) + row * job.row_width + input.column;
-  for (int d = 0; d < 4; ++d) out[d] = from_float<To>(static_cast<float>(a[d]));
-  pick.from = kWritten;
-  return pick;
+  if (input.reading.method == Method::kSlerp && pick.from != pick.to) {
+    double a[4], b[4];
+    load_quaternion_of(s, element_of(pick.from), a);
+    load_quaternion_of(s, element_of(pick.to), b);
+    if (slerp(a, b, pick.alpha)) {
+      To* out = static_cast<To*>(job.out) + row * job.row_width + input.column;
+      for (int d = 0; d < 4; ++d) out[d] = from_float<To>(static_cast<float>(a[d]));
+      *valid = pick.valid;
+      return {kWritten, kWritten, 0.0f, false};
+    }
+    pick = give_up(input.reading, pick);
+  }
+  *valid = pick.valid;
+  return {element_of(pick.from), element_of(pick.to), pick.alpha, pick.from != pick.to};
 }
 
 template <class T, int kSize>
@@ -88,17 +99,17 @@ struct alignas(kSize * sizeof(T)) Vector {
 
 // Values [begin, begin + kSize) of a row; kSize > 1: they lie side by side, as the result's do.
 template <int kSize, class From, class To>
-__device__ inline void write_values(const Stream& s, const Pick& pick, int64_t batch, int64_t begin, To* out) {
+__device__ inline void write_values(const Stream& s, const Read& read, int64_t begin, To* out) {
   Vector<From, kSize> a, b;
   Vector<To, kSize> result;
-  const auto load = [&](int64_t sample, Vector<From, kSize>* vector) {
-    const From* from = sample_at<From>(s, batch, sample) + begin * s.value_strides[2];
-    *vector = *reinterpret_cast<const Vector<From, kSize>*>(from);
+  const auto load = [&](int64_t at) {
+    const From* from = static_cast<const From*>(s.values) + at + begin * s.value_strides[2];
+    return *reinterpret_cast<const Vector<From, kSize>*>(from);
   };
-  if (pick.from == kNoSample) {
+  if (read.from == kZeros) {
     for (int d = 0; d < kSize; ++d) result.values[d] = To{};
-  } else if (pick.from == pick.to) {
-    load(pick.from, &a);
+  } else if (!read.is_mixed) {
+    a = load(read.from);
     for (int d = 0; d < kSize; ++d) {
       if constexpr (std::is_same_v<From, To>) {
         result.values[d] = a.values[d];  // a sample that is taken as it is keeps its bits
@@ -107,62 +118,71 @@ __device__ inline void write_values(const Stream& s, const Pick& pick, int64_t b
       }
     }
   } else {
-    load(pick.from, &a);
-    load(pick.to, &b);
+    a = load(read.from);
+    b = load(read.to);
     for (int d = 0; d < kSize; ++d)
-      result.values[d] = from_float<To>(lerp_values(to_float(a.values[d]), to_float(b.values[d]), pick.alpha));
+      result.values[d] = from_float<To>(lerp_values(to_float(a.values[d]), to_float(b.values[d]), read.alpha));
   }
   *reinterpret_cast<Vector<To, kSize>*>(out + begin) = result;
 }
 
-// Whether rows of `width` values, `stride` apart, can be read or written `size` values at a time.
+// Rows of one stream, kSize values a thread; threads side by side have values side by side.
+template <int kSize, class From, class To>
+__device__ inline void write_rows(const Job& job, const Input& input, const Read* reads, int64_t first_row,
+                                  int32_t num_rows) {
+  const Stream& s = input.stream;
+  const int64_t units = s.width / kSize;
+  if (units == 0) return;
+  // Threads that share a row, as a power of 2.
+  const int32_t shift = units >= kThreads ? 31 - __clz(kThreads) : 32 - __clz(static_cast<int32_t>(units) - 1);
+  const int32_t rows_at_once = kThreads >> shift, unit = threadIdx.x & ((1 << shift) - 1);
+  for (int32_t r = threadIdx.x >> shift; r < num_rows; r += rows_at_once) {
+    const Read read = reads[r * job.num_inputs];
+    if (read.from == kWritten) continue;
+    To* const out = static_cast<To*>(job.out) + (first_row + r) * job.row_width + input.column;
+    for (int64_t u = unit; u < units; u += 1 << shift) write_values<kSize, From>(s, read, u * kSize, out);
+  }
+}
+
+// Whether rows that are `stride` values apart can be read or written `size` values at a time.
 template <class T>
 __device__ inline bool splits(const void* memory, int64_t stride, int size) {
   return reinterpret_cast<uintptr_t>(memory) % (size * sizeof(T)) == 0 && stride % size == 0;
 }
 
-// picks: those of the block's rows of this stream, `num_inputs` apart.
 template <class From, class To>
-__device__ inline void write_rows(const Job& job, const Input& input, const Pick* picks, int64_t first_row,
-                                  int32_t num_rows) {
+__device__ inline void write_stream(const Job& job, const Input& input, const Read* reads, int64_t first_row,
+                                    int32_t num_rows) {
   const Stream& s = input.stream;
   constexpr int kSize = 16 / (sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To));
-  To* const out = static_cast<To*>(job.out) + input.column;
   const bool whole = s.value_strides[2] == 1 && s.width % kSize == 0 && s.value_strides[0] % kSize == 0 &&
-                     splits<From>(s.values, s.value_strides[1], kSize) && splits<To>(out, job.row_width, kSize);
-  const int64_t units = whole ? s.width / kSize : s.width;
-  for (int64_t i = threadIdx.x; i < units * num_rows; i += blockDim.x) {
-    const int32_t r = static_cast<int32_t>(i / units);
-    const int64_t unit = i - r * units, row = first_row + r;
-    const Pick pick = picks[r * job.num_inputs];
-    if (pick.from == kWritten) continue;
-    const int64_t batch = row / job.num_targets;
-    if (whole) {
-      write_values<kSize, From>(s, pick, batch, unit * kSize, out + row * job.row_width);
-    } else {
-      write_values<1, From>(s, pick, batch, unit, out + row * job.row_width);
-    }
+                     splits<From>(s.values, s.value_strides[1], kSize) &&
+                     splits<To>(static_cast<To*>(job.out) + input.column, job.row_width, kSize);
+  if (whole) {
+    write_rows<kSize, From, To>(job, input, reads, first_row, num_rows);
+  } else {
+    write_rows<1, From, To>(job, input, reads, first_row, num_rows);
   }
 }
 
 template <class To>
-__global__ void write_job(const __grid_constant__ Job job) {
-  __shared__ Pick picks[kMaxRows * kMaxStreams];
-  const int64_t first_row = int64_t{blockIdx.x} * job.rows_per_block, rows = job.batch * job.num_targets;
-  const int32_t num_rows = static_cast<int32_t>(min(rows - first_row, int64_t{job.rows_per_block}));
-  for (int32_t i = threadIdx.x; i < num_rows * job.num_inputs; i += blockDim.x) {
-    const int32_t n = i % job.num_inputs;
-    const int64_t row = first_row + i / job.num_inputs;
-    picks[i] = pick_row<To>(job, job.inputs[n], row);
-    job.valid[row * job.num_streams + job.first_stream + n] = picks[i].valid;
+__global__ void __launch_bounds__(kThreads, 3) write_job(const __grid_constant__ Job job) {
+  __shared__ Read reads[kMaxReads];
+  const int64_t first_row = int64_t{blockIdx.x} * job.rows_per_block;
+  const int32_t num_rows = static_cast<int32_t>(min(job.num_rows - first_row, int64_t{job.rows_per_block}));
+  for (int32_t i = threadIdx.x; i < num_rows * job.num_inputs; i += kThreads) {
+    const int32_t r = i / job.num_inputs, n = i - r * job.num_inputs;
+    bool valid;
+    reads[i] = read_of<To>(job, job.inputs[n], first_row + r, &valid);
+    job.valid[(first_row + r) * job.num_streams + job.first_stream + n] = valid;
   }
   __syncthreads();
   for (int32_t n = 0; n < job.num_inputs; ++n) {
     const Input& input = job.inputs[n];
     switch (input.stream.type) {
-      case ScalarType::kFloat32: write_rows<float, To>(job, input, picks + n, first_row, num_rows); break;
-      case ScalarType::kFloat16: write_rows<Half, To>(job, input, picks + n, first_row, num_rows); break;
-      case ScalarType::kBFloat16: write_rows<BFloat16, To>(job, input, picks + n, first_row, num_rows); break;
+      case ScalarType::kFloat32: write_stream<float, To>(job, input, reads + n, first_row, num_rows); break;
+      case ScalarType::kFloat16: write_stream<Half, To>(job, input, reads + n, first_row, num_rows); break;
+      case ScalarType::kBFloat16: write_stream<BFloat16, To>(job, input, reads + n, first_row, num_rows); break;
     }
   }
 }
@@ -216,8 +236,7 @@ void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const
   if (rows == 0) return;
   const CurrentDevice current(gpu.device);
   Job job{};
-  job.rows_per_block = static_cast<int32_t>(std::clamp<int64_t>(rows / kBlocks, 1, kMaxRows));
-  job.batch = batch;
+  job.num_rows = rows;
   job.num_targets = num_targets;
   job.targets = targets;
   std::copy_n(target_strides, 2, job.target_strides);
@@ -233,6 +252,8 @@ void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const
       job.inputs[n] = {streams[first + n], readings[first + n], orders[first + n], column};
       column += streams[first + n].width;
     }
+    const int64_t share = (rows + kBlocks - 1) / kBlocks;
+    job.rows_per_block = static_cast<int32_t>(std::min<int64_t>(share, kMaxReads / job.num_inputs));
     const unsigned blocks = blocks_for(rows, job.rows_per_block);
     switch (out_type) {
       case ScalarType::kFloat32: write_job<float><<<blocks, kThreads, 0, stream_of(gpu)>>>(job); break;

@@ -2,6 +2,7 @@
 #include "upload.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "gpu.cuh"
@@ -11,9 +12,9 @@ namespace robocache {
 namespace {
 
 constexpr const char* kOperation = "upload";
-constexpr int kChunks = 4;
-constexpr int64_t kChunkBytes = 1 << 20;
-constexpr int64_t kPieceBytes = 1 << 16;  // that are worth another thread
+constexpr int kChunks = 3;
+constexpr int64_t kChunkBytes = 8 << 20;
+constexpr int64_t kPieceBytes = 512 << 10;  // that are worth another thread, and a copy of their own
 
 bool is_pinned(const void* memory) {
   cudaPointerAttributes attributes;
@@ -64,8 +65,8 @@ struct Uploader::Ring {
     if (stream != nullptr) cudaStreamDestroy(stream);
   }
 
-  void send(const uint8_t* from, int64_t size, uint8_t* to) {
-    check_gpu(cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream), kOperation);
+  cudaError_t send(const uint8_t* from, int64_t size, uint8_t* to) {
+    return cudaMemcpyAsync(to, from, size, cudaMemcpyHostToDevice, stream);
   }
 
   void send_by_chunks(const uint8_t* from, int64_t size, uint8_t* to) {
@@ -73,11 +74,17 @@ struct Uploader::Ring {
       const int64_t count = std::min(kChunkBytes, size - begin);
       uint8_t* const chunk = chunks + next * kChunkBytes;
       check_gpu(cudaEventSynchronize(taken[next]), kOperation);
+      std::atomic<cudaError_t> status{cudaSuccess};  // of the threads, in which nothing may be thrown
       parallel_for((count + kPieceBytes - 1) / kPieceBytes, 1, [&](int64_t first, int64_t last, int) {
-        const int64_t at = first * kPieceBytes, end = std::min(count, last * kPieceBytes);
-        std::memcpy(chunk + at, from + begin + at, end - at);
+        cudaSetDevice(device);
+        for (int64_t piece = first; piece < last; ++piece) {
+          const int64_t at = piece * kPieceBytes, end = std::min(count, at + kPieceBytes);
+          std::memcpy(chunk + at, from + begin + at, end - at);
+          const cudaError_t sent_piece = send(chunk + at, end - at, to + begin + at);
+          if (sent_piece != cudaSuccess) status = sent_piece;
+        }
       });
-      send(chunk, count, to + begin);
+      check_gpu(status, kOperation);
       check_gpu(cudaEventRecord(taken[next], stream), kOperation);
       next = (next + 1) % kChunks;
     }
@@ -91,7 +98,7 @@ void Uploader::upload(const uint8_t* from, int64_t size, uint8_t* to, void* stre
   if (size == 0) return;
   const CurrentDevice current(ring_->device);
   if (is_pinned(from)) {
-    ring_->send(from, size, to);
+    check_gpu(ring_->send(from, size, to), kOperation);
   } else {
     ring_->send_by_chunks(from, size, to);
   }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first half of every voxelization on the GPU: the occupied voxels get rows, in order of index.
 //
-// A bit a voxel says whether it is occupied; the bits before it are its row. So no point is sorted and no slot is
-// searched, and the order of the points shows nowhere. Whoever reads the rows last clears what it read: scratch is all
-// zero between calls, and nothing is cleared that was not used.
+// A mark a voxel says whether it is occupied; the marks before it are its row. So no point is sorted and no slot is
+// searched, and the order of the points shows nowhere. Who counts the marks takes them away: scratch is all zero between
+// calls, and nothing is cleared that was not used.
 #pragma once
 
-#include <cub/block/block_reduce.cuh>
 #include <cub/block/block_scan.cuh>
 
 #include <algorithm>
@@ -16,30 +15,67 @@
 
 namespace robocache {
 
-constexpr int64_t kRankWords = 4 * kThreads;  // that a block counts
+// Voxels are counted by words of 32, words by blocks of as many as a block of threads takes at once.
+constexpr int kThreadWords = 2;
+constexpr int64_t kRankWords = kThreadWords * kThreads;
 
 // What a voxelization tells at its end: `num_voxels` rows written, then the points dropped by reason.
 constexpr int kNumReported = 1 + kNumDrops;
 
+// Which voxels of a word are occupied, and how many of the block's are before them.
+struct alignas(8) RankedWord {
+  uint32_t bits, rank;
+};
+
+struct Counters {
+  unsigned long long* dropped;  // [kNumDrops] points; zero between calls
+  uint32_t* num_voxels;         // occupied
+  uint32_t* finished;           // blocks of a launch; zero between launches
+};
+
 struct VoxelRows {
-  uint32_t* bits;        // [words] zero between calls
-  uint32_t* word_rank;   // [words] occupied voxels of the same block before the word
+  uint8_t* marks;        // [32 * words] of the voxels; zero between calls
+  RankedWord* words;     // [words]
   uint32_t* block_rank;  // [words / kRankWords] occupied voxels before the block
-  uint32_t* index;       // [rows] of the voxel
-  uint32_t* num_voxels;  // occupied
-  uint32_t* finished;    // blocks that have counted; zero between calls
-  unsigned long long* dropped;  // [kNumDrops] zero between calls
-  int64_t num_words;            // a multiple of kRankWords
-  int64_t max_rows;             // that the points can occupy
+  int64_t num_words;     // a multiple of kRankWords
+  int64_t max_rows;      // that the points can occupy
+  Counters counters;
 
   __device__ uint32_t row_of(uint32_t voxel) const {
-    const uint32_t word = voxel / 32, below = (1u << (voxel % 32)) - 1;
-    return block_rank[word / kRankWords] + word_rank[word] + __popc(bits[word] & below);
+    const uint32_t word = voxel / 32;
+    const RankedWord ranked = words[word];
+    return block_rank[word / kRankWords] + ranked.rank + __popc(ranked.bits & ((1u << (voxel % 32)) - 1));
+  }
+
+  // The voxel of a row: neighbouring threads search for neighbours, so they read the same.
+  __device__ uint32_t voxel_of(uint32_t row) const {
+    const uint32_t block = last_not_above(row, 0, static_cast<uint32_t>(num_words / kRankWords),
+                                          [&](uint32_t i) { return block_rank[i]; });
+    row -= block_rank[block];
+    const uint32_t first = block * static_cast<uint32_t>(kRankWords);
+    const uint32_t word = last_not_above(row, first, first + static_cast<uint32_t>(kRankWords),
+                                         [&](uint32_t i) { return words[i].rank; });
+    return 32 * word + __fns(words[word].bits, 0, static_cast<int>(row - words[word].rank) + 1);
+  }
+
+ private:
+  // The last i of [begin, end) where at(i) <= value; they ascend, the first is not above.
+  template <class At>
+  __device__ static uint32_t last_not_above(uint32_t value, uint32_t begin, uint32_t end, At at) {
+    while (end - begin > 1) {
+      const uint32_t middle = begin + (end - begin) / 2;
+      if (at(middle) <= value) {
+        begin = middle;
+      } else {
+        end = middle;
+      }
+    }
+    return begin;
   }
 };
 
 struct RowsScratch {
-  GpuMemory bits, word_rank, block_rank, index, counters;
+  GpuMemory marks, words, block_rank, counters;
 
   VoxelRows reserve(const Box& box, int64_t num_points, bool in_graph, const char* operation) {
     const int64_t num_voxels = int64_t{box.shape[0]} * box.shape[1] * box.shape[2];
@@ -47,14 +83,17 @@ struct RowsScratch {
     VoxelRows rows;
     rows.num_words = blocks * kRankWords;
     rows.max_rows = std::min(num_points, num_voxels);
-    rows.bits = bits.reserve<uint32_t>(rows.num_words, in_graph, operation);
-    rows.word_rank = word_rank.reserve<uint32_t>(rows.num_words, in_graph, operation);
+    rows.marks = marks.reserve<uint8_t>(32 * rows.num_words, in_graph, operation);
+    rows.words = words.reserve<RankedWord>(rows.num_words, in_graph, operation);
     rows.block_rank = block_rank.reserve<uint32_t>(blocks, in_graph, operation);
-    rows.index = index.reserve<uint32_t>(rows.max_rows, in_graph, operation);
-    rows.dropped = counters.reserve<unsigned long long>(kNumDrops + 1, in_graph, operation);
-    rows.num_voxels = reinterpret_cast<uint32_t*>(rows.dropped + kNumDrops);
-    rows.finished = rows.num_voxels + 1;
+    rows.counters = reserve_counters(in_graph, operation);
     return rows;
+  }
+
+  Counters reserve_counters(bool in_graph, const char* operation) {
+    auto* const dropped = counters.reserve<unsigned long long>(kNumDrops + 1, in_graph, operation);
+    auto* const others = reinterpret_cast<uint32_t*>(dropped + kNumDrops);
+    return {dropped, others, others + 1};
   }
 };
 
@@ -89,6 +128,20 @@ __device__ inline bool terms_fit(const VoxelParams& params, const GpuPoint& poin
 
 __device__ inline bool terms_fit(const HardParams&, const GpuPoint&) { return true; }
 
+// Whether all other blocks of the launch have ended; what they wrote can then be read, past the first cache.
+__device__ inline bool is_last_block(const Counters& counters) {
+  __shared__ bool is_last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    is_last = atomicAdd(counters.finished, 1u) == gridDim.x - 1;
+    if (is_last) *counters.finished = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return is_last;
+}
+
 // Reads a point and finds its voxel; point->drop says whether it is in one.
 template <class Params>
 __device__ inline Place place_point(const Params& params, const GpuCloud& cloud, int64_t i, GpuPoint* point) {
@@ -99,7 +152,7 @@ __device__ inline Place place_point(const Params& params, const GpuCloud& cloud,
   return place;
 }
 
-// A thread a point: sets the bits of occupied voxels, counts what is dropped.
+// A thread a point: marks the occupied voxels, counts what is dropped.
 template <class Params>
 __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_constant__ GpuCloud cloud,
                             const __grid_constant__ VoxelRows rows, int64_t num_points) {
@@ -112,34 +165,43 @@ __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_
     if (point.drop != kKept) {
       drops.add(point.drop);
     } else {
-      const uint32_t word = place.index / 32, bit = 1u << (place.index % 32);
-      if ((rows.bits[word] & bit) == 0) atomicOr(rows.bits + word, bit);
+      rows.marks[place.index] = 1;
     }
   }
-  drops.finish(rows.dropped);
+  drops.finish(rows.counters.dropped);
 }
 
-// A block for kRankWords words: counts bits; the last one to end adds up what all have counted.
+// Of four marks, each 0 or 1, the lowest bits side by side.
+__device__ inline uint32_t bits_of_marks(uint32_t marks) { return (marks * 0x01020408u) >> 24 & 0xfu; }
+
+// Turns the marks of a word to bits, and takes them away.
+__device__ inline uint32_t take_bits(uint8_t* of_word) {
+  uint4* const marks = reinterpret_cast<uint4*>(of_word);
+  const uint4 low = marks[0], high = marks[1];
+  const uint32_t bits = bits_of_marks(low.x) | bits_of_marks(low.y) << 4 | bits_of_marks(low.z) << 8 |
+                        bits_of_marks(low.w) << 12 | bits_of_marks(high.x) << 16 | bits_of_marks(high.y) << 20 |
+                        bits_of_marks(high.z) << 24 | bits_of_marks(high.w) << 28;
+  if (bits != 0) marks[0] = marks[1] = make_uint4(0, 0, 0, 0);
+  return bits;
+}
+
+// A block for kRankWords words: takes and counts marks; the last block to end adds up what all have counted.
 static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
   using Scan = cub::BlockScan<uint32_t, kThreads>;
   __shared__ typename Scan::TempStorage scratch;
-  __shared__ bool is_last;
-  const int64_t at = thread_number();
-  const uint4 bits = reinterpret_cast<const uint4*>(rows.bits)[at];
-  const uint32_t counts[4] = {static_cast<uint32_t>(__popc(bits.x)), static_cast<uint32_t>(__popc(bits.y)),
-                              static_cast<uint32_t>(__popc(bits.z)), static_cast<uint32_t>(__popc(bits.w))};
-  uint32_t before, sum;
-  Scan(scratch).ExclusiveSum(counts[0] + counts[1] + counts[2] + counts[3], before, sum);
-  reinterpret_cast<uint4*>(rows.word_rank)[at] =
-      make_uint4(before, before + counts[0], before + counts[0] + counts[1], before + counts[0] + counts[1] + counts[2]);
-  if (threadIdx.x == 0) {
-    rows.block_rank[blockIdx.x] = sum;
-    __threadfence();
-    is_last = atomicAdd(rows.finished, 1u) == gridDim.x - 1;
+  const int64_t first_word = kThreadWords * thread_number();
+  uint32_t bits[kThreadWords], before = 0, sum;
+  for (int k = 0; k < kThreadWords; ++k) {
+    bits[k] = take_bits(rows.marks + 32 * (first_word + k));
+    before += __popc(bits[k]);
   }
-  __syncthreads();
-  if (!is_last) return;
-  __threadfence();
+  Scan(scratch).ExclusiveSum(before, before, sum);
+  for (int k = 0; k < kThreadWords; ++k) {
+    rows.words[first_word + k] = {bits[k], before};
+    before += __popc(bits[k]);
+  }
+  if (threadIdx.x == 0) rows.block_rank[blockIdx.x] = sum;
+  if (!is_last_block(rows.counters)) return;
   uint32_t total = 0;
   for (uint32_t first = 0; first < gridDim.x; first += kThreads) {
     const uint32_t block = first + threadIdx.x;
@@ -149,13 +211,10 @@ static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
     if (block < gridDim.x) rows.block_rank[block] = total + before;
     total += sum;
   }
-  if (threadIdx.x == 0) {
-    *rows.num_voxels = total;
-    *rows.finished = 0;
-  }
+  if (threadIdx.x == 0) *rows.counters.num_voxels = total;
 }
 
-// Launches both: afterwards rows.row_of holds, and rows.num_voxels.
+// Launches both: afterwards rows.row_of holds, and the number of voxels.
 template <class Params>
 void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& rows, cudaStream_t stream,
                const char* operation) {
@@ -165,15 +224,15 @@ void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& row
   check_launch(operation);
 }
 
-// By one block of the last launch: hands the numbers over and clears them. reported [kNumReported].
-__device__ inline void report(const VoxelRows& rows, int64_t capacity, int64_t* reported) {
+// By one block, when nothing is counted any more: hands the numbers over and clears them. reported [kNumReported].
+__device__ inline void report(const Counters& counters, int64_t capacity, int64_t* reported) {
   if (threadIdx.x == 0) {
-    const int64_t num_voxels = *rows.num_voxels;
+    const int64_t num_voxels = *counters.num_voxels;
     reported[0] = num_voxels < capacity ? num_voxels : capacity;
   }
   if (threadIdx.x < kNumDrops) {
-    reported[1 + threadIdx.x] = static_cast<int64_t>(rows.dropped[threadIdx.x]);
-    rows.dropped[threadIdx.x] = 0;
+    reported[1 + threadIdx.x] = static_cast<int64_t>(__ldcg(counters.dropped + threadIdx.x));
+    counters.dropped[threadIdx.x] = 0;
   }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Voxelization on the GPU: the points are added to their voxels' rows by atomics on integers, then each row becomes
-// channels: in place for the sparse result, and for the dense one by a pass that writes every voxel once.
+// Voxelization on the GPU: the points are added to their voxels' rows by atomics on integers, then the rows become
+// channels. Memory takes atomics of neighbouring addresses together, so a warp adds its points one after the other, each
+// with a lane for every number of its row; and rows are read, written and cleared by as many threads as they have numbers.
+#include <algorithm>
 #include <cstdint>
 
 #include "voxel_rows.cuh"
@@ -8,21 +10,16 @@
 namespace robocache {
 namespace {
 
-// Where the sums of the rows are. A row: its number of points, then the sums (64 bits each), then the maxima (32 bits
-// each, as unsigned numbers whose least is zero), all zero between calls.
-struct Sums {
-  unsigned long long* words;
-  int32_t row_words;
-  int32_t num_sums;
+constexpr uint64_t kSignBit = 0x80000000u;
+constexpr int kMaxLanes = 16;  // that add a point
 
-  __device__ uint32_t* count(int64_t row) const { return reinterpret_cast<uint32_t*>(words + row * row_words); }
-  __device__ unsigned long long* sum(int64_t row, int32_t slot) const { return words + row * row_words + 1 + slot; }
-  __device__ uint32_t* maximum(int64_t row, int32_t slot) const {
-    return reinterpret_cast<uint32_t*>(words + row * row_words + 1 + num_sums) + slot;
-  }
-  __device__ void clear(int64_t row) const {
-    for (int32_t i = 0; i < row_words; ++i) words[row * row_words + i] = 0;
-  }
+// The rows' numbers, 64 bits each and all zero between calls: how many points there are, the sums, and the maxima (as
+// unsigned numbers whose least is zero).
+struct Sums {
+  unsigned long long* numbers;
+  int32_t row_size, num_sums;
+
+  __device__ unsigned long long* row(int64_t row) const { return numbers + row * row_size; }
 };
 
 struct Scratch {
@@ -30,147 +27,234 @@ struct Scratch {
   GpuMemory sums;
 };
 
-constexpr uint32_t kSignBit = 0x80000000u;
+// Where a channel's number is in a row; 0, the number of points, for one that has none of its own.
+__device__ inline int32_t place_of(const Channel& channel, int32_t num_sums) {
+  if (channel.slot < 0) return 0;
+  const bool is_sum = channel.kind == ChannelKind::kMeanOffset || channel.kind == ChannelKind::kMean;
+  return 1 + channel.slot + (is_sum ? 0 : num_sums);
+}
 
-// What combine makes of the values of the lanes in `peers`, in the first of them; every lane of the warp takes part.
-template <class T, class Combine>
-__device__ inline T combine_peers(T value, uint32_t peers, Combine combine) {
+__device__ inline bool is_extreme(ChannelKind kind) { return kind == ChannelKind::kMax || kind == ChannelKind::kMin; }
+
+// What a point adds to a channel's number, or what it must be at least.
+__device__ inline uint64_t term_of(const VoxelParams& params, const Channel& channel, const GpuPoint& point,
+                                   const Place& place) {
+  switch (channel.kind) {
+    case ChannelKind::kMeanOffset: {
+      const float* const f = place.fraction;
+      return static_cast<uint64_t>(offset_term(channel.source == 0 ? f[0] : channel.source == 1 ? f[1] : f[2]));
+    }
+    case ChannelKind::kMean: {
+      bool fits;
+      const int64_t term = mean_term(point.value(params.points, channel.source), params.inverse_quantum, &fits);
+      return static_cast<uint64_t>(term);
+    }
+    case ChannelKind::kMax:
+      return static_cast<uint32_t>(ordered_int(point.value(params.points, channel.source))) ^ kSignBit;
+    case ChannelKind::kMin:
+      return static_cast<uint32_t>(~ordered_int(point.value(params.points, channel.source))) ^ kSignBit;
+    default: return 0;
+  }
+}
+
+// What all lanes in `peers` have, added up or the greatest, in the first of them; every lane of the warp takes part.
+__device__ inline uint64_t combine_peers(uint64_t value, uint32_t peers, bool greatest) {
   const uint32_t lane = threadIdx.x % 32;
   uint32_t later = peers & (0xfffffffeu << lane);
   uint32_t position = __popc(peers & ((1u << lane) - 1));
   while (__any_sync(kWholeWarp, later != 0)) {
     const int next = __ffs(later) - 1;
-    const T other = __shfl_sync(kWholeWarp, value, next < 0 ? lane : next);
-    if (next >= 0) value = combine(value, other);
+    const uint64_t other = __shfl_sync(kWholeWarp, value, next < 0 ? lane : next);
+    if (next >= 0) value = !greatest ? value + other : value > other ? value : other;
     later &= ~__ballot_sync(kWholeWarp, position % 2 == 1);  // their values are taken
     position /= 2;
   }
   return value;
 }
 
-// A thread a point. Points of a warp that share a voxel are added up first, as in a lidar's scan neighbours do.
-__global__ void add_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
-                           const __grid_constant__ VoxelRows rows, const __grid_constant__ Sums sums,
-                           int64_t num_points, int64_t capacity) {
-  __shared__ uint32_t shared[kNumDrops];
-  DropCounts drops(shared);
+// A thread a point, and kLanes lanes to add one. Points of a warp that share a voxel become one first, as neighbours in
+// a lidar's scan do.
+template <int kLanes>
+__global__ void __launch_bounds__(kThreads)
+    add_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
+               const __grid_constant__ VoxelRows rows, const __grid_constant__ Sums sums, int64_t num_points,
+               int64_t capacity) {
   constexpr uint32_t kNone = 0xffffffffu;
+  __shared__ uint32_t shared[kNumDrops];
+  __shared__ uint64_t all_terms[kThreads / 32][32][kLanes + (kLanes > 1)];  // no two lanes in one bank
+  DropCounts drops(shared);
+  const uint32_t lane = threadIdx.x % 32;
+  auto& terms = all_terms[threadIdx.x / 32];
   const int64_t i = thread_number();
   GpuPoint point{};
   Place place{};
   uint32_t row = kNone;
   if (i < num_points) {
     place = place_point(params, cloud, i, &point);
-    if (point.drop == kKept) {
-      row = rows.row_of(place.index);
-      rows.index[row] = place.index;
-      if (row >= capacity) {
-        drops.add(kTableFull);
-        row = kNone;
-      }
+    if (point.drop == kKept) row = rows.row_of(place.index);
+    if (row != kNone && row >= capacity) {
+      drops.add(kTableFull);
+      row = kNone;
     }
   }
   const uint32_t peers = __match_any_sync(kWholeWarp, row);
-  const bool first = row != kNone && __ffs(peers) - 1 == threadIdx.x % 32;
   const bool shares = __any_sync(kWholeWarp, row != kNone && __popc(peers) > 1);
-  if (first) atomicAdd(sums.count(row), static_cast<uint32_t>(__popc(peers)));
-  for (int c = 0; c < params.num_channels; ++c) {
-    const Channel channel = params.channels[c];
-    if (channel.slot < 0) continue;
-    if (channel.kind == ChannelKind::kMeanOffset || channel.kind == ChannelKind::kMean) {
-      int64_t term = 0;
-      if (row != kNone && channel.kind == ChannelKind::kMeanOffset) {
-        const float* fraction = place.fraction;
-        term = offset_term(channel.source == 0 ? fraction[0] : channel.source == 1 ? fraction[1] : fraction[2]);
-      } else if (row != kNone) {
-        bool fits;
-        term = mean_term(point.value(params.points, channel.source), params.inverse_quantum, &fits);
+  const bool first = row != kNone && __ffs(peers) - 1 == static_cast<int>(lane);
+  const uint32_t firsts = __ballot_sync(kWholeWarp, first);
+
+  for (int begin = 0; begin <= params.num_channels; begin += kLanes) {
+    for (int k = 0; k < kLanes; ++k) {
+      const int c = begin + k - 1;  // -1: the number of points
+      if (c >= params.num_channels) break;
+      uint64_t term;
+      if (c < 0) {
+        term = __popc(peers);
+      } else {
+        const Channel channel = params.channels[c];
+        if (channel.slot < 0) continue;
+        term = row == kNone ? 0 : term_of(params, channel, point, place);
+        if (shares) term = combine_peers(term, peers, is_extreme(channel.kind));
       }
-      if (shares) term = combine_peers(term, peers, [](int64_t a, int64_t b) { return a + b; });
-      if (first) atomicAdd(sums.sum(row, channel.slot), static_cast<unsigned long long>(term));
-    } else {
-      uint32_t term = 0;
-      if (row != kNone) {
-        const int32_t ordered = ordered_int(point.value(params.points, channel.source));
-        term = static_cast<uint32_t>(channel.kind == ChannelKind::kMax ? ordered : ~ordered) ^ kSignBit;
-      }
-      if (shares) term = combine_peers(term, peers, [](uint32_t a, uint32_t b) { return a > b ? a : b; });
-      if (first) atomicMax(sums.maximum(row, channel.slot), term);
+      terms[lane][k] = term;
     }
+    __syncwarp();
+    const int k = lane % kLanes, c = begin + k - 1;
+    const Channel channel = c >= 0 && c < params.num_channels ? params.channels[c] : Channel{ChannelKind::kCount, 0, 0};
+    const bool has_number = c < 0 || (c < params.num_channels && channel.slot >= 0);
+    const int32_t at = c < 0 ? 0 : place_of(channel, sums.num_sums);
+    for (uint32_t from = lane / kLanes; from < 32; from += 32 / kLanes) {
+      const uint32_t of = __shfl_sync(kWholeWarp, row, from);
+      if (!has_number || (firsts >> from & 1) == 0) continue;
+      unsigned long long* const number = sums.row(of) + at;
+      if (is_extreme(channel.kind)) {
+        atomicMax(number, terms[from][k]);
+      } else {
+        atomicAdd(number, terms[from][k]);
+      }
+    }
+    __syncwarp();
   }
-  drops.finish(rows.dropped);
+  drops.finish(rows.counters.dropped);
 }
 
-__device__ inline float channel_of(const VoxelParams& params, const Sums& sums, Channel channel, int64_t row) {
-  const int32_t count = static_cast<int32_t>(*sums.count(row));
+__device__ inline float channel_of(const VoxelParams& params, const Channel& channel, const unsigned long long* row,
+                                   int32_t num_sums) {
+  if (channel.kind == ChannelKind::kOccupancy) return 1.0f;
+  const int32_t count = static_cast<int32_t>(row[0]);
+  const int64_t number = static_cast<int64_t>(row[place_of(channel, num_sums)]);
+  const int32_t extreme = static_cast<int32_t>(static_cast<uint64_t>(number) ^ kSignBit);
   switch (channel.kind) {
     case ChannelKind::kCount: return static_cast<float>(count);
-    case ChannelKind::kOccupancy: return 1.0f;
+    case ChannelKind::kOccupancy: break;
     case ChannelKind::kDensity: return density_of(params.inverse_volume, count);
-    case ChannelKind::kMeanOffset:
-      return mean_offset_of(params.size[channel.source], static_cast<int64_t>(*sums.sum(row, channel.slot)), count);
-    case ChannelKind::kMean:
-      return mean_of(params.quantum, static_cast<int64_t>(*sums.sum(row, channel.slot)), count);
-    case ChannelKind::kMax: return max_of(static_cast<int32_t>(*sums.maximum(row, channel.slot) ^ kSignBit));
-    case ChannelKind::kMin: return min_of(static_cast<int32_t>(*sums.maximum(row, channel.slot) ^ kSignBit));
+    case ChannelKind::kMeanOffset: return mean_offset_of(params.size[channel.source], number, count);
+    case ChannelKind::kMean: return mean_of(params.quantum, number, count);
+    case ChannelKind::kMax: return max_of(extreme);
+    case ChannelKind::kMin: return min_of(extreme);
   }
   return 0.0f;
 }
 
-// A thread a row.
-__global__ void write_sparse(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
-                             const __grid_constant__ Sums sums, int64_t capacity, int32_t* coords, float* features,
-                             int32_t* counts, int64_t* reported) {
-  const int64_t row = thread_number();
-  if (row < *rows.num_voxels) {
-    const uint32_t index = rows.index[row];
-    rows.bits[index / 32] = 0;
-    if (row < capacity) {
-      write_coords(params.box, index, coords + 3 * row);
-      for (int c = 0; c < params.num_channels; ++c)
-        features[row * params.num_channels + c] = channel_of(params, sums, params.channels[c], row);
-      counts[row] = static_cast<int32_t>(*sums.count(row));
-      sums.clear(row);
-    }
+constexpr int kBlockRows = 64;
+
+// A block for kBlockRows rows, a thread for each value.
+__global__ void __launch_bounds__(kThreads)
+    write_sparse(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
+                 const __grid_constant__ Sums sums, int64_t capacity, int32_t* coords, float* features,
+                 int32_t* counts, int64_t* reported) {
+  if (blockIdx.x == 0) report(rows.counters, capacity, reported);
+  const int64_t begin = int64_t{blockIdx.x} * kBlockRows;
+  const int64_t end = min(min(begin + kBlockRows, int64_t{*rows.counters.num_voxels}), capacity);
+  if (begin >= end) return;
+  const int32_t size = static_cast<int32_t>(end - begin);
+  for (int32_t i = threadIdx.x; i < size; i += kThreads) {
+    const int64_t row = begin + i;
+    write_coords(params.box, rows.voxel_of(static_cast<uint32_t>(row)), coords + 3 * row);
+    counts[row] = static_cast<int32_t>(*sums.row(row));
   }
-  if (blockIdx.x == 0) report(rows, capacity, reported);
+  for (int32_t i = threadIdx.x; i < size * params.num_channels; i += kThreads) {
+    const int32_t r = i / params.num_channels, c = i - r * params.num_channels;
+    features[begin * params.num_channels + i] =
+        channel_of(params, params.channels[c], sums.row(begin + r), sums.num_sums);
+  }
+  __syncthreads();
+  for (int32_t i = threadIdx.x; i < size * sums.row_size; i += kThreads) sums.row(begin)[i] = 0;
 }
 
-constexpr int kVoxels = 4;  // of a thread, in one word of bits
+constexpr int kVoxels = 4;  // of a thread, in one word
 
 // kWhole: whole vectors can be stored. A thread writes kVoxels voxels of every channel.
 template <bool kWhole>
-__global__ void write_dense(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
-                            const __grid_constant__ Sums sums, int64_t num_voxels, float* tensor, int64_t* reported) {
+__global__ void __launch_bounds__(kThreads, 6)
+    write_dense(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
+                const __grid_constant__ Sums sums, int64_t num_voxels, float* tensor, int64_t* reported) {
+  if (blockIdx.x == 0) report(rows.counters, num_voxels, reported);
   const int64_t first = kVoxels * thread_number();
-  const int64_t word = first / 32;
-  uint32_t bits = 0;
-  int64_t row = 0;
-  if (first < num_voxels) {
-    const uint32_t all = rows.bits[word], shift = static_cast<uint32_t>(first % 32);
-    bits = (all >> shift) & ((1u << kVoxels) - 1);
-    if (bits != 0) row = rows.block_rank[word / kRankWords] + rows.word_rank[word] + __popc(all & ((1u << shift) - 1));
-    for (int c = 0; c < params.num_channels; ++c) {
+  if (first - first % (32 * kVoxels) >= num_voxels) return;  // the whole warp
+  const int64_t word = first / 32;  // there are words for all threads of the warp
+  const RankedWord ranked = rows.words[word];
+  const uint32_t shift = static_cast<uint32_t>(first % 32), bits = ranked.bits >> shift & ((1u << kVoxels) - 1);
+  const uint32_t row = rows.block_rank[word / kRankWords] + ranked.rank + __popc(ranked.bits & ((1u << shift) - 1));
+  for (int c = 0; c < params.num_channels; ++c) {
+    float values[kVoxels] = {};
+    if (bits != 0) {
       const Channel channel = params.channels[c];
-      float values[kVoxels] = {};
-      if (bits != 0) {
-        int64_t at = row;
-        for (int k = 0; k < kVoxels; ++k)
-          if ((bits >> k & 1) != 0) values[k] = channel_of(params, sums, channel, at++);
-      }
-      float* const out = tensor + c * num_voxels + first;
-      if (kWhole) {
-        *reinterpret_cast<float4*>(out) = make_float4(values[0], values[1], values[2], values[3]);
-      } else {
-        for (int k = 0; k < kVoxels; ++k)
-          if (first + k < num_voxels) out[k] = values[k];
+      const unsigned long long* numbers = sums.row(row);
+#pragma unroll
+      for (int k = 0; k < kVoxels; ++k) {
+        if ((bits >> k & 1) == 0) continue;
+        values[k] = channel_of(params, channel, numbers, sums.num_sums);
+        numbers += sums.row_size;
       }
     }
-    for (int k = __popc(bits); k > 0; --k) sums.clear(row + k - 1);
+    float* const out = tensor + c * num_voxels + first;
+    if (kWhole) {
+      if (first < num_voxels) __stcs(reinterpret_cast<float4*>(out), make_float4(values[0], values[1], values[2], values[3]));
+    } else {
+#pragma unroll
+      for (int k = 0; k < kVoxels; ++k)
+        if (first + k < num_voxels) out[k] = values[k];
+    }
   }
-  __syncwarp();  // eight neighbours have read the word
-  if (first < num_voxels && first % 32 == 0) rows.bits[word] = 0;
-  if (blockIdx.x == 0) report(rows, num_voxels, reported);
+  // The rows of a warp's voxels lie side by side.
+  const uint32_t lane = threadIdx.x % 32;
+  const uint32_t begin = __shfl_sync(kWholeWarp, row, 0);
+  const uint32_t size = __shfl_sync(kWholeWarp, row + __popc(bits), 31) - begin;
+  for (uint32_t i = lane; i < size * sums.row_size; i += 32) sums.row(begin)[i] = 0;
+}
+
+// Where counts and occupancy are all that is asked for, the result itself, all zero before, is where points are added.
+// Floats count exactly to 2^24.
+constexpr int64_t kMostCounted = 1 << 24;
+
+bool counts_alone(const VoxelParams& params, int64_t num_points) {
+  const auto is_counted = [](const Channel& channel) {
+    return channel.kind == ChannelKind::kCount || channel.kind == ChannelKind::kOccupancy;
+  };
+  return num_points <= kMostCounted && std::all_of(params.channels, params.channels + params.num_channels, is_counted);
+}
+
+__global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
+                             const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
+                             float* tensor, int64_t* reported) {
+  __shared__ uint32_t shared[kNumDrops];
+  DropCounts drops(shared);
+  const int64_t i = thread_number();
+  if (i < num_points) {
+    GpuPoint point;
+    const Place place = place_point(params, cloud, i, &point);
+    if (point.drop != kKept) drops.add(point.drop);
+    for (int c = 0; c < params.num_channels && point.drop == kKept; ++c) {
+      float* const value = tensor + c * num_voxels + place.index;
+      if (params.channels[c].kind == ChannelKind::kOccupancy) {
+        *value = 1.0f;
+      } else {
+        atomicAdd(value, 1.0f);
+      }
+    }
+  }
+  drops.finish(counters.dropped);
+  if (is_last_block(counters)) report(counters, 0, reported);
 }
 
 // The first half of both: rows, and their sums.
@@ -178,11 +262,17 @@ Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows
                GpuMemory& memory, bool in_graph, cudaStream_t stream, const char* operation) {
   Sums sums;
   sums.num_sums = params.num_sums;
-  sums.row_words = 1 + params.num_sums + (params.num_maxima + 1) / 2;
+  sums.row_size = 1 + params.num_sums + params.num_maxima;
   const int64_t num_rows = std::min(rows.max_rows, capacity);
-  sums.words = memory.reserve<unsigned long long>(num_rows * sums.row_words, in_graph, operation);
+  sums.numbers = memory.reserve<unsigned long long>(num_rows * sums.row_size, in_graph, operation);
   find_rows(params, cloud, rows, stream, operation);
-  add_points<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, sums, cloud.size(), capacity);
+  const int numbers = 1 + params.num_channels;
+  const auto add = numbers <= 1   ? add_points<1>
+                   : numbers <= 2 ? add_points<2>
+                   : numbers <= 4 ? add_points<4>
+                   : numbers <= 8 ? add_points<8>
+                                  : add_points<kMaxLanes>;
+  add<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, sums, cloud.size(), capacity);
   check_launch(operation);
   return sums;
 }
@@ -199,6 +289,13 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
     if (cloud.size() == 0) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
       check_gpu(cudaMemsetAsync(reported, 0, kNumReported * sizeof(int64_t), stream), kOperation);
+      return;
+    }
+    if (counts_alone(params, cloud.size())) {
+      check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
+      count_points<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(
+          params, cloud, s.rows.reserve_counters(in_graph, kOperation), cloud.size(), num_voxels, tensor, reported);
+      check_launch(kOperation);
       return;
     }
     const VoxelRows rows = s.rows.reserve(params.box, cloud.size(), in_graph, kOperation);
@@ -223,8 +320,9 @@ void voxelize_sparse_cuda(const GpuStream& gpu, const VoxelParams& params, const
     }
     const VoxelRows rows = s.rows.reserve(params.box, cloud.size(), in_graph, kOperation);
     const Sums sums = add_cloud(params, cloud, rows, capacity, s.sums, in_graph, stream, kOperation);
-    write_sparse<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, sums, capacity, coords, features,
-                                                                     counts, reported);
+    const int64_t most = std::max<int64_t>(1, std::min(rows.max_rows, capacity));
+    write_sparse<<<blocks_for(most, kBlockRows), kThreads, 0, stream>>>(params, rows, sums, capacity, coords, features,
+                                                                       counts, reported);
     check_launch(kOperation);
   });
 }

@@ -19,9 +19,12 @@ struct Sorted {
   const uint32_t* points;
   int64_t num_points;
 
-  // How many keys are less than `key`.
-  __device__ int64_t position(uint64_t key) const {
-    int64_t begin = 0, end = num_points;
+  __device__ uint32_t row(int64_t i) const { return static_cast<uint32_t>(keys[i] >> 32); }
+
+  // The first of [begin, i] whose key is that of i.
+  __device__ int64_t first_as_near(int64_t begin, int64_t i) const {
+    const uint64_t key = keys[i];
+    int64_t end = i;
     while (begin < end) {
       const int64_t middle = begin + (end - begin) / 2;
       if (keys[middle] < key) {
@@ -49,29 +52,34 @@ __global__ void write_keys(const __grid_constant__ HardParams params, const __gr
   uint64_t key = static_cast<uint64_t>(rows.max_rows) << 32;
   if (point.drop == kKept) {
     const uint32_t row = rows.row_of(place.index);
-    rows.index[row] = place.index;
     key = static_cast<uint64_t>(row) << 32 | bits_of(distance2_to_centre(place.fraction, params.size));
   }
   keys[i] = key;
   points[i] = static_cast<uint32_t>(i);
 }
 
-// A thread a row: where its points are, how many, and its coordinates.
+// A thread a sorted point, and one more: the first of a row says where the row begins. row_begin [rows + 1].
+__global__ void find_begins(const __grid_constant__ Sorted sorted, const __grid_constant__ VoxelRows rows,
+                            int64_t* row_begin) {
+  const int64_t i = thread_number();
+  if (i > sorted.num_points) return;
+  // Every row has points, so those that are dropped, or the end, follow the last one.
+  const uint32_t row = i == sorted.num_points ? *rows.counters.num_voxels : min(sorted.row(i), *rows.counters.num_voxels);
+  if (i == 0 || min(sorted.row(i - 1), *rows.counters.num_voxels) != row) row_begin[row] = i;
+}
+
+// A thread a row.
 __global__ void write_rows(const __grid_constant__ HardParams params, const __grid_constant__ VoxelRows rows,
-                           const __grid_constant__ Sorted sorted, int64_t capacity, int64_t* row_begin,
-                           int32_t* coords, int32_t* num_points) {
+                           int64_t capacity, const int64_t* row_begin, int32_t* coords, int32_t* num_points) {
   const int64_t row = thread_number();
-  if (row >= *rows.num_voxels) return;
-  const uint32_t index = rows.index[row];
-  rows.bits[index / 32] = 0;
-  const int64_t begin = sorted.position(static_cast<uint64_t>(row) << 32),
-                size = sorted.position(static_cast<uint64_t>(row + 1) << 32) - begin;
-  row_begin[row] = begin;
+  if (row >= *rows.counters.num_voxels) return;
+  const int64_t size = row_begin[row + 1] - row_begin[row];
   const int64_t kept = row < capacity ? (size < params.max_points ? size : params.max_points) : 0;
   if (kept < size)
-    atomicAdd(rows.dropped + (row < capacity ? kVoxelFull : kTableFull), static_cast<unsigned long long>(size - kept));
+    atomicAdd(rows.counters.dropped + (row < capacity ? kVoxelFull : kTableFull),
+              static_cast<unsigned long long>(size - kept));
   if (row >= capacity) return;
-  write_coords(params.box, index, coords + 3 * row);
+  write_coords(params.box, rows.voxel_of(static_cast<uint32_t>(row)), coords + 3 * row);
   num_points[row] = static_cast<int32_t>(kept);
 }
 
@@ -92,11 +100,9 @@ __global__ void write_voxels(const __grid_constant__ HardParams params, const __
   const int64_t i = thread_number();
   if (i >= sorted.num_points) return;
   const uint64_t key = sorted.keys[i];
-  const int64_t row = static_cast<int64_t>(key >> 32);
-  if (row >= *rows.num_voxels || row >= capacity) return;
-  const int64_t begin = row_begin[row];
-  int64_t run = i;  // the first point as near
-  if (i > begin && sorted.keys[i - 1] == key) run = sorted.position(key);
+  const int64_t row = sorted.row(i);
+  if (row >= *rows.counters.num_voxels || row >= capacity) return;
+  const int64_t begin = row_begin[row], run = sorted.first_as_near(begin, i);
   int64_t place = run - begin;
   const GpuPoint point = read_point(params.points, cloud, sorted.points[i]);
   for (int64_t j = run; place < params.max_points && j < sorted.num_points && sorted.keys[j] == key; ++j) {
@@ -113,9 +119,9 @@ __global__ void pad_voxels(const __grid_constant__ HardParams params, const __gr
                            int64_t capacity, const int32_t* num_points, float* voxels, int64_t* reported) {
   const int64_t i = thread_number();
   const int64_t row = i / params.max_points, place = i % params.max_points;
-  if (row < *rows.num_voxels && row < capacity && place >= num_points[row])
+  if (row < *rows.counters.num_voxels && row < capacity && place >= num_points[row])
     for (int c = 0; c < params.num_columns; ++c) voxels[i * params.num_columns + c] = 0.0f;
-  if (blockIdx.x == 0) report(rows, capacity, reported);
+  if (blockIdx.x == 0) report(rows.counters, capacity, reported);
 }
 
 int bit_length(uint64_t value) {
@@ -141,7 +147,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
              *sorted_keys = s.sorted_keys.reserve<uint64_t>(size, in_graph, kOperation);
     uint32_t *points = s.points.reserve<uint32_t>(size, in_graph, kOperation),
              *sorted_points = s.sorted_points.reserve<uint32_t>(size, in_graph, kOperation);
-    int64_t* const row_begin = s.row_begin.reserve<int64_t>(rows.max_rows, in_graph, kOperation);
+    int64_t* const row_begin = s.row_begin.reserve<int64_t>(rows.max_rows + 1, in_graph, kOperation);
 
     find_rows(params, cloud, rows, stream, kOperation);
     write_keys<<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, size, keys, points);
@@ -157,7 +163,9 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     sort(s.sort.reserve<uint8_t>(bytes, in_graph, kOperation));
 
     const Sorted sorted{sorted_keys, sorted_points, size};
-    write_rows<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, sorted, capacity, row_begin, coords,
+    find_begins<<<blocks_for(size + 1), kThreads, 0, stream>>>(sorted, rows, row_begin);
+    check_launch(kOperation);
+    write_rows<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, capacity, row_begin, coords,
                                                                    num_points);
     check_launch(kOperation);
     write_voxels<<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, sorted, capacity, row_begin, voxels);
