@@ -8,14 +8,7 @@
 
 #include "pool.hpp"
 #include "resample.hpp"
-
-// Compiled for several processors, chosen when the module is loaded. The bits are the same: without contraction a wider
-// register changes no result.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define RC_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define RC_CLONES
-#endif
+#include "simd.hpp"
 
 namespace robocache {
 namespace {
@@ -37,20 +30,28 @@ struct Scratch {
   std::vector<SortedStamp> sorted;
 };
 
-RC_CLONES bool descends(const int64_t* stamps, int64_t stride, int64_t size) {
-  if (stride != 1) {
-    for (int64_t i = 1; stride != 0 && i < size; ++i) {
-      if (stamps[i * stride] < stamps[(i - 1) * stride]) return true;
+// found: whether a stamp is smaller than the one before it.
+struct FindDescent {
+  static inline void run(const int64_t* stamps, int64_t stride, int64_t size, bool* found) {
+    *found = false;
+    if (stride != 1) {
+      for (int64_t i = 1; stride != 0 && i < size && !*found; ++i)
+        *found = stamps[i * stride] < stamps[(i - 1) * stride];
+      return;
     }
-    return false;
+    for (int64_t begin = 1; begin < size && !*found; begin += kStampsAtOnce) {
+      const int64_t end = std::min(size, begin + kStampsAtOnce);
+      int64_t any = 0;
+      for (int64_t i = begin; i < end; ++i) any |= stamps[i] < stamps[i - 1];
+      *found = any != 0;
+    }
   }
-  for (int64_t begin = 1; begin < size; begin += kStampsAtOnce) {
-    const int64_t end = std::min(size, begin + kStampsAtOnce);
-    int64_t found = 0;
-    for (int64_t i = begin; i < end; ++i) found |= stamps[i] < stamps[i - 1];
-    if (found != 0) return true;
-  }
-  return false;
+};
+
+bool descends(const int64_t* stamps, int64_t stride, int64_t size) {
+  bool found;
+  run_at<FindDescent>(simd_level(), stamps, stride, size, &found);
+  return found;
 }
 
 class Timelines {
@@ -172,29 +173,36 @@ RC_INLINE void copy_row(const Stream& s, const From* values, int64_t sample, To*
 }
 
 template <class From, class To>
-RC_CLONES void write_rows(const Rows& rows) {
-  const Stream& s = rows.stream;
-  const From* values = static_cast<const From*>(rows.values);
-  const int64_t stride = s.value_strides[2];
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const Pick& pick = rows.picks[i];
-    To* out = static_cast<To*>(rows.out) + i * rows.stride;
-    rows.valid[i * rows.valid_stride] = pick.valid;
-    if (pick.from == pick.to) {
-      copy_row(s, values, pick.from, out);
-      continue;
-    }
-    const From* a = values + pick.from * s.value_strides[1];
-    const From* b = values + pick.to * s.value_strides[1];
-    const float alpha = pick.alpha;
-    if (stride == 1) {
-      for (int64_t d = 0; d < s.width; ++d) out[d] = from_float<To>(lerp_values(to_float(a[d]), to_float(b[d]), alpha));
-    } else {
-      for (int64_t d = 0; d < s.width; ++d) {
-        out[d] = from_float<To>(lerp_values(to_float(a[d * stride]), to_float(b[d * stride]), alpha));
+struct LerpRows {
+  static inline void run(const Rows& rows) {
+    const Stream& s = rows.stream;
+    const From* values = static_cast<const From*>(rows.values);
+    const int64_t stride = s.value_strides[2];
+    for (int64_t i = 0; i < rows.count; ++i) {
+      const Pick& pick = rows.picks[i];
+      To* out = static_cast<To*>(rows.out) + i * rows.stride;
+      rows.valid[i * rows.valid_stride] = pick.valid;
+      if (pick.from == pick.to) {
+        copy_row(s, values, pick.from, out);
+        continue;
+      }
+      const From* a = values + pick.from * s.value_strides[1];
+      const From* b = values + pick.to * s.value_strides[1];
+      const float alpha = pick.alpha;
+      if (stride == 1) {
+        for (int64_t d = 0; d < s.width; ++d)
+          out[d] = from_float<To>(lerp_values(to_float(a[d]), to_float(b[d]), alpha));
+      } else {
+        for (int64_t d = 0; d < s.width; ++d)
+          out[d] = from_float<To>(lerp_values(to_float(a[d * stride]), to_float(b[d * stride]), alpha));
       }
     }
   }
+};
+
+template <class From, class To>
+void write_rows(const Rows& rows) {
+  run_at<LerpRows<From, To>, const Rows&>(simd_level(), rows);
 }
 
 // Pairs of quaternions, and what is between them (in place of the first of each).
@@ -204,14 +212,16 @@ struct Quaternions {
   int64_t row[kBlock], size = 0;
 };
 
-RC_CLONES void slerp_all(Quaternions& all) {
-  for (int64_t i = 0; i < all.size; ++i) {
-    double a[4] = {all.a[0][i], all.a[1][i], all.a[2][i], all.a[3][i]};
-    double b[4] = {all.b[0][i], all.b[1][i], all.b[2][i], all.b[3][i]};
-    all.has_direction[i] = slerp(a, b, all.alpha[i]);
-    for (int d = 0; d < 4; ++d) all.a[d][i] = a[d];
+struct SlerpPairs {
+  static inline void run(Quaternions* all) {
+    for (int64_t i = 0; i < all->size; ++i) {
+      double a[4] = {all->a[0][i], all->a[1][i], all->a[2][i], all->a[3][i]};
+      double b[4] = {all->b[0][i], all->b[1][i], all->b[2][i], all->b[3][i]};
+      all->has_direction[i] = slerp(a, b, all->alpha[i]);
+      for (int d = 0; d < 4; ++d) all->a[d][i] = a[d];
+    }
   }
-}
+};
 
 template <class From, class To>
 void write_slerp_rows(const Rows& rows) {
@@ -232,7 +242,7 @@ void write_slerp_rows(const Rows& rows) {
     all.alpha[all.size] = pick.alpha;
     all.row[all.size++] = i;
   }
-  slerp_all(all);
+  run_at<SlerpPairs>(simd_level(), &all);
   for (int64_t j = 0; j < all.size; ++j) {
     const int64_t i = all.row[j];
     To* out = static_cast<To*>(rows.out) + i * rows.stride;

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from clouds import packed
 from robocache_core import backend, ops
 from robocache_core.types import PoseTable, VoxelGrid
 
+CSRC = Path(__file__).resolve().parents[2] / 'robocache_core' / 'csrc'
 GRID = VoxelGrid((-10.0, -10.0, -10.0), (0.2,) * 3, (100,) * 3)
 CHANNELS = ('count', 'density', 'mean:x', 'mean:y', 'mean:z', 'mean:i', 'max:i', 'min:z')
 
@@ -50,6 +52,31 @@ def poses() -> PoseTable:
     return PoseTable('t', table, 0.0, 0.63)
 
 
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def every_other(tensor: torch.Tensor) -> torch.Tensor:
+    """``tensor`` with a gap after each of its elements."""
+    return tensor.repeat_interleave(2, -1)[..., ::2]
+
+
+def resampled(method: str, width: int, strided: bool = False) -> tuple[torch.Tensor, ...]:
+    """A stream of each type as each type; more targets than one thread takes, some of them without a sample."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(3, 400, width, generator=generator) * torch.logspace(-6, 5, width)
+    values[0, 7] = math.inf
+    stamps = torch.randint(0, 50_000, (3, 400), generator=generator).sort().values
+    targets = torch.randint(-100, 50_100, (3, 2500), generator=generator)
+    results: list[torch.Tensor] = []
+    for source in DTYPES:
+        stream = [values.to(source), stamps]
+        if strided:
+            stream = [every_other(tensor) for tensor in stream]
+        for dtype in DTYPES:
+            results += ops.resample(*stream, targets, method=method, tolerance_ns=300, dtype=dtype)
+    return tuple(results)
+
+
 def tensors(result: Any) -> list[torch.Tensor]:
     values = result if isinstance(result, tuple) else vars(result).values()
     return [value.clone() for value in values if isinstance(value, torch.Tensor)]
@@ -63,6 +90,11 @@ OPERATIONS: dict[str, Callable[[], Any]] = {
     'dense': lambda: ops.voxelize_dense(*cloud(), GRID, CHANNELS),
     'hard': lambda: ops.voxelize_hard(*cloud(), GRID, ['x', 'y', 'z', 'i'], max_points=3),
     'points': lambda: ops.deskew_points(*cloud(), ['i'], deskew=poses()),
+    'linear': lambda: resampled('linear', 33),
+    'linear, strided': lambda: resampled('linear', 33, strided=True),
+    'nearest': lambda: resampled('nearest', 33),
+    'slerp': lambda: resampled('slerp', 4),
+    'slerp, strided': lambda: resampled('slerp', 4, strided=True),
 }
 
 
@@ -73,7 +105,7 @@ def test_results_do_not_depend_on_the_number_of_threads(name):
         ops.set_num_threads(num_threads)
         for _ in range(3):  # chunks go to other threads each time
             result = OPERATIONS[name]()
-            results.append([t.view(torch.int32) if t.dtype == torch.float32 else t for t in tensors(result)])
+            results.append([t.view(torch.uint8) for t in tensors(result)])
             drops.append(getattr(result, 'dropped', {}))
     assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
     assert all(drop == drops[0] for drop in drops)
@@ -84,8 +116,15 @@ def digest() -> str:
     total = hashlib.sha256()
     for call in OPERATIONS.values():
         for tensor in tensors(call()):
-            total.update(tensor.numpy().tobytes())
+            total.update(tensor.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+def test_the_environment_rules_every_loop():
+    """A loop that the compiler clones by itself would run at one level only, whatever a test asks for."""
+    sources = [*CSRC.glob('*.hpp'), *CSRC.glob('*.cpp')]
+    assert sources
+    assert [source.name for source in sources if 'target_clones' in source.read_text()] == []
 
 
 def test_results_do_not_depend_on_the_vector_instructions():
