@@ -96,9 +96,21 @@ class Pool {
     finished_.wait(lock, finished);
   }
 
-  // Held by the caller whose job runs.
-  bool acquire() { return !busy_.exchange(true, std::memory_order_acquire); }
-  void release() { busy_.store(false, std::memory_order_release); }
+  // Held by the caller whose job runs, however that ends; false where another caller has it.
+  class Hold {
+   public:
+    explicit Hold(Pool& pool) : busy_(pool.busy_), is_mine_(!busy_.exchange(true, std::memory_order_acquire)) {}
+    ~Hold() {
+      if (is_mine_) busy_.store(false, std::memory_order_release);
+    }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    explicit operator bool() const { return is_mine_; }
+
+   private:
+    std::atomic<bool>& busy_;
+    const bool is_mine_;
+  };
 
  private:
   // Starts workers until there are `wanted`, or as many as the system grants.
@@ -177,13 +189,14 @@ void set_pool_threads(int wanted) { num_threads = wanted > 0 ? wanted : usable_c
 void pool_run(int64_t size, int64_t grain, PoolBody body, void* context, int max_threads) {
   const int threads = std::min(pool_threads(), max_threads);
   const int64_t chunks = std::min(size / std::max<int64_t>(grain, 1), threads * kChunksPerThread);
-  if (threads <= 1 || chunks <= 1 || !pool().acquire()) {
-    if (size > 0) body(context, 0, size, 0);
-    return;
+  if (threads > 1 && chunks > 1) {
+    if (const Pool::Hold hold(pool()); hold) {
+      Job job{body, context, size, chunks, static_cast<int>(std::min<int64_t>(threads, chunks))};
+      pool().run(job);
+      return;
+    }
   }
-  Job job{body, context, size, chunks, static_cast<int>(std::min<int64_t>(threads, chunks))};
-  pool().run(job);
-  pool().release();
+  if (size > 0) body(context, 0, size, 0);
 }
 
 }  // namespace robocache
