@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from robocache_core.plan import image_factors
 from robocache_core.types import VoxelGrid
 
 MS = 1_000_000
@@ -245,6 +246,10 @@ class CameraConfig(StreamConfig):
     def check(self, prefix: str) -> None:
         if self.rectify and self.resize == 'area':
             raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
+        try:
+            image_factors(self.scale, self.mean, self.std, self.pad)
+        except ValueError as error:
+            raise ConfigError(f'{prefix}{error}') from None
 
     @property
     def is_compressed(self) -> bool:

@@ -22,6 +22,7 @@ MAX_CHANNELS = 32
 MAX_AXIS_VOXELS = 1 << 24  # a float32 holds every index below it
 MAX_VOXELS = (1 << 31) - 1
 MAX_PIXELS = 1 << 20  # along an axis of an image
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 METHODS = ('linear', 'slerp', 'nearest', 'previous')
 OUTSIDES = ('hold', 'zero', 'extrapolate')
 UNSORTED = ('refuse', 'sort', 'trust')
@@ -442,13 +443,8 @@ def image_plan(
             raise ValueError(f'{name} = {values}: needs {num} finite values for {encoding}')
     if not all(value > 0 for value in std):
         raise ValueError(f'std = {std}: must be positive')
-    for name, number in (('scale', scale), ('pad', pad)):
-        if not math.isfinite(number):
-            raise ValueError(f'{name} = {number}: must be finite')
-
+    multiply, add, padding = image_factors(scale, mean[:num], std[:num], pad)
     region = image_region(width, height, out_width, out_height, letterbox)
-    multiply = [np.float32(scale / std[c]) for c in range(num)]
-    add = [np.float32(-mean[c] / std[c]) for c in range(num)]
     return ImagePlan(
         encoding=spec,
         swap=is_bigendian != _HOST_IS_BIGENDIAN,
@@ -459,10 +455,35 @@ def image_plan(
         region=region,
         scale=(width / region[2], height / region[3]),
         resize=resize,
-        multiply=tuple(map(float, multiply)),
-        add=tuple(map(float, add)),
-        pad=tuple(float(np.float32(pad) * m + a) for m, a in zip(multiply, add, strict=True)),
+        multiply=multiply,
+        add=add,
+        pad=padding,
     )
+
+
+def image_factors(
+    scale: float, mean: tuple[float, ...], std: tuple[float, ...], pad: float
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Return multiply, add and pad of an ``ImagePlan``.
+
+    Raises:
+        ValueError: one is beyond float32, where a black pixel, 0 times infinity, would not be a number.
+    """
+    multiply = _fitting(f'scale = {scale}', 'scale / std', [scale / s for s in std])
+    add = _fitting(f'mean = {mean}', '-mean / std', [-m / s for m, s in zip(mean, std, strict=True)])
+    (pixel,) = _fitting(f'pad = {pad}', 'it', [pad])
+    # In double, then rounded, the product and the sum of two float32 are what float32 arithmetic makes of them.
+    products = _fitting(f'pad = {pad}', 'pad * scale / std', [pixel * m for m in multiply])
+    sums = [product + a for product, a in zip(products, add, strict=True)]
+    return multiply, add, _fitting(f'pad = {pad}', '(pad * scale - mean) / std', sums)
+
+
+def _fitting(setting: str, meaning: str, numbers: list[float]) -> tuple[float, ...]:
+    """``numbers`` rounded to float32; ``meaning``: what they are of the ``setting``."""
+    rounded = tuple(map(_float32, numbers))
+    if not all(map(math.isfinite, rounded)):
+        raise ValueError(f'{setting}: {meaning} must be -{MAX_FLOAT32:.7g} to {MAX_FLOAT32:.7g}, is {numbers}')
+    return rounded
 
 
 def image_region(

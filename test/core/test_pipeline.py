@@ -294,6 +294,12 @@ def test_a_configuration_that_could_never_give_a_frame_is_refused_by_name(change
         config(**change)
 
 
+@pytest.mark.parametrize('setting', [{'scale': 1e39}, {'pad': 1e39}, {'mean': (1e38,) * 3, 'std': (1e-3,) * 3}])
+def test_normalisation_beyond_float32_is_refused_by_name(setting):
+    with pytest.raises(ConfigError, match=f'front.{next(iter(setting))} = '):
+        CameraConfig('front', **setting)
+
+
 @pytest.mark.parametrize('channels', [('cuont',), ('mean',), ('mean:',), ('max:z', 'max:z'), (), ('count',) * 40])
 def test_bad_channels_are_refused_by_name(channels):
     with pytest.raises(ConfigError, match='channels'):
