@@ -23,9 +23,10 @@ PACKAGE = 'robocache_ros'
 
 #: Contraction off: a fused multiply-add rounds once instead of twice, so results would depend on the CPU. No errno, for
 #: which sqrt would be a call and no SIMD, and no traps, for which a selected value would be a branch; values stay.
+#: No wrapping, which Python's own flags have: an index that may wrap leaves its loop scalar. UBSan sees that none does.
 FLAGS = [
     *('-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math'),
-    *('-fvisibility=hidden', '-pthread', '-Wall', '-Wextra'),
+    *('-fno-wrapv', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra'),
 ]
 
 #: The same of what nvcc compiles: -fmad=false for the device, and FLAGS' contraction and visibility for the host.
@@ -102,8 +103,7 @@ class BuildExtension(build_ext):
             ext.include_dirs.append(pybind11.get_include())
         sanitizers = os.environ.get('ROBOCACHE_SANITIZE')  # as in scripts/sanitize.sh: address,undefined
         if sanitizers:
-            # Python's own flags have -fwrapv, with which UBSan takes every signed overflow for intended.
-            ext.extra_compile_args += ['-O1', '-g', '-fno-wrapv', '-fno-omit-frame-pointer']
+            ext.extra_compile_args += ['-O1', '-g', '-fno-omit-frame-pointer']
             ext.extra_compile_args += [f'-fsanitize={sanitizers}', '-fno-sanitize-recover=all']
             ext.extra_link_args += [f'-fsanitize={sanitizers}']
         nvcc = find_nvcc()

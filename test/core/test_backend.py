@@ -46,6 +46,12 @@ def test_the_backend_asked_for_runs():
     )
 
 
+def test_the_compiled_module_lets_loops_become_vectors():
+    """Python's own flags have -fwrapv, which leaves every loop scalar whose index might wrap; the last flag counts."""
+    if HAS_COMPILED:
+        assert '-fno-wrapv' in native_core().compiler_flags.split()
+
+
 def test_operations_run_on_the_active_backend(each_backend, monkeypatch):
     called = []
     original = each_backend.module.fuse
