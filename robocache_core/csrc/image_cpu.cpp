@@ -128,15 +128,30 @@ inline void unpack_row(BayerPixels<T, kSwap>, const ImageParams& p, const ImageV
   std::copy_n(out + 4 * int64_t{p.width - 2}, 4, out + 4 * int64_t{p.width - 1});
 }
 
+// Byte `i` in memory of a word, whose loads and shifts compilers make vectors of, as they do not of single bytes.
+template <class Word>
+inline int32_t byte_of(Word word, int32_t i) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  i = int{sizeof(Word)} - 1 - i;
+#endif
+  return static_cast<int32_t>(word >> 8 * i & 0xff);
+}
+
+// Two pixels that share their chroma.
+inline void put_yuv_pair(int32_t left, int32_t right, int32_t u, int32_t v, uint8_t* out) {
+  uint8_t a[3], b[3];
+  rgb_of_yuv(left, u, v, a);
+  rgb_of_yuv(right, u, v, b);
+  put_rgb(out, a[0], a[1], a[2]);
+  put_rgb(out + 4, b[0], b[1], b[2]);
+}
+
 inline void unpack_row(Yuv422Pixels, const ImageParams& p, const ImageView& image, int32_t y, uint8_t* __restrict out) {
   const uint8_t* __restrict row = image.data + y * image.step;
-  for (int32_t i = 0; i < p.width / 2; ++i) {
-    const uint8_t *pair = row + 4 * i, *luma = pair + p.order[0];
-    uint8_t left[3], right[3];
-    rgb_of_yuv(luma[0], pair[p.order[1]], pair[p.order[2]], left);
-    rgb_of_yuv(luma[2], pair[p.order[1]], pair[p.order[2]], right);
-    put_rgb(out + 8 * i, left[0], left[1], left[2]);
-    put_rgb(out + 8 * i + 4, right[0], right[1], right[2]);
+  const int32_t luma = p.order[0], u = p.order[1], v = p.order[2], pairs = p.width / 2;
+  for (int32_t i = 0; i < pairs; ++i) {
+    const uint32_t word = load_bytes<uint32_t>(row + 4 * i);
+    put_yuv_pair(byte_of(word, luma), byte_of(word, luma + 2), byte_of(word, u), byte_of(word, v), out + 8 * i);
   }
 }
 
@@ -144,13 +159,10 @@ inline void unpack_row(SemiPlanarPixels, const ImageParams& p, const ImageView& 
                        uint8_t* __restrict out) {
   const uint8_t* __restrict luma = image.data + y * image.step;
   const uint8_t* __restrict chroma = image.data + (int64_t{p.height} + y / 2) * image.step;
-  for (int32_t i = 0; i < p.width / 2; ++i) {
-    const uint8_t* pair = chroma + 2 * i;
-    uint8_t left[3], right[3];
-    rgb_of_yuv(luma[2 * i], pair[p.order[1]], pair[p.order[2]], left);
-    rgb_of_yuv(luma[2 * i + 1], pair[p.order[1]], pair[p.order[2]], right);
-    put_rgb(out + 8 * i, left[0], left[1], left[2]);
-    put_rgb(out + 8 * i + 4, right[0], right[1], right[2]);
+  const int32_t u = p.order[1], v = p.order[2], pairs = p.width / 2;
+  for (int32_t i = 0; i < pairs; ++i) {
+    const uint16_t word = load_bytes<uint16_t>(luma + 2 * i), pair = load_bytes<uint16_t>(chroma + 2 * i);
+    put_yuv_pair(byte_of(word, 0), byte_of(word, 1), byte_of(pair, u), byte_of(pair, v), out + 8 * i);
   }
 }
 
