@@ -23,7 +23,7 @@ help:
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
-	@echo 'make sanitize        the operations under AddressSanitizer and UBSan, their thread pool under TSan'
+	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
 	@echo 'make env             set up the environment, say what is in it (doctor)'
 	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, doctor'
 	@echo 'make clean           remove everything that was built, the environments too'

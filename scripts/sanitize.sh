@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs the tests of the operations against a module that was compiled with AddressSanitizer and UBSan, then the thread
-# pool alone under ThreadSanitizer:
+# Runs the tests of the operations against a module that was compiled with AddressSanitizer and UBSan, at every level of
+# vector instructions that this CPU has; then the thread pool, and the operations on it, under ThreadSanitizer:
 #
 #     scripts/sanitize.sh [ARGUMENTS OF PYTEST ...]
 #
@@ -13,23 +13,48 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=build/sanitize
 export CXX PYTHONDONTWRITEBYTECODE=1
 
-echo '== AddressSanitizer and UBSan: the operations'
 ROBOCACHE_SANITIZE=address,undefined python setup.py -q build_ext --build-lib "$out" --build-temp "$out/objects"
 
 # Python itself is not instrumented, so the runtime comes first by hand; with libstdc++, which it must find to see
-# exceptions thrown. Python keeps memory until it ends: that is no leak of ours, and would drown one. The command is
-# `pytest`, since `python -m pytest` would look for the module in this folder first, where the ordinary one may lie; and
-# it must leave stderr and signals to the sanitizers, or a finding ends it without a word.
-LD_PRELOAD="$("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so)" \
-    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-    PYTHONPATH="$PWD/$out" ROBOCACHE_SANITIZED="$PWD/$out" \
-    pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys \
-    test/core/test_sanitized.py test/core/test_voxelize*.py test/core/test_image.py test/core/test_resample.py \
-    test/core/test_fuzz*.py $(ls test/core/test_{pool,rectify,deskew_points}.py 2> /dev/null || true) "$@"
+# exceptions thrown. Python keeps memory until it ends: that is no leak of ours, and would drown one.
+sanitized() {
+    LD_PRELOAD="$("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so)" \
+        ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        PYTHONPATH="$PWD/$out:$PWD" PYTHONSAFEPATH=1 ROBOCACHE_SANITIZED="$PWD/$out" "$@"
+}
 
-echo '== ThreadSanitizer: the thread pool'
-"$CXX" -std=c++17 -O1 -g -fsanitize=thread -pthread -I robocache_core/csrc \
-    test/core/pool_stress.cpp robocache_core/csrc/pool.cpp -o "$out/pool_stress"
+# The command is `pytest`, since `python -m pytest` would look for the module in this folder first, where the ordinary
+# one may lie (safe paths, which the tests' own processes need for that, are of Python 3.11); and it must leave stderr
+# and signals to the sanitizers, or a finding ends it without a word.
+run_tests() {
+    sanitized pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys "$@"
+}
+
+loops=(test/core/test_{sanitized,image,rectify,resample,deskew_points}.py test/core/test_{voxelize,fuzz}*.py)
+best=$(sanitized python -c 'import _robocache_core; print(_robocache_core.simd)')
+for level in default avx2 avx512; do
+    echo "== AddressSanitizer and UBSan: the operations, ROBOCACHE_SIMD=$level"
+    tests=("${loops[@]}")
+    # What starts processes of its own at other levels, and the pool, once.
+    [[ $level == "$best" ]] && tests+=(test/core/test_pool.py)
+    ROBOCACHE_SIMD=$level run_tests "${tests[@]}" "$@"
+    [[ $level == "$best" ]] && break
+done
+
+echo '== ThreadSanitizer: the thread pool, and the operations from several threads at once'
+rm -rf "$out/threads"
+mkdir "$out/threads"
+flags=(-std=c++17 -O1 -g -ffp-contract=off -fsanitize=thread -pthread -I robocache_core/csrc)
+printf '%s\n' robocache_core/csrc/*.cpp | grep -v /bindings.cpp |
+    xargs -P "$(nproc)" -I{} sh -c '"$@" -c {} -o "$0/$(basename {}).o"' "$out/threads" "$CXX" "${flags[@]}"
+for program in pool_stress operations_stress; do
+    "$CXX" "${flags[@]}" "test/core/$program.cpp" "$out"/threads/*.o -o "$out/$program"
+done
 # Its shadow memory has fixed addresses: without randomisation nothing else lies there.
-TSAN_OPTIONS=halt_on_error=1 setarch -R "$out/pool_stress"
+export TSAN_OPTIONS=halt_on_error=1
+setarch -R "$out/pool_stress"
+for level in default avx2 avx512; do
+    ROBOCACHE_SIMD=$level setarch -R "$out/operations_stress"
+    [[ $level == "$best" ]] && break
+done
 echo 'sanitize: nothing found'
