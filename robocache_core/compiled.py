@@ -18,7 +18,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 3
+_INTERFACE = 4
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 
@@ -49,13 +49,17 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def cloud_of(cloud: Cloud) -> Any:
     """Where the points and the poses are."""
+    layout, poses = cloud.layout, cloud.poses
+    # By position: names would take longer than a small cloud.
     return core.Cloud(
-        data=cloud.data.data_ptr(),
-        shape=(cloud.layout.height, cloud.layout.width),
-        strides=(cloud.layout.row_step, cloud.layout.point_step),
-        poses=cloud.poses.data_ptr(),
-        num_poses=len(cloud.poses),
-        clock=cloud.clock,
+        cloud.data.data_ptr(),
+        layout.height,
+        layout.width,
+        layout.row_step,
+        layout.point_step,
+        poses.data_ptr(),
+        poses.shape[0],
+        cloud.clock,
     )
 
 

@@ -571,6 +571,8 @@ def _checked_cloud(
 
 def _check_layout(layout: CloudLayout) -> None:
     check_kind('layout', layout, CloudLayout)
+    if '_least_nbytes' in vars(layout):  # a layout that was looked into before
+        return
     if not isinstance(layout.fields, tuple) or not all_are(layout.fields, PointField):
         raise TypeError(f'layout.fields = {layout.fields!r}: must be a tuple of PointField')
     as_int('layout.width', layout.width)
@@ -732,7 +734,11 @@ def _checked_rows(
     device: torch.device,
 ) -> torch.Tensor:
     """The first ``rows`` rows of ``out``."""
-    _check_tensor(name, out, 1 + len(row_shape), (dtype,), device)
+    check_kind(name, out, torch.Tensor)
+    if out.dim() != 1 + len(row_shape):
+        raise ValueError(f'{name} has shape {tuple(out.shape)}: must have {1 + len(row_shape)} dimensions')
     if out.shape[0] < rows:
         raise ValueError(f'{name} has {out.shape[0]} rows: must have at least {rows}')
-    return _checked_out(name, out[:rows], (rows, *row_shape), dtype, device)
+    if out.shape[0] > rows:
+        out = out[:rows]
+    return _checked_out(name, out, (rows, *row_shape), dtype, device)

@@ -83,6 +83,12 @@ class CloudLayout:
         Raises:
             DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small`` or ``data_too_short``.
         """
+        if nbytes < self._least_nbytes:
+            raise DataError('data_too_short', f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
+
+    @functools.cached_property
+    def _least_nbytes(self) -> int:
+        """Bytes that the points take; looked into once, as a layout is that of many clouds."""
         if self.width < 0 or self.height < 0 or self.point_step <= 0:
             raise DataError('bad_layout', f'width {self.width}, height {self.height}, point_step {self.point_step}')
         for f in self.fields:
@@ -92,14 +98,13 @@ class CloudLayout:
                     f"field '{f.name}' ends at byte {f.offset + f.nbytes}, point_step is {self.point_step}",
                 )
         if self.num_points == 0:
-            return
+            return 0
         if self.row_step < self.width * self.point_step:
             raise DataError(
                 'row_step_too_small',
                 f'row_step {self.row_step} < width {self.width} x point_step {self.point_step}',
             )
-        if nbytes < self.row_step * self.height:
-            raise DataError('data_too_short', f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
+        return self.row_step * self.height
 
     @staticmethod
     def packed(names: tuple[str, ...], num_points: int, dtype: str = 'float32') -> CloudLayout:

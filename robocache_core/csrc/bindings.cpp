@@ -24,7 +24,7 @@
 #include "voxelize.hpp"
 
 // Raised with every change of a signature here, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 3
+#define ROBOCACHE_INTERFACE 4
 
 namespace py = pybind11;
 using namespace robocache;
@@ -135,13 +135,12 @@ VoxelParams make_voxel_params(const PointParams& points, Float3 lower, Float3 in
   return p;
 }
 
-// shape: (height, width); strides: (row_step, point_step), bytes.
 // poses: address of float32 [num_poses, 3, 4]; clock: (first, inverse_step) where they are looked up by time.
-Cloud make_cloud(uintptr_t data, std::array<int64_t, 2> shape, std::array<int64_t, 2> strides, uintptr_t poses,
+Cloud make_cloud(uintptr_t data, int64_t height, int64_t width, int64_t row_step, int64_t point_step, uintptr_t poses,
                  int64_t num_poses, std::optional<std::array<double, 2>> clock) {
   const std::array<double, 2> times = clock.value_or(std::array<double, 2>{});
   Poses table{at<const float>(poses), num_poses, times[0], times[1], clock.has_value()};
-  return {at<const uint8_t>(data), shape[1], shape[0], strides[1], strides[0], table};
+  return {at<const uint8_t>(data), width, height, point_step, row_step, table};
 }
 
 using Dropped = std::array<int64_t, kNumDrops>;
@@ -407,8 +406,9 @@ PYBIND11_MODULE(_robocache_core, m) {
   py::class_<PointParams>(m, "PointParams")
       .def(py::init(&make_point_params), py::kw_only(), py::arg("fields"), py::arg("time"), py::arg("swap"),
            py::arg("min_range2"), py::arg("max_range2"));
-  py::class_<Cloud>(m, "Cloud").def(py::init(&make_cloud), py::kw_only(), py::arg("data"), py::arg("shape"),
-                                    py::arg("strides"), py::arg("poses"), py::arg("num_poses"), py::arg("clock"));
+  py::class_<Cloud>(m, "Cloud").def(py::init(&make_cloud), py::arg("data"), py::arg("height"), py::arg("width"),
+                                    py::arg("row_step"), py::arg("point_step"), py::arg("poses"),
+                                    py::arg("num_poses"), py::arg("clock"));
   py::class_<VoxelParams>(m, "VoxelParams")
       .def(py::init(&make_voxel_params), py::kw_only(), py::arg("points"), py::arg("lower"), py::arg("inverse_size"),
            py::arg("size"), py::arg("shape"), py::arg("quantum"), py::arg("inverse_quantum"), py::arg("inverse_volume"),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "gpu.cuh"
 #include "voxelize.hpp"
@@ -23,6 +24,27 @@ struct GpuCloud {
   int64_t size() const { return cloud.width * cloud.height; }
 };
 
+// Whether all fields in use are floats that can be read as they lie. Then no branch stands between loads, which wait for
+// each other else: kernels are made for either kind of cloud.
+inline bool is_plain(const PointParams& params, const Cloud& cloud) {
+  const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
+  return !params.swap && is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) &&
+         is_even(cloud.point_step) && is_even(cloud.row_step) &&
+         std::all_of(params.fields, params.fields + params.num_fields, [&](const Field& field) {
+           return field.type == FieldType::kFloat32 && is_even(field.offset);
+         });
+}
+
+// Calls launch(std::true_type{}) for a plain cloud, else launch(std::false_type{}).
+template <class Launch>
+void with_plainness(const PointParams& params, const Cloud& cloud, Launch launch) {
+  if (is_plain(params, cloud)) {
+    launch(std::true_type{});
+  } else {
+    launch(std::false_type{});
+  }
+}
+
 // As `load_as`, in one access where the address allows it.
 template <class T, class To>
 __device__ inline To load_quickly(const uint8_t* bytes, bool swap) {
@@ -30,9 +52,9 @@ __device__ inline To load_quickly(const uint8_t* bytes, bool swap) {
   return static_cast<To>(*reinterpret_cast<const T*>(bytes));
 }
 
-// The value of a point's field.
+// The value of a point's field of any type.
 template <class To>
-__device__ inline To read_field(Field field, const uint8_t* point, bool swap) {
+__device__ inline To read_any_field(Field field, const uint8_t* point, bool swap) {
   const uint8_t* bytes = point + field.offset;
   switch (field.type) {
     case FieldType::kFloat32: return load_quickly<float, To>(bytes, swap);
@@ -47,33 +69,43 @@ __device__ inline To read_field(Field field, const uint8_t* point, bool swap) {
   return To{};
 }
 
+template <bool kPlain>
+__device__ inline float read_field(const PointParams& params, int32_t f, const uint8_t* point) {
+  if (kPlain) return __ldg(reinterpret_cast<const float*>(point + params.fields[f].offset));
+  return read_any_field<float>(params.fields[f], point, params.swap);
+}
+
 struct GpuPoint {
   const uint8_t* bytes;
   float x, y, z;  // m, in the target frame
   int32_t drop;   // a Drop
 
   // The value of field `f`; x y z in the target frame.
+  template <bool kPlain>
   __device__ float value(const PointParams& params, int32_t f) const {
-    if (f < 3) return f == 0 ? x : f == 1 ? y : z;
-    return read_field<float>(params.fields[f], bytes, params.swap);
+    return f == 0 ? x : f == 1 ? y : f == 2 ? z : read_field<kPlain>(params, f, bytes);
   }
 };
 
+__device__ inline const uint8_t* bytes_of_point(const Cloud& cloud, int64_t i) {
+  const int64_t row = cloud.height == 1 ? 0 : i / cloud.width;
+  return cloud.data + row * cloud.row_step + (i - row * cloud.width) * cloud.point_step;
+}
+
+template <bool kPlain>
 __device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, int64_t i) {
   const Cloud& cloud = gpu.cloud;
-  const int64_t row = cloud.height == 1 ? 0 : i / cloud.width;
   GpuPoint point;
-  point.bytes = cloud.data + row * cloud.row_step + (i - row * cloud.width) * cloud.point_step;
-  const float x = read_field<float>(params.fields[0], point.bytes, params.swap),
-              y = read_field<float>(params.fields[1], point.bytes, params.swap),
-              z = read_field<float>(params.fields[2], point.bytes, params.swap);
+  point.bytes = bytes_of_point(cloud, i);
+  const float x = read_field<kPlain>(params, 0, point.bytes), y = read_field<kPlain>(params, 1, point.bytes),
+              z = read_field<kPlain>(params, 2, point.bytes);
   point.drop = in_range(x, y, z, params.min_range2, params.max_range2) ? kKept : kRange;
   bool finite = is_finite(x) & is_finite(y) & is_finite(z);
-  for (int32_t f = 3; f < params.num_fields; ++f)
-    finite &= is_finite(read_field<float>(params.fields[f], point.bytes, params.swap));
+#pragma unroll 4
+  for (int32_t f = 3; f < params.num_fields; ++f) finite &= is_finite(read_field<kPlain>(params, f, point.bytes));
   const float* pose = gpu.pose;
   if (cloud.poses.by_time) {
-    const double time = read_field<double>(params.time, point.bytes, params.swap);
+    const double time = read_any_field<double>(params.time, point.bytes, params.swap);
     finite &= is_finite(time);
     pose = cloud.poses.rows + 12 * pose_at(cloud.poses, time);
   }

@@ -36,15 +36,14 @@ struct Job {
   int64_t num_streams, first_stream;
 };
 
-// What a row reads of a stream: elements `from` and `to` of its values are the first of two samples, or `from` of one
-// that is taken as it is; kZeros; kWritten: the row has been written.
+enum class How : int32_t { kMixed, kAsItIs, kZeros, kWritten };
+
+// What a row reads of a stream: elements `from` and `to` of its values are the first of two samples, which may be one.
 struct Read {
   int64_t from, to;
   float alpha;
-  bool is_mixed;
+  How how;  // kWritten: the row has been written
 };
-
-constexpr int64_t kZeros = -1, kWritten = -2;
 
 __device__ inline Timeline timeline_of(const Input& input, int64_t batch) {
   const Stream& s = input.stream;
@@ -72,8 +71,9 @@ __device__ inline Read read_of(const Job& job, const Input& input, int64_t row, 
   const int64_t batch = row / job.num_targets, t = row - batch * job.num_targets;
   const int64_t target = job.targets[batch * job.target_strides[0] + t * job.target_strides[1]];
   const Timeline line = timeline_of(input, batch);
+  // Where there is no sample element 0 is read, and not used.
   const auto element_of = [&](int64_t sample) {
-    return sample == kNoSample ? kZeros : batch * s.value_strides[0] + sample * s.value_strides[1];
+    return sample == kNoSample ? 0 : batch * s.value_strides[0] + sample * s.value_strides[1];
   };
   Pick pick = pick_samples(input.reading, line, target, gallop(line, target, guess_position(line, target)));
   if (input.reading.method == Method::kSlerp && pick.from != pick.to) {
@@ -84,12 +84,13 @@ __device__ inline Read read_of(const Job& job, const Input& input, int64_t row, 
       To* out = static_cast<To*>(job.out) + row * job.row_width + input.column;
       for (int d = 0; d < 4; ++d) out[d] = from_float<To>(static_cast<float>(a[d]));
       *valid = pick.valid;
-      return {kWritten, kWritten, 0.0f, false};
+      return {0, 0, 0.0f, How::kWritten};
     }
     pick = give_up(input.reading, pick);
   }
   *valid = pick.valid;
-  return {element_of(pick.from), element_of(pick.to), pick.alpha, pick.from != pick.to};
+  const How how = pick.from == kNoSample ? How::kZeros : pick.from == pick.to ? How::kAsItIs : How::kMixed;
+  return {element_of(pick.from), element_of(pick.to), pick.alpha, how};
 }
 
 template <class T, int kSize>
@@ -97,51 +98,64 @@ struct alignas(kSize * sizeof(T)) Vector {
   T values[kSize];
 };
 
-// Values [begin, begin + kSize) of a row; kSize > 1: they lie side by side, as the result's do.
-template <int kSize, class From, class To>
-__device__ inline void write_values(const Stream& s, const Read& read, int64_t begin, To* out) {
-  Vector<From, kSize> a, b;
+// kSize values at `a` and `b`; without a branch, so that those of several rows can be read at once.
+template <class From, class To, int kSize>
+__device__ inline Vector<To, kSize> mix(const Read& read, const Vector<From, kSize>& a, const Vector<From, kSize>& b) {
   Vector<To, kSize> result;
-  const auto load = [&](int64_t at) {
-    const From* from = static_cast<const From*>(s.values) + at + begin * s.value_strides[2];
-    return *reinterpret_cast<const Vector<From, kSize>*>(from);
-  };
-  if (read.from == kZeros) {
-    for (int d = 0; d < kSize; ++d) result.values[d] = To{};
-  } else if (!read.is_mixed) {
-    a = load(read.from);
-    for (int d = 0; d < kSize; ++d) {
-      if constexpr (std::is_same_v<From, To>) {
-        result.values[d] = a.values[d];  // a sample that is taken as it is keeps its bits
-      } else {
-        result.values[d] = from_float<To>(to_float(a.values[d]));
-      }
+  for (int d = 0; d < kSize; ++d) {
+    const float from = to_float(a.values[d]);
+    const To mixed = from_float<To>(lerp_values(from, to_float(b.values[d]), read.alpha));
+    To held;
+    if constexpr (std::is_same_v<From, To>) {
+      held = a.values[d];  // a sample that is taken as it is keeps its bits
+    } else {
+      held = from_float<To>(from);
     }
-  } else {
-    a = load(read.from);
-    b = load(read.to);
-    for (int d = 0; d < kSize; ++d)
-      result.values[d] = from_float<To>(lerp_values(to_float(a.values[d]), to_float(b.values[d]), read.alpha));
+    result.values[d] = read.how == How::kMixed ? mixed : read.how == How::kZeros ? To{} : held;
   }
-  *reinterpret_cast<Vector<To, kSize>*>(out + begin) = result;
+  return result;
 }
 
-// Rows of one stream, kSize values a thread; threads side by side have values side by side.
+// Rows of one stream, kSize values a thread, and kRows rows at once; threads side by side have values side by side.
 template <int kSize, class From, class To>
 __device__ inline void write_rows(const Job& job, const Input& input, const Read* reads, int64_t first_row,
                                   int32_t num_rows) {
+  constexpr int kRows = kSize > 1 ? 2 : 1;
+  using Values = Vector<From, kSize>;
   const Stream& s = input.stream;
-  const int64_t units = s.width / kSize;
+  const From* const values = static_cast<const From*>(s.values);
+  To* const out = static_cast<To*>(job.out) + first_row * job.row_width + input.column;
+  const int64_t units = s.width / kSize, stride = s.value_strides[2];
   if (units == 0) return;
   // Threads that share a row, as a power of 2.
   const int32_t shift = units >= kThreads ? 31 - __clz(kThreads) : 32 - __clz(static_cast<int32_t>(units) - 1);
-  const int32_t rows_at_once = kThreads >> shift, unit = threadIdx.x & ((1 << shift) - 1);
-  for (int32_t r = threadIdx.x >> shift; r < num_rows; r += rows_at_once) {
-    const Read read = reads[r * job.num_inputs];
-    if (read.from == kWritten) continue;
-    To* const out = static_cast<To*>(job.out) + (first_row + r) * job.row_width + input.column;
-    for (int64_t u = unit; u < units; u += 1 << shift) write_values<kSize, From>(s, read, u * kSize, out);
+  const int32_t step = kThreads >> shift, unit = threadIdx.x & ((1 << shift) - 1);
+  for (int32_t first = threadIdx.x >> shift; first < num_rows; first += kRows * step) {
+    for (int64_t u = unit; u < units; u += 1 << shift) {
+      Read read[kRows];
+      Values a[kRows], b[kRows];
+#pragma unroll
+      for (int k = 0; k < kRows; ++k) {
+        read[k] = reads[min(first + k * step, num_rows - 1) * job.num_inputs];
+        a[k] = *reinterpret_cast<const Values*>(values + read[k].from + u * kSize * stride);
+        b[k] = *reinterpret_cast<const Values*>(values + read[k].to + u * kSize * stride);
+      }
+#pragma unroll
+      for (int k = 0; k < kRows; ++k) {
+        const int32_t row = first + k * step;
+        if (row < num_rows && read[k].how != How::kWritten)
+          *reinterpret_cast<Vector<To, kSize>*>(out + row * job.row_width + u * kSize) = mix<From, To, kSize>(read[k], a[k], b[k]);
+      }
+    }
   }
+}
+
+// Rows of a stream that has no sample.
+template <class To>
+__device__ inline void write_zeros(const Job& job, const Input& input, int64_t first_row, int32_t num_rows) {
+  To* const out = static_cast<To*>(job.out) + first_row * job.row_width + input.column;
+  for (int32_t row = 0; row < num_rows; ++row)
+    for (int64_t d = threadIdx.x; d < input.stream.width; d += kThreads) out[row * job.row_width + d] = To{};
 }
 
 // Whether rows that are `stride` values apart can be read or written `size` values at a time.
@@ -154,6 +168,7 @@ template <class From, class To>
 __device__ inline void write_stream(const Job& job, const Input& input, const Read* reads, int64_t first_row,
                                     int32_t num_rows) {
   const Stream& s = input.stream;
+  if (s.samples == 0) return write_zeros<To>(job, input, first_row, num_rows);
   constexpr int kSize = 16 / (sizeof(From) > sizeof(To) ? sizeof(From) : sizeof(To));
   const bool whole = s.value_strides[2] == 1 && s.width % kSize == 0 && s.value_strides[0] % kSize == 0 &&
                      splits<From>(s.values, s.value_strides[1], kSize) &&

@@ -22,6 +22,8 @@ constexpr int64_t kRankWords = kThreadWords * kThreads;
 // What a voxelization tells at its end: `num_voxels` rows written, then the points dropped by reason.
 constexpr int kNumReported = 1 + kNumDrops;
 
+constexpr uint32_t kNoVoxel = 0xffffffffu;
+
 // Which voxels of a word are occupied, and how many of the block's are before them.
 struct alignas(8) RankedWord {
   uint32_t bits, rank;
@@ -37,6 +39,7 @@ struct VoxelRows {
   uint8_t* marks;        // [32 * words] of the voxels; zero between calls
   RankedWord* words;     // [words]
   uint32_t* block_rank;  // [words / kRankWords] occupied voxels before the block
+  uint32_t* voxels;      // [points] of the points; kNoVoxel where one is dropped
   int64_t num_words;     // a multiple of kRankWords
   int64_t max_rows;      // that the points can occupy
   Counters counters;
@@ -55,10 +58,23 @@ struct VoxelRows {
     const uint32_t first = block * static_cast<uint32_t>(kRankWords);
     const uint32_t word = last_not_above(row, first, first + static_cast<uint32_t>(kRankWords),
                                          [&](uint32_t i) { return words[i].rank; });
-    return 32 * word + __fns(words[word].bits, 0, static_cast<int>(row - words[word].rank) + 1);
+    return 32 * word + place_of_bit(words[word].bits, row - words[word].rank);
   }
 
  private:
+  // Where the bit is that `before` others are below.
+  __device__ static uint32_t place_of_bit(uint32_t bits, uint32_t before) {
+    uint32_t place = 0;
+    for (uint32_t width = 16; width > 0; width /= 2) {
+      const uint32_t below = __popc(bits >> place & ((1u << width) - 1));
+      if (below <= before) {
+        place += width;
+        before -= below;
+      }
+    }
+    return place;
+  }
+
   // The last i of [begin, end) where at(i) <= value; they ascend, the first is not above.
   template <class At>
   __device__ static uint32_t last_not_above(uint32_t value, uint32_t begin, uint32_t end, At at) {
@@ -75,7 +91,7 @@ struct VoxelRows {
 };
 
 struct RowsScratch {
-  GpuMemory marks, words, block_rank, counters;
+  GpuMemory marks, words, block_rank, voxels, counters;
 
   VoxelRows reserve(const Box& box, int64_t num_points, bool in_graph, const char* operation) {
     const int64_t num_voxels = int64_t{box.shape[0]} * box.shape[1] * box.shape[2];
@@ -86,6 +102,7 @@ struct RowsScratch {
     rows.marks = marks.reserve<uint8_t>(32 * rows.num_words, in_graph, operation);
     rows.words = words.reserve<RankedWord>(rows.num_words, in_graph, operation);
     rows.block_rank = block_rank.reserve<uint32_t>(blocks, in_graph, operation);
+    rows.voxels = voxels.reserve<uint32_t>(num_points, in_graph, operation);
     rows.counters = reserve_counters(in_graph, operation);
     return rows;
   }
@@ -115,18 +132,23 @@ class DropCounts {
 };
 
 // Whether all values to be averaged have a sum.
+template <bool kPlain>
 __device__ inline bool terms_fit(const VoxelParams& params, const GpuPoint& point) {
   bool all = true;
+#pragma unroll 4
   for (int c = 0; c < params.num_channels; ++c) {
     if (params.channels[c].kind != ChannelKind::kMean) continue;
     bool fits;
-    mean_term(point.value(params.points, params.channels[c].source), params.inverse_quantum, &fits);
+    mean_term(point.value<kPlain>(params.points, params.channels[c].source), params.inverse_quantum, &fits);
     all &= fits;
   }
   return all;
 }
 
-__device__ inline bool terms_fit(const HardParams&, const GpuPoint&) { return true; }
+template <bool kPlain>
+__device__ inline bool terms_fit(const HardParams&, const GpuPoint&) {
+  return true;
+}
 
 // Whether all other blocks of the launch have ended; what they wrote can then be read, past the first cache.
 __device__ inline bool is_last_block(const Counters& counters) {
@@ -142,31 +164,29 @@ __device__ inline bool is_last_block(const Counters& counters) {
   return is_last;
 }
 
-// Reads a point and finds its voxel; point->drop says whether it is in one.
-template <class Params>
-__device__ inline Place place_point(const Params& params, const GpuCloud& cloud, int64_t i, GpuPoint* point) {
-  *point = read_point(params.points, cloud, i);
-  const Place place = place_in(params.box, point->x, point->y, point->z);
-  if (point->drop == kKept && !place.inside) point->drop = kOutside;
-  if (point->drop == kKept && !terms_fit(params, *point)) point->drop = kOverflow;
-  return place;
+// Reads a point and finds its voxel: kNoVoxel where it is dropped, which is counted.
+template <bool kPlain, class Params>
+__device__ inline uint32_t find_voxel(const Params& params, const GpuCloud& cloud, int64_t i, DropCounts& drops) {
+  GpuPoint point = read_point<kPlain>(params.points, cloud, i);
+  const Place place = place_in(params.box, point.x, point.y, point.z);
+  if (point.drop == kKept && !place.inside) point.drop = kOutside;
+  if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
+  if (point.drop == kKept) return place.index;
+  drops.add(point.drop);
+  return kNoVoxel;
 }
 
 // A thread a point: marks the occupied voxels, counts what is dropped.
-template <class Params>
+template <bool kPlain, class Params>
 __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_constant__ GpuCloud cloud,
                             const __grid_constant__ VoxelRows rows, int64_t num_points) {
   __shared__ uint32_t shared[kNumDrops];
   DropCounts drops(shared);
   const int64_t i = thread_number();
   if (i < num_points) {
-    GpuPoint point;
-    const Place place = place_point(params, cloud, i, &point);
-    if (point.drop != kKept) {
-      drops.add(point.drop);
-    } else {
-      rows.marks[place.index] = 1;
-    }
+    const uint32_t voxel = find_voxel<kPlain>(params, cloud, i, drops);
+    rows.voxels[i] = voxel;
+    if (voxel != kNoVoxel) rows.marks[voxel] = 1;
   }
   drops.finish(rows.counters.dropped);
 }
@@ -218,7 +238,9 @@ static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
 template <class Params>
 void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& rows, cudaStream_t stream,
                const char* operation) {
-  mark_voxels<Params><<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, cloud.size());
+  with_plainness(params.points, cloud.cloud, [&](auto plain) {
+    mark_voxels<plain.value, Params><<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, cloud.size());
+  });
   check_launch(operation);
   rank_voxels<<<static_cast<unsigned>(rows.num_words / kRankWords), kThreads, 0, stream>>>(rows);
   check_launch(operation);

@@ -4,6 +4,7 @@
 // with a lane for every number of its row; and rows are read, written and cleared by as many threads as they have numbers.
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "voxel_rows.cuh"
 
@@ -13,13 +14,17 @@ namespace {
 constexpr uint64_t kSignBit = 0x80000000u;
 constexpr int kMaxLanes = 16;  // that add a point
 
-// The rows' numbers, 64 bits each and all zero between calls: how many points there are, the sums, and the maxima (as
-// unsigned numbers whose least is zero).
+// The rows' numbers, all zero between calls: in words of 64 bits how many points there are and the sums, then in 32 bits
+// each the maxima (as unsigned numbers whose least is zero).
 struct Sums {
-  unsigned long long* numbers;
-  int32_t row_size, num_sums;
+  unsigned long long* words;
+  int32_t row_words, num_sums;
 
-  __device__ unsigned long long* row(int64_t row) const { return numbers + row * row_size; }
+  __device__ unsigned long long* row(int64_t row) const { return words + row * row_words; }
+  __device__ const unsigned long long* sum(int64_t row, int32_t slot) const { return this->row(row) + 1 + slot; }
+  __device__ uint32_t* maximum(int64_t row, int32_t slot) const {
+    return reinterpret_cast<uint32_t*>(this->row(row) + 1 + num_sums) + slot;
+  }
 };
 
 struct Scratch {
@@ -27,34 +32,23 @@ struct Scratch {
   GpuMemory sums;
 };
 
-// Where a channel's number is in a row; 0, the number of points, for one that has none of its own.
-__device__ inline int32_t place_of(const Channel& channel, int32_t num_sums) {
-  if (channel.slot < 0) return 0;
-  const bool is_sum = channel.kind == ChannelKind::kMeanOffset || channel.kind == ChannelKind::kMean;
-  return 1 + channel.slot + (is_sum ? 0 : num_sums);
-}
-
 __device__ inline bool is_extreme(ChannelKind kind) { return kind == ChannelKind::kMax || kind == ChannelKind::kMin; }
 
-// What a point adds to a channel's number, or what it must be at least.
+// What a point adds to a channel's sum, or what its maximum must be at least.
+template <bool kPlain>
 __device__ inline uint64_t term_of(const VoxelParams& params, const Channel& channel, const GpuPoint& point,
                                    const Place& place) {
-  switch (channel.kind) {
-    case ChannelKind::kMeanOffset: {
-      const float* const f = place.fraction;
-      return static_cast<uint64_t>(offset_term(channel.source == 0 ? f[0] : channel.source == 1 ? f[1] : f[2]));
-    }
-    case ChannelKind::kMean: {
-      bool fits;
-      const int64_t term = mean_term(point.value(params.points, channel.source), params.inverse_quantum, &fits);
-      return static_cast<uint64_t>(term);
-    }
-    case ChannelKind::kMax:
-      return static_cast<uint32_t>(ordered_int(point.value(params.points, channel.source))) ^ kSignBit;
-    case ChannelKind::kMin:
-      return static_cast<uint32_t>(~ordered_int(point.value(params.points, channel.source))) ^ kSignBit;
-    default: return 0;
+  if (channel.kind == ChannelKind::kMeanOffset) {
+    const float* const f = place.fraction;
+    return static_cast<uint64_t>(offset_term(channel.source == 0 ? f[0] : channel.source == 1 ? f[1] : f[2]));
   }
+  const float value = point.value<kPlain>(params.points, channel.source);
+  if (is_extreme(channel.kind)) {
+    const int32_t ordered = ordered_int(value);
+    return static_cast<uint32_t>(channel.kind == ChannelKind::kMax ? ordered : ~ordered) ^ kSignBit;
+  }
+  bool fits;
+  return static_cast<uint64_t>(int64_t{mean_term(value, params.inverse_quantum, &fits)});
 }
 
 // What all lanes in `peers` have, added up or the greatest, in the first of them; every lane of the warp takes part.
@@ -74,11 +68,11 @@ __device__ inline uint64_t combine_peers(uint64_t value, uint32_t peers, bool gr
 
 // A thread a point, and kLanes lanes to add one. Points of a warp that share a voxel become one first, as neighbours in
 // a lidar's scan do.
-template <int kLanes>
+template <bool kPlain, int kLanes>
 __global__ void __launch_bounds__(kThreads)
     add_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
                const __grid_constant__ VoxelRows rows, const __grid_constant__ Sums sums, int64_t num_points,
-               int64_t capacity) {
+               int64_t capacity, bool needs_place) {
   constexpr uint32_t kNone = 0xffffffffu;
   __shared__ uint32_t shared[kNumDrops];
   __shared__ uint64_t all_terms[kThreads / 32][32][kLanes + (kLanes > 1)];  // no two lanes in one bank
@@ -89,10 +83,15 @@ __global__ void __launch_bounds__(kThreads)
   GpuPoint point{};
   Place place{};
   uint32_t row = kNone;
-  if (i < num_points) {
-    place = place_point(params, cloud, i, &point);
-    if (point.drop == kKept) row = rows.row_of(place.index);
-    if (row != kNone && row >= capacity) {
+  const uint32_t voxel = i < num_points ? rows.voxels[i] : kNoVoxel;
+  if (voxel != kNoVoxel) {
+    row = rows.row_of(voxel);
+    point.bytes = bytes_of_point(cloud.cloud, i);
+    if (needs_place) {
+      point = read_point<kPlain>(params.points, cloud, i);
+      place = place_in(params.box, point.x, point.y, point.z);
+    }
+    if (row >= capacity) {
       drops.add(kTableFull);
       row = kNone;
     }
@@ -112,7 +111,7 @@ __global__ void __launch_bounds__(kThreads)
       } else {
         const Channel channel = params.channels[c];
         if (channel.slot < 0) continue;
-        term = row == kNone ? 0 : term_of(params, channel, point, place);
+        term = row == kNone ? 0 : term_of<kPlain>(params, channel, point, place);
         if (shares) term = combine_peers(term, peers, is_extreme(channel.kind));
       }
       terms[lane][k] = term;
@@ -121,15 +120,13 @@ __global__ void __launch_bounds__(kThreads)
     const int k = lane % kLanes, c = begin + k - 1;
     const Channel channel = c >= 0 && c < params.num_channels ? params.channels[c] : Channel{ChannelKind::kCount, 0, 0};
     const bool has_number = c < 0 || (c < params.num_channels && channel.slot >= 0);
-    const int32_t at = c < 0 ? 0 : place_of(channel, sums.num_sums);
     for (uint32_t from = lane / kLanes; from < 32; from += 32 / kLanes) {
       const uint32_t of = __shfl_sync(kWholeWarp, row, from);
       if (!has_number || (firsts >> from & 1) == 0) continue;
-      unsigned long long* const number = sums.row(of) + at;
       if (is_extreme(channel.kind)) {
-        atomicMax(number, terms[from][k]);
+        atomicMax(sums.maximum(of, channel.slot), static_cast<uint32_t>(terms[from][k]));
       } else {
-        atomicAdd(number, terms[from][k]);
+        atomicAdd(sums.row(of) + (c < 0 ? 0 : 1 + channel.slot), terms[from][k]);
       }
     }
     __syncwarp();
@@ -137,25 +134,21 @@ __global__ void __launch_bounds__(kThreads)
   drops.finish(rows.counters.dropped);
 }
 
-__device__ inline float channel_of(const VoxelParams& params, const Channel& channel, const unsigned long long* row,
-                                   int32_t num_sums) {
+__device__ inline float channel_of(const VoxelParams& params, const Channel& channel, const Sums& sums, int64_t row) {
   if (channel.kind == ChannelKind::kOccupancy) return 1.0f;
-  const int32_t count = static_cast<int32_t>(row[0]);
-  const int64_t number = static_cast<int64_t>(row[place_of(channel, num_sums)]);
-  const int32_t extreme = static_cast<int32_t>(static_cast<uint64_t>(number) ^ kSignBit);
-  switch (channel.kind) {
-    case ChannelKind::kCount: return static_cast<float>(count);
-    case ChannelKind::kOccupancy: break;
-    case ChannelKind::kDensity: return density_of(params.inverse_volume, count);
-    case ChannelKind::kMeanOffset: return mean_offset_of(params.size[channel.source], number, count);
-    case ChannelKind::kMean: return mean_of(params.quantum, number, count);
-    case ChannelKind::kMax: return max_of(extreme);
-    case ChannelKind::kMin: return min_of(extreme);
+  if (is_extreme(channel.kind)) {
+    const int32_t extreme = static_cast<int32_t>(*sums.maximum(row, channel.slot) ^ kSignBit);
+    return channel.kind == ChannelKind::kMax ? max_of(extreme) : min_of(extreme);
   }
-  return 0.0f;
+  const int32_t count = static_cast<int32_t>(*sums.row(row));
+  if (channel.kind == ChannelKind::kCount) return static_cast<float>(count);
+  if (channel.kind == ChannelKind::kDensity) return density_of(params.inverse_volume, count);
+  const int64_t sum = static_cast<int64_t>(*sums.sum(row, channel.slot));
+  if (channel.kind == ChannelKind::kMeanOffset) return mean_offset_of(params.size[channel.source], sum, count);
+  return mean_of(params.quantum, sum, count);
 }
 
-constexpr int kBlockRows = 64;
+constexpr int kBlockRows = kThreads;
 
 // A block for kBlockRows rows, a thread for each value.
 __global__ void __launch_bounds__(kThreads)
@@ -167,18 +160,18 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t end = min(min(begin + kBlockRows, int64_t{*rows.counters.num_voxels}), capacity);
   if (begin >= end) return;
   const int32_t size = static_cast<int32_t>(end - begin);
-  for (int32_t i = threadIdx.x; i < size; i += kThreads) {
-    const int64_t row = begin + i;
+  if (threadIdx.x < size) {
+    const int64_t row = begin + threadIdx.x;
     write_coords(params.box, rows.voxel_of(static_cast<uint32_t>(row)), coords + 3 * row);
     counts[row] = static_cast<int32_t>(*sums.row(row));
   }
   for (int32_t i = threadIdx.x; i < size * params.num_channels; i += kThreads) {
     const int32_t r = i / params.num_channels, c = i - r * params.num_channels;
     features[begin * params.num_channels + i] =
-        channel_of(params, params.channels[c], sums.row(begin + r), sums.num_sums);
+        channel_of(params, params.channels[c], sums, begin + r);
   }
   __syncthreads();
-  for (int32_t i = threadIdx.x; i < size * sums.row_size; i += kThreads) sums.row(begin)[i] = 0;
+  for (int32_t i = threadIdx.x; i < size * sums.row_words; i += kThreads) sums.row(begin)[i] = 0;
 }
 
 constexpr int kVoxels = 4;  // of a thread, in one word
@@ -199,13 +192,10 @@ __global__ void __launch_bounds__(kThreads, 6)
     float values[kVoxels] = {};
     if (bits != 0) {
       const Channel channel = params.channels[c];
-      const unsigned long long* numbers = sums.row(row);
+      uint32_t at = row;
 #pragma unroll
-      for (int k = 0; k < kVoxels; ++k) {
-        if ((bits >> k & 1) == 0) continue;
-        values[k] = channel_of(params, channel, numbers, sums.num_sums);
-        numbers += sums.row_size;
-      }
+      for (int k = 0; k < kVoxels; ++k)
+        if ((bits >> k & 1) != 0) values[k] = channel_of(params, channel, sums, at++);
     }
     float* const out = tensor + c * num_voxels + first;
     if (kWhole) {
@@ -220,7 +210,7 @@ __global__ void __launch_bounds__(kThreads, 6)
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t begin = __shfl_sync(kWholeWarp, row, 0);
   const uint32_t size = __shfl_sync(kWholeWarp, row + __popc(bits), 31) - begin;
-  for (uint32_t i = lane; i < size * sums.row_size; i += 32) sums.row(begin)[i] = 0;
+  for (uint32_t i = lane; i < size * sums.row_words; i += 32) sums.row(begin)[i] = 0;
 }
 
 // Where counts and occupancy are all that is asked for, the result itself, all zero before, is where points are added.
@@ -234,45 +224,48 @@ bool counts_alone(const VoxelParams& params, int64_t num_points) {
   return num_points <= kMostCounted && std::all_of(params.channels, params.channels + params.num_channels, is_counted);
 }
 
+template <bool kPlain>
 __global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
                              const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
                              float* tensor, int64_t* reported) {
   __shared__ uint32_t shared[kNumDrops];
   DropCounts drops(shared);
   const int64_t i = thread_number();
-  if (i < num_points) {
-    GpuPoint point;
-    const Place place = place_point(params, cloud, i, &point);
-    if (point.drop != kKept) drops.add(point.drop);
-    for (int c = 0; c < params.num_channels && point.drop == kKept; ++c) {
-      float* const value = tensor + c * num_voxels + place.index;
-      if (params.channels[c].kind == ChannelKind::kOccupancy) {
-        *value = 1.0f;
-      } else {
-        atomicAdd(value, 1.0f);
-      }
+  const uint32_t voxel = i < num_points ? find_voxel<kPlain>(params, cloud, i, drops) : kNoVoxel;
+  for (int c = 0; c < params.num_channels && voxel != kNoVoxel; ++c) {
+    float* const value = tensor + c * num_voxels + voxel;
+    if (params.channels[c].kind == ChannelKind::kOccupancy) {
+      *value = 1.0f;
+    } else {
+      atomicAdd(value, 1.0f);
     }
   }
   drops.finish(counters.dropped);
   if (is_last_block(counters)) report(counters, 0, reported);
 }
 
+int32_t words_of_row(const VoxelParams& params) { return 1 + params.num_sums + (params.num_maxima + 1) / 2; }
+
 // The first half of both: rows, and their sums.
 Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows& rows, int64_t capacity,
                GpuMemory& memory, bool in_graph, cudaStream_t stream, const char* operation) {
-  Sums sums;
-  sums.num_sums = params.num_sums;
-  sums.row_size = 1 + params.num_sums + params.num_maxima;
-  const int64_t num_rows = std::min(rows.max_rows, capacity);
-  sums.numbers = memory.reserve<unsigned long long>(num_rows * sums.row_size, in_graph, operation);
+  const Sums sums{memory.reserve<unsigned long long>(
+                      std::min(rows.max_rows, capacity) * words_of_row(params), in_graph, operation),
+                  words_of_row(params), params.num_sums};
   find_rows(params, cloud, rows, stream, operation);
-  const int numbers = 1 + params.num_channels;
-  const auto add = numbers <= 1   ? add_points<1>
-                   : numbers <= 2 ? add_points<2>
-                   : numbers <= 4 ? add_points<4>
-                   : numbers <= 8 ? add_points<8>
-                                  : add_points<kMaxLanes>;
-  add<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, sums, cloud.size(), capacity);
+  const bool needs_place = std::any_of(params.channels, params.channels + params.num_channels,
+                                       [](const Channel& c) { return c.slot >= 0 && c.source < 3; });
+  with_plainness(params.points, cloud.cloud, [&](auto plain) {
+    constexpr bool kPlain = decltype(plain)::value;
+    const int numbers = 1 + params.num_channels;
+    const auto add = numbers <= 1   ? add_points<kPlain, 1>
+                     : numbers <= 2 ? add_points<kPlain, 2>
+                     : numbers <= 4 ? add_points<kPlain, 4>
+                     : numbers <= 8 ? add_points<kPlain, 8>
+                                    : add_points<kPlain, kMaxLanes>;
+    add<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, sums, cloud.size(), capacity,
+                                                           needs_place);
+  });
   check_launch(operation);
   return sums;
 }
@@ -293,8 +286,11 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
     }
     if (counts_alone(params, cloud.size())) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
-      count_points<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(
-          params, cloud, s.rows.reserve_counters(in_graph, kOperation), cloud.size(), num_voxels, tensor, reported);
+      const Counters counters = s.rows.reserve_counters(in_graph, kOperation);
+      with_plainness(params.points, given, [&](auto plain) {
+        count_points<plain.value><<<blocks_for(cloud.size()), kThreads, 0, stream>>>(
+            params, cloud, counters, cloud.size(), num_voxels, tensor, reported);
+      });
       check_launch(kOperation);
       return;
     }

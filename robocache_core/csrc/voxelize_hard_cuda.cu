@@ -42,17 +42,18 @@ struct Scratch {
   GpuMemory keys, points, sorted_keys, sorted_points, sort, row_begin;
 };
 
+template <bool kPlain>
 __global__ void write_keys(const __grid_constant__ HardParams params, const __grid_constant__ GpuCloud cloud,
                            const __grid_constant__ VoxelRows rows, int64_t num_points, uint64_t* keys,
                            uint32_t* points) {
   const int64_t i = thread_number();
   if (i >= num_points) return;
-  GpuPoint point;
-  const Place place = place_point(params, cloud, i, &point);
+  const uint32_t voxel = rows.voxels[i];
   uint64_t key = static_cast<uint64_t>(rows.max_rows) << 32;
-  if (point.drop == kKept) {
-    const uint32_t row = rows.row_of(place.index);
-    key = static_cast<uint64_t>(row) << 32 | bits_of(distance2_to_centre(place.fraction, params.size));
+  if (voxel != kNoVoxel) {
+    const GpuPoint point = read_point<kPlain>(params.points, cloud, i);
+    const Place place = place_in(params.box, point.x, point.y, point.z);
+    key = static_cast<uint64_t>(rows.row_of(voxel)) << 32 | bits_of(distance2_to_centre(place.fraction, params.size));
   }
   keys[i] = key;
   points[i] = static_cast<uint32_t>(i);
@@ -84,16 +85,18 @@ __global__ void write_rows(const __grid_constant__ HardParams params, const __gr
 }
 
 // Whether a point's row comes before another's, of points as near.
+template <bool kPlain>
 __device__ inline bool is_less(const HardParams& params, const GpuPoint& a, const GpuPoint& b, bool if_equal) {
   for (int c = 0; c < params.num_columns; ++c) {
-    const int32_t left = ordered_int(a.value(params.points, params.columns[c])),
-                  right = ordered_int(b.value(params.points, params.columns[c]));
+    const int32_t left = ordered_int(a.value<kPlain>(params.points, params.columns[c])),
+                  right = ordered_int(b.value<kPlain>(params.points, params.columns[c]));
     if (left != right) return left < right;
   }
   return if_equal;
 }
 
 // A thread a sorted point: its place in the voxel is the number of points before it.
+template <bool kPlain>
 __global__ void write_voxels(const __grid_constant__ HardParams params, const __grid_constant__ GpuCloud cloud,
                              const __grid_constant__ VoxelRows rows, const __grid_constant__ Sorted sorted,
                              int64_t capacity, const int64_t* row_begin, float* voxels) {
@@ -104,14 +107,14 @@ __global__ void write_voxels(const __grid_constant__ HardParams params, const __
   if (row >= *rows.counters.num_voxels || row >= capacity) return;
   const int64_t begin = row_begin[row], run = sorted.first_as_near(begin, i);
   int64_t place = run - begin;
-  const GpuPoint point = read_point(params.points, cloud, sorted.points[i]);
+  const GpuPoint point = read_point<kPlain>(params.points, cloud, sorted.points[i]);
   for (int64_t j = run; place < params.max_points && j < sorted.num_points && sorted.keys[j] == key; ++j) {
     if (j == i) continue;
-    place += is_less(params, read_point(params.points, cloud, sorted.points[j]), point, j < i);
+    place += is_less<kPlain>(params, read_point<kPlain>(params.points, cloud, sorted.points[j]), point, j < i);
   }
   if (place >= params.max_points) return;
   float* const out = voxels + (row * params.max_points + place) * params.num_columns;
-  for (int c = 0; c < params.num_columns; ++c) out[c] = point.value(params.points, params.columns[c]);
+  for (int c = 0; c < params.num_columns; ++c) out[c] = point.value<kPlain>(params.points, params.columns[c]);
 }
 
 // A thread a place in a voxel: zeros after the voxel's points.
@@ -150,7 +153,9 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     int64_t* const row_begin = s.row_begin.reserve<int64_t>(rows.max_rows + 1, in_graph, kOperation);
 
     find_rows(params, cloud, rows, stream, kOperation);
-    write_keys<<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, size, keys, points);
+    with_plainness(params.points, given, [&](auto plain) {
+      write_keys<plain.value><<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, size, keys, points);
+    });
     check_launch(kOperation);
     const int key_bits = 32 + bit_length(rows.max_rows);
     size_t bytes = 0;
@@ -168,7 +173,10 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     write_rows<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, capacity, row_begin, coords,
                                                                    num_points);
     check_launch(kOperation);
-    write_voxels<<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, sorted, capacity, row_begin, voxels);
+    with_plainness(params.points, given, [&](auto plain) {
+      write_voxels<plain.value>
+          <<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, sorted, capacity, row_begin, voxels);
+    });
     check_launch(kOperation);
     const int64_t places = std::min(rows.max_rows, capacity) * params.max_points;
     pad_voxels<<<blocks_for(std::max<int64_t>(1, places)), kThreads, 0, stream>>>(params, rows, capacity, num_points,
