@@ -18,6 +18,7 @@ from multiprocessing.pool import ThreadPool
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 PACKAGE = 'robocache_ros'
 
@@ -108,19 +109,35 @@ class BuildExtension(build_ext):
             ext.extra_link_args += [f'-fsanitize={sanitizers}']
         nvcc = find_nvcc()
         archs = cuda_archs(nvcc) if nvcc else []
+        targets = [flag for arch in archs for flag in gencode(arch)]
         if nvcc:
             ext.define_macros.append(('ROBOCACHE_CUDA', f'"{" ".join(archs)}"'))
             ext.library_dirs += cuda_library_dirs(nvcc)
             ext.libraries += ['cudart_static', 'rt', 'pthread', 'dl']
-        self._compile_side_by_side(ext, nvcc, archs)
-        super().build_extension(ext)
+        ext.depends = [*ext.depends, *ext.sources, self._remember(repr((nvcc, archs, sanitizers)))]
+        if self.force or newer_group(ext.depends, self.get_ext_fullpath(ext.name), 'newer'):
+            self._compile_side_by_side(ext, nvcc, targets)
+            super().build_extension(ext)
 
-    def _compile_side_by_side(self, ext: Extension, nvcc: str | None, archs: list[str]) -> None:
+    def _remember(self, settings: str) -> str:
+        """Write ``settings`` to a file, which is newer than what was built with others; return its path."""
+        path = os.path.join(self.build_temp, 'settings')
+        os.makedirs(self.build_temp, exist_ok=True)
+        before = None
+        if os.path.exists(path):
+            with open(path) as file:
+                before = file.read()
+        if before != settings:
+            with open(path, 'w') as file:
+                file.write(settings)
+        return path
+
+    def _compile_side_by_side(self, ext: Extension, nvcc: str | None, targets: list[str]) -> None:
         """Compile the sources on all cores; setuptools would take them one after the other, and then only links."""
 
         def compile_one(source: str) -> list[str]:
             if source.endswith('.cu'):
-                return [compile_cuda(nvcc, source, archs, self.build_temp)]
+                return [compile_cuda(nvcc, source, targets, self.build_temp)]
             return self.compiler.compile(
                 [source],
                 output_dir=self.build_temp,
@@ -136,7 +153,6 @@ class BuildExtension(build_ext):
         with ThreadPool(os.cpu_count()) as pool:
             objects = pool.map(compile_one, largest_first, chunksize=1)
         ext.extra_objects += [name for names in objects for name in names]
-        ext.depends = ext.depends + ext.sources
         ext.sources = []
 
 
@@ -147,11 +163,10 @@ def cuda_library_dirs(nvcc: str) -> list[str]:
     return [flag.removeprefix('-L') for flag in flags if flag.startswith('-L')]
 
 
-def compile_cuda(nvcc: str, source: str, archs: list[str], build_temp: str) -> str:
+def compile_cuda(nvcc: str, source: str, targets: list[str], build_temp: str) -> str:
     """Compile ``source`` to an object file and return its path."""
     object_file = os.path.join(build_temp, os.path.splitext(source)[0] + '.o')
     os.makedirs(os.path.dirname(object_file), exist_ok=True)
-    targets = [flag for arch in archs for flag in gencode(arch)]
     command = [nvcc, *CUDA_FLAGS, *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <thread>
 
 #include "gpu.cuh"
 #include "pool.hpp"
@@ -12,9 +13,10 @@ namespace robocache {
 namespace {
 
 constexpr const char* kOperation = "upload";
-constexpr int kChunks = 3;
-constexpr int64_t kChunkBytes = 8 << 20;
-constexpr int64_t kPieceBytes = 512 << 10;  // that are worth another thread, and a copy of their own
+constexpr int kChunks = 2;
+constexpr int64_t kChunkBytes = 16 << 20;  // a message, mostly: threads are woken once for it
+constexpr int64_t kPieceBytes = 256 << 10;  // that are worth another thread
+constexpr int64_t kPieces = kChunkBytes / kPieceBytes;
 
 bool is_pinned(const void* memory) {
   cudaPointerAttributes attributes;
@@ -71,23 +73,38 @@ struct Uploader::Ring {
 
   void send_by_chunks(const uint8_t* from, int64_t size, uint8_t* to) {
     for (int64_t begin = 0; begin < size; begin += kChunkBytes) {
-      const int64_t count = std::min(kChunkBytes, size - begin);
-      uint8_t* const chunk = chunks + next * kChunkBytes;
       check_gpu(cudaEventSynchronize(taken[next]), kOperation);
-      std::atomic<cudaError_t> status{cudaSuccess};  // of the threads, in which nothing may be thrown
-      parallel_for((count + kPieceBytes - 1) / kPieceBytes, 1, [&](int64_t first, int64_t last, int) {
-        cudaSetDevice(device);
-        for (int64_t piece = first; piece < last; ++piece) {
-          const int64_t at = piece * kPieceBytes, end = std::min(count, at + kPieceBytes);
-          std::memcpy(chunk + at, from + begin + at, end - at);
-          const cudaError_t sent_piece = send(chunk + at, end - at, to + begin + at);
-          if (sent_piece != cudaSuccess) status = sent_piece;
-        }
-      });
-      check_gpu(status, kOperation);
+      send_chunk(chunks + next * kChunkBytes, from + begin, std::min(kChunkBytes, size - begin), to + begin);
       check_gpu(cudaEventRecord(taken[next], stream), kOperation);
       next = (next + 1) % kChunks;
     }
+  }
+
+  // Threads copy pieces to the chunk; those that are there, and all before them, the caller sends between its own.
+  void send_chunk(uint8_t* chunk, const uint8_t* from, int64_t size, uint8_t* to) {
+    std::atomic<bool> is_there[kPieces] = {};
+    const int64_t pieces = (size + kPieceBytes - 1) / kPieceBytes;
+    const std::thread::id caller = std::this_thread::get_id();
+    cudaError_t status = cudaSuccess;
+    int64_t sent_pieces = 0;
+    const auto send_what_is_there = [&] {
+      int64_t end = sent_pieces;
+      while (end < pieces && is_there[end].load(std::memory_order_acquire)) ++end;
+      if (end == sent_pieces || status != cudaSuccess) return;
+      const int64_t at = sent_pieces * kPieceBytes;
+      status = send(chunk + at, std::min(size, end * kPieceBytes) - at, to + at);
+      sent_pieces = end;
+    };
+    parallel_for(pieces, 1, [&](int64_t first, int64_t last, int) {
+      for (int64_t piece = first; piece < last; ++piece) {
+        const int64_t at = piece * kPieceBytes;
+        std::memcpy(chunk + at, from + at, std::min(size - at, kPieceBytes));
+        is_there[piece].store(true, std::memory_order_release);
+        if (std::this_thread::get_id() == caller) send_what_is_there();
+      }
+    });
+    send_what_is_there();
+    check_gpu(status, kOperation);
   }
 };
 

@@ -117,18 +117,18 @@ struct RowsScratch {
 // Counts the points dropped by a block; every thread of it takes part.
 class DropCounts {
  public:
-  __device__ explicit DropCounts(uint32_t* shared) : shared_(shared) {
+  __device__ explicit DropCounts(unsigned long long* shared) : shared_(shared) {
     if (threadIdx.x < kNumDrops) shared_[threadIdx.x] = 0;
     __syncthreads();
   }
-  __device__ void add(int32_t drop) { atomicAdd(shared_ + drop, 1u); }
+  __device__ void add(int32_t drop, unsigned long long points = 1) { atomicAdd(shared_ + drop, points); }
   __device__ void finish(unsigned long long* dropped) {
     __syncthreads();
     if (threadIdx.x < kNumDrops && shared_[threadIdx.x] != 0) atomicAdd(dropped + threadIdx.x, shared_[threadIdx.x]);
   }
 
  private:
-  uint32_t* shared_;  // [kNumDrops]
+  unsigned long long* shared_;  // [kNumDrops]
 };
 
 // Whether all values to be averaged have a sum.
@@ -164,30 +164,41 @@ __device__ inline bool is_last_block(const Counters& counters) {
   return is_last;
 }
 
-// Reads a point and finds its voxel: kNoVoxel where it is dropped, which is counted.
-template <bool kPlain, class Params>
-__device__ inline uint32_t find_voxel(const Params& params, const GpuCloud& cloud, int64_t i, DropCounts& drops) {
-  GpuPoint point = read_point<kPlain>(params.points, cloud, i);
-  const Place place = place_in(params.box, point.x, point.y, point.z);
-  if (point.drop == kKept && !place.inside) point.drop = kOutside;
-  if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
-  if (point.drop == kKept) return place.index;
-  drops.add(point.drop);
-  return kNoVoxel;
+constexpr int kPoints = 2;  // of a thread, all of them read before one is placed
+
+inline unsigned blocks_for_points(int64_t num_points) { return blocks_for(num_points, kPoints * kThreads); }
+
+// Reads the points of a thread and calls visit(i, voxel), kNoVoxel where a point is dropped, which is counted.
+template <bool kPlain, class Params, class Visit>
+__device__ inline void find_voxels(const Params& params, const GpuCloud& cloud, int64_t num_points, DropCounts& drops,
+                                   Visit visit) {
+  const int64_t first = int64_t{blockIdx.x} * (kPoints * kThreads) + threadIdx.x;
+  GpuPoint points[kPoints];
+#pragma unroll
+  for (int k = 0; k < kPoints; ++k)
+    points[k] = read_point<kPlain>(params.points, cloud, min(first + k * kThreads, num_points - 1));
+#pragma unroll
+  for (int k = 0; k < kPoints; ++k) {
+    if (first + k * kThreads >= num_points) continue;
+    GpuPoint& point = points[k];
+    const Place place = place_in(params.box, point.x, point.y, point.z);
+    if (point.drop == kKept && !place.inside) point.drop = kOutside;
+    if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
+    if (point.drop != kKept) drops.add(point.drop);
+    visit(first + k * kThreads, point.drop == kKept ? place.index : kNoVoxel);
+  }
 }
 
-// A thread a point: marks the occupied voxels, counts what is dropped.
+// A thread kPoints points: marks the occupied voxels, counts what is dropped.
 template <bool kPlain, class Params>
 __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_constant__ GpuCloud cloud,
                             const __grid_constant__ VoxelRows rows, int64_t num_points) {
-  __shared__ uint32_t shared[kNumDrops];
+  __shared__ unsigned long long shared[kNumDrops];
   DropCounts drops(shared);
-  const int64_t i = thread_number();
-  if (i < num_points) {
-    const uint32_t voxel = find_voxel<kPlain>(params, cloud, i, drops);
+  find_voxels<kPlain>(params, cloud, num_points, drops, [&](int64_t i, uint32_t voxel) {
     rows.voxels[i] = voxel;
     if (voxel != kNoVoxel) rows.marks[voxel] = 1;
-  }
+  });
   drops.finish(rows.counters.dropped);
 }
 
@@ -239,7 +250,8 @@ template <class Params>
 void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& rows, cudaStream_t stream,
                const char* operation) {
   with_plainness(params.points, cloud.cloud, [&](auto plain) {
-    mark_voxels<plain.value, Params><<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, cloud.size());
+    mark_voxels<plain.value, Params>
+        <<<blocks_for_points(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, cloud.size());
   });
   check_launch(operation);
   rank_voxels<<<static_cast<unsigned>(rows.num_words / kRankWords), kThreads, 0, stream>>>(rows);

@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kThreads)
                const __grid_constant__ VoxelRows rows, const __grid_constant__ Sums sums, int64_t num_points,
                int64_t capacity, bool needs_place) {
   constexpr uint32_t kNone = 0xffffffffu;
-  __shared__ uint32_t shared[kNumDrops];
+  __shared__ unsigned long long shared[kNumDrops];
   __shared__ uint64_t all_terms[kThreads / 32][32][kLanes + (kLanes > 1)];  // no two lanes in one bank
   DropCounts drops(shared);
   const uint32_t lane = threadIdx.x % 32;
@@ -228,18 +228,18 @@ template <bool kPlain>
 __global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
                              const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
                              float* tensor, int64_t* reported) {
-  __shared__ uint32_t shared[kNumDrops];
+  __shared__ unsigned long long shared[kNumDrops];
   DropCounts drops(shared);
-  const int64_t i = thread_number();
-  const uint32_t voxel = i < num_points ? find_voxel<kPlain>(params, cloud, i, drops) : kNoVoxel;
-  for (int c = 0; c < params.num_channels && voxel != kNoVoxel; ++c) {
-    float* const value = tensor + c * num_voxels + voxel;
-    if (params.channels[c].kind == ChannelKind::kOccupancy) {
-      *value = 1.0f;
-    } else {
-      atomicAdd(value, 1.0f);
+  find_voxels<kPlain>(params, cloud, num_points, drops, [&](int64_t, uint32_t voxel) {
+    for (int c = 0; c < params.num_channels && voxel != kNoVoxel; ++c) {
+      float* const value = tensor + c * num_voxels + voxel;
+      if (params.channels[c].kind == ChannelKind::kOccupancy) {
+        *value = 1.0f;
+      } else {
+        atomicAdd(value, 1.0f);
+      }
     }
-  }
+  });
   drops.finish(counters.dropped);
   if (is_last_block(counters)) report(counters, 0, reported);
 }
@@ -288,7 +288,7 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
       const Counters counters = s.rows.reserve_counters(in_graph, kOperation);
       with_plainness(params.points, given, [&](auto plain) {
-        count_points<plain.value><<<blocks_for(cloud.size()), kThreads, 0, stream>>>(
+        count_points<plain.value><<<blocks_for_points(cloud.size()), kThreads, 0, stream>>>(
             params, cloud, counters, cloud.size(), num_voxels, tensor, reported);
       });
       check_launch(kOperation);

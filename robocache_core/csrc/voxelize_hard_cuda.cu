@@ -72,16 +72,19 @@ __global__ void find_begins(const __grid_constant__ Sorted sorted, const __grid_
 // A thread a row.
 __global__ void write_rows(const __grid_constant__ HardParams params, const __grid_constant__ VoxelRows rows,
                            int64_t capacity, const int64_t* row_begin, int32_t* coords, int32_t* num_points) {
+  __shared__ unsigned long long shared[kNumDrops];
+  DropCounts drops(shared);
   const int64_t row = thread_number();
-  if (row >= *rows.counters.num_voxels) return;
-  const int64_t size = row_begin[row + 1] - row_begin[row];
-  const int64_t kept = row < capacity ? (size < params.max_points ? size : params.max_points) : 0;
-  if (kept < size)
-    atomicAdd(rows.counters.dropped + (row < capacity ? kVoxelFull : kTableFull),
-              static_cast<unsigned long long>(size - kept));
-  if (row >= capacity) return;
-  write_coords(params.box, rows.voxel_of(static_cast<uint32_t>(row)), coords + 3 * row);
-  num_points[row] = static_cast<int32_t>(kept);
+  if (row < *rows.counters.num_voxels) {
+    const int64_t size = row_begin[row + 1] - row_begin[row];
+    const int64_t kept = row < capacity ? (size < params.max_points ? size : params.max_points) : 0;
+    if (kept < size) drops.add(row < capacity ? kVoxelFull : kTableFull, size - kept);
+    if (row < capacity) {
+      write_coords(params.box, rows.voxel_of(static_cast<uint32_t>(row)), coords + 3 * row);
+      num_points[row] = static_cast<int32_t>(kept);
+    }
+  }
+  drops.finish(rows.counters.dropped);
 }
 
 // Whether a point's row comes before another's, of points as near.

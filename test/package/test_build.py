@@ -44,7 +44,13 @@ needs_colcon = pytest.mark.skipif(shutil.which('colcon') is None, reason='colcon
 
 def run(command, cwd, check=True, **environ):
     """Run ``command`` and return what it printed; ``environ`` is added to the environment, None removes."""
-    env = {**os.environ, 'AMENT_PREFIX_PATH': os.environ.get('AMENT_PREFIX_PATH') or sys.prefix, **environ}
+    # One kind of GPU: whether the others compile too is for the build of the environment to show.
+    env = {
+        **os.environ,
+        'ROBOCACHE_CUDA_ARCHS': '90-real',
+        'AMENT_PREFIX_PATH': os.environ.get('AMENT_PREFIX_PATH') or sys.prefix,
+        **environ,
+    }
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -227,6 +233,36 @@ def test_without_a_compiler_the_reference_runs_and_says_so(source, tmp_path):
 def test_a_compiler_that_fails_fails_the_build(source, tmp_path):
     copy = tmp_path / 'source'
     shutil.copytree(source, copy)
-    code, printed = pip_install(copy, tmp_path / 'prefix', check=False, CXX=shutil.which('false'))
+    code, printed = pip_install(copy, tmp_path / 'prefix', check=False, CXX=shutil.which('false'), ROBOCACHE_CUDA='0')
     assert code != 0, printed
     assert f"'{shutil.which('false')}' failed" in printed
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ('environ', 'said'),
+    [
+        ({'ROBOCACHE_CUDA': 'yes'}, 'ROBOCACHE_CUDA=yes: must be auto, 0 or 1'),
+        ({'ROBOCACHE_CUDA': '1', 'CUDACXX': None, 'CUDA_HOME': None, 'PATH': '/nowhere'}, 'nvcc is not found'),
+        ({'CUDACXX': shutil.which('false')}, 'returned non-zero exit status'),
+        pytest.param(
+            {'ROBOCACHE_CUDA_ARCHS': 'hopper'},
+            "ROBOCACHE_CUDA_ARCHS has 'hopper': must be like 90, 90-real or 90-virtual",
+            marks=pytest.mark.skipif(shutil.which('nvcc') is None, reason='nvcc is not installed'),
+        ),
+    ],
+)
+def test_what_cannot_be_built_for_a_gpu_fails_the_build(source, tmp_path, environ, said):
+    environ = {'CXX': shutil.which(COMPILER), **environ}
+    command = [sys.executable, 'setup.py', 'build_ext', '--build-lib', tmp_path, '--build-temp', tmp_path]
+    code, printed = run(command, source, check=False, **environ)
+    assert code != 0
+    assert said in printed
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which('nvcc') is None, reason='nvcc is not installed')
+def test_the_build_has_cuda_where_nvcc_is_and_says_for_what(workspace):
+    site = site_packages(workspace / 'install' / 'robocache_ros')
+    asked = 'import _robocache_core as core; print(core.cuda_archs, core.GpuError.__name__)'
+    assert run([sys.executable, '-S', '-c', asked], workspace, PYTHONPATH=site).split() == ['90-real', 'GpuError']
