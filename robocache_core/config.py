@@ -338,6 +338,10 @@ class ComputeConfig(_Checked):
     device: str = tunable('auto', 'auto, cpu, cuda or cuda:<i>')
     num_threads: int = tunable(0, 'CPU threads of the operations; 0: as many as there are cores', low=0, high=1024)
 
+    def check(self, prefix: str) -> None:
+        if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
+            raise ConfigError(f'{prefix}device = {self.device!r}: must be auto, cpu, cuda or cuda:<i>')
+
 
 @dataclass(frozen=True)
 class PipelineConfig(_Checked):

@@ -38,6 +38,9 @@ ARCHS: str = core.cuda_archs
 #: A launch, a copy or an allocation failed on a GPU.
 GpuError: type[RuntimeError] = core.GpuError
 
+#: ``Uploader(gpu).upload(from_ptr, nbytes, to_ptr, stream)`` copies to the GPU; what the stream does next sees it.
+Uploader: Any = core.Uploader
+
 
 def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> torch.Tensor:
     """See ``reference.voxelize_dense``."""

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -19,12 +19,12 @@ from robocache_core.align import Aligner, Pick, Target
 from robocache_core.config import (
     VECTOR_FIELDS,
     CameraConfig,
-    ConfigError,
     ImuConfig,
     LidarConfig,
     PipelineConfig,
 )
 from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, pose_table
+from robocache_core.device import Device, choose_device, one_line
 from robocache_core.ledger import Account
 from robocache_core.rectify import Rectifier
 from robocache_core.stream import Entry
@@ -51,16 +51,18 @@ class Pipeline:
     Each message is announced by ``receive`` and then handed over by ``push`` or ended by ``drop``, so that for every
     stream ``received == used + held + sum(dropped)``, always.
 
+    It computes on ``device``. When a GPU fails, the frame at hand is computed again on the CPU, and all that follow:
+    samples are kept on the host until their frame is done, so nothing is lost.
+
     Args:
         config: streams, alignment and operations.
-
-    Raises:
-        ConfigError: the configuration asks for a device that this build does not have.
     """
 
     def __init__(self, config: PipelineConfig) -> None:
-        if config.compute.device not in ('auto', 'cpu'):
-            raise ConfigError(f'compute.device = {config.compute.device!r}: this build runs on auto or cpu')
+        #: Where frames are computed, and why not where ``compute.device`` says (None: it is there).
+        self.device, self.device_fault = choose_device(config.compute.device)
+        #: Told once when the GPU fails: what it said.
+        self.degraded: Callable[[str], None] = lambda fault: None
         ops.set_num_threads(config.compute.num_threads)  # of the process: its pipelines share one pool
         self.config = config
         self.streams = {stream.name: stream for stream in config.streams()}
@@ -215,7 +217,7 @@ class Pipeline:
         for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
             target = self._ready.popleft()
             try:
-                frame = self._compute(target)
+                frame = self._conclude(target, self._compute_somewhere(target))
             except Exception:
                 self._give_away(target, 'internal_error')
                 raise
@@ -223,40 +225,98 @@ class Pipeline:
                 frames.append(frame)
         return frames
 
-    def _compute(self, target: Target) -> FusedFrame | None:
-        draft = _Draft()
-        for name, stream in self.streams.items():
-            pick = target.picks[name]
-            try:
-                with draft.timed(name):
-                    if isinstance(stream, LidarConfig):
-                        self._voxelize(stream, target, draft)
-                    elif isinstance(stream, CameraConfig):
-                        self._prepare_image(stream, pick, draft)
-                    else:
-                        self._resample(stream, pick, target.stamp_ns, draft)
-            except DataError as error:
-                for entry in pick.entries:
-                    entry.drop(error.reason)
-                self.refused(name, error.reason, str(error))
-                if stream.required:
-                    self._give_away(target, f'{error.reason}:{name}')
-                    return None
+    def device_memory(self) -> dict[str, int]:
+        """Return bytes of the device's memory (see ``Device.memory``); a GPU that cannot tell them has failed."""
+        try:
+            return self.device.memory()
+        except self.device.failures as error:
+            self._degrade(error)
+        return self.device.memory()
+
+    def _compute_somewhere(self, target: Target) -> _Draft:
+        """Compute a target on the device; where that fails, on the CPU."""
+        try:
+            return self._compute(target)
+        except self.device.failures as error:
+            self._degrade(error)
+        return self._compute(target)
+
+    def _degrade(self, error: Exception) -> None:
+        """Leave the device, which is not touched again."""
+        self.device_fault = f'{self.device} failed: {one_line(error)}'
+        self.device = Device(self.device_fault)
+        self.degraded(self.device_fault)
+
+    def _compute(self, target: Target) -> _Draft:
+        """Compute a target in three stages; it changes nothing but the draft, so that it can be done again."""
+        draft, device = _Draft(), self.device
+        works = {name: self._work(stream, target, draft) for name, stream in self.streams.items()}
+        device.begin_frame()
+        try:
+            for name, work in works.items():  # what the streams need goes to the device
+                self._advance(name, work, draft)
+            device.mark('upload')
+            for name, work in works.items():  # operations are launched
+                self._advance(name, work, draft)
+                device.mark(name)
+            device.synchronize(draft.voxels)
+            for name, work in works.items():  # what they found out is read
+                self._advance(name, work, draft)
+        except _TargetLost as lost:
+            draft.lost = str(lost)
+        else:
+            draft.latency_ns.update(device.stage_ns())
+        return draft
+
+    def _work(self, stream: LidarConfig | CameraConfig | ImuConfig, target: Target, draft: _Draft) -> Iterator[None]:
+        """What computes a stream: it yields after each stage but the last one it needs, and fills the draft."""
+        if isinstance(stream, LidarConfig):
+            return self._voxelize(stream, target, draft)
+        if isinstance(stream, CameraConfig):
+            return self._prepare_image(stream, target.picks[stream.name], draft)
+        return self._resample(stream, target.picks[stream.name], target.stamp_ns, draft)
+
+    def _advance(self, name: str, work: Iterator[None], draft: _Draft) -> None:
+        """Take a stream through one stage.
+
+        Raises:
+            _TargetLost: it is required and has nothing that can be used.
+        """
+        stream, begin = self.streams[name], time.perf_counter_ns()
+        try:
+            next(work, None)
+        except DataError as error:
+            draft.refused[name] = error.reason, str(error)  # not the error, which would keep tensors alive
+            if stream.required:
+                raise _TargetLost(f'{error.reason}:{name}') from None
+            if name not in draft.tensors:  # a cloud of NaN alone has given tensors that hold nothing
                 self._put_blank(stream, draft)
-                draft.valid[name] = False
-            if stream.required and not draft.valid[name]:
-                self._give_away(target, f'missing:{name}')
-                return None
-            if pick.entries:
-                draft.age_ns[name] = target.stamp_ns - pick.entries[-1].sample.stamp_ns
+            draft.valid[name] = False
+        if stream.required and not draft.valid[name]:
+            raise _TargetLost(f'missing:{name}')
+        draft.latency_ns[name] = draft.latency_ns.get(name, 0) + time.perf_counter_ns() - begin
+
+    def _conclude(self, target: Target, draft: _Draft) -> FusedFrame | None:
+        """Count what became of a target, and make its frame if it has one."""
+        for name, (reason, message) in draft.refused.items():
+            for entry in target.picks[name].entries:
+                entry.drop(reason)
+            self.refused(name, reason, message)
+        if draft.lost is not None:
+            self._give_away(target, draft.lost)
+            return None
+        for name, dropped in draft.points_dropped.items():
+            totals = self.points_dropped[name]
+            self.points_dropped[name] = {reason: totals.get(reason, 0) + n for reason, n in dropped.items()}
+        picked = ((name, target.picks[name].entries) for name in self.streams)
         frame = FusedFrame(
             stamp_ns=target.stamp_ns,
             epoch=target.epoch,
             sequence=self._sequence,
             frame_id=self._frame_id(target),
-            tensors=draft.tensors,
+            tensors={key: tensor for name in self.streams for key, tensor in draft.tensors[name].items()},
             valid=draft.valid,
-            age_ns=draft.age_ns,
+            age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
         )
         self._sequence += 1
@@ -270,28 +330,30 @@ class Pipeline:
         ids = (p.entries[0].sample.frame_id for n, p in target.picks.items() if p.entries)
         return next(ids, '')
 
-    # --- one stage a kind of stream
+    # --- what computes a kind of stream, stage by stage
 
-    def _voxelize(self, stream: LidarConfig, target: Target, draft: _Draft) -> None:
+    def _voxelize(self, stream: LidarConfig, target: Target, draft: _Draft) -> Iterator[None]:
         pick = target.picks[stream.name]
         draft.valid[stream.name] = pick.valid
         if not pick.entries:
             return self._put_blank(stream, draft)
         scan = pick.entries[0].sample
         assert isinstance(scan, LidarScan)
+        data = self.device.put(scan.data)
+        transform = self._transforms.get((stream.name, scan.frame_id))
         voxel = stream.voxel
         voxelize: Callable[..., DenseVoxels | SparseVoxels] = ops.voxelize_dense
         if voxel.output == 'sparse':
             voxelize = partial(ops.voxelize_sparse, max_voxels=voxel.max_voxels)
-        transform = self._transforms.get((stream.name, scan.frame_id))
         readings: list[Entry] = []
         if stream.deskew.is_on:
             readings, table = self._pose_table(stream, scan, target, transform)
-            voxelize = partial(voxelize, deskew=table)
+            voxelize = partial(voxelize, deskew=dataclasses.replace(table, poses=self.device.put(table.poses)))
         else:
             voxelize = partial(voxelize, transform=transform)
+        yield
         result = voxelize(
-            scan.data,
+            data,
             scan.layout,
             voxel.grid,
             voxel.channels,
@@ -299,14 +361,15 @@ class Pipeline:
             max_range=stream.max_range,
             quantum=voxel.quantum,
         )
+        draft.voxels.append(result)
+        yield
+        if isinstance(result, SparseVoxels):
+            draft.tensors[stream.name] = _named_voxels(stream.name, result)
+        else:
+            draft.tensors[stream.name] = {stream.name: result.tensor}
         if result.dropped['non_finite'] == scan.layout.num_points:
             raise DataError('all_non_finite', f'none of the {scan.layout.num_points} points is finite')
-        if isinstance(result, SparseVoxels):
-            draft.tensors.update(_named_voxels(stream.name, result))
-        else:
-            draft.tensors[stream.name] = result.tensor
-        totals = self.points_dropped[stream.name]
-        self.points_dropped[stream.name] = {r: totals.get(r, 0) + n for r, n in result.dropped.items()}
+        draft.points_dropped[stream.name] = result.dropped
         draft.motion += readings
 
     def _pose_table(
@@ -334,9 +397,12 @@ class Pipeline:
             bias=config.gyro_bias,
             tolerance_ns=imu.tolerance_ns,
         )
-        return readings, pose_table(field, scan.stamp_ns, instants, poses, sensor)
+        table = pose_table(field, scan.stamp_ns, instants, poses, sensor)
+        if not table.poses.isfinite().all():  # which nobody can tell any more when they are on a GPU
+            raise DataError('no_motion', 'the readings around the scan give poses that are not finite')
+        return readings, table
 
-    def _prepare_image(self, stream: CameraConfig, pick: Pick, draft: _Draft) -> None:
+    def _prepare_image(self, stream: CameraConfig, pick: Pick, draft: _Draft) -> Iterator[None]:
         draft.valid[stream.name] = pick.valid
         if not pick.entries:
             return self._put_blank(stream, draft)
@@ -344,8 +410,11 @@ class Pipeline:
         if isinstance(image, EncodedImage):
             image = image.decode()
         assert isinstance(image, CameraFrame)
+        data = self.device.put(image.data)
+        rectify = None if image.rectify is None else self.device.constant(image.rectify)
+        yield
         tensor = ops.prepare_image(
-            image.data,
+            data,
             encoding=image.encoding,
             width=image.width,
             height=image.height,
@@ -355,17 +424,18 @@ class Pipeline:
             out_height=stream.height,
             resize=stream.resize,
             letterbox=stream.letterbox,
-            rectify=image.rectify,
+            rectify=rectify,
             pad=stream.pad,
             scale=stream.scale,
             mean=stream.mean,
             std=stream.std,
             dtype=_DTYPES[stream.dtype],
         )
-        draft.tensors[stream.name] = tensor
+        draft.tensors[stream.name] = {stream.name: tensor}
         self._num_channels[stream.name] = tensor.shape[0]
 
-    def _resample(self, stream: ImuConfig, pick: Pick, target_ns: int, draft: _Draft) -> None:
+    def _resample(self, stream: ImuConfig, pick: Pick, target_ns: int, draft: _Draft) -> Iterator[None]:
+        # On the CPU whatever the device is: a few readings are done there before a GPU has been told of them.
         last = target_ns + stream.window_offset_ns
         steps = torch.arange(1 - stream.window_size, 1, dtype=torch.int64)
         instants = (last + steps * stream.window_period_ns).unsqueeze(0)
@@ -380,44 +450,58 @@ class Pipeline:
             method=['slerp' if name == 'orientation' and is_linear else stream.interpolation for name in stream.fields],
             tolerance_ns=stream.tolerance_ns,
         )
-        draft.tensors[stream.name] = tensor[0]
-        draft.tensors[f'{stream.name}.valid'] = valid[0].all(dim=1)
         draft.valid[stream.name] = bool(valid.all())
+        window = {stream.name: tensor[0], f'{stream.name}.valid': valid[0].all(dim=1)}
+        window = {name: self.device.put(tensor) for name, tensor in window.items()}
+        yield
+        draft.tensors[stream.name] = {name: self.device.own(tensor) for name, tensor in window.items()}
 
     def _put_blank(self, stream: LidarConfig | CameraConfig | ImuConfig, draft: _Draft) -> None:
         """Put tensors of the stream's shape that hold nothing: a frame has the same names whatever is missing.
 
         A camera's number of channels is that of its last image; 3 before the first.
         """
+        where = self.device.torch_device
         if isinstance(stream, CameraConfig):
             shape = (self._num_channels[stream.name], stream.height, stream.width)
-            draft.tensors[stream.name] = torch.zeros(shape, dtype=_DTYPES[stream.dtype])
+            draft.tensors[stream.name] = {stream.name: torch.zeros(shape, dtype=_DTYPES[stream.dtype], device=where)}
         elif isinstance(stream, LidarConfig):
             channels, (x, y, z) = len(stream.voxel.channels), stream.voxel.grid.shape
             if stream.voxel.output == 'dense':
-                draft.tensors[stream.name] = torch.zeros(channels, z, y, x)
+                draft.tensors[stream.name] = {stream.name: torch.zeros(channels, z, y, x, device=where)}
             else:
-                no_coords = torch.zeros(0, 3, dtype=torch.int32)
-                empty = SparseVoxels(no_coords, torch.zeros(0, channels), torch.zeros(0, dtype=torch.int32), [0])
-                draft.tensors.update(_named_voxels(stream.name, empty))
+                no_coords = torch.zeros(0, 3, dtype=torch.int32, device=where)
+                no_counts = torch.zeros(0, dtype=torch.int32, device=where)
+                empty = SparseVoxels(no_coords, torch.zeros(0, channels, device=where), no_counts, [0])
+                draft.tensors[stream.name] = _named_voxels(stream.name, empty)
+
+
+class _TargetLost(Exception):
+    """A required stream cannot be used; the message is the reason for which the target is dropped."""
 
 
 @dataclass
 class _Draft:
-    """The parts of a frame, while its stages fill them; ``motion``: readings that deskewing used."""
+    """What computing a target gives, while its stages fill it.
 
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    Attributes:
+        tensors: by stream, those of the frame by name.
+        valid, latency_ns: as in the frame.
+        voxels: results whose numbers are to be read once the device is done.
+        points_dropped: by lidar.
+        motion: readings that deskewing used.
+        refused: by stream, the reason for which its sample cannot be used, and what is wrong with it.
+        lost: why there is no frame.
+    """
+
+    tensors: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     valid: dict[str, bool] = field(default_factory=dict)
-    age_ns: dict[str, int] = field(default_factory=dict)
     latency_ns: dict[str, int] = field(default_factory=dict)
+    voxels: list[DenseVoxels | SparseVoxels] = field(default_factory=list)
+    points_dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     motion: list[Entry] = field(default_factory=list)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Measure a stage."""
-        begin = time.perf_counter_ns()
-        yield
-        self.latency_ns[stage] = time.perf_counter_ns() - begin
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)
+    lost: str | None = None
 
 
 def _named_voxels(name: str, voxels: SparseVoxels) -> dict[str, torch.Tensor]:

@@ -262,6 +262,15 @@ class _Voxels:
     def __init__(self, numbers: Sequence[int] | torch.Tensor) -> None:
         self._given = numbers
 
+    @property
+    def numbers_on_gpu(self) -> torch.Tensor | None:
+        """The numbers, ``[R] int64``, where they lie on a GPU and nobody has asked."""
+        return self._given if isinstance(self._given, torch.Tensor) else None
+
+    def tell(self, numbers: Sequence[int]) -> None:
+        """State the numbers, which were copied from the GPU by whoever waited for it."""
+        self._given = numbers
+
     @functools.cached_property
     def _numbers(self) -> Sequence[int]:
         if isinstance(self._given, torch.Tensor):
@@ -364,7 +373,10 @@ class FusedFrame:
             ``<name> [K, D]`` and ``<name>.valid [K] bool``.
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero).
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
-        latency_ns: by stage.
+        latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU what its own clock tells,
+            stage after stage, so that they add up to the frame's time there: ``upload``, from the begin of the frame
+            until its last byte has arrived (decoding of images and pose tables on the host are in it), then each
+            stream's name, until its operation was done.
         schema: version of this layout.
     """
 

@@ -198,11 +198,6 @@ def test_give_up_ends_the_wait():
     assert [frame.valid['front'] for frame in pipeline.poll()] == [False]
 
 
-def test_device_that_this_build_lacks_is_refused():
-    with pytest.raises(ConfigError, match=r"compute.device = 'cuda'"):
-        Pipeline(config(compute=ComputeConfig(device='cuda')))
-
-
 def test_the_number_of_threads_reaches_the_operations(each_backend):
     before = ops.num_threads()
     try:

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a pipeline computes: on the CPU, or on a GPU that the bytes of its samples are brought to.
+
+A frame is computed in three stages. ``begin_frame``, then ``put`` and ``constant`` queue the copies of all that the
+frame needs; operations are launched on the device's current stream, and ``mark`` says which; ``synchronize`` waits,
+once. On the CPU there is nothing to copy, to mark or to wait for.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from robocache_core import backend
+from robocache_core.types import DenseVoxels, SparseVoxels
+
+#: What a tensor begins at a multiple of in a GPU's memory, bytes: any load of a kernel is aligned then.
+ALIGNMENT = 256
+
+
+class Device:
+    """The CPU, and what any device has.
+
+    Args:
+        reason: why it is the one that computes.
+
+    Attributes:
+        torch_device: where its tensors are.
+        failures: exceptions that mean that it cannot be relied on any more; the CPU has none.
+    """
+
+    torch_device = torch.device('cpu')
+    failures: tuple[type[Exception], ...] = ()
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.torch_device)
+
+    @property
+    def backend(self) -> backend.Backend:
+        """What computes the operations."""
+        return backend.active()
+
+    def begin_frame(self) -> None:
+        """Begin a frame; what ``put`` gave for the one before is of no more use."""
+
+    def put(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return ``tensor`` on the device, for this frame only: it lies in memory that the next frame takes again."""
+        return tensor
+
+    def own(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return what ``put`` gave in memory of its own, so that it may leave with the frame."""
+        return tensor
+
+    def constant(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return ``tensor``, which never changes, on the device; it is copied once for as long as it lives."""
+        return tensor
+
+    def mark(self, stage: str) -> None:
+        """Note that a stage is launched."""
+
+    def synchronize(self, voxels: Sequence[DenseVoxels | SparseVoxels] = ()) -> None:
+        """Wait until all that was launched is done; the numbers of ``voxels`` are on the host then."""
+
+    def stage_ns(self) -> dict[str, int]:
+        """Return how long each stage took on the device, ns, after the wait; empty where the host's time tells it."""
+        return {}
+
+    def memory(self) -> dict[str, int]:
+        """Return bytes of the device's memory: ``allocated`` by torch in this process, ``free`` and ``total``."""
+        return {}
+
+
+class CudaDevice(Device):
+    """A GPU. Everything runs on its current stream, uploads beside it, and nothing waits but ``synchronize``.
+
+    Uploads of a frame lie in one arena, which grows to what the largest frame needs and is then allocated no more.
+
+    Args:
+        torch_device: the GPU.
+        uploader: its ``_robocache_core.Uploader``.
+        reason: why it is the one that computes.
+    """
+
+    # torch has several types of them, and the compiled module has GpuError: all are RuntimeErrors.
+    failures = (RuntimeError,)
+
+    def __init__(self, torch_device: torch.device, uploader: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.torch_device = torch_device
+        self._uploader = uploader
+        self._arena = self._bytes(0)
+        self._needed = 0  # bytes of the arena that this frame asked for, whether or not it has them
+        self._sent: list[torch.Tensor] = []  # kept until they have arrived: pinned ones are read until then
+        self._in_flight = False
+        # By the tensor's id, which another may have when it is dead.
+        self._constants: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
+        self._events: list[torch.cuda.Event] = []
+        self._stages: list[str] = []  # a mark of each lies in _events
+
+    def _bytes(self, size: int) -> torch.Tensor:
+        return torch.empty(size, dtype=torch.uint8, device=self.torch_device)
+
+    @property
+    def _stream(self) -> Any:
+        return torch.cuda.current_stream(self.torch_device)
+
+    @property
+    def backend(self) -> backend.Backend:
+        return backend.cuda()
+
+    def begin_frame(self) -> None:
+        if self._in_flight:  # the frame before was given up half-way
+            self.synchronize()
+        if self._needed > len(self._arena):
+            self._arena = self._bytes(0)  # given back before more is asked for
+            self._arena = self._bytes(self._needed + self._needed // 2)
+            # What was launched before may still read this memory, and uploads do not stand behind it in line.
+            self._stream.synchronize()
+        self._needed = 0
+        self._stages.clear()
+        self._in_flight = True
+        self.mark('begin')
+
+    def put(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_cpu:
+            return tensor
+        tensor = tensor.contiguous()
+        size = tensor.numel() * tensor.element_size()
+        begin = self._needed
+        self._needed += -(-size // ALIGNMENT) * ALIGNMENT
+        if self._needed > len(self._arena):
+            return tensor.to(self.torch_device)  # which waits; the next frame finds room for as much
+        place = self._arena[begin : begin + size]
+        self._sent.append(tensor)
+        self._uploader.upload(tensor.data_ptr(), size, place.data_ptr(), self._stream.cuda_stream)
+        return place.view(tensor.dtype).view(tensor.shape)
+
+    def own(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone()
+
+    def constant(self, tensor: torch.Tensor) -> torch.Tensor:
+        known, copy = self._constants.get(id(tensor), (None, None))
+        if copy is None or known is None or known() is not tensor:
+            self._constants = {key: kept for key, kept in self._constants.items() if kept[0]() is not None}
+            copy = tensor.to(self.torch_device)
+            self._constants[id(tensor)] = weakref.ref(tensor), copy
+        return copy
+
+    def mark(self, stage: str) -> None:
+        if len(self._stages) == len(self._events):
+            event: Any = torch.cuda.Event
+            self._events.append(event(enable_timing=True))
+        self._events[len(self._stages)].record(self._stream)
+        self._stages.append(stage)
+
+    def synchronize(self, voxels: Sequence[DenseVoxels | SparseVoxels] = ()) -> None:
+        there = [(result, numbers) for result in voxels if (numbers := result.numbers_on_gpu) is not None]
+        if there:
+            # A copy to the host comes after all that was launched before, and is the wait.
+            told = torch.stack([numbers for _, numbers in there]).tolist()
+            for (result, _), numbers in zip(there, told, strict=True):
+                result.tell(numbers)
+        else:
+            self._stream.synchronize()
+        self._in_flight = False
+        self._sent.clear()
+
+    def stage_ns(self) -> dict[str, int]:
+        between = pairwise(self._events[: len(self._stages)])
+        spans = zip(self._stages[1:], between, strict=True)
+        return {stage: round(begin.elapsed_time(end) * 1e6) for stage, (begin, end) in spans}
+
+    def memory(self) -> dict[str, int]:
+        free, total = torch.cuda.mem_get_info(self.torch_device)
+        return {'allocated': torch.cuda.memory_allocated(self.torch_device), 'free': free, 'total': total}
+
+
+def choose_device(wanted: str) -> tuple[Device, str | None]:
+    """Return the device for ``compute.device``; where it cannot be had, the CPU, and why that is a fault.
+
+    Args:
+        wanted: cpu; cuda (the current one) or cuda:<i>; auto: as cuda where there is one, without fault where not.
+    """
+    asked = f'compute.device = {wanted}'
+    if wanted == 'cpu':
+        return Device(asked), None
+    missing = _missing(wanted)
+    if missing is not None:
+        reason = f'{asked}: {missing}'
+        return Device(reason), None if wanted == 'auto' else reason
+    try:
+        index = torch.cuda.current_device() if ':' not in wanted else _index(wanted)
+        uploader = backend.cuda().module.Uploader(index)
+        reason = f'{asked}: {torch.cuda.get_device_name(index)}'
+        return CudaDevice(torch.device('cuda', index), uploader, reason), None
+    except CudaDevice.failures as error:  # it is there and does not work: a fault whatever was asked for
+        reason = f'{asked}: {one_line(error)}'
+        return Device(reason), reason
+
+
+def _missing(wanted: str) -> str | None:
+    """Why there is no such GPU; None where there is."""
+    if not torch.cuda.is_available():
+        return 'there is no GPU: torch.cuda.is_available() is False'
+    try:
+        backend.cuda()
+    except RuntimeError as error:
+        return str(error)
+    count = torch.cuda.device_count()
+    return f'there are {count} GPUs, counted from 0' if ':' in wanted and _index(wanted) >= count else None
+
+
+def _index(wanted: str) -> int:
+    return int(wanted.partition(':')[2])
+
+
+def one_line(error: Exception) -> str:
+    """Type and first line of what an exception says: torch adds lines of advice."""
+    said = str(error).strip().splitlines()
+    return f'{type(error).__name__}: {said[0]}' if said else type(error).__name__

@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a pipeline computes, and that nothing is lost when a GPU fails; a GPU is played by the CPU here."""
+
+import ctypes
+import gc
+import types
+
+import pytest
+import torch
+import whole_robot
+from driving import assert_ledger
+
+from robocache_core import backend, ops, payload
+from robocache_core.config import ComputeConfig, ConfigError
+from robocache_core.device import ALIGNMENT, CudaDevice, Device, choose_device
+from robocache_core.pipeline import Pipeline
+
+NO_GPU = 'there is no GPU: torch.cuda.is_available() is False'
+
+
+@pytest.fixture(scope='module')
+def expected():
+    """Digests of the frames, and the pipeline, of the CPU, which has kept whom it refused in ``told``."""
+    pipeline = Pipeline(whole_robot.config())
+    pipeline.told = []
+    pipeline.refused = lambda *args: pipeline.told.append(args)
+    digests = [payload.digest(frame) for frame in whole_robot.frames(pipeline)]
+    assert len(digests) == 10  # scans of NaN cost two
+    return digests, pipeline
+
+
+def assert_same(pipeline, frames, expected):
+    """The same bits, the same ledger, and a sequence without a gap."""
+    digests, other = expected
+    assert [payload.digest(frame) for frame in frames] == digests
+    assert [frame.sequence for frame in frames] == list(range(len(frames)))
+    assert {name: account.counts() for name, account in pipeline.ledger.items()} == {
+        name: account.counts() for name, account in other.ledger.items()
+    }
+    assert pipeline.targets.counts() == other.targets.counts()
+    assert pipeline.points_dropped == other.points_dropped
+    assert_ledger(pipeline)
+
+
+# ---- the choice ------------------------------------------------------------------------------------------------------
+
+
+class Gpus:
+    """What ``choose_device`` asks torch and the compiled module of."""
+
+    def __init__(self, patch, count, uploader=object):
+        patch.setattr(torch.cuda, 'is_available', lambda: count > 0)
+        patch.setattr(torch.cuda, 'device_count', lambda: count)
+        patch.setattr(torch.cuda, 'current_device', lambda: count - 1)
+        patch.setattr(torch.cuda, 'get_device_name', 'GPU {}'.format)
+        patch.setattr(CudaDevice, '_bytes', lambda self, size: torch.empty(size, dtype=torch.uint8))
+        module = types.SimpleNamespace(Uploader=uploader)
+        patch.setattr(backend, 'cuda', lambda: types.SimpleNamespace(module=module))
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for_or_nothing_else_is_there(monkeypatch):
+    Gpus(monkeypatch, 0)
+    for wanted, reason in (('cpu', 'compute.device = cpu'), ('auto', f'compute.device = auto: {NO_GPU}')):
+        device, fault = choose_device(wanted)
+        assert (type(device), str(device), device.reason, fault) == (Device, 'cpu', reason, None)
+
+
+def test_a_gpu_is_taken_by_its_index(monkeypatch):
+    Gpus(monkeypatch, 2, uploader=lambda index: index)
+    for wanted, index in (('auto', 1), ('cuda', 1), ('cuda:0', 0)):
+        device, fault = choose_device(wanted)
+        assert (str(device), device._uploader, fault) == (f'cuda:{index}', index, None)
+        assert device.reason == f'compute.device = {wanted}: GPU {index}'
+
+
+def refuse(*_, **__):
+    raise RuntimeError('no memory\nConsider this and that')
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'count', 'uploader', 'reason'),
+    [
+        ('cuda', 0, object, NO_GPU),
+        ('cuda:1', 0, object, NO_GPU),
+        ('cuda:2', 2, object, 'there are 2 GPUs, counted from 0'),
+        ('cuda:0', 2, refuse, 'RuntimeError: no memory'),
+        ('auto', 2, refuse, 'RuntimeError: no memory'),
+    ],
+)
+def test_a_gpu_that_cannot_be_had_is_a_fault_and_the_frames_come_from_the_cpu(
+    monkeypatch, expected, wanted, count, uploader, reason
+):
+    with monkeypatch.context() as patch:
+        Gpus(patch, count, uploader)
+        pipeline = Pipeline(whole_robot.config(wanted))
+    assert pipeline.device_fault == pipeline.device.reason == f'compute.device = {wanted}: {reason}'
+    assert type(pipeline.device) is Device
+    assert_same(pipeline, whole_robot.frames(pipeline), expected)
+
+
+def test_a_build_without_cuda_is_told(monkeypatch):
+    Gpus(monkeypatch, 1)
+    monkeypatch.setattr(backend, 'cuda', lambda: refuse())
+    assert choose_device('auto')[1] is None
+    assert 'no memory' in choose_device('cuda')[1]
+
+
+@pytest.mark.parametrize('wanted', ['gpu', 'cuda:', 'cuda:-1', 'cuda:x', '', 'CPU', 'cuda:0\n'])
+def test_a_device_that_cannot_be_is_refused(wanted):
+    with pytest.raises(ConfigError, match=r'device = .*must be auto, cpu, cuda or cuda:<i>'):
+        ComputeConfig(device=wanted)
+
+
+# ---- failures --------------------------------------------------------------------------------------------------------
+
+
+class GpuError(RuntimeError):
+    """As the compiled module raises it."""
+
+
+class FailingDevice(Device):
+    """The CPU as a GPU of which a method fails from the ``good``-th call on."""
+
+    failures = (RuntimeError,)
+
+    def __init__(self, method, good, error):
+        super().__init__('plays a GPU')
+        self._method, self._good, self._error = method, good, error
+        self.touched = 0
+        self.failed = False
+
+    def _note(self, method):
+        self.touched += self.failed
+        if method == self._method:
+            self._good -= 1
+            if self._good < 0:
+                self.failed = True
+                raise self._error('out of order\nmore lines')
+
+    def begin_frame(self):
+        self._note('begin_frame')
+
+    def put(self, tensor):
+        self._note('put')
+        return tensor.clone()
+
+    def own(self, tensor):
+        self._note('own')
+        return tensor.clone()
+
+    def constant(self, tensor):
+        self._note('constant')
+        return tensor.clone()
+
+    def mark(self, stage):
+        self._note(stage)
+
+    def synchronize(self, voxels=()):
+        self._note('synchronize')
+
+    def stage_ns(self):
+        self._note('stage_ns')
+        return {}
+
+    def memory(self):
+        self._note('memory')
+        return {'allocated': 1}
+
+
+@pytest.mark.parametrize('error', [GpuError, torch.cuda.OutOfMemoryError, torch.AcceleratorError])
+@pytest.mark.parametrize(
+    ('method', 'good'),
+    [
+        *(('begin_frame', 0), ('begin_frame', 5)),
+        *(('put', 0), ('put', 3), ('put', 17), ('constant', 2)),
+        *(('upload', 4), ('rear', 1), ('own', 9), ('imu', 3)),
+        *(('synchronize', 0), ('synchronize', 7), ('stage_ns', 2)),
+    ],
+)
+def test_whatever_fails_the_frames_are_those_of_the_cpu(expected, method, good, error):
+    pipeline = Pipeline(whole_robot.config())
+    pipeline.device = failing = FailingDevice(method, good, error)
+    said, refused = [], []
+    pipeline.degraded = said.append
+    pipeline.refused = lambda *args: refused.append(args)
+    assert_same(pipeline, whole_robot.frames(pipeline), expected)
+    assert said == [pipeline.device_fault] == [f'cpu failed: {error.__name__}: out of order']
+    assert type(pipeline.device) is Device
+    assert failing.touched == 0, 'a device that failed was touched again'
+    assert refused == expected[1].told, 'a bad sample is told once, however often its frame is computed'
+
+
+def test_a_launch_that_fails_in_the_middle_of_a_frame(monkeypatch, expected):
+    pipeline = Pipeline(whole_robot.config())
+    pipeline.device = FailingDevice('', 0, GpuError)
+    modules = [backend.of(pipeline.device.torch_device)] * 9
+
+    class Broken:
+        def __getattr__(self, name):
+            raise GpuError(f'{name}: an illegal memory access was encountered')
+
+    modules.append(Broken())
+    working = modules[0]
+    monkeypatch.setattr(backend, 'of', lambda device: modules.pop(0) if modules else working)
+    assert_same(pipeline, whole_robot.frames(pipeline), expected)
+    assert 'illegal memory access' in pipeline.device_fault
+
+
+def test_a_fault_of_the_code_is_not_taken_for_one_of_the_device(monkeypatch):
+    pipeline = Pipeline(whole_robot.config())
+    pipeline.device = FailingDevice('', 0, GpuError)
+    monkeypatch.setattr(ops, 'voxelize_sparse', lambda *args, **kwargs: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        whole_robot.frames(pipeline)
+    assert pipeline.device_fault is None
+    assert pipeline.targets.counts().dropped['internal_error'] == 1
+    assert_ledger(pipeline)
+
+
+def test_an_error_on_the_cpu_is_nobody_elses(monkeypatch):
+    pipeline = Pipeline(whole_robot.config())
+    monkeypatch.setattr(ops, 'voxelize_sparse', refuse)
+    with pytest.raises(RuntimeError, match='no memory'):
+        whole_robot.frames(pipeline)
+    assert pipeline.device_fault is None
+
+
+def test_a_gpu_that_cannot_tell_its_memory_has_failed():
+    pipeline = Pipeline(whole_robot.config())
+    pipeline.device = FailingDevice('memory', 1, GpuError)
+    assert pipeline.device_memory() == {'allocated': 1}
+    assert pipeline.device_memory() == {}
+    assert pipeline.device_fault == 'cpu failed: GpuError: out of order'
+
+
+# ---- the GPU's own logic, its memory being the CPU's -----------------------------------------------------------------
+
+
+class Uploader:
+    """Copies as the compiled one does, and looks at what it is given."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def upload(self, source, size, place, stream):
+        assert stream == 77
+        assert size == 0 or place
+        ctypes.memmove(place, source, size)
+        self.calls += 1
+
+
+class Stream:
+    cuda_stream = 77
+    waits = 0
+
+    def synchronize(self):
+        Stream.waits += 1
+
+
+class Event:
+    def __init__(self, enable_timing):
+        self.at = None
+
+    def record(self, stream):
+        Event.clock = getattr(Event, 'clock', 0) + 1
+        self.at = Event.clock
+
+    def elapsed_time(self, end):
+        return float(end.at - self.at)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(Stream, 'waits', 0)
+    return CudaDevice(torch.device('cpu'), Uploader(), 'plays a GPU')
+
+
+def test_frames_come_through_the_arena_and_none_of_them_lies_in_it(gpu, expected, monkeypatch):
+    pipeline = Pipeline(whole_robot.config())
+    pipeline.device = gpu
+    begin_frame = gpu.begin_frame
+
+    def begin_frame_anew():
+        gpu._arena.fill_(0xA5)  # as the uploads of another frame would
+        begin_frame()
+
+    monkeypatch.setattr(gpu, 'begin_frame', begin_frame_anew)
+    frames = whole_robot.frames(pipeline)
+    gpu._arena.fill_(0xA5)
+    assert pipeline.device_fault is None
+    assert gpu._uploader.calls > 40
+    assert_same(pipeline, frames, expected)
+    assert [list(frame.latency_ns) for frame in frames] == [['top', 'rear', 'front', 'back', 'imu', 'upload']] * 10
+    assert {span for frame in frames for span in frame.latency_ns.values()} == {1_000_000}  # from mark to mark
+
+
+def test_the_arena_grows_to_the_largest_frame_and_is_allocated_no_more(gpu):
+    def upload(*sizes):
+        gpu.begin_frame()
+        sent = [torch.arange(size, dtype=torch.uint8) for size in sizes]
+        there = [gpu.put(tensor) for tensor in sent]
+        assert all(torch.equal(a, b) for a, b in zip(sent, there, strict=True))
+        inside = [tensor.data_ptr() - gpu._arena.data_ptr() for tensor in there]
+        gpu.synchronize()
+        return inside
+
+    upload(100, 300, 1)  # finds no room yet
+    assert len(gpu._arena) == 0
+    assert upload(100, 300, 1) == [0, ALIGNMENT, 3 * ALIGNMENT]
+    arena = gpu._arena.data_ptr()
+    for sizes in ((100, 300, 1), (1,), (0, 257, 0)):
+        upload(*sizes)
+        assert gpu._arena.data_ptr() == arena
+    assert upload(5000)[0] not in range(len(gpu._arena))  # larger than any before
+    assert upload(5000) == [0]
+
+
+def test_one_wait_a_frame_and_one_more_where_a_frame_was_given_up(gpu):
+    for _ in range(3):  # two until the arena has grown
+        gpu.begin_frame()
+        gpu.put(torch.zeros(10))
+        gpu.synchronize()
+    before = Stream.waits
+    gpu.begin_frame()
+    gpu.put(torch.zeros(10))
+    assert Stream.waits == before
+    gpu.begin_frame()
+    assert Stream.waits == before + 1
+
+
+@pytest.mark.parametrize('dtype', [torch.bool, torch.uint8, torch.float16, torch.float32, torch.int64])
+def test_put_keeps_type_and_shape(gpu, dtype):
+    for shape in ((3, 5), (0, 4), (), (2, 3, 4)):
+        tensor = torch.randint(0, 2, shape).to(dtype)
+        for _ in range(2):
+            gpu.begin_frame()
+            there = gpu.put(tensor)
+            assert there.dtype == dtype
+            assert torch.equal(there, tensor)
+        assert there.untyped_storage().data_ptr() == gpu._arena.untyped_storage().data_ptr()
+        assert gpu.own(there).untyped_storage().data_ptr() != gpu._arena.untyped_storage().data_ptr()
+
+
+def test_what_is_not_contiguous_is_put_as_it_reads(gpu):
+    tensor = torch.arange(12).view(3, 4).T
+    for _ in range(2):
+        gpu.begin_frame()
+        assert torch.equal(gpu.put(tensor), tensor)
+
+
+def test_a_constant_is_copied_once_and_forgotten_with_the_tensor(gpu, monkeypatch):
+    copies = []
+    monkeypatch.setattr(torch.Tensor, 'to', lambda self, device: copies.append(self.clone()) or copies[-1])
+    first, second = torch.ones(3), torch.ones(3)
+    assert gpu.constant(first) is gpu.constant(first) is copies[0]
+    assert gpu.constant(second) is copies[1]
+    assert len(copies) == 2
+    del first
+    gc.collect()
+    gpu.constant(torch.ones(4))
+    assert gpu.constant(second) is copies[1]
+    assert len(gpu._constants) == 2
+
+
+def test_numbers_of_all_voxelizations_come_by_one_copy(gpu):
+    numbers = torch.tensor([[1, 2, 0, 0, 0, 0, 0], [2, 0, 3, 0, 0, 0, 0]])
+    rows = torch.zeros(4, 3, dtype=torch.int32), torch.zeros(4, 1), torch.zeros(4, dtype=torch.int32)
+    results = [ops.SparseVoxels(*rows, row) for row in numbers]
+    results.append(ops.SparseVoxels(*rows, [3, 0, 0, 0, 0, 0, 0]))
+    gpu.synchronize(results)
+    assert Stream.waits == 0, 'the copy is the wait'
+    assert [result.numbers_on_gpu for result in results] == [None] * 3
+    assert [len(result.coords) for result in results] == [1, 2, 3]
+    assert [result.dropped['non_finite'] for result in results] == [2, 0, 0]
+    assert results[1].dropped['range'] == 3
