@@ -221,6 +221,24 @@ def _index(wanted: str) -> int:
     return int(wanted.partition(':')[2])
 
 
+def copy_to_host(tensors: Sequence[torch.Tensor], places: Sequence[torch.Tensor]) -> None:
+    """Copy each tensor, wherever it is, to its place on the CPU; a GPU is waited for once, after all of its copies."""
+    for tensor, place in zip(tensors, places, strict=True):
+        place.copy_(tensor, non_blocking=True)
+    for device in {tensor.device for tensor in tensors if tensor.is_cuda}:
+        stream: Any = torch.cuda.current_stream(device)
+        stream.synchronize()
+
+
+def on_host(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the tensors on the CPU: those that are there as they are, of others copies, for which is waited once."""
+    # Ordinary memory: torch cannot give back pinned memory once the GPU has failed, and ends the process.
+    found = [tensor if tensor.is_cpu else torch.empty_like(tensor, device='cpu') for tensor in tensors]
+    moved = [i for i, tensor in enumerate(tensors) if not tensor.is_cpu]
+    copy_to_host([tensors[i] for i in moved], [found[i] for i in moved])
+    return found
+
+
 def one_line(error: Exception) -> str:
     """Type and first line of what an exception says: torch adds lines of advice."""
     said = str(error).strip().splitlines()

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
 
+from robocache_core.device import copy_to_host, on_host
 from robocache_core.types import SCHEMA, DataError, FusedFrame
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+BufferT = TypeVar('BufferT', bound='Buffer')
 
 DTYPES: Mapping[str, torch.dtype] = {
     'BOOL': torch.bool,
@@ -46,33 +50,58 @@ _INT64 = 1 << 63
 def parts(frame: FusedFrame) -> list[bytes | memoryview]:
     """The file in pieces, to be written one after another.
 
-    A contiguous tensor on the CPU is viewed, not copied: write the pieces before it changes. One on another device
-    is copied to the CPU.
+    A contiguous tensor on the CPU is viewed, not copied: write the pieces before it changes. Those on a GPU are copied
+    to the CPU, with one wait.
 
     Raises:
         TypeError: a tensor's type has no name in safetensors.
         ValueError: a tensor is called ``__metadata__``.
     """
+    head, tensors = _laid_out(frame)
+    return [head, *(tensor.numpy().data for tensor in on_host(tensors))]
+
+
+def write(frame: FusedFrame, allocate: Callable[[int], BufferT]) -> BufferT:
+    """Write the file to the buffer that ``allocate`` gives for its number of bytes, and return that.
+
+    Every tensor is copied once, straight into the buffer, from a GPU too, with one wait. Raises as ``parts`` does.
+    """
+    head, tensors = _laid_out(frame)
+    sizes = [len(head), *(tensor.numel() for tensor in tensors)]
+    buffer = allocate(sum(sizes))
+    bytes_, whole = memoryview(buffer), torch.frombuffer(buffer, dtype=torch.uint8)
+    bytes_[: len(head)] = head
+    elsewhere = []
+    for tensor, begin, size in zip(tensors, itertools.accumulate(sizes), sizes[1:], strict=False):
+        if tensor.is_cpu:
+            bytes_[begin : begin + size] = tensor.numpy().data
+        else:
+            elsewhere.append((tensor, whole[begin : begin + size]))
+    copy_to_host([tensor for tensor, _ in elsewhere], [place for _, place in elsewhere])
+    return buffer
+
+
+def _laid_out(frame: FusedFrame) -> tuple[bytes, list[torch.Tensor]]:
+    """All that comes before the data, and each tensor's bytes ``[nbytes] uint8``, where it is, in the file's order."""
     header: dict[str, Any] = {'__metadata__': _metadata(frame)}
-    raw: dict[str, memoryview] = {}
+    raw: dict[str, torch.Tensor] = {}
     for name, tensor in frame.tensors.items():
         if tensor.dtype not in _NAMES:
             raise TypeError(f"tensor '{name}': {tensor.dtype} cannot be written, only {', '.join(map(str, _NAMES))}")
         if name in header:
             raise ValueError(f"tensor '{name}': the name is reserved")
-        flat = tensor.detach().to('cpu').contiguous().reshape(-1)
-        raw[name] = flat.view(torch.uint8).numpy().data
+        raw[name] = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
         header[name] = {'dtype': _NAMES[tensor.dtype], 'shape': list(tensor.shape)}
     # Sizes that keep a larger alignment go first: every tensor is then aligned to its own type without a gap,
     # which the format forbids. The sort is stable, so equal frames give equal bytes.
-    order = sorted(raw, key=lambda name: -math.gcd(raw[name].nbytes, _ALIGNMENT))
+    order = sorted(raw, key=lambda name: -math.gcd(raw[name].numel(), _ALIGNMENT))
     end = 0
     for name in order:
-        begin, end = end, end + raw[name].nbytes
+        begin, end = end, end + raw[name].numel()
         header[name]['data_offsets'] = [begin, end]
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % _ALIGNMENT)
-    return [len(text).to_bytes(8, 'little'), text, *(raw[name] for name in order)]
+    return len(text).to_bytes(8, 'little') + text, [raw[name] for name in order]
 
 
 def encode(frame: FusedFrame) -> bytes:

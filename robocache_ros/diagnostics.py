@@ -4,8 +4,8 @@
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
 or when everything of the last period was dropped, WARN for any loss or a rate under 90 % of what is expected. sync:
 ERROR when no frame came, WARN when targets were dropped. queue: WARN while thinning. compute: WARN on the reference,
-ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN when a subscriber asks
-for a QoS that is not offered.
+and on the CPU where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame
+left in the last period, WARN when a subscriber asks for a QoS that is not offered.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from robocache_core import backend
 from robocache_core.ledger import Counts
 from robocache_core.pipeline import Pipeline
 from robocache_ros.inbox import Inboxes
@@ -260,14 +259,20 @@ class Diagnostics:
         return self._status('queue', level, message, values)
 
     def _compute(self) -> DiagnosticStatus:
-        active = backend.active()
+        memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
+        device, fault = self._pipeline.device, self._pipeline.device_fault
+        active = device.backend
         if self._monitor.failures > self._last_failures:
             level, message = ERROR, f'unforeseen exception: {self._monitor.last_failure}'
+        elif fault:
+            level, message = WARN, f'on the CPU: {fault}'
         elif active.name == 'reference':
             level, message = WARN, f'slow reference: {active.reason}'
         else:
             level, message = OK, active.name
-        values: dict[str, Any] = {'backend': active.name, 'reason': active.reason, 'device': 'cpu'}
+        values: dict[str, Any] = {'backend': active.name, 'reason': active.reason}
+        values |= {'device': device, 'device_reason': device.reason, 'device_fault': fault or ''}
+        values |= {f'memory.{kind}': size for kind, size in memory.items()}
         values['exceptions'] = self._monitor.failures
         for stage, durations in self._monitor.stages.items():
             values[f'{stage}_p50_ms'], values[f'{stage}_p99_ms'] = percentiles_ms(durations)

@@ -14,6 +14,7 @@ from std_msgs.msg import Header, MultiArrayDimension, UInt8MultiArray
 
 from robocache_core import payload
 from robocache_core.config import SECOND, CameraConfig, LidarConfig
+from robocache_core.device import on_host
 from robocache_core.types import FusedFrame
 
 Array = np.ndarray[Any, Any]
@@ -29,12 +30,7 @@ def to_stamp(stamp_ns: int) -> Time:
 
 def encode_fused(frame: FusedFrame) -> UInt8MultiArray:
     """The whole frame as one message: a safetensors file, read with ``robocache_core.payload.decode``."""
-    parts = payload.parts(frame)
-    data = array.array('B', (0,)) * sum(len(part) for part in parts)
-    view, begin = memoryview(data), 0
-    for part in parts:
-        view[begin : begin + len(part)] = part
-        begin += len(part)
+    data = payload.write(frame, lambda size: array.array('B', (0,)) * size)
     msg = UInt8MultiArray()
     msg.layout.dim = [MultiArrayDimension(label='safetensors', size=len(data), stride=len(data))]
     msg.data = data  # an array('B') is taken as it is; anything else would be checked byte by byte
@@ -96,17 +92,17 @@ def _header(frame: FusedFrame) -> Header:
     return Header(stamp=to_stamp(frame.stamp_ns), frame_id=frame.frame_id)
 
 
-def _numpy(frame: FusedFrame, name: str) -> Array:
-    array_: Array = frame.tensors[name].detach().to('cpu').numpy()
-    return array_
+def _numpy(frame: FusedFrame, *names: str) -> list[Array]:
+    return [tensor.numpy() for tensor in on_host([frame.tensors[name].detach() for name in names])]
 
 
 def _occupied(frame: FusedFrame, lidar: LidarConfig) -> tuple[Array, Array, Array | None]:
     """``coords [V, 3]`` (z y x), ``features [V, C]``, ``counts [V]`` (None where unknown) of voxels with a point."""
     name, channels = lidar.name, lidar.voxel.channels
     if lidar.voxel.output == 'sparse':
-        return _numpy(frame, f'{name}.coords'), _numpy(frame, f'{name}.features'), _numpy(frame, f'{name}.counts')
-    dense = _numpy(frame, name)
+        coords, features, counts = _numpy(frame, f'{name}.coords', f'{name}.features', f'{name}.counts')
+        return coords, features, counts
+    (dense,) = _numpy(frame, name)
     # A channel of its own says where points are, if there is one; a mean or a maximum of a point can be 0.
     telling = [channels.index(channel) for channel in ('count', 'occupancy', 'density') if channel in channels]
     occupied = dense[telling[0]] > 0 if telling else (dense != 0).any(axis=0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from robocache_core.types import FusedFrame
 
-#: Stages whose durations are kept.
+#: Stages whose durations are kept, beside those of a frame's ``latency_ns``, as ``compute.<stage>``.
 STAGES = ('decode', 'align', 'compute', 'publish')
 _KEPT = 512
 _WINDOW_NS = 5_000_000_000
@@ -114,6 +114,8 @@ class Monitor:
             self.latencies_ns.append(latency_ns)
             for name, age in frame.age_ns.items():
                 self.inputs[name].ages_ns.append(age)
+            for stage, duration_ns in frame.latency_ns.items():
+                self.stages.setdefault(f'compute.{stage}', deque(maxlen=_KEPT)).append(duration_ns)
 
     def failed(self, text: str) -> None:
         """Note an exception that no rule foresees."""

@@ -16,7 +16,6 @@ from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from robocache_core import backend
 from robocache_core.config import ConfigError
 from robocache_core.pipeline import Pipeline
 from robocache_ros import params
@@ -97,11 +96,13 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             undo.callback(jumps.unregister)
             self._configured = undo.pop_all()
         self._pipeline = pipeline
-        active = backend.active()
+        device, active = pipeline.device, pipeline.device.backend
+        if pipeline.device_fault is not None:
+            self.get_logger().warning(f'frames are computed on the CPU: {pipeline.device_fault}')
         inputs = ', '.join(f'{name} from {topic} ({kind})' for name, (topic, kind) in topics.items())
         self.get_logger().info(
             f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
-            f'backend: {active.name}, {active.reason}'
+            f'device: {device}, {device.reason}; backend: {active.name}, {active.reason}'
         )
         return TransitionCallbackReturn.SUCCESS
 

@@ -35,6 +35,8 @@ def make_pipeline(config: PipelineConfig) -> Pipeline:
 def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None) -> Iterator[FusedFrame]:
     """Yield the fused frames of a bag, in the order in which it was recorded.
 
+    Their tensors are on the pipeline's device, which ``compute.device`` says.
+
     Poses of sensors come from the configuration, else from the bag's /tf_static. Relative topics are those of a node
     without a namespace.
 

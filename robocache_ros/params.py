@@ -70,8 +70,8 @@ class StreamNames:
             yield from (kind(name) for name in names if name.isidentifier() and name not in RESERVED)
 
 
-#: Names that a stream cannot have, since parameters are grouped under them.
-RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides')
+#: Names that a stream cannot have: parameters are grouped under them, or a frame's stage is called so.
+RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides', 'upload')
 # A pipeline needs a stream; this one's own is not looked at.
 _PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
 

@@ -54,6 +54,7 @@ class Worker:
         self._decoders = decoders
         self._publish = publish
         pipeline.refused = self._log_drop
+        pipeline.degraded = self._log_fault
         self._monitor = monitor
         self._logger = logger
         self.backpressure = Backpressure(pipeline.config.backpressure)
@@ -154,6 +155,9 @@ class Worker:
             self._publish(frame, begin)
             self._monitor.took('publish', time.monotonic_ns() - computed)
         self._pipeline.keep_every = self.backpressure.update(self.num_waiting)
+
+    def _log_fault(self, fault: str) -> None:
+        self._logger.warning(f'{fault}; frames are computed on the CPU from now on')
 
     def _log_drop(self, name: str, reason: str, message: str) -> None:
         if self._may_log(name, reason):

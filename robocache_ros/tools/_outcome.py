@@ -143,6 +143,9 @@ def summarize(
         'lost': {'fused': collector.missed},
         'blocker': _blocker(collector.diagnostics, ended_ns),
         'backend_reason': compute.get('reason', ''),
+        'device': compute.get('device', ''),
+        'device_reason': compute.get('device_reason', ''),
+        'device_fault': compute.get('device_fault', ''),
         'player_late_ms': {**percentiles(late_ms), 'max': round(float(late_ms.max()), 3) if len(late_ms) else None},
         'bag': {
             'path': str(bag.path),
@@ -199,6 +202,8 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary['lost']['fused']:
         found.append(f'{summary["lost"]["fused"]} fused frames were lost between node and replay')
+    if summary['device_fault']:
+        found.append(f'frames were computed on the CPU: {summary["device_fault"]}')
     late = summary['player_late_ms']['p99']
     if late is not None and late > 10.0:
         found.append(f'the player itself was late (p99 {late:.1f} ms): latencies include waits of this machine')

@@ -26,6 +26,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         f'frames    {summary["frames"]} fused of {summary["targets"]["targets"]} targets, '
         f'{summary["fused_rate_hz"]:.2f} Hz; {trigger} {summary["trigger_rate_hz"]:.2f} Hz',
         f'latency   p50 {_ms(latency["p50"])}  p99 {_ms(latency["p99"])} ms, from sending {trigger} to the fused frame',
+        f'device    {summary["device"]} ({summary["device_reason"]})',
         f'backend   {summary["backend"]} ({summary["backend_reason"]})',
         f'player    late by p99 {_ms(late["p99"])}  max {_ms(late["max"])} ms',
         '',

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import robocache_core
 from robocache_ros import transport
@@ -75,6 +76,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield installed(module, WARN, without, mend.replace('<distro>', transport.distro(environ) or '<distro>'))
     yield node()
     yield backend()
+    yield gpu()
     yield middleware(environ)
     yield profile(environ)
     yield allocator(environ)
@@ -122,6 +124,36 @@ def backend() -> Finding:
         return Finding(WARN, 'backend', f'{what}; the same results, slower', 'unset ROBOCACHE_BACKEND')
     compiler = '' if shutil.which('g++') else 'apt install g++, then '
     return Finding(WARN, 'backend', f'{what}; the same results, slower', f'{compiler}install the package again')
+
+
+def gpu() -> Finding:
+    """Return which GPU ``compute.device = auto`` takes, and whether it computes."""
+    try:
+        torch = importlib.import_module('torch')
+        device, fault = importlib.import_module('robocache_core.device').choose_device('auto')
+        if device.torch_device.type == 'cpu':
+            what = f'{fault or device.reason}; the CPU computes'
+            if not torch.cuda.is_available() and not Path('/dev/nvidiactl').exists():
+                return Finding(OK, 'GPU', what)
+            return Finding(WARN, 'GPU', what, _mend_gpu(torch))
+        row = torch.zeros(1, 1, dtype=torch.int64, device=device.torch_device)
+        sample = torch.zeros(1, 1, 1, device=device.torch_device), row, row
+        ops = importlib.import_module('robocache_core.ops')
+        ops.resample(*sample, method='nearest', tolerance_ns=0)
+        device.synchronize()
+        memory = device.memory()
+    except Exception as error:
+        return Finding(WARN, 'GPU', f'fails: {_one_line(error)}; the CPU computes', 'mend the driver, or build for it')
+    what = f'{device}, {device.reason}; {memory["free"] // MIB} of {memory["total"] // MIB} MiB free'
+    return Finding(OK, 'GPU', f'{what}; {device.backend.reason}')
+
+
+def _mend_gpu(torch: ModuleType) -> str:
+    if torch.version.cuda is None:
+        return 'install a torch that is built with CUDA'
+    if not torch.cuda.is_available():
+        return f"install a driver for torch's CUDA {torch.version.cuda}"
+    return 'install the package again where nvcc is found'
 
 
 def middleware(environ: Mapping[str, str]) -> Finding:

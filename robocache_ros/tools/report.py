@@ -98,7 +98,7 @@ def _header(summary: Mapping[str, Any]) -> str:
         ('fused rate', f'{summary["fused_rate_hz"]:.2f}<i>Hz</i>', f'{trigger} {summary["trigger_rate_hz"]:.2f} Hz'),
         ('latency, median', f'{number(latency["p50"])}<i>ms</i>', f'p99 {number(latency["p99"])} ms'),
         ('lost or dropped', f'{sum(lost.values())}', f'of {sum(summary["published"].values())} sent'),
-        ('backend', html.escape(summary['backend'] or '–'), html.escape(summary['backend_reason'].split(':')[0])),
+        ('backend', html.escape(summary['backend'] or '–'), html.escape(_where(summary))),
     ]
     cards = ''.join(f'<div class="card"><h3>{a}</h3><p>{b}</p><small>{c}</small></div>' for a, b, c in figures)
     return (
@@ -109,6 +109,12 @@ def _header(summary: Mapping[str, Any]) -> str:
         f'played at {summary["settings"]["rate"]:g}× through the node over DDS</p>'
         f'<div class="cards">{cards}</div></div></header>\n'
     )
+
+
+def _where(summary: Mapping[str, Any]) -> str:
+    """The device, and why it or, of the CPU, its backend is the one."""
+    reason = summary['backend_reason'] if summary['device'] == 'cpu' else summary['device_reason'].split(': ')[-1]
+    return f'{summary["device"]}: {reason.split(":")[0]}'
 
 
 def _losses(summary: Mapping[str, Any]) -> dict[str, int]:
@@ -163,7 +169,7 @@ def _stages(summary: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, 
         if stage != key:
             pair = float(text), float(values.get(f'{stage}_p99_ms', 'nan'))
             if all(math.isfinite(value) for value in pair):
-                found[stage] = pair
+                found[stage.replace('.', ': ')] = pair
     for stage, p in summary['stage_ms'].items():
         if p['p50'] is not None:
             found[f'compute: {stage}'] = (p['p50'], p['p99'])

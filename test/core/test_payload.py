@@ -140,6 +140,18 @@ def test_a_view_keeps_its_buffer_alive() -> None:
     assert torch.equal(tensor, torch.arange(100_000))
 
 
+def test_the_file_is_written_to_a_buffer_of_the_callers() -> None:
+    for tensors in (
+        {'x': torch.arange(5.0), 'y': torch.arange(12).reshape(3, 4).T, 'z': torch.zeros(0, 3)},
+        {'flag': torch.tensor(True), 'half': torch.ones(3, dtype=torch.bfloat16)},
+        {},
+    ):
+        frame = make_frame(**tensors)
+        buffer = payload.write(frame, bytearray)
+        assert isinstance(buffer, bytearray)
+        assert buffer == payload.encode(frame)
+
+
 def test_parts_view_the_tensors() -> None:
     tensor = torch.arange(8, dtype=torch.float32)
     last = payload.parts(make_frame(x=tensor))[-1]

@@ -54,6 +54,29 @@ def test_whole_environment():
     assert level == ('warn' if active.name == 'reference' else 'ok')
 
 
+def test_a_machine_without_a_gpu_is_no_fault(monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr(Path, 'exists', lambda path: False)
+    found = doctor.gpu()
+    assert found.level == 'ok'
+    assert 'torch.cuda.is_available() is False; the CPU computes' in found.what
+    monkeypatch.setattr(Path, 'exists', lambda path: True)
+    assert doctor.gpu().level == 'warn'
+
+
+def test_a_gpu_that_fails_is_told_and_the_node_runs_all_the_same(monkeypatch):
+    def fail(index):
+        raise RuntimeError('CUDA driver version is insufficient')
+
+    module = SimpleNamespace(Uploader=fail)
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.current_device', lambda: 0)
+    monkeypatch.setattr(backend, 'cuda', lambda: SimpleNamespace(module=module))
+    found = doctor.gpu()
+    assert found.level == 'warn'
+    assert 'CUDA driver version is insufficient' in found.what
+
+
 def test_reference_is_named_with_its_reason():
     code, printed = run(ROBOCACHE_BACKEND='reference')
     level, what, mend = finding(printed, 'backend')

@@ -65,6 +65,7 @@ def summary(**changes):
     return {
         'frames': 2, 'trigger_rate_hz': 10.0, 'fused_rate_hz': 10.0, 'backend': 'cpu', 'streams': {'lidar': stream},
         'latency_ms': {'p50': 20.0, 'p99': None}, 'blocker': '', 'trigger': 'lidar', 'backend_reason': 'loaded',
+        'device': 'cpu', 'device_reason': 'compute.device = auto', 'device_fault': '',
         'targets': {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'missing:imu': 1}}, 'published': {'lidar': 3},
         'age_ms': {'lidar': {'p50': 0.0, 'p99': 0.0}}, 'valid': {'lidar': 2}, 'lost': {'fused': 0},
         'stage_ms': {'lidar': {'p50': 1.0, 'p99': 2.0}}, 'player_late_ms': {'p50': 0.0, 'p99': 0.1, 'max': 0.2},
@@ -83,6 +84,8 @@ def test_no_frame_no_diagnostics_and_an_open_ledger_are_failures():
 def test_losses_and_a_late_player_are_warnings():
     assert warnings(summary()) == []
     assert '1 of 3 messages of lidar' in warnings(summary(lost={'fused': 0, 'lidar': 1}))[0]
+    fault = 'cuda:0 failed: GpuError: out of memory'
+    assert fault in warnings(summary(device_fault=fault))[0]
     assert '4 fused frames' in warnings(summary(lost={'fused': 4}))[0]
     assert 'player itself was late' in warnings(summary(player_late_ms={'p50': 1.0, 'p99': 11.0, 'max': 40.0}))[0]
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State
 from rclpy.executors import SingleThreadedExecutor
@@ -19,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
 from std_msgs.msg import Header
 
 from robocache_core import ops
+from robocache_core.device import Device
 from robocache_ros.client import FusedSubscriber
 from robocache_ros.node import PreprocessNode
 
@@ -440,6 +442,49 @@ def test_a_fault_in_compute_is_counted_and_nothing_leaks(monkeypatch):
         assert robot.counts('lidar').held == robot.node.pipeline.num_held('lidar') == 0
         assert robot.counts('lidar').dropped == {'internal_error': 5}
         assert robot.node.pipeline.targets.counts().held == 0
+
+
+class BrokenGpu(Device):
+    """The CPU as a GPU that computes two frames and no more."""
+
+    failures = (RuntimeError,)
+    good = 2
+
+    def synchronize(self, voxels=()):
+        self.good -= 1
+        if self.good < 0:
+            raise RuntimeError('an illegal memory access was encountered\nmore lines')
+
+
+def test_a_gpu_that_fails_costs_no_frame_and_is_told(capfd):
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        robot.node.pipeline.device = BrokenGpu('plays a GPU')
+        for ms in range(0, 600, 100):
+            robot.deliver('lidar', cloud(ms))
+        robot.until(lambda: len(robot.frames) == 6, 'all frames')
+        assert [frame.sequence for frame in robot.frames] == list(range(6))
+        assert robot.counts('lidar').used == 6
+        robot.until(lambda: robot.level('compute') == DiagnosticStatus.WARN, 'compute in WARN')
+        fault = 'cpu failed: RuntimeError: an illegal memory access was encountered'
+        assert robot.statuses['compute'].message == f'on the CPU: {fault}'
+        values = robot.values('compute')
+        assert values['device'] == 'cpu'
+        assert values['device_fault'] == values['device_reason'] == fault
+        assert values['exceptions'] == '0'
+        assert float(values['compute.lidar_p99_ms']) > 0
+    assert capfd.readouterr().err.count(f'{fault}; frames are computed on the CPU from now on') == 1
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 63, reason='cuda:63 is there')
+def test_a_gpu_that_is_not_there_is_told_and_frames_come_out(capfd):
+    with Robot(**LIDAR, compute__device='cuda:63') as robot:
+        robot.bring_up()
+        robot.deliver('lidar', cloud(0))
+        robot.until(lambda: robot.frames, 'a frame')
+        robot.until(lambda: robot.level('compute') == DiagnosticStatus.WARN, 'compute in WARN')
+        assert 'compute.device = cuda:63: there ' in robot.statuses['compute'].message
+    assert 'frames are computed on the CPU: compute.device = cuda:63: there ' in capfd.readouterr().err
 
 
 def test_clock_and_stamps_jump_back_in_either_order():
