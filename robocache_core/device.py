@@ -95,6 +95,7 @@ class CudaDevice(Device):
         super().__init__(reason)
         self.torch_device = torch_device
         self._uploader = uploader
+        self._stream: Any = None  # that this frame is computed on, the current one when it began
         self._arena = self._bytes(0)
         self._needed = 0  # bytes of the arena that this frame asked for, whether or not it has them
         self._sent: list[torch.Tensor] = []  # kept until they have arrived: pinned ones are read until then
@@ -108,16 +109,13 @@ class CudaDevice(Device):
         return torch.empty(size, dtype=torch.uint8, device=self.torch_device)
 
     @property
-    def _stream(self) -> Any:
-        return torch.cuda.current_stream(self.torch_device)
-
-    @property
     def backend(self) -> backend.Backend:
         return backend.cuda()
 
     def begin_frame(self) -> None:
         if self._in_flight:  # the frame before was given up half-way
             self.synchronize()
+        self._stream = torch.cuda.current_stream(self.torch_device)
         if self._needed > len(self._arena):
             self._arena = self._bytes(0)  # given back before more is asked for
             self._arena = self._bytes(self._needed + self._needed // 2)

@@ -139,8 +139,7 @@ def gpu() -> Finding:
         row = torch.zeros(1, 1, dtype=torch.int64, device=device.torch_device)
         sample = torch.zeros(1, 1, 1, device=device.torch_device), row, row
         ops = importlib.import_module('robocache_core.ops')
-        ops.resample(*sample, method='nearest', tolerance_ns=0)
-        device.synchronize()
+        ops.resample(*sample, method='nearest', tolerance_ns=0)[0].cpu()
         memory = device.memory()
     except Exception as error:
         return Finding(WARN, 'GPU', f'fails: {_one_line(error)}; the CPU computes', 'mend the driver, or build for it')
