@@ -71,7 +71,7 @@ def test_each_output_with_and_without_deskewing(output, deskew):
         whole = whole_robot.config(device)
         top = dataclasses.replace(whole.lidars[0], voxel=dataclasses.replace(whole.lidars[0].voxel, output=output))
         if not deskew:
-            top = dataclasses.replace(top, deskew=dataclasses.replace(top.deskew, source=''))
+            top = dataclasses.replace(top, deskew=dataclasses.replace(top.deskew, source='none'))
         pipeline = Pipeline(dataclasses.replace(whole, lidars=(top, whole.lidars[1])))
         digests.append(digests_of(whole_robot.frames(pipeline)))
         assert pipeline.device_fault is None
