@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a pipeline computes: on the CPU, or on a GPU that the bytes of its samples are brought to.
 
-A frame is computed in three stages. ``begin_frame``, then ``put`` and ``constant`` queue the copies of all that the
-frame needs; operations are launched on the device's current stream, and ``mark`` says which; ``synchronize`` waits,
-once. On the CPU there is nothing to copy, to mark or to wait for.
+After ``begin_frame``, ``put`` and ``constant`` queue the copies of what the frame needs, stream by stream; operations are
+launched on the device's current stream, and ``mark`` says which; ``synchronize`` waits, once. On the CPU there is
+nothing to copy, to mark or to wait for.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class Device:
         """Wait until all that was launched is done; the numbers of ``voxels`` are on the host then."""
 
     def stage_ns(self) -> dict[str, int]:
-        """Return how long each stage took on the device, ns, after the wait; empty where the host's time tells it."""
+        """Return how long each stage took on the device, ns, after the wait; empty where the host's time tells it.
+
+        From mark to mark; of marks of one name all together.
+        """
         return {}
 
     def memory(self) -> dict[str, int]:
@@ -171,9 +174,10 @@ class CudaDevice(Device):
         self._sent.clear()
 
     def stage_ns(self) -> dict[str, int]:
-        between = pairwise(self._events[: len(self._stages)])
-        spans = zip(self._stages[1:], between, strict=True)
-        return {stage: round(begin.elapsed_time(end) * 1e6) for stage, (begin, end) in spans}
+        spent: dict[str, int] = {}
+        for stage, (begin, end) in zip(self._stages[1:], pairwise(self._events[: len(self._stages)]), strict=True):
+            spent[stage] = spent.get(stage, 0) + round(begin.elapsed_time(end) * 1e6)
+        return spent
 
     def memory(self) -> dict[str, int]:
         free, total = torch.cuda.mem_get_info(self.torch_device)

@@ -248,16 +248,15 @@ class Pipeline:
         self.degraded(self.device_fault)
 
     def _compute(self, target: Target) -> _Draft:
-        """Compute a target in three stages; it changes nothing but the draft, so that it can be done again."""
+        """Compute a target; it changes nothing but the draft, so that it can be done again."""
         draft, device = _Draft(), self.device
         works = {name: self._work(stream, target, draft) for name, stream in self.streams.items()}
         device.begin_frame()
         try:
-            for name, work in works.items():  # what the streams need goes to the device
-                self._advance(name, work, draft)
-            device.mark('upload')
-            for name, work in works.items():  # operations are launched
-                self._advance(name, work, draft)
+            for name, work in works.items():  # one stream's operation runs while the next one's bytes are on their way
+                self._advance(name, work, draft)  # what it needs goes to the device
+                device.mark('upload')
+                self._advance(name, work, draft)  # its operation is launched
                 device.mark(name)
             device.synchronize(draft.voxels)
             for name, work in works.items():  # what they found out is read

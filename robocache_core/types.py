@@ -374,9 +374,9 @@ class FusedFrame:
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero).
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
         latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU what its own clock tells,
-            stage after stage, so that they add up to the frame's time there: ``upload``, from the begin of the frame
-            until its last byte has arrived (decoding of images and pose tables on the host are in it), then each
-            stream's name, until its operation was done.
+            stage after stage, so that they add up to the frame's time there: each stream's name, what its operation
+            took, and ``upload``, how long operations waited for their bytes (decoding of images and pose tables on the
+            host are in it; one stream's bytes are on their way while the one before is computed).
         schema: version of this layout.
     """
 
