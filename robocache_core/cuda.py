@@ -10,6 +10,7 @@ has no CUDA in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 

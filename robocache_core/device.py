@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a pipeline computes: on the CPU, or on a GPU that the bytes of its samples are brought to.
 
-After ``begin_frame``, ``put`` and ``constant`` queue the copies of what the frame needs, stream by stream; operations are
-launched on the device's current stream, and ``mark`` says which; ``synchronize`` waits, once. On the CPU there is
+After ``begin_frame``, ``put`` and ``constant`` queue the copies of what the frame needs, stream by stream; operations
+are launched on the device's current stream, and ``mark`` says which; ``synchronize`` waits, once. On the CPU there is
 nothing to copy, to mark or to wait for.
 """
 
