@@ -43,7 +43,7 @@ def main(args: list[str] | None = None) -> None:
             rows.append(row)
             print(row, flush=True)
     header['others_cpu'] = round(others.share(), 3)
-    document.write(options.out, header, rows, fastest_ms, peers.missing)
+    document.write(options.out, header, rows, peers.missing, fastest_ms=fastest_ms)
 
     missed = [row.workload for row in rows if row.met is False]
     print(f'\n{len(rows)} workloads, {len(missed)} missed their goal' + ''.join(f'\n  {name}' for name in missed))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file that a benchmark leaves: header, rows, the fastest calls, and the peers that were missing."""
+"""The file that a benchmark leaves: header, rows, what else is known of them, and what missed or was missing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def write(
     path: Path,
     header: Mapping[str, object],
     rows: Sequence[Row],
-    fastest_ms: Mapping[str, Mapping[str, float]],
     missing: Mapping[str, str],
+    **more: Mapping[str, object],
 ) -> None:
-    """Write it, one row a line, so that two runs can be compared with diff."""
+    """Write it, one row a line, so that two runs can be compared with diff; ``more``: by workload."""
     lines = ',\n'.join('    ' + json.dumps(row.as_json(), ensure_ascii=False) for row in rows)
     rest = {
-        'fastest_ms': fastest_ms,
+        **more,
         'missing': missing,
         'missed': [row.workload for row in rows if row.met is False],
     }

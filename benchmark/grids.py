@@ -26,38 +26,38 @@ warnings.filterwarnings('ignore', message='index_reduce')
 def workloads(peers: Peers, threads: int, quick: bool) -> dict[str, Callable[[], Workload]]:
     """By name."""
     del peers  # NumPy and torch are always there
-    uniform, cube = functools.partial(_uniform, 4_000 if quick else 500_000), _cube(32 if quick else 128)
-    clustered, plate = functools.partial(_clustered, 4_000 if quick else 262_144), _plate(64 if quick else 512)
+    even, box = functools.partial(uniform, 4_000 if quick else 500_000), cube(32 if quick else 128)
+    lidar, flat = functools.partial(clustered, 4_000 if quick else 262_144), plate(64 if quick else 512)
     dense = {
-        'W2 count 500k, 128³': (uniform, cube, 0, 'count'),
-        'W2 occupancy 500k, 128³': (uniform, cube, 0, 'occupancy'),
-        'W2 mean of 8, 500k, 128³': (uniform, cube, 8, 'mean'),
-        'W2 max of 8, 500k, 128³': (uniform, cube, 8, 'max'),
-        'lidar 262k dense mean of 4, 512×512×32': (clustered, plate, 4, 'mean'),
+        'W2 count 500k, 128³': (even, box, 0, 'count'),
+        'W2 occupancy 500k, 128³': (even, box, 0, 'occupancy'),
+        'W2 mean of 8, 500k, 128³': (even, box, 8, 'mean'),
+        'W2 max of 8, 500k, 128³': (even, box, 8, 'max'),
+        'lidar 262k dense mean of 4, 512×512×32': (lidar, flat, 4, 'mean'),
     }
     made: dict[str, Callable[[], Workload]] = {
         name: functools.partial(_dense, *settings, threads) for name, settings in dense.items()
     }
-    made['lidar 262k sparse mean of 4, 512×512×32'] = functools.partial(_sparse, clustered, plate, 4, threads)
+    made['lidar 262k sparse mean of 4, 512×512×32'] = functools.partial(_sparse, lidar, flat, 4, threads)
     return made
 
 
-def _cube(cells: int) -> VoxelGrid:
+def cube(cells: int) -> VoxelGrid:
     edge = 0.0625
     return VoxelGrid((-cells * edge / 2,) * 3, (edge,) * 3, (cells,) * 3)
 
 
-def _plate(cells: int) -> VoxelGrid:
+def plate(cells: int) -> VoxelGrid:
     return VoxelGrid((-cells * 0.1, -cells * 0.1, -2.4), (0.2, 0.2, 0.2), (cells, cells, 32))
 
 
-def _uniform(num_points: int, features: int, number: int) -> Features:
+def uniform(num_points: int, features: int, number: int) -> Features:
     """``[N, 3 + features]``: points in a cube from -2 m to 2 m."""
     random = np.random.default_rng(number)
     return random.uniform(-2, 2, (num_points, 3 + features)).astype(np.float32)
 
 
-def _clustered(num_points: int, features: int, number: int) -> Features:
+def clustered(num_points: int, features: int, number: int) -> Features:
     """``[N, 3 + features]``: points that lie closer to each other near the sensor, as a lidar's do."""
     random = np.random.default_rng(number)
     distance, angle = random.uniform(1, 7, num_points) ** 2, random.uniform(0, 2 * np.pi, num_points)
@@ -71,14 +71,14 @@ def _inputs(make: Callable[[int, int], Features], features: int) -> tuple[list[F
     return clouds, CloudLayout.packed(names, len(clouds[0]))
 
 
-def _channels(kind: str, features: int) -> tuple[str, ...]:
+def channel_names(kind: str, features: int) -> tuple[str, ...]:
     return tuple(f'{kind}:f{i}' for i in range(features)) if features else (kind,)
 
 
 def _dense(make: Callable[[int, int], Features], grid: VoxelGrid, features: int, kind: str, threads: int) -> Workload:
     clouds, layout = _inputs(make, features)
     data = [torch.from_numpy(cloud.view(np.uint8).reshape(-1)) for cloud in clouds]
-    channels = _channels(kind, features)
+    channels = channel_names(kind, features)
     out = torch.empty(len(channels), *reversed(grid.shape))
     return Workload(
         ours=lambda number: (ops.voxelize_dense(data[number % 4], layout, grid, channels, out=out).tensor,),
@@ -94,7 +94,7 @@ def _dense(make: Callable[[int, int], Features], grid: VoxelGrid, features: int,
 def _sparse(make: Callable[[int, int], Features], grid: VoxelGrid, features: int, threads: int) -> Workload:
     clouds, layout = _inputs(make, features)
     data = [torch.from_numpy(cloud.view(np.uint8).reshape(-1)) for cloud in clouds]
-    channels = _channels('mean', features)
+    channels = channel_names('mean', features)
     out = sparse_buffers(len(clouds[0]), features)
 
     def ours(number: int) -> tuple[torch.Tensor, ...]:
@@ -102,7 +102,7 @@ def _sparse(make: Callable[[int, int], Features], grid: VoxelGrid, features: int
         return voxels.coords, voxels.features, voxels.counts
 
     def numpy(number: int) -> tuple[npt.NDArray[np.int64], Features]:
-        linear, values = _numpy_cells(clouds[number % 4], grid)
+        linear, values = numpy_cells(clouds[number % 4], grid)
         index, inverse, counts = np.unique(linear, return_inverse=True, return_counts=True)
         sums = [np.bincount(inverse, weights=column, minlength=len(index)) for column in values.T]
         return index, (np.stack(sums, axis=1) / counts[:, None]).astype(np.float32)
@@ -121,7 +121,7 @@ def _sparse(make: Callable[[int, int], Features], grid: VoxelGrid, features: int
     )
 
 
-def _numpy_cells(cloud: Features, grid: VoxelGrid) -> tuple[npt.NDArray[np.int64], Features]:
+def numpy_cells(cloud: Features, grid: VoxelGrid) -> tuple[npt.NDArray[np.int64], Features]:
     """Linear index of each point inside the grid, and its features."""
     inverse_size = np.float32(1 / grid.size[0])
     cells = np.floor((cloud[:, :3] - np.array(grid.lower, np.float32)) * inverse_size)
@@ -140,7 +140,7 @@ def _torch_cells(cloud: torch.Tensor, grid: VoxelGrid) -> tuple[torch.Tensor, to
 
 def _numpy_dense(clouds: list[Features], grid: VoxelGrid, kind: str) -> Call:
     def run(number: int) -> Features:
-        linear, values = _numpy_cells(clouds[number % 4], grid)
+        linear, values = numpy_cells(clouds[number % 4], grid)
         if kind == 'max':
             result = np.full((values.shape[1], grid.num_voxels), -np.inf, np.float32)
             for row, column in zip(result, values.T, strict=True):

@@ -95,7 +95,15 @@ def run(
         The row of medians, and the fastest call of everyone, ms.
     """
     _check_that_it_writes(name, workload)
-    everyone: dict[str, Call] = {'ours': workload.ours, **workload.peers}
+    times = measure({'ours': workload.ours, **workload.peers}, effort, timer)
+    median = {who: statistics.median(values) for who, values in times.items()}
+    peers = {who: ms for who, ms in median.items() if who != 'ours'}
+    row = Row.of(name, median['ours'], peers, workload.nbytes, bandwidth, workload.goal)
+    return row, {who: min(values) for who, values in times.items()}
+
+
+def measure(everyone: Mapping[str, Call], effort: Effort, timer: Timer) -> dict[str, list[float]]:
+    """By name, the times of all calls, ms, of those who take turns."""
     calls = {who: _calls_in(effort.turn_ms, call, timer) for who, call in everyone.items()}
     times: dict[str, list[float]] = {who: [] for who in everyone}
     deadline = time.monotonic() + effort.seconds
@@ -108,10 +116,7 @@ def run(
                 number += 1
                 times[who].append(timer(call, number))
         rounds += 1
-    median = {who: statistics.median(values) for who, values in times.items()}
-    peers = {who: ms for who, ms in median.items() if who != 'ours'}
-    row = Row.of(name, median['ours'], peers, workload.nbytes, bandwidth, workload.goal)
-    return row, {who: min(values) for who, values in times.items()}
+    return times
 
 
 def _calls_in(turn_ms: float, call: Call, timer: Timer) -> int:

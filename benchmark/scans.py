@@ -46,7 +46,7 @@ def _workload(make_scans: Callable[[], list[npt.NDArray[np.uint8]]], peers: Peer
     layout = CloudLayout(OUSTER_FIELDS, COLUMNS, rows, 48, 48 * COLUMNS)
     inputs = [torch.from_numpy(scan.reshape(-1)) for scan in scans]
     grid = VoxelGrid((-60.0, -60.0, -4.0), (SIZE,) * 3, (600, 600, 40))
-    poses = _poses()
+    poses = column_poses()
     table = PoseTable('t', torch.from_numpy(poses), first=0.0, inverse_step=COLUMNS / SCAN_NS)
     out = sparse_buffers(layout.num_points, len(MEANS))
 
@@ -89,7 +89,7 @@ def _workload(make_scans: Callable[[], list[npt.NDArray[np.uint8]]], peers: Peer
     )
 
 
-def _poses() -> npt.NDArray[np.float32]:
+def column_poses() -> npt.NDArray[np.float32]:
     """``[COLUMNS, 3, 4]``: the sensor while it takes each column, in the robot's frame at the end of the scan."""
     t = (np.arange(COLUMNS) + 1) * (SCAN_NS * 1e-9 / COLUMNS) - SCAN_NS * 1e-9
     yaw = YAW_RATE * t

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -25,21 +25,25 @@ START_NS = 1_760_000_000 * SECOND_NS
 def workloads(peers: Peers, threads: int, quick: bool) -> dict[str, Callable[[], Workload]]:
     """By name."""
     scipy = peers.get('scipy')
+    made: dict[str, Callable[[], Workload]] = {
+        name: functools.partial(_linear, *settings, scipy, threads) for name, settings in linear_settings(quick).items()
+    }
+    made['IMU slerp, 4000 knots to 300'] = functools.partial(_slerp, scipy)
+    made['IMU window 400 Hz: 6 linear + slerp, 400 to 20'] = functools.partial(_imu_window, scipy)
+    return made
+
+
+def linear_settings(quick: bool) -> dict[str, tuple[int, tuple[tuple[int, int], ...], int, bool]]:
+    """By name: batch, (samples, width) of each stream, targets, whether times are expanded."""
     few = 4 if quick else 1  # divides what is large
     w1 = ((30, 512), (100, 64), (200, 12))
-    linear: dict[str, tuple[int, tuple[tuple[int, int], ...], int, bool]] = {
+    return {
         'W1 fuse 3 streams, B=4, T=50, expanded': (4, w1, 50, True),
         'W1 fuse 3 streams, B=4, T=50': (4, w1, 50, False),
         'W4 resample 32×500×256 to 256': (32 // few, ((500, 256),), 256, False),
         'W5 fuse 3 streams, B=256, T=128': (256 // few**3, ((100, 512), (200, 128), (300, 64)), 128, False),
         'W6 resample 64×4096×32 to 1024': (64 // few**2, ((4096, 32),), 1024, False),
     }
-    made: dict[str, Callable[[], Workload]] = {
-        name: functools.partial(_linear, *settings, scipy, threads) for name, settings in linear.items()
-    }
-    made['IMU slerp, 4000 knots to 300'] = functools.partial(_slerp, scipy)
-    made['IMU window 400 Hz: 6 linear + slerp, 400 to 20'] = functools.partial(_imu_window, scipy)
-    return made
 
 
 def _stamps(batch: int, samples: int, expanded: bool) -> torch.Tensor:
@@ -48,14 +52,10 @@ def _stamps(batch: int, samples: int, expanded: bool) -> torch.Tensor:
     return row.expand(batch, samples) if expanded else row.repeat(batch, 1)
 
 
-def _linear(
-    batch: int,
-    shapes: tuple[tuple[int, int], ...],
-    num_targets: int,
-    expanded: bool,
-    scipy: ModuleType | None,
-    threads: int,
-) -> Workload:
+def linear_inputs(
+    batch: int, shapes: tuple[tuple[int, int], ...], num_targets: int, expanded: bool, num: int
+) -> tuple[list[list[Stream]], torch.Tensor]:
+    """So many sets of streams of (samples, width), in bfloat16, and the targets ``[B, T]`` at which they are read."""
     targets = START_NS + torch.linspace(0.01, 1.99, num_targets, dtype=torch.float64).mul(SECOND_NS).long()
     targets = targets.expand(batch, num_targets) if expanded else targets.repeat(batch, 1)
     generator = torch.Generator().manual_seed(0)
@@ -67,8 +67,25 @@ def _linear(
             )
             for samples, width in shapes
         ]
-        for _ in range(2)
+        for _ in range(num)
     ]
+    return inputs, targets
+
+
+def moved_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Of what is expanded its own storage counts, not its shape: it is read once."""
+    return sum(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in tensors)
+
+
+def _linear(
+    batch: int,
+    shapes: tuple[tuple[int, int], ...],
+    num_targets: int,
+    expanded: bool,
+    scipy: ModuleType | None,
+    threads: int,
+) -> Workload:
+    inputs, targets = linear_inputs(batch, shapes, num_targets, expanded, 2)
     width = sum(width for _, width in shapes)
     out = (
         torch.empty(batch, num_targets, width, dtype=torch.bfloat16),
@@ -78,16 +95,15 @@ def _linear(
     def ours(number: int) -> tuple[torch.Tensor, ...]:
         return ops.fuse(inputs[number % 2], targets, method='linear', tolerance_ns=ANY_NS, out=out)
 
-    peers = torch_on_threads(threads, lambda number: _torch_fuse(inputs[number % 2], targets))
+    peers = torch_on_threads(threads, lambda number: torch_fuse(inputs[number % 2], targets))
     if scipy is not None:
         peers['scipy interp1d'] = _scipy_fuse([_as_numpy(streams) for streams in inputs], targets[0].numpy())
     moved = [tensor for stream in inputs[0] for tensor in stream] + [targets, *out]
-    # What is expanded is read once: its own storage counts, not its shape.
-    nbytes = sum(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in moved)
-    return Workload(ours=ours, peers=peers, nbytes=nbytes, out=out)
+    return Workload(ours=ours, peers=peers, nbytes=moved_bytes(moved), out=out)
 
 
-def _torch_fuse(streams: list[Stream], targets: torch.Tensor) -> torch.Tensor:
+def torch_fuse(streams: Sequence[Stream], targets: torch.Tensor) -> torch.Tensor:
+    """What one writes with torch, on any device."""
     targets = targets.contiguous()
     parts = []
     for values, stamps in streams:
@@ -95,7 +111,7 @@ def _torch_fuse(streams: list[Stream], targets: torch.Tensor) -> torch.Tensor:
         after = torch.searchsorted(stamps, targets, right=True).clamp(1, stamps.shape[1] - 1)
         t0, t1 = stamps.gather(1, after - 1), stamps.gather(1, after)
         alpha = ((targets - t0).double() / (t1 - t0).double()).to(values.dtype).unsqueeze(2)
-        rows = torch.arange(len(values)).unsqueeze(1)
+        rows = torch.arange(len(values), device=values.device).unsqueeze(1)
         parts.append(torch.lerp(values[rows, after - 1], values[rows, after], alpha))
     return torch.cat(parts, dim=2)
 
@@ -119,7 +135,7 @@ def _scipy_fuse(inputs: list[list[tuple[np.ndarray, np.ndarray]]], targets_ns: n
     return run
 
 
-def _turns(samples: int, number: int) -> torch.Tensor:
+def smooth_turns(samples: int, number: int) -> torch.Tensor:
     """``[1, samples, 4]`` unit quaternions of a motion that is smooth."""
     t = torch.linspace(0, 10, samples, dtype=torch.float64) + number
     q = torch.stack([torch.sin(t), torch.cos(0.7 * t), torch.sin(0.3 * t), 1.5 + 0 * t], dim=1)
@@ -130,7 +146,7 @@ def _slerp(scipy: ModuleType | None) -> Workload:
     knots, queries = 4000, 300
     stamps = START_NS + (torch.arange(knots) * 2_500_000).unsqueeze(0)
     targets = START_NS + (torch.arange(queries) * 33_333_333 + 1).unsqueeze(0)
-    inputs = [_turns(knots, number) for number in range(4)]
+    inputs = [smooth_turns(knots, number) for number in range(4)]
     out = (torch.empty(1, queries, 4), torch.empty(1, queries, dtype=torch.bool))
 
     def ours(number: int) -> tuple[torch.Tensor, ...]:
@@ -161,7 +177,7 @@ def _imu_window(scipy: ModuleType | None) -> Workload:
     inputs = [
         [
             (torch.randn(1, samples, 6, generator=generator), stamps),
-            (_turns(samples, number), stamps),
+            (smooth_turns(samples, number), stamps),
         ]
         for number in range(4)
     ]
