@@ -15,7 +15,7 @@ RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
 SIMULATOR := $(addprefix robocache_ros/tools/,simulate.py recording.py samples.py scene.py sensors.py trajectory.py)
 
-.PHONY: help demo test bench sanitize env shell clean
+.PHONY: help demo test bench bench-gpu sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,7 +23,9 @@ help:
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
+	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
 	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
+	@echo 'make sanitize-gpu    the CUDA kernels under compute-sanitizer: memory, races, what was not written, barriers'
 	@echo 'make env             set up the environment, say what is in it (doctor)'
 	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, doctor'
 	@echo 'make clean           remove everything that was built, the environments too'
@@ -44,8 +46,14 @@ test:
 bench:
 	@$(RUN) --bench python -m benchmark.cpu $(ARGS)
 
+bench-gpu:
+	@$(RUN) python -m benchmark.gpu $(ARGS)
+
 sanitize:
 	@$(RUN) scripts/sanitize.sh $(ARGS)
+
+sanitize-gpu:
+	@$(RUN) scripts/sanitize_gpu.sh $(ARGS)
 
 env:
 	@$(RUN) doctor

@@ -2,6 +2,7 @@
 """Writes the table of a benchmark into a page, between two markers, from the file that the benchmark left.
 
     python -m benchmark.table build/bench/cpu.json [--page docs/performance.md]
+    python -m benchmark.table benchmark/results/h100.json
 
 The markers are named after the file: ``<!-- cpu.json -->`` and ``<!-- end of cpu.json -->``.
 """
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmark.gpu import table as gpu_table
 from benchmark.machine import Others
 from benchmark.row import VERDICTS
 
@@ -49,6 +51,8 @@ def replaced(page: str, name: str, block: str) -> str:
 def table(results: dict[str, Any]) -> str:
     """The results as Markdown: where they were measured, then a line for each workload."""
     header = results['header']
+    if 'gpu' in header:
+        return gpu_table.table(results)
     versions = ', '.join(f'{name} {version}' for name, version in header['versions'].items())
     lines = [
         f'{header["cpu"]} ({header["machine"]}), {header["threads"]} threads, {header["bandwidth_gb_s"]} GB/s copied; '

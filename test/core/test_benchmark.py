@@ -164,8 +164,9 @@ def test_the_table_replaces_its_own_block_alone():
         table.replaced(page, 'gpu.json', 'new')
 
 
-def test_the_page_has_the_markers():
-    table.replaced((ROOT / 'docs/performance.md').read_text(), 'cpu.json', '')
+@pytest.mark.parametrize('name', ['cpu.json', 'h100.json'])
+def test_the_page_has_the_markers(name):
+    table.replaced((ROOT / 'docs/performance.md').read_text(), name, '')
 
 
 def test_the_boxes_of_the_clouds_in_full_are_allowed():

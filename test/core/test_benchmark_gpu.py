@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark.gpu import __main__ as program
-from benchmark.gpu import device, measure
+from benchmark.gpu import device, measure, table
 from benchmark.gpu.workload import CALL, GRAPH, PAGEABLE, PINNED, Workload, differences, unpacked
 from benchmark.row import Row
 from robocache_core import backend
@@ -267,6 +267,17 @@ def test_a_whole_run_leaves_a_file_in_the_format_of_all_benchmarks(tmp_path, cap
     assert 'whole frame: 131k × 48 B cloud, 1080p bgr8, IMU window, from pinned bytes' in names
     assert all('sets of inputs of' in about for about in results['about'].values())
     assert 'missed their goal' in capsys.readouterr().out
+    check_table(results)
+
+
+def check_table(results: dict[str, Any]) -> None:
+    lines = table.table(results).splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith('| workload | call, µs | graph, µs |'))
+    body = [line for line in lines[head + 2 :] if line.startswith('|')]
+    assert len(body) == len({row['workload'].rpartition(', ')[0] for row in results['rows']}) == len(results['about'])
+    assert all(line.count('|') == lines[head].count('|') for line in body)
+    whole = next(line for line in body if 'whole frame' in line)
+    assert 'graph: met (≤ 80 µs, ahead of all)' in whole or 'graph: **missed** (≤ 80 µs, ahead of all)' in whole
 
 
 @needs_module
