@@ -12,6 +12,7 @@ import torch
 from robocache_core import backend
 from robocache_core.types import DenseVoxels, HardVoxels, SparseVoxels
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 import on_gpu
 

@@ -246,6 +246,7 @@ def check_sparse(wanted: list[torch.Tensor], found: list[torch.Tensor], *, relat
 @needs_module
 def test_a_whole_run_leaves_a_file_in_the_format_of_all_benchmarks(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(backend, 'cuda', lambda: None)
+    monkeypatch.setattr(measure, 'MIN_LAUNCHES', 1)
     out = tmp_path / 'gpu.json'
     program.main(['--quick', '--commit', 'abc', '--out', str(out)], Pretended)
     results = json.loads(out.read_text())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,18 @@ OPERATIONS = (
 
 
 def why_not() -> str | None:
-    """Why there is no GPU to test on; None where there is one."""
+    """Why there is no GPU to test on; None where there is one.
+
+    Raises:
+        RuntimeError: there is none, and ``ROBOCACHE_REQUIRE_GPU=1`` says that tests must not skip for it.
+    """
+    reason = _why_not()
+    if reason is not None and os.environ.get('ROBOCACHE_REQUIRE_GPU') == '1':
+        raise RuntimeError(f'ROBOCACHE_REQUIRE_GPU=1, but {reason}')
+    return reason
+
+
+def _why_not() -> str | None:
     if not torch.cuda.is_available():
         return 'no GPU: torch.cuda.is_available() is False'
     try:
