@@ -73,9 +73,12 @@ class Cuda:
         with torch.cuda.stream(self._stream):
             work()
         self.wait()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
-            work()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                work()
+        finally:
+            torch.cuda.set_stream(before)  # a capture that fails may leave its own
         self.wait()
         return Replay(graph.replay, launches)
 

@@ -109,5 +109,5 @@ def _rectified(width: int, height: int) -> Workload:
         peers={'torch grid_sample': peer},
         nbytes=inputs[0][0].numel() + where.numel() * 4 + 3 * HEIGHT * WIDTH * 2,
         sent=1,
-        about='with the map of a camera, which is on the GPU; the bytes of ours and of the peer have theirs',
+        about='with two maps of a camera, ours and the one of torch, which are on the GPU already',
     )
