@@ -21,6 +21,9 @@ from robocache_core.types import DenseVoxels, SparseVoxels
 #: What a tensor begins at a multiple of in a GPU's memory, bytes: any load of a kernel is aligned then.
 ALIGNMENT = 256
 
+#: Stages of a frame beside those that have a stream's name, on a GPU: what it waited for.
+WAITS = ('upload', 'decode', 'deskew')
+
 
 class Device:
     """The CPU, and what any device has.

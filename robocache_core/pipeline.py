@@ -347,6 +347,7 @@ class Pipeline:
         readings: list[Entry] = []
         if stream.deskew.is_on:
             readings, table = self._pose_table(stream, scan, target, transform)
+            self.device.mark('deskew')
             voxelize = partial(voxelize, deskew=dataclasses.replace(table, poses=self.device.put(table.poses)))
         else:
             voxelize = partial(voxelize, transform=transform)
@@ -408,6 +409,7 @@ class Pipeline:
         image = pick.entries[0].sample
         if isinstance(image, EncodedImage):
             image = image.decode()
+            self.device.mark('decode')
         assert isinstance(image, CameraFrame)
         data = self.device.put(image.data)
         rectify = None if image.rectify is None else self.device.constant(image.rectify)

@@ -375,8 +375,8 @@ class FusedFrame:
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
         latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU what its own clock tells,
             stage after stage, so that they add up to the frame's time there: each stream's name, what its operation
-            took, and ``upload``, how long operations waited for their bytes (decoding of images and pose tables on the
-            host are in it; one stream's bytes are on their way while the one before is computed).
+            took; ``upload``, how long operations waited for their bytes (one stream's are on their way while the one
+            before is computed); ``decode`` and ``deskew``, how long for the host to decode images and make pose tables.
         schema: version of this layout.
     """
 
