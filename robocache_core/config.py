@@ -364,6 +364,11 @@ class PipelineConfig(_Checked):
                 raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')
             if names.count(name) > 1:
                 raise ConfigError(f'stream name {name!r}: is used more than once')
+        if self.sync.rate_hz > 0 and self.sync.trigger:
+            raise ConfigError(
+                f'sync.trigger = {self.sync.trigger!r} and sync.rate_hz = {self.sync.rate_hz}: only one of them gives '
+                "targets: set rate_hz to 0, or trigger to ''"
+            )
         if self.sync.rate_hz == 0 and self.trigger not in names:
             raise ConfigError(
                 f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(names)}), or set sync.rate_hz'

@@ -280,11 +280,12 @@ def test_samples_of_a_dropped_target_bear_its_reason():
         ({'lidars': (lidar(extrinsics=(0.0,) * 6 + (1.0,)),)}, 'lidar.extrinsics'),
         ({'lidars': (lidar(), LidarConfig('rear'))}, 'target_frame'),
         ({'sync': SyncConfig(max_wait_ns=3 * SECOND)}, 'sync.max_wait'),
+        ({'sync': SyncConfig(trigger='lidar', rate_hz=10.0)}, "sync.trigger = 'lidar' and sync.rate_hz = 10.0"),
         ({'imus': (ImuConfig('imu', window_size=1000),)}, 'imu.buffer'),
         ({'imus': (ImuConfig('imu', window_offset_ns=SECOND),)}, 'imu.window_offset'),
     ],
 )
-def test_a_configuration_that_could_never_give_a_frame_is_refused_by_name(change, named):
+def test_a_configuration_that_cannot_be_meant_is_refused_by_name(change, named):
     with pytest.raises(ConfigError, match=named):
         config(**change)
 
