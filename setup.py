@@ -18,7 +18,6 @@ from multiprocessing.pool import ThreadPool
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.modified import newer_group
 
 PACKAGE = 'robocache_ros'
 
@@ -67,7 +66,9 @@ def cuda_archs(nvcc: str) -> list[str]:
         return re.split('[;, ]+', given.strip())
     listed = subprocess.run([nvcc, '--list-gpu-code'], check=True, capture_output=True, text=True).stdout.split()
     known = [arch for arch in CUDA_ARCHS.split(';') if f'sm_{arch.split("-")[0]}' in listed]
-    return known or ['native']
+    if '90' not in known:
+        raise RuntimeError(f'{nvcc} is older than CUDA 11.8: install a newer one, or build with ROBOCACHE_CUDA=0')
+    return known
 
 
 def gencode(arch: str) -> list[str]:
@@ -79,6 +80,16 @@ def gencode(arch: str) -> list[str]:
     if not re.fullmatch(r'\d+[af]?', number) or kind not in codes:
         raise RuntimeError(f'ROBOCACHE_CUDA_ARCHS has {arch!r}: must be like 90, 90-real or 90-virtual')
     return [flag for code in codes[kind] for flag in ('-gencode', f'arch=compute_{number},code={code}')]
+
+
+def version_of(compiler: str) -> str:
+    """What a compiler says of itself, and where it is."""
+    return f'{compiler} {subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout}'
+
+
+def is_older(built: str, sources: list[str]) -> bool:
+    """Whether a file is not there or older than one of those that it is made from."""
+    return not os.path.exists(built) or os.path.getmtime(built) < max(map(os.path.getmtime, sources))
 
 
 class BuildExtension(build_ext):
@@ -114,8 +125,9 @@ class BuildExtension(build_ext):
             ext.define_macros.append(('ROBOCACHE_CUDA', f'"{" ".join(archs)}"'))
             ext.library_dirs += cuda_library_dirs(nvcc)
             ext.libraries += ['cudart_static', 'rt', 'pthread', 'dl']
-        ext.depends = [*ext.depends, *ext.sources, self._remember(repr((nvcc, archs, sanitizers)))]
-        if self.force or newer_group(ext.depends, self.get_ext_fullpath(ext.name), 'newer'):
+        settings = repr((nvcc and version_of(nvcc), targets, version_of(self.compiler.compiler_cxx[0]), sanitizers))
+        ext.depends = [*ext.depends, *ext.sources, self._remember(settings)]
+        if self.force or is_older(self.get_ext_fullpath(ext.name), ext.depends):
             self._compile_side_by_side(ext, nvcc, targets)
             super().build_extension(ext)
 
@@ -168,9 +180,14 @@ def compile_cuda(nvcc: str, source: str, targets: list[str], build_temp: str) ->
     object_file = os.path.join(build_temp, os.path.splitext(source)[0] + '.o')
     os.makedirs(os.path.dirname(object_file), exist_ok=True)
     command = [nvcc, *CUDA_FLAGS, *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
+    if os.environ.get('CXX'):
+        command += ['-ccbin', os.environ['CXX'].split()[0]]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f'nvcc failed: {shlex.join(command)}\n{done.stdout}{done.stderr}')
+        raise RuntimeError(
+            f'nvcc failed: {shlex.join(command)}\n{done.stdout}{done.stderr}\n'
+            'It needs CUDA 11.8 or newer and a host compiler that it knows (CXX=...); ROBOCACHE_CUDA=0 builds without'
+        )
     return object_file
 
 

@@ -113,3 +113,9 @@ def test_every_source_file_names_its_licence():
     files = [path for folder in folders for path in (ROOT / folder).rglob('*') if path.suffix in suffixes]
     files += [ROOT / 'setup.py', ROOT / 'Makefile', ROOT / 'package.xml', ROOT / '.ci' / 'run']
     assert [str(path) for path in files if 'SPDX-License-Identifier: Apache-2.0' not in path.read_text()[:600]] == []
+
+
+def test_setup_needs_nothing_that_an_old_setuptools_lacks():
+    """ROS 2 Jazzy's Ubuntu has setuptools 68, and colcon takes that one."""
+    modules = set(re.findall(r'^(?:from|import) (setuptools[\w.]*)', SETUP, re.MULTILINE))
+    assert modules == {'setuptools', 'setuptools.command.build_ext'}
