@@ -46,7 +46,14 @@ Uploader: Any = core.Uploader
 def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> torch.Tensor:
     """See ``reference.voxelize_dense``."""
     numbers = _new_numbers(tensor)
-    core.voxelize_dense_gpu(*_where(tensor), voxel_params(plan), cloud_of(cloud), tensor.data_ptr(), numbers.data_ptr())
+    _launch(
+        core.voxelize_dense_gpu,
+        *_where(tensor),
+        voxel_params(plan),
+        cloud_of(cloud),
+        tensor.data_ptr(),
+        numbers.data_ptr(),
+    )
     return numbers
 
 
@@ -55,7 +62,8 @@ def voxelize_sparse(
 ) -> torch.Tensor:
     """See ``reference.voxelize_sparse``."""
     numbers = _new_numbers(counts)
-    core.voxelize_sparse_gpu(
+    _launch(
+        core.voxelize_sparse_gpu,
         *_where(counts),
         voxel_params(plan),
         cloud_of(cloud),
@@ -73,7 +81,8 @@ def voxelize_hard(
 ) -> torch.Tensor:
     """See ``reference.voxelize_hard``."""
     numbers = _new_numbers(num_points)
-    core.voxelize_hard_gpu(
+    _launch(
+        core.voxelize_hard_gpu,
         *_where(num_points),
         hard_params(plan),
         cloud_of(cloud),
@@ -143,6 +152,23 @@ def fuse(
         valid.data_ptr(),
     )
     return None
+
+
+def _launch(operation: Any, *arguments: Any) -> None:
+    """Call an operation that keeps scratch memory, which torch may hold in its cache."""
+    try:
+        operation(*arguments)
+    except GpuError as error:
+        if 'cudaErrorMemoryAllocation' not in str(error) or torch.cuda.is_current_stream_capturing():
+            raise
+        torch.cuda.empty_cache()
+        operation(*arguments)
+
+
+def scratch_bytes() -> int:
+    """Bytes of scratch memory that operations keep on all GPUs, one for every stream that they ran on."""
+    size: int = core.gpu_memory_bytes()
+    return size
 
 
 def _where(out: torch.Tensor) -> tuple[int, int]:

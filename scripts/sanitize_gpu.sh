@@ -12,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fail() { echo "sanitize_gpu: $*" >&2; exit 1; }
 
+[ -z "${COMPUTE_SANITIZER:-}" ] || [ -x "$COMPUTE_SANITIZER" ] || fail "COMPUTE_SANITIZER=$COMPUTE_SANITIZER is no program"
 sanitizer=''
 for found in "${COMPUTE_SANITIZER:-}" "$(command -v compute-sanitizer || true)" "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer" \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"/nvidia/*/bin/compute-sanitizer; do
@@ -29,8 +30,8 @@ fi
 # Every tensor is an allocation of its own, so that what lies beyond its end is not its neighbour's. The tests bring
 # their tensors to the GPU by copies, which a tool sees, and must not skip.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1 CUDA_MODULE_LOADING=LAZY ROBOCACHE_REQUIRE_GPU=1 PYTHONDONTWRITEBYTECODE=1
-# The folder of the module comes first: in this one the ordinary one may lie.
-export PYTHONSAFEPATH=1 PYTHONPATH="$module:$PWD${PYTHONPATH:+:$PYTHONPATH}" ROBOCACHE_SANITIZED_GPU="$module"
+# The folder of the module comes first, for in this one the ordinary one may lie: `python -m pytest` would look here.
+export PYTHONPATH="$module:$PWD${PYTHONPATH:+:$PYTHONPATH}" ROBOCACHE_SANITIZED_GPU="$module"
 
 for tool in "$@"; do
     options=() selection=()
@@ -49,7 +50,7 @@ for tool in "$@"; do
     status=0
     timeout --kill-after=10 "${ROBOCACHE_TOOL_SECONDS:-240}" \
         "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 1 --launch-timeout 0 "${options[@]}" \
-        python -m pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys "${selection[@]}" \
+        "$(command -v pytest)" -q -p no:cacheprovider -p no:faulthandler --capture=sys "${selection[@]}" \
         test/gpu/test_sanitized_gpu.py > "$log" 2>&1 || status=$?
     tail -n 40 "$log"
     [ "$status" -ne 124 ] || fail "$tool took longer than ${ROBOCACHE_TOOL_SECONDS:-240} s (ROBOCACHE_TOOL_SECONDS)"

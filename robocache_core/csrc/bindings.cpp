@@ -24,7 +24,7 @@
 #include "voxelize.hpp"
 
 // Raised with every change of a signature here, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 4
+#define ROBOCACHE_INTERFACE 5
 
 namespace py = pybind11;
 using namespace robocache;
@@ -329,6 +329,7 @@ void fuse_gpu(int device, uintptr_t stream, const FuseParams& params, const py::
   const std::vector<Stream>& all = read_streams(streams);
   std::vector<const int64_t*> samples;
   for (const uintptr_t order : orders) samples.push_back(at<const int64_t>(order));
+  const py::gil_scoped_release released;
   fuse_cuda({device, at<void>(stream)}, all.data(), samples.data(), params.readings.data(),
             static_cast<int64_t>(all.size()), batch, at<const int64_t>(targets_at), num_targets, target_strides,
             at<void>(out), static_cast<ScalarType>(out_type), at<bool>(valid));
@@ -354,6 +355,7 @@ void define_gpu(py::module_& m) {
   m.def("voxelize_hard_gpu", &voxelize_hard_gpu, release);
   m.def("deskew_points_gpu", &deskew_points_gpu, release);
   m.def("prepare_image_gpu", &prepare_image_gpu, release);
+  m.def("gpu_memory_bytes", &gpu_memory_bytes);
   m.def("fuse_gpu", &fuse_gpu);
   m.def("find_descent_gpu", &find_descent_gpu);
   py::class_<Uploader>(m, "Uploader").def(py::init<int>(), release).def("upload", &upload, release);

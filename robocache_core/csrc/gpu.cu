@@ -2,6 +2,8 @@
 #include "gpu.cuh"
 
 #include <algorithm>
+#include <atomic>
+#include <climits>
 #include <string>
 
 namespace robocache {
@@ -16,6 +18,8 @@ class OutsideOfGraphs {
  private:
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
+
+std::atomic<int64_t> memory_bytes{0};
 
 // Zeroes memory on a stream of its own and waits for it, so that it holds whatever stream reads it.
 cudaError_t clear(void* memory, size_t bytes) {
@@ -35,6 +39,14 @@ void check_gpu(cudaError_t status, const char* operation) {
   cudaGetLastError();  // so that the next call does not find it again, if it can be overcome
   throw GpuError(std::string(operation) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
 }
+
+unsigned blocks_for(int64_t size, int threads) {
+  const int64_t blocks = (size + threads - 1) / threads;
+  if (blocks > INT_MAX) throw GpuError("too many elements for a launch: " + std::to_string(size));
+  return static_cast<unsigned>(blocks);
+}
+
+int64_t gpu_memory_bytes() { return memory_bytes; }
 
 CurrentDevice::CurrentDevice(int device) {
   int before;
@@ -56,8 +68,9 @@ void* GpuMemory::reserve_bytes(size_t bytes, bool in_graph, const char* operatio
     void* memory;
     check_gpu(cudaMalloc(&memory, capacity), operation);
     memory_ = memory;
-    check_gpu(clear(memory_, capacity), operation);
     capacity_ = capacity;
+    memory_bytes += static_cast<int64_t>(capacity);
+    check_gpu(clear(memory_, capacity), operation);
   }
   in_graph_ |= in_graph;
   return memory_;
@@ -65,7 +78,11 @@ void* GpuMemory::reserve_bytes(size_t bytes, bool in_graph, const char* operatio
 
 // cudaFree waits for the device, so nothing that was launched before loses its memory.
 void GpuMemory::release() {
-  if (memory_ != nullptr && !in_graph_) cudaFree(memory_);
+  if (memory_ != nullptr && !in_graph_) {
+    const OutsideOfGraphs outside;
+    if (cudaFree(memory_) != cudaSuccess) cudaGetLastError();  // of a device that has failed: no launch's error
+    memory_bytes -= static_cast<int64_t>(capacity_);
+  }
   memory_ = nullptr;
   capacity_ = 0;
   in_graph_ = false;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,9 +28,7 @@ inline void check_launch(const char* operation) { check_gpu(cudaGetLastError(), 
 inline cudaStream_t stream_of(const GpuStream& gpu) { return static_cast<cudaStream_t>(gpu.stream); }
 
 // Blocks of `threads` that have a thread for each of `size` elements.
-inline unsigned blocks_for(int64_t size, int threads = kThreads) {
-  return static_cast<unsigned>((size + threads - 1) / threads);
-}
+unsigned blocks_for(int64_t size, int threads = kThreads);
 
 __device__ inline int64_t thread_number() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 
@@ -45,7 +44,8 @@ class CurrentDevice {
   int before_ = -1;
 };
 
-// Memory of the current device that is kept from call to call, zero when it is new.
+// Memory of the current device that is kept from call to call, zero when it is new. What a captured graph may have seen
+// (in_graph) is never given back, since the graph goes on using its addresses.
 class GpuMemory {
  public:
   GpuMemory() = default;
@@ -53,8 +53,7 @@ class GpuMemory {
   GpuMemory& operator=(const GpuMemory&) = delete;
   ~GpuMemory() { release(); }
 
-  // Room for `size` of T; where it has to grow, all of it is zero again. A captured graph goes on using the addresses
-  // that it saw, so what one may have seen is not given back (in_graph).
+  // Room for `size` of T; where it has to grow, all of it is zero again.
   template <class T>
   T* reserve(int64_t size, bool in_graph, const char* operation) {
     return static_cast<T*>(reserve_bytes(static_cast<size_t>(size) * sizeof(T), in_graph, operation));
@@ -69,31 +68,37 @@ class GpuMemory {
   bool in_graph_ = false;
 };
 
+// The Scratch of a stream, or of a capture: graphs may be replayed side by side, so each has its own.
+template <class Scratch>
+struct ScratchEntry {
+  std::mutex mutex;
+  Scratch* scratch = nullptr;
+
+  static ScratchEntry& of(const GpuStream& gpu, unsigned long long capture) {
+    // Never destroyed: the driver may be gone before static objects are.
+    static std::mutex& mutex = *new std::mutex;
+    static auto& entries = *new std::map<std::tuple<int, void*, unsigned long long>, ScratchEntry>;
+    const std::lock_guard<std::mutex> lock(mutex);
+    return entries[{gpu.device, gpu.stream, capture}];
+  }
+};
+
 // Runs work(scratch, in_graph) with the Scratch of the stream, on the stream's device; one call of a stream at a time,
 // as a call's launches must not mix with another's. What a call that failed has left in its scratch is thrown away.
 template <class Scratch, class Work>
 void with_scratch(const GpuStream& gpu, const char* operation, Work work) {
-  struct Entry {
-    std::mutex mutex;
-    Scratch* scratch = nullptr;
-  };
-  // Never destroyed: the driver may be gone before static objects are.
-  static std::mutex& mutex = *new std::mutex;
-  static std::map<std::pair<int, void*>, Entry>& entries = *new std::map<std::pair<int, void*>, Entry>;
-  Entry* entry;
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    entry = &entries[{gpu.device, gpu.stream}];
-  }
-  const std::lock_guard<std::mutex> lock(entry->mutex);
   const CurrentDevice current(gpu.device);
-  cudaStreamCaptureStatus capture;
-  check_gpu(cudaStreamIsCapturing(stream_of(gpu), &capture), operation);
-  if (entry->scratch == nullptr) entry->scratch = new Scratch;
+  cudaStreamCaptureStatus status;
+  unsigned long long capture = 0;
+  check_gpu(cudaStreamGetCaptureInfo(stream_of(gpu), &status, &capture), operation);
+  const bool in_graph = status != cudaStreamCaptureStatusNone;
+  ScratchEntry<Scratch>& entry = ScratchEntry<Scratch>::of(gpu, in_graph ? capture : 0);
+  const std::lock_guard<std::mutex> lock(entry.mutex);
+  if (entry.scratch == nullptr) entry.scratch = new Scratch;
   try {
-    work(*entry->scratch, capture != cudaStreamCaptureStatusNone);
+    work(*entry.scratch, in_graph);
   } catch (...) {
-    delete std::exchange(entry->scratch, nullptr);
+    delete std::exchange(entry.scratch, nullptr);
     throw;
   }
 }

@@ -2,6 +2,7 @@
 // What host code without a CUDA header has to know of a GPU.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 
 namespace robocache {
@@ -17,5 +18,8 @@ class GpuError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+// Bytes of scratch memory that the operations keep in this process, on all GPUs.
+int64_t gpu_memory_bytes();
 
 }  // namespace robocache

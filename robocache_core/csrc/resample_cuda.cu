@@ -202,7 +202,7 @@ __global__ void __launch_bounds__(kThreads, 3) write_job(const __grid_constant__
   }
 }
 
-// A thread a stamp: first = the least of 1 + batch * samples + sample where one descends; zero: none seen.
+// A thread a stamp: first = the greatest complement of batch * samples + sample where one descends; zero: none does.
 __global__ void find_descent(const __grid_constant__ Stream stream, int64_t batch, unsigned long long* first) {
   const int64_t i = thread_number();
   if (i >= batch * stream.samples) return;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
 #include "gpu.cuh"
@@ -27,6 +28,7 @@ bool is_pinned(const void* memory) {
 }  // namespace
 
 struct Uploader::Ring {
+  std::mutex mutex;  // one caller at a time
   int device;
   cudaStream_t stream = nullptr;
   cudaEvent_t sent = nullptr;
@@ -113,6 +115,7 @@ Uploader::~Uploader() = default;
 
 void Uploader::upload(const uint8_t* from, int64_t size, uint8_t* to, void* stream) {
   if (size == 0) return;
+  const std::lock_guard<std::mutex> lock(ring_->mutex);
   const CurrentDevice current(ring_->device);
   if (is_pinned(from)) {
     check_gpu(ring_->send(from, size, to), kOperation);

@@ -121,7 +121,12 @@ class DropCounts {
     if (threadIdx.x < kNumDrops) shared_[threadIdx.x] = 0;
     __syncthreads();
   }
-  __device__ void add(int32_t drop, unsigned long long points = 1) { atomicAdd(shared_ + drop, points); }
+  // One point of each thread that calls it; those of a warp that have one reason are counted at once.
+  __device__ void add_one(int32_t drop) {
+    const uint32_t peers = __match_any_sync(__activemask(), drop);
+    if (__ffs(peers) - 1 == static_cast<int>(threadIdx.x % 32)) add(drop, __popc(peers));
+  }
+  __device__ void add(int32_t drop, unsigned long long points) { atomicAdd(shared_ + drop, points); }
   __device__ void finish(unsigned long long* dropped) {
     __syncthreads();
     if (threadIdx.x < kNumDrops && shared_[threadIdx.x] != 0) atomicAdd(dropped + threadIdx.x, shared_[threadIdx.x]);
@@ -184,7 +189,7 @@ __device__ inline void find_voxels(const Params& params, const GpuCloud& cloud, 
     const Place place = place_in(params.box, point.x, point.y, point.z);
     if (point.drop == kKept && !place.inside) point.drop = kOutside;
     if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
-    if (point.drop != kKept) drops.add(point.drop);
+    if (point.drop != kKept) drops.add_one(point.drop);
     visit(first + k * kThreads, point.drop == kKept ? place.index : kNoVoxel);
   }
 }

@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
                int64_t capacity, bool needs_place) {
   constexpr uint32_t kNone = 0xffffffffu;
   __shared__ unsigned long long shared[kNumDrops];
-  __shared__ uint64_t all_terms[kThreads / 32][32][kLanes + (kLanes > 1)];  // no two lanes in one bank
+  __shared__ uint64_t all_terms[kThreads / 32][32][kLanes + 1];  // no two lanes in one bank
   DropCounts drops(shared);
   const uint32_t lane = threadIdx.x % 32;
   auto& terms = all_terms[threadIdx.x / 32];
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kThreads)
       place = place_in(params.box, point.x, point.y, point.z);
     }
     if (row >= capacity) {
-      drops.add(kTableFull);
+      drops.add_one(kTableFull);
       row = kNone;
     }
   }
@@ -210,6 +210,7 @@ __global__ void __launch_bounds__(kThreads, 6)
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t begin = __shfl_sync(kWholeWarp, row, 0);
   const uint32_t size = __shfl_sync(kWholeWarp, row + __popc(bits), 31) - begin;
+  __syncwarp();  // all of them have read their rows
   for (uint32_t i = lane; i < size * sums.row_words; i += 32) sums.row(begin)[i] = 0;
 }
 
@@ -258,8 +259,7 @@ Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows
   with_plainness(params.points, cloud.cloud, [&](auto plain) {
     constexpr bool kPlain = decltype(plain)::value;
     const int numbers = 1 + params.num_channels;
-    const auto add = numbers <= 1   ? add_points<kPlain, 1>
-                     : numbers <= 2 ? add_points<kPlain, 2>
+    const auto add = numbers <= 2   ? add_points<kPlain, 2>
                      : numbers <= 4 ? add_points<kPlain, 4>
                      : numbers <= 8 ? add_points<kPlain, 8>
                                     : add_points<kPlain, kMaxLanes>;

@@ -22,9 +22,17 @@ struct Sorted {
   __device__ uint32_t row(int64_t i) const { return static_cast<uint32_t>(keys[i] >> 32); }
 
   // The first of [begin, i] whose key is that of i.
-  __device__ int64_t first_as_near(int64_t begin, int64_t i) const {
-    const uint64_t key = keys[i];
-    int64_t end = i;
+  __device__ int64_t first_as_near(int64_t begin, int64_t i) const { return position(keys[i], begin, i); }
+
+  // The end of those whose key is that of i.
+  __device__ int64_t end_of_as_near(int64_t i) const {
+    const bool is_last = i + 1 == num_points || keys[i + 1] != keys[i];  // as it mostly is
+    return is_last ? i + 1 : position(keys[i] + 1, i + 1, num_points);
+  }
+
+ private:
+  // The first of [begin, end) whose key is not below `key`, else `end`.
+  __device__ int64_t position(uint64_t key, int64_t begin, int64_t end) const {
     while (begin < end) {
       const int64_t middle = begin + (end - begin) / 2;
       if (keys[middle] < key) {
@@ -87,6 +95,21 @@ __global__ void write_rows(const __grid_constant__ HardParams params, const __gr
   drops.finish(rows.counters.dropped);
 }
 
+// About the golden section of `size`, and without a common divisor, so that steps of it come by every number below.
+__device__ inline int64_t coprime_stride(int64_t size) {
+  int64_t stride = size * 5 / 8;
+  const auto divisor = [&](int64_t a, int64_t b) {
+    while (b != 0) {
+      const int64_t rest = a % b;
+      a = b;
+      b = rest;
+    }
+    return a;
+  };
+  while (stride < 1 || divisor(size, stride) != 1) ++stride;
+  return stride;
+}
+
 // Whether a point's row comes before another's, of points as near.
 template <bool kPlain>
 __device__ inline bool is_less(const HardParams& params, const GpuPoint& a, const GpuPoint& b, bool if_equal) {
@@ -105,15 +128,18 @@ __global__ void write_voxels(const __grid_constant__ HardParams params, const __
                              int64_t capacity, const int64_t* row_begin, float* voxels) {
   const int64_t i = thread_number();
   if (i >= sorted.num_points) return;
-  const uint64_t key = sorted.keys[i];
   const int64_t row = sorted.row(i);
   if (row >= *rows.counters.num_voxels || row >= capacity) return;
-  const int64_t begin = row_begin[row], run = sorted.first_as_near(begin, i);
-  int64_t place = run - begin;
+  const int64_t begin = row_begin[row], run = sorted.first_as_near(begin, i), size = sorted.end_of_as_near(i) - run;
   const GpuPoint point = read_point<kPlain>(params.points, cloud, sorted.points[i]);
-  for (int64_t j = run; place < params.max_points && j < sorted.num_points && sorted.keys[j] == key; ++j) {
-    if (j == i) continue;
-    place += is_less<kPlain>(params, read_point<kPlain>(params.points, cloud, sorted.points[j]), point, j < i);
+  int64_t place = run - begin;
+  // All as near, from the next one on, and far between: whatever order they have, such as that of a scan, enough lesser
+  // ones are met soon, so that a run of n costs n log n and not n^2.
+  const int64_t stride = size > 1 ? coprime_stride(size) : 0;
+  int64_t j = i - run;
+  for (int64_t n = 1; n < size && place < params.max_points; ++n) {
+    j = j + stride < size ? j + stride : j + stride - size;
+    place += is_less<kPlain>(params, read_point<kPlain>(params.points, cloud, sorted.points[run + j]), point, run + j < i);
   }
   if (place >= params.max_points) return;
   float* const out = voxels + (row * params.max_points + place) * params.num_columns;

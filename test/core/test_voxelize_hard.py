@@ -83,6 +83,16 @@ class TestRule:
         result = ops.voxelize_hard(*packed(points), UNIT, ['z', 'y', 'x'], max_points=2)
         assert result.voxels[0].tolist() == [[0.5, 0.25, 0.5], [0.5, 0.5, 0.25]]
 
+    @pytest.mark.parametrize('step', [1, -1, 7])
+    def test_many_points_as_near_in_any_order(self, step):
+        """As rays without a return are: all at one place, told apart by the ring or the time alone."""
+        num = 3001
+        values = torch.arange(0, num * step, step) % num
+        points = torch.cat([torch.full((num, 3), 0.25), values[:, None]], 1)
+        result = ops.voxelize_hard(*packed(points.tolist(), ('x', 'y', 'z', 'i')), UNIT, ['i'], max_points=5)
+        assert result.voxels[0, :, 0].tolist() == [0, 1, 2, 3, 4]
+        assert result.dropped['voxel_full'] == num - 5
+
     def test_coordinates_are_of_the_target_frame(self):
         shift = torch.eye(4)
         shift[0, 3] = 2.0

@@ -42,7 +42,9 @@ def check(operation, *args, **kwargs):
 def test_voxels(num, grid):
     data = as_bytes(points(num, num))
     check(ops.voxelize_dense, data, layout(num), grid, (*CHANNELS, 'occupancy', 'density'))
+    check(ops.voxelize_dense, data, layout(num), grid, ('count', 'occupancy'))
     check(ops.voxelize_sparse, data, layout(num), grid, CHANNELS)
+    check(ops.voxelize_sparse, data, layout(num), grid, (*CHANNELS, *(f'min:{name}' for name in FIELDS[:3]), 'density'))
     check(ops.voxelize_sparse, data, layout(num), grid, ('count',), max_voxels=5)
     check(ops.voxelize_hard, data, layout(num), grid, FIELDS, max_points=3)
     check(ops.voxelize_hard, data, layout(num), grid, FIELDS, max_points=3, max_voxels=5)

@@ -157,6 +157,27 @@ def test_a_graph_is_replayed_on_new_bytes(name):
     assert_same_bits(found, expected[-1])
 
 
+def test_two_graphs_are_replayed_side_by_side():
+    """Captured on one stream, as torch does it by itself, they have scratch memory of their own."""
+    inputs = [as_bytes(points(10_000, number)) for number in range(2)]
+    work, graphs = VOXELIZATIONS['sparse'], []
+    for data in inputs:
+        on_gpu, out, graph = data.cuda(), buffers('sparse', 10_000, 'cuda'), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work(on_gpu, out)
+        graphs.append((graph, on_gpu, out, torch.cuda.Stream()))
+    torch.cuda.synchronize()
+    for _ in range(50):
+        for graph, _, _, stream in graphs:
+            with torch.cuda.stream(stream):
+                graph.replay()
+        torch.cuda.synchronize()
+        for (_, _, out, _), data in zip(graphs, inputs, strict=True):
+            right = work(data)
+            for tensor, wanted in zip(out, _tensors('sparse', right), strict=True):
+                assert_same_bits(tensor[: len(right.coords)], wanted)
+
+
 def _tensors(name: str, result: Any) -> tuple[torch.Tensor, ...]:
     names = {
         'dense': ('tensor',),
