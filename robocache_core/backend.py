@@ -35,7 +35,8 @@ class Backend:
         reason: why it is the one that runs.
         version: of robocache_core, whose arithmetic it states.
         compiler_flags: compiler and flags of the compiled module; of the reference, the NumPy that it runs on.
-        module: has the operations: ``voxelize_dense``, ``voxelize_sparse``, ``prepare_image``, ``fuse``.
+        module: has the operations: ``voxelize_dense``, ``voxelize_sparse``, ``voxelize_hard``, ``deskew_points``,
+            ``prepare_image``, ``fuse``.
     """
 
     name: str
@@ -77,6 +78,14 @@ def cuda() -> Backend:
         raise RuntimeError(f'there is no CUDA backend: {error}') from error
     reason = f'the tensors are on a GPU; compiled for {module.ARCHS}'
     return Backend('cuda', reason, robocache_core.__version__, _compiled().COMPILER_FLAGS, module)
+
+
+def is_gpu_error(error: Exception) -> bool:
+    """Whether a launch, a copy or an allocation of the compiled module failed on a GPU."""
+    try:
+        return isinstance(error, cuda().module.GpuError)
+    except RuntimeError:
+        return False  # there is no CUDA backend to raise it
 
 
 @contextmanager

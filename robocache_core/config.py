@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robocache_core.plan import image_factors
-from robocache_core.types import VoxelGrid
+from robocache_core.types import WAITS, VoxelGrid
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -362,6 +362,8 @@ class PipelineConfig(_Checked):
         for name in names:
             if not (name.isascii() and name.isidentifier()):
                 raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')
+            if name in WAITS:
+                raise ConfigError(f'stream name {name!r}: is that of a stage ({", ".join(WAITS)})')
             if names.count(name) > 1:
                 raise ConfigError(f'stream name {name!r}: is used more than once')
         if self.sync.rate_hz > 0 and self.sync.trigger:

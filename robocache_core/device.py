@@ -21,8 +21,8 @@ from robocache_core.types import DenseVoxels, SparseVoxels
 #: What a tensor begins at a multiple of in a GPU's memory, bytes: any load of a kernel is aligned then.
 ALIGNMENT = 256
 
-#: Stages of a frame beside those that have a stream's name, on a GPU: what it waited for.
-WAITS = ('upload', 'decode', 'deskew')
+# Other errors of a GPU are bare RuntimeErrors in older versions of torch.
+_GPU_ERRORS = (torch.cuda.OutOfMemoryError, getattr(torch, 'AcceleratorError', torch.cuda.OutOfMemoryError))
 
 
 class Device:
@@ -33,11 +33,9 @@ class Device:
 
     Attributes:
         torch_device: where its tensors are.
-        failures: exceptions that mean that it cannot be relied on any more; the CPU has none.
     """
 
     torch_device = torch.device('cpu')
-    failures: tuple[type[Exception], ...] = ()
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -49,6 +47,13 @@ class Device:
     def backend(self) -> backend.Backend:
         """What computes the operations."""
         return backend.active()
+
+    def has_failed(self, error: Exception) -> bool:
+        """Whether an exception means that the device cannot be relied on any more."""
+        return False
+
+    def close(self) -> None:
+        """Give up a device that has failed."""
 
     def begin_frame(self) -> None:
         """Begin a frame; what ``put`` gave for the one before is of no more use."""
@@ -79,7 +84,10 @@ class Device:
         return {}
 
     def memory(self) -> dict[str, int]:
-        """Return bytes of the device's memory: ``allocated`` by torch in this process, ``free`` and ``total``."""
+        """Return bytes of the device's memory: ``free``, ``total``, and of this process ``allocated`` and ``scratch``.
+
+        ``allocated`` is torch's on this device, ``scratch`` what operations keep on all GPUs.
+        """
         return {}
 
 
@@ -93,9 +101,6 @@ class CudaDevice(Device):
         uploader: its ``_robocache_core.Uploader``.
         reason: why it is the one that computes.
     """
-
-    # torch has several types of them, and the compiled module has GpuError: all are RuntimeErrors.
-    failures = (RuntimeError,)
 
     def __init__(self, torch_device: torch.device, uploader: Any, reason: str) -> None:
         super().__init__(reason)
@@ -117,6 +122,22 @@ class CudaDevice(Device):
     @property
     def backend(self) -> backend.Backend:
         return backend.cuda()
+
+    def has_failed(self, error: Exception) -> bool:
+        if isinstance(error, _GPU_ERRORS) or backend.is_gpu_error(error):
+            return True
+        if not isinstance(error, RuntimeError):
+            return False
+        try:  # the host's memory may have run out as well
+            self._bytes(1).fill_(1).tolist()
+        except RuntimeError:
+            return True
+        return False
+
+    def close(self) -> None:
+        # First what copies to the arena, on a stream that torch does not know; it waits for what is on its way.
+        self._uploader = None
+        self._arena = torch.empty(0, dtype=torch.uint8)
 
     def begin_frame(self) -> None:
         if self._in_flight:  # the frame before was given up half-way
@@ -184,7 +205,8 @@ class CudaDevice(Device):
 
     def memory(self) -> dict[str, int]:
         free, total = torch.cuda.mem_get_info(self.torch_device)
-        return {'allocated': torch.cuda.memory_allocated(self.torch_device), 'free': free, 'total': total}
+        allocated, scratch = torch.cuda.memory_allocated(self.torch_device), self.backend.module.scratch_bytes()
+        return {'allocated': allocated, 'scratch': scratch, 'free': free, 'total': total}
 
 
 def choose_device(wanted: str) -> tuple[Device, str | None]:
@@ -205,7 +227,7 @@ def choose_device(wanted: str) -> tuple[Device, str | None]:
         uploader = backend.cuda().module.Uploader(index)
         reason = f'{asked}: {torch.cuda.get_device_name(index)}'
         return CudaDevice(torch.device('cuda', index), uploader, reason), None
-    except CudaDevice.failures as error:  # it is there and does not work: a fault whatever was asked for
+    except RuntimeError as error:  # it is there and does not work: a fault whatever was asked for
         reason = f'{asked}: {one_line(error)}'
         return Device(reason), reason
 

@@ -24,7 +24,7 @@ from robocache_core.config import (
     PipelineConfig,
 )
 from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, pose_table
-from robocache_core.device import Device, choose_device, one_line
+from robocache_core.device import Device, choose_device, on_host, one_line
 from robocache_core.ledger import Account
 from robocache_core.rectify import Rectifier
 from robocache_core.stream import Entry
@@ -56,9 +56,12 @@ class Pipeline:
 
     Args:
         config: streams, alignment and operations.
+        on_host: bring a frame's tensors to the CPU while its samples are still there: who would do so anyway loses no
+            frame to a GPU that fails in between.
     """
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, *, on_host: bool = False) -> None:
+        self._on_host = on_host
         #: Where frames are computed, and why not where ``compute.device`` says (None: it is there).
         self.device, self.device_fault = choose_device(config.compute.device)
         #: Told once when the GPU fails: what it said.
@@ -226,24 +229,32 @@ class Pipeline:
         return frames
 
     def device_memory(self) -> dict[str, int]:
-        """Return bytes of the device's memory (see ``Device.memory``); a GPU that cannot tell them has failed."""
+        """Return bytes of the device's memory (see ``Device.memory``); a GPU that cannot tell them has failed.
+
+        To be called where ``poll`` is.
+        """
+        device = self.device
         try:
-            return self.device.memory()
-        except self.device.failures as error:
-            self._degrade(error)
+            return device.memory()
+        except Exception as error:
+            self._degrade(device, error)
         return self.device.memory()
 
     def _compute_somewhere(self, target: Target) -> _Draft:
         """Compute a target on the device; where that fails, on the CPU."""
+        device = self.device
         try:
             return self._compute(target)
-        except self.device.failures as error:
-            self._degrade(error)
+        except Exception as error:
+            self._degrade(device, error)
         return self._compute(target)
 
-    def _degrade(self, error: Exception) -> None:
-        """Leave the device, which is not touched again."""
-        self.device_fault = f'{self.device} failed: {one_line(error)}'
+    def _degrade(self, device: Device, error: Exception) -> None:
+        """Leave a device that has failed, which is not computed on again; raises an error that is not the device's."""
+        if not device.has_failed(error):
+            raise error
+        device.close()
+        self.device_fault = f'{device} failed: {one_line(error)}'
         self.device = Device(self.device_fault)
         self.degraded(self.device_fault)
 
@@ -261,6 +272,8 @@ class Pipeline:
             device.synchronize(draft.voxels)
             for name, work in works.items():  # what they found out is read
                 self._advance(name, work, draft)
+            if self._on_host:
+                draft.bring_to_host()
         except _TargetLost as lost:
             draft.lost = str(lost)
         else:
@@ -451,6 +464,7 @@ class Pipeline:
             method=['slerp' if name == 'orientation' and is_linear else stream.interpolation for name in stream.fields],
             tolerance_ns=stream.tolerance_ns,
         )
+        self.device.mark('resample')
         draft.valid[stream.name] = bool(valid.all())
         window = {stream.name: tensor[0], f'{stream.name}.valid': valid[0].all(dim=1)}
         window = {name: self.device.put(tensor) for name, tensor in window.items()}
@@ -503,6 +517,16 @@ class _Draft:
     motion: list[Entry] = field(default_factory=list)
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)
     lost: str | None = None
+
+    def bring_to_host(self) -> None:
+        """Bring all tensors that are on a GPU to the CPU."""
+        places = [(name, key) for name, tensors in self.tensors.items() for key in tensors]
+        found = [self.tensors[name][key] for name, key in places]
+        if any(tensor.is_cuda for tensor in found):
+            begin = time.perf_counter_ns()
+            for (name, key), tensor in zip(places, on_host(found), strict=True):
+                self.tensors[name][key] = tensor
+            self.latency_ns['download'] = time.perf_counter_ns() - begin
 
 
 def _named_voxels(name: str, voxels: SparseVoxels) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a backend is told: the settings of an operation, checked, with every constant that the host computes once.
 
-Both backends read the same plan, so a reciprocal or a factor is rounded in one place. Plans are immutable and cached,
+All backends read the same plan, so a reciprocal or a factor is rounded in one place. Plans are immutable and cached,
 so most of them are told apart by identity (``eq=False``), which hashes fast: a small call takes microseconds.
 """
 
@@ -331,6 +331,8 @@ class Encoding:
         """
         if width < 1 or height < 1:
             raise DataError('empty_image', f'an image of {width} x {height} pixels')
+        if max(width, height) > MAX_PIXELS:
+            raise DataError('bad_image_size', f'{width} x {height} pixels: must be at most {MAX_PIXELS} along an axis')
         if self.layout == 'bayer' and min(width, height) < 3:
             raise DataError('bad_image_size', f'{width} x {height} pixels {name}: needs 3 x 3 at the least')
         if self.layout in ('yuv422', 'semi_planar') and width % 2:

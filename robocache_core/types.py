@@ -16,6 +16,9 @@ import torch
 #: Bumped when a consumer of a serialized frame would have to change.
 SCHEMA = 1
 
+#: Stages of a frame beside those that have a stream's name: what a frame on a GPU waited for.
+WAITS = ('upload', 'decode', 'deskew', 'resample', 'download')
+
 #: Why a point is in no voxel, in order of test.
 DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
 
@@ -256,27 +259,32 @@ class PoseTable:
 class _Voxels:
     """What a voxelization tells beside its tensors: rows written (dense may leave that out), then points dropped.
 
-    On a GPU the numbers lie there until someone asks, who then waits for the GPU.
+    On a GPU the numbers lie there until someone asks, who then waits for the GPU; they are read once. Of a result that
+    a CUDA graph writes anew, ask ``numbers_on_gpu`` alone, which every replay writes, and cut the rows by its first.
     """
 
     def __init__(self, numbers: Sequence[int] | torch.Tensor) -> None:
-        self._given = numbers
+        self._told = numbers
+
+    def __repr__(self) -> str:
+        told = 'on the GPU' if isinstance(self._told, torch.Tensor) else list(self._told)
+        return f'{type(self).__name__}(numbers={told})'
 
     @property
     def numbers_on_gpu(self) -> torch.Tensor | None:
         """The numbers, ``[R] int64``, where they lie on a GPU and nobody has asked."""
-        return self._given if isinstance(self._given, torch.Tensor) else None
+        return self._told if isinstance(self._told, torch.Tensor) else None
 
     def tell(self, numbers: Sequence[int]) -> None:
         """State the numbers, which were copied from the GPU by whoever waited for it."""
-        self._given = numbers
+        self._told = numbers
 
-    @functools.cached_property
+    @property
     def _numbers(self) -> Sequence[int]:
-        if isinstance(self._given, torch.Tensor):
-            numbers: list[int] = self._given.tolist()
-            return numbers
-        return self._given
+        if isinstance(self._told, torch.Tensor):
+            self.tell(self._told.tolist())
+        assert not isinstance(self._told, torch.Tensor)
+        return self._told
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -376,7 +384,8 @@ class FusedFrame:
         latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU what its own clock tells,
             stage after stage, so that they add up to the frame's time there: each stream's name, what its operation
             took; ``upload``, how long operations waited for their bytes (one stream's are on their way while the one
-            before is computed); ``decode`` and ``deskew``, how long for the host to decode images and make pose tables.
+            before is computed); ``decode``, ``deskew`` and ``resample``, how long for the host to decode images, make
+            pose tables and read vector streams; ``download``, to bring the frame to the host, by the host's clock.
         schema: version of this layout.
     """
 

@@ -67,7 +67,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         """Read the parameters, make the pipeline and the publishers."""
         self.release()
         config, node_config = params.read(self)
-        pipeline = Pipeline(config)
+        pipeline = Pipeline(config, on_host=True)
         with ExitStack() as undo:
             self._monitor = Monitor(pipeline.streams)
             self._inboxes = Inboxes(

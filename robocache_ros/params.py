@@ -27,7 +27,6 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robocache_core import device
 from robocache_core.config import (
     SECOND,
     CameraConfig,
@@ -39,6 +38,7 @@ from robocache_core.config import (
     check_tunables,
     tunable,
 )
+from robocache_core.types import WAITS
 from robocache_ros.parameter_spec import Spec, tunables
 
 
@@ -72,7 +72,7 @@ class StreamNames:
 
 
 #: Names that a stream cannot have: parameters are grouped under them, or a frame's stage is called so.
-RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides', *device.WAITS)
+RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides', *WAITS)
 # A pipeline needs a stream; this one's own is not looked at.
 _PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
 

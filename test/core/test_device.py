@@ -12,8 +12,9 @@ from driving import assert_ledger
 
 from robocache_core import backend, ops, payload
 from robocache_core.config import ComputeConfig, ConfigError
-from robocache_core.device import ALIGNMENT, WAITS, CudaDevice, Device, choose_device
-from robocache_core.pipeline import Pipeline
+from robocache_core.device import ALIGNMENT, CudaDevice, Device, choose_device
+from robocache_core.pipeline import Pipeline, _Draft
+from robocache_core.types import WAITS
 
 NO_GPU = 'there is no GPU: torch.cuda.is_available() is False'
 
@@ -121,8 +122,6 @@ class GpuError(RuntimeError):
 class FailingDevice(Device):
     """The CPU as a GPU of which a method fails from the ``good``-th call on."""
 
-    failures = (RuntimeError,)
-
     def __init__(self, method, good, error):
         super().__init__('plays a GPU')
         self._method, self._good, self._error = method, good, error
@@ -136,6 +135,9 @@ class FailingDevice(Device):
             if self._good < 0:
                 self.failed = True
                 raise self._error('out of order\nmore lines')
+
+    def has_failed(self, error):
+        return isinstance(error, (GpuError, torch.cuda.OutOfMemoryError, torch.AcceleratorError))
 
     def begin_frame(self):
         self._note('begin_frame')
@@ -217,6 +219,35 @@ def test_a_fault_of_the_code_is_not_taken_for_one_of_the_device(monkeypatch):
     assert_ledger(pipeline)
 
 
+def test_a_failure_on_the_way_to_the_host_costs_no_frame(monkeypatch, expected):
+    pipeline = Pipeline(whole_robot.config(), on_host=True)
+    pipeline.device = FailingDevice('', 0, GpuError)
+    brought = []
+
+    def bring(draft):
+        brought.append(draft)
+        if len(brought) == 4:
+            raise GpuError('the copy failed')
+
+    monkeypatch.setattr(_Draft, 'bring_to_host', bring)
+    assert_same(pipeline, whole_robot.frames(pipeline), expected)
+    assert 'the copy failed' in pipeline.device_fault
+
+
+@pytest.mark.parametrize('error', [RuntimeError('DefaultCPUAllocator: cannot allocate memory'), ValueError('odd')])
+def test_an_error_of_the_host_leaves_a_gpu_that_answers(gpu, error):
+    assert not gpu.has_failed(error)
+
+
+def test_a_gpu_that_does_not_answer_has_failed(gpu, monkeypatch):
+    monkeypatch.setattr(gpu, '_bytes', refuse)
+    assert gpu.has_failed(RuntimeError('CUDA error: unspecified launch failure'))
+    assert not gpu.has_failed(ValueError('odd'))
+    monkeypatch.undo()
+    assert gpu.has_failed(torch.cuda.OutOfMemoryError('no room'))
+    assert gpu.has_failed(torch.AcceleratorError('an illegal memory access was encountered'))
+
+
 def test_an_error_on_the_cpu_is_nobody_elses(monkeypatch):
     pipeline = Pipeline(whole_robot.config())
     monkeypatch.setattr(ops, 'voxelize_sparse', refuse)
@@ -294,7 +325,7 @@ def test_frames_come_through_the_arena_and_none_of_them_lies_in_it(gpu, expected
     assert_same(pipeline, frames, expected)
     assert {'decode' in frame.latency_ns for frame in frames} == {True, False}, 'not all have a compressed image'
     for frame in frames:
-        assert {*frame.latency_ns, 'decode'} == {'top', 'rear', 'front', 'back', 'imu', *WAITS}
+        assert {*frame.latency_ns, 'decode', 'download'} == {'top', 'rear', 'front', 'back', 'imu', *WAITS}
     for frame in frames:  # from mark to mark
         assert frame.latency_ns.pop('upload') == 5_000_000, 'one for each stream'
         assert set(frame.latency_ns.values()) == {1_000_000}
@@ -375,6 +406,9 @@ def test_numbers_of_all_voxelizations_come_by_one_copy(gpu):
     results.append(ops.SparseVoxels(*rows, [3, 0, 0, 0, 0, 0, 0]))
     gpu.synchronize(results)
     assert Stream.waits == 0, 'the copy is the wait'
+    asked = ops.SparseVoxels(*rows, numbers[0])
+    assert asked.dropped['non_finite'] == 2
+    assert asked.numbers_on_gpu is None, 'they are read once'
     assert [result.numbers_on_gpu for result in results] == [None] * 3
     assert [len(result.coords) for result in results] == [1, 2, 3]
     assert [result.dropped['non_finite'] for result in results] == [2, 0, 0]

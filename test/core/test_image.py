@@ -463,6 +463,7 @@ GOOD = {'encoding': 'bgr8', 'width': 4, 'height': 2, 'step': 12, 'out_width': 3,
         ({'encoding': 'yuv422', 'step': 7}, 'step_too_small', 'step 7 < 8'),
         ({'encoding': 'nv12', 'step': 9}, 'data_too_short', '24 bytes < step 9 x 3 rows of height 2'),
         ({'width': 0}, 'empty_image', '0 x 2'),
+        ({'width': 1 << 21}, 'bad_image_size', '2097152 x 2 pixels: must be at most 1048576 along an axis'),
         ({'height': 0}, 'empty_image', '4 x 0'),
     ],
 )

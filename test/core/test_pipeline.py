@@ -280,6 +280,7 @@ def test_samples_of_a_dropped_target_bear_its_reason():
         ({'lidars': (lidar(extrinsics=(0.0,) * 6 + (1.0,)),)}, 'lidar.extrinsics'),
         ({'lidars': (lidar(), LidarConfig('rear'))}, 'target_frame'),
         ({'sync': SyncConfig(max_wait_ns=3 * SECOND)}, 'sync.max_wait'),
+        ({'cameras': (CameraConfig('decode'),)}, "stream name 'decode': is that of a stage"),
         ({'sync': SyncConfig(trigger='lidar', rate_hz=10.0)}, "sync.trigger = 'lidar' and sync.rate_hz = 10.0"),
         ({'imus': (ImuConfig('imu', window_size=1000),)}, 'imu.buffer'),
         ({'imus': (ImuConfig('imu', window_offset_ns=SECOND),)}, 'imu.window_offset'),

@@ -17,8 +17,9 @@ import whole_robot
 from driving import assert_ledger
 
 from robocache_core import backend, payload
-from robocache_core.device import WAITS, CudaDevice, Device
+from robocache_core.device import CudaDevice, Device
 from robocache_core.pipeline import Pipeline
+from robocache_core.types import WAITS
 
 CORE = Path(whole_robot.__file__).parent
 
@@ -109,7 +110,7 @@ def test_a_frame_on_a_gpu_is_written_as_one_on_the_cpu():
 def test_the_stages_are_told_by_the_gpus_clock():
     _, frames = frames_of('cuda')
     for frame in frames[2:]:
-        assert {*frame.latency_ns, 'decode'} == {*WAITS, 'top', 'rear', 'front', 'back', 'imu'}
+        assert {*frame.latency_ns, 'decode', 'download'} == {*WAITS, 'top', 'rear', 'front', 'back', 'imu'}
         assert all(0 < span < 1e9 for span in frame.latency_ns.values()), frame.latency_ns
 
 
