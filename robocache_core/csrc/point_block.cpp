@@ -5,6 +5,10 @@
 
 #include "simd.hpp"
 
+#if RC_X86
+#include <xmmintrin.h>
+#endif
+
 namespace robocache {
 namespace {
 
@@ -38,6 +42,31 @@ void read_field(Field field, const uint8_t* point, int64_t step, int32_t size, b
     case FieldType::kFloat32: return read_column<float>(bytes, step, size, swap, column);
     case FieldType::kFloat64: return read_column<double>(bytes, step, size, swap, column);
   }
+}
+
+// Reads x, y, z where they are floats next to each other, as in nearly every cloud, four points at a time; returns how
+// many points were read. Four floats of a point are loaded, so the last is not among them: what follows it may not be
+// there.
+int32_t read_triples(const PointParams& params, const uint8_t* point, int64_t step, int32_t size, int32_t at,
+                     PointBlock* block) {
+  int32_t i = 0;
+#if RC_X86
+  const Field* const field = params.fields;
+  for (int axis = 0; axis < 3; ++axis)
+    if (field[axis].type != FieldType::kFloat32 || field[axis].offset != field[0].offset + 4 * axis) return 0;
+  if (params.swap || step < 12) return 0;
+  const auto load = [&](int32_t number) {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(point + field[0].offset + number * step));
+  };
+  for (; i + 4 < size; i += 4) {
+    __m128 x = load(i), y = load(i + 1), z = load(i + 2), other = load(i + 3);
+    _MM_TRANSPOSE4_PS(x, y, z, other);
+    _mm_storeu_ps(block->values[0] + at + i, x);
+    _mm_storeu_ps(block->values[1] + at + i, y);
+    _mm_storeu_ps(block->values[2] + at + i, z);
+  }
+#endif
+  return i;
 }
 
 // In the loops below `size` is rounded up to a whole block: what lies beyond is computed and not used, and the
@@ -125,8 +154,12 @@ void read_block(const PointParams& params, const Cloud& cloud, const float* pose
   for (int32_t i = 0; i < size;) {
     const int32_t run = static_cast<int32_t>(std::min<int64_t>(size - i, cloud.width - column));
     const uint8_t* point = cloud.data + row * cloud.row_step + column * cloud.point_step;
-    for (int32_t f = 0; f < params.num_fields; ++f)
-      read_field(params.fields[f], point, cloud.point_step, run, params.swap, block->values[f] + i);
+    const int32_t triples = read_triples(params, point, cloud.point_step, run, i, block);
+    for (int32_t f = 0; f < params.num_fields; ++f) {
+      const int32_t done = f < 3 ? triples : 0;
+      read_field(params.fields[f], point + done * cloud.point_step, cloud.point_step, run - done, params.swap,
+                 block->values[f] + i + done);
+    }
     if (cloud.poses.by_time) read_field(params.time, point, cloud.point_step, run, params.swap, block->time + i);
     i += run;
     ++row;
