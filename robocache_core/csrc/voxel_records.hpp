@@ -25,18 +25,23 @@ struct VoxelScratch {
   std::vector<Thread> threads;
   std::vector<int64_t> rows;  // where the voxels of a group begin in the result
 
-  // Reads the points and sorts what write(t, keys, words) makes of those kept of a block, t.points: records of
-  // `num_words` words; it returns how many. Returns the threads that took part at most.
-  template <class Write>
-  int sort_points(const PointParams& params, const Box& box, const Cloud& cloud, int num_words, Write write) {
-    const int64_t num_points = cloud.width * cloud.height;
-    const int max_threads = num_points < 2 * kLeastPoints ? 1 : pool_threads();
+  // Makes `threads` as many as may take part in work on this cloud; returns how many.
+  int reserve_threads(const Cloud& cloud) {
+    const int max_threads = cloud.width * cloud.height < 2 * kLeastPoints ? 1 : pool_threads();
     if (threads.size() < static_cast<size_t>(max_threads)) threads.resize(max_threads);
+    return max_threads;
+  }
+
+  // Reads the points and sorts what write(t, keys, words) makes of those kept of a block, t.points: records of
+  // `num_words` words; it returns how many, as does close(t, keys, words), which writes what a part's blocks left.
+  template <class Write, class Close>
+  void sort_points(const PointParams& params, const Box& box, const Cloud& cloud, int num_words, int max_threads,
+                   Write write, Close close) {
     for (Thread& t : threads) std::fill_n(t.dropped, kNumDrops, 0);
     float* const columns = cloud.poses.by_time ? poses.reserve(16 * cloud.poses.num) : nullptr;
     if (columns != nullptr) transpose_poses(cloud.poses, columns);
 
-    records.start(num_points, num_words, uint64_t{box.shape[0]} * box.shape[1] * box.shape[2], max_threads);
+    records.start(cloud.width * cloud.height, num_words, uint64_t{box.shape[0]} * box.shape[1] * box.shape[2], max_threads);
     const auto read_parts = [&](int64_t begin, int64_t end, int thread) {
       Thread& t = threads[thread];
       for (int part = static_cast<int>(begin); part < end; ++part) {
@@ -50,6 +55,7 @@ struct VoxelScratch {
           place_block(box, &t.points);
           size += write(t, keys + size, words + size * num_words);
         }
+        size += close(t, keys + size, words + size * num_words);
         records.finish_part(part, size);
       }
     };
@@ -63,7 +69,6 @@ struct VoxelScratch {
       row += group.num_keys;
     }
     rows.push_back(row);
-    return max_threads;
   }
 
   int64_t num_voxels() const { return rows.back(); }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Voxelization on the CPU.
 //
-// Blocks of points are read, tested and placed. Neighbours in the cloud that fall in one voxel, as they do in a
-// lidar's scan, become one record at once; records are sorted by voxel; those of a voxel are merged and its channels
-// written. All that is merged are integers, so neither blocks nor threads show in the result.
+// Blocks of points are read, tested and placed. Neighbours in the cloud that fall in one voxel become one run at once,
+// and runs that are near each other, as in a lidar's scan, one record; records are sorted by voxel; those of a voxel are
+// merged and its channels written. All that is merged are integers, so neither blocks nor threads show in the result.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "point_block.hpp"
 #include "pool.hpp"
@@ -25,6 +26,19 @@ constexpr int32_t kRun = 16;  // most points of a record
 // each mean follows, then the maxima.
 constexpr int kCountShift = 60, kOffsetBits = 20;
 constexpr uint64_t kOnePoint = uint64_t{1} << kCountShift, kOffsetMask = (uint64_t{1} << kOffsetBits) - 1;
+
+// A voxel's points come near each other in a cloud, if not next to each other, as from a lidar that fires its rings in
+// turn. Records that still take runs are open, each in the slot of its key: so few that they stay in a core's
+// first-level cache.
+constexpr int kSlotBits = 10;
+constexpr uint32_t kSlots = 1u << kSlotBits, kNoKey = ~0u;
+
+uint32_t slot_of(uint32_t key) { return (key * 0x9e3779b1u) >> (32 - kSlotBits); }
+
+template <class T>
+T load_words(const int32_t* words) {
+  return load_bytes<T>(reinterpret_cast<const uint8_t*>(words));
+}
 
 struct Words {
   int means = 0, maxima = 0;
@@ -55,8 +69,14 @@ struct ThreadScratch {
   PointBlock points;
   uint64_t packed[kBlock];  // the points' offset terms
   int32_t means[kMaxChannels][kBlock], maxima[kMaxChannels][kBlock];  // their other terms
+  uint32_t run_keys[kBlock];
+  Buffer<int32_t> runs;          // [kBlock, words]
+  uint32_t open_keys[kSlots];    // kNoKey but while points are read
+  Buffer<int32_t> open_records;  // [kSlots, words]
   VoxelBlock voxels;
   int64_t dropped[kNumDrops];
+
+  ThreadScratch() { std::fill_n(open_keys, kSlots, kNoKey); }
 };
 
 VoxelScratch<ThreadScratch>& scratch() {
@@ -114,35 +134,82 @@ void make_terms(const VoxelParams& params, const Words& words, ThreadScratch* t)
   }
 }
 
-// Writes the kept points as records, points that follow each other in one voxel as one; returns how many.
+// Makes runs of the kept points, points that follow each other in one voxel; returns how many.
 //
 // kMeans, kMaxima: how many there are, where the compiler is to know.
 template <int kMeans, int kMaxima>
-int64_t merge_points(const ThreadScratch& t, const Words& words, uint32_t* keys, int32_t* records) {
+int64_t make_runs(const Words& words, ThreadScratch* t) {
   const int num_means = kMeans >= 0 ? kMeans : words.means, num_maxima = kMaxima >= 0 ? kMaxima : words.maxima;
   const int size = 2 + 2 * num_means + num_maxima;
+  uint32_t* const keys = t->run_keys;
+  int32_t* const runs = t->runs.data();
   uint64_t packed = 0;
   int64_t means[kMeans >= 0 ? kMeans + 1 : kMaxChannels] = {};
   int32_t maxima[kMaxima >= 0 ? kMaxima + 1 : kMaxChannels] = {};
   uint32_t last = 0;
   int64_t at = -1;
-  for (int32_t k = 0; k < t.points.kept; ++k) {
-    const int32_t i = t.points.order[k];
-    const uint32_t key = t.points.index[i];
+  for (int32_t k = 0; k < t->points.kept; ++k) {
+    const int32_t i = t->points.order[k];
+    const uint32_t key = t->points.index[i];
     const bool same = (key == last) & (k % kRun != 0);
     const int64_t keep = same ? -1 : 0;
     last = key;
     at += !same;
     keys[at] = key;
-    int32_t* const record = records + at * size;
-    packed = (packed & static_cast<uint64_t>(keep)) + (t.packed[i] + (kOnePoint & static_cast<uint64_t>(keep)));
-    std::memcpy(record, &packed, sizeof packed);
-    for (int m = 0; m < num_means; ++m) means[m] = (means[m] & keep) + t.means[m][i];
-    std::memcpy(record + 2, means, num_means * sizeof *means);
+    int32_t* const run = runs + at * size;
+    packed = (packed & static_cast<uint64_t>(keep)) + (t->packed[i] + (kOnePoint & static_cast<uint64_t>(keep)));
+    std::memcpy(run, &packed, sizeof packed);
+    for (int m = 0; m < num_means; ++m) means[m] = (means[m] & keep) + t->means[m][i];
+    std::memcpy(run + 2, means, num_means * sizeof *means);
     for (int m = 0; m < num_maxima; ++m)
-      record[2 + 2 * num_means + m] = maxima[m] = std::max(same ? maxima[m] : INT32_MIN, t.maxima[m][i]);
+      run[2 + 2 * num_means + m] = maxima[m] = std::max(same ? maxima[m] : INT32_MIN, t->maxima[m][i]);
   }
   return at + 1;
+}
+
+// Adds runs to the open records. One makes way for a run of another voxel, or that has no room in it: it is written.
+// Returns how many were.
+template <int kMeans, int kMaxima>
+int64_t add_runs(const Words& words, int64_t num_runs, ThreadScratch* t, uint32_t* keys, int32_t* records) {
+  const int num_means = kMeans >= 0 ? kMeans : words.means, num_maxima = kMaxima >= 0 ? kMaxima : words.maxima;
+  const int size = 2 + 2 * num_means + num_maxima;
+  const uint32_t* const run_keys = t->run_keys;
+  const int32_t* run = t->runs.data();
+  uint32_t* const open_keys = t->open_keys;
+  int32_t* const open_records = t->open_records.data();
+  int64_t at = 0;
+  for (int64_t k = 0; k < num_runs; ++k, run += size) {
+    const uint32_t key = run_keys[k], slot = slot_of(key);
+    int32_t* const open = open_records + slot * size;
+    const uint32_t before = std::exchange(open_keys[slot], key);
+    const uint64_t held = load_words<uint64_t>(open), packed = load_words<uint64_t>(run);
+    const bool same = (before == key) & ((held >> kCountShift) + (packed >> kCountShift) < kRun - 1);
+    const int64_t keep = same ? -1 : 0;
+    keys[at] = before;
+    std::memcpy(records + at * size, open, size * sizeof *open);
+    at += !same & (before != kNoKey);
+    const uint64_t merged = packed + ((held + kOnePoint) & static_cast<uint64_t>(keep));
+    std::memcpy(open, &merged, sizeof merged);
+    for (int m = 2; m < 2 + 2 * num_means; m += 2) {
+      const int64_t sum = (load_words<int64_t>(open + m) & keep) + load_words<int64_t>(run + m);
+      std::memcpy(open + m, &sum, sizeof sum);
+    }
+    for (int m = 2 + 2 * num_means; m < size; ++m) open[m] = std::max(same ? open[m] : INT32_MIN, run[m]);
+  }
+  return at;
+}
+
+// Writes the records that are still open; returns how many.
+int64_t close_records(const Words& words, ThreadScratch* t, uint32_t* keys, int32_t* records) {
+  const int size = words.size();
+  int64_t at = 0;
+  for (uint32_t slot = 0; slot < kSlots; ++slot) {
+    const uint32_t key = std::exchange(t->open_keys[slot], kNoKey);
+    if (key == kNoKey) continue;
+    keys[at] = key;
+    std::copy_n(t->open_records.data() + slot * size, size, records + at++ * size);
+  }
+  return at;
 }
 
 // Merges the records of a group into voxels; calls emit(size) whenever `voxels` has as many, in order of index.
@@ -169,7 +236,7 @@ void merge_records(const RecordSort& sorted, const RecordSort::Group& group, con
       at = 0;
     }
     const int32_t* const record = records + i * size;
-    const uint64_t packed = load_bytes<uint64_t>(reinterpret_cast<const uint8_t*>(record));
+    const uint64_t packed = load_words<uint64_t>(record);
     voxels->index[at] = key;
     voxels->points[at] = points = (points & keep) + static_cast<int64_t>(packed >> kCountShift) + 1;
     for (int k = 0; k < 3; ++k) {
@@ -177,7 +244,7 @@ void merge_records(const RecordSort& sorted, const RecordSort::Group& group, con
       voxels->offsets[k][at] = offsets[k] = (offsets[k] & keep) + sum;
     }
     for (int m = 0; m < num_means; ++m) {
-      const int64_t sum = load_bytes<int64_t>(reinterpret_cast<const uint8_t*>(record + 2 + 2 * m));
+      const int64_t sum = load_words<int64_t>(record + 2 + 2 * m);
       voxels->means[m][at] = means[m] = (means[m] & keep) + sum;
     }
     for (int m = 0; m < num_maxima; ++m)
@@ -251,16 +318,26 @@ void make_channel(const VoxelParams& params, const Words& words, Channel channel
 
 // Sorts the records of the cloud's points; returns the threads that may take part.
 int sort_points(const VoxelParams& params, const Words& words, const Cloud& cloud, VoxelScratch<ThreadScratch>& s) {
+  const int max_threads = s.reserve_threads(cloud);
+  for (ThreadScratch& t : s.threads) {
+    t.runs.reserve(kBlock * words.size());
+    t.open_records.reserve(kSlots * words.size());
+  }
   const auto write = [&](ThreadScratch& t, uint32_t* keys, int32_t* records) {
     make_terms(params, words, &t);
     list_kept(&t.points, t.dropped);
     int64_t size = 0;
     with_words(words, [&](auto means, auto maxima) {
-      size = merge_points<means.value, maxima.value>(t, words, keys, records);
+      const int64_t num_runs = make_runs<means.value, maxima.value>(words, &t);
+      size = add_runs<means.value, maxima.value>(words, num_runs, &t, keys, records);
     });
     return size;
   };
-  return s.sort_points(params.points, params.box, cloud, words.size(), write);
+  const auto close = [&](ThreadScratch& t, uint32_t* keys, int32_t* records) {
+    return close_records(words, &t, keys, records);
+  };
+  s.sort_points(params.points, params.box, cloud, words.size(), max_threads, write, close);
+  return max_threads;
 }
 
 // Calls emit(group, done, size, t) for blocks of voxels in t->voxels, the `done` before them in the group not counted.

@@ -63,8 +63,10 @@ int64_t voxelize_hard_cpu(const HardParams& params, const Cloud& cloud, int64_t 
     list_kept(&t.points, t.dropped);
     return write_records(params, t.points, keys, words);
   };
-  const int max_threads = s.sort_points(params.points, params.box, cloud, 1 + params.num_columns, write);
+  const auto close = [](ThreadScratch&, uint32_t*, int32_t*) { return int64_t{0}; };
+  const int max_threads = s.reserve_threads(cloud);
   for (ThreadScratch& t : s.threads) t.order.reserve(cloud.width * cloud.height);
+  s.sort_points(params.points, params.box, cloud, 1 + params.num_columns, max_threads, write, close);
   const auto write_groups = [&](int64_t begin, int64_t end, int thread) {
     ThreadScratch& t = s.threads[thread];
     for (int64_t g = begin; g < end; ++g) {
