@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 out=build/sanitize
 export CXX PYTHONDONTWRITEBYTECODE=1
 
-ROBOCACHE_SANITIZE=address,undefined python setup.py -q build_ext --build-lib "$out" --build-temp "$out/objects"
+ROBOCACHE_CUDA=0 ROBOCACHE_SANITIZE=address,undefined python setup.py -q build_ext --build-lib "$out" --build-temp "$out/objects"
 
 # Python itself is not instrumented, so the runtime comes first by hand; with libstdc++, which it must find to see
 # exceptions thrown. Python keeps memory until it ends: that is no leak of ours, and would drown one.
