@@ -62,7 +62,7 @@ def content(layout: CloudLayout, nbytes: int, seed: int) -> torch.Tensor:
         for point in range(min(layout.num_points, 64)):
             row, column = divmod(point, layout.width)
             start = row * layout.row_step + column * layout.point_step + field.offset
-            inside = 0 <= start <= nbytes - field.nbytes
+            inside = 0 <= start <= nbytes - np.dtype(field.dtype).itemsize  # whatever the field's count is
             if inside and field.dtype in ('float32', 'float64') and random.random() < 0.9:
                 value = np.array(random.uniform(-5, 5), np.dtype(field.dtype).newbyteorder(order)).tobytes()
                 data[start : start + len(value)] = np.frombuffer(value, np.uint8)
