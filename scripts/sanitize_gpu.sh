@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Runs every CUDA kernel once, on small odd inputs, under the tools of compute-sanitizer:
+# Runs the CUDA kernels of the operations, on small odd inputs, under the tools of compute-sanitizer:
 #
 #     scripts/sanitize_gpu.sh [memcheck|racecheck|initcheck|synccheck ...]
 #

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every kernel once, on small inputs of odd sizes: what `make sanitize-gpu` runs under tools that are slow.
+"""The kernels of the operations on small inputs of odd sizes: what `make sanitize-gpu` runs under tools that are slow.
 
 Tensors go to the GPU by copies and come back by copies, so hardly a kernel of torch runs beside ours. A copy has the
 offset and the strides of the original, and ends where its storage ends.
