@@ -61,35 +61,26 @@ def voxelize_sparse(
     plan: VoxelPlan, cloud: Cloud, coords: torch.Tensor, features: torch.Tensor, counts: torch.Tensor
 ) -> torch.Tensor:
     """See ``reference.voxelize_sparse``."""
-    numbers = _new_numbers(counts)
-    _launch(
-        core.voxelize_sparse_gpu,
-        *_where(counts),
-        voxel_params(plan),
-        cloud_of(cloud),
-        counts.shape[0],
-        coords.data_ptr(),
-        features.data_ptr(),
-        counts.data_ptr(),
-        numbers.data_ptr(),
-    )
-    return numbers
+    return _write_rows(core.voxelize_sparse_gpu, voxel_params(plan), cloud, coords, features, counts)
 
 
 def voxelize_hard(
     plan: HardPlan, cloud: Cloud, voxels: torch.Tensor, coords: torch.Tensor, num_points: torch.Tensor
 ) -> torch.Tensor:
     """See ``reference.voxelize_hard``."""
-    numbers = _new_numbers(num_points)
+    return _write_rows(core.voxelize_hard_gpu, hard_params(plan), cloud, voxels, coords, num_points)
+
+
+def _write_rows(operation: Any, params: Any, cloud: Cloud, *tensors: torch.Tensor) -> torch.Tensor:
+    """Run a voxelization that writes rows of ``tensors``, which all have as many."""
+    numbers = _new_numbers(tensors[-1])
     _launch(
-        core.voxelize_hard_gpu,
-        *_where(num_points),
-        hard_params(plan),
+        operation,
+        *_where(tensors[-1]),
+        params,
         cloud_of(cloud),
-        num_points.shape[0],
-        voxels.data_ptr(),
-        coords.data_ptr(),
-        num_points.data_ptr(),
+        len(tensors[-1]),
+        *(tensor.data_ptr() for tensor in tensors),
         numbers.data_ptr(),
     )
     return numbers

@@ -184,21 +184,16 @@ def voxelize_sparse(
     names, numbers = as_names('channels', channels), _as_range(min_range, max_range)
     plan = voxel_plan(*_fields(layout, deskew), _checked_grid(grid), names, *numbers, as_float('quantum', quantum))
     max_voxels = _checked_max_voxels(max_voxels)
-    device = data.device
-    if out is None:
-        rows = _most_rows(layout, grid, max_voxels)
-        coords = torch.empty(rows, 3, dtype=torch.int32, device=device)
-        features = torch.empty(rows, len(plan.channels), device=device)
-        counts = torch.empty(rows, dtype=torch.int32, device=device)
-    else:
-        check_number_of('out', out, ('coords', 'features', 'counts'))
-        _check_tensor('out[2] (counts)', out[2], 1, (torch.int32,), device)
-        rows = out[2].shape[0] if max_voxels is None else max_voxels
-        coords = _checked_rows('out[0] (coords)', out[0], rows, (3,), torch.int32, device)
-        features = _checked_rows('out[1] (features)', out[1], rows, (len(plan.channels),), torch.float32, device)
-        counts = _checked_rows('out[2] (counts)', out[2], rows, (), torch.int32, device)
-    numbers = backend.of(device).voxelize_sparse(plan, cloud, coords, features, counts)
-    return SparseVoxels(coords, features, counts, numbers)
+    parts = {
+        'coords': ((3,), torch.int32),
+        'features': ((len(plan.channels),), torch.float32),
+        'counts': ((), torch.int32),
+    }
+    coords, features, counts = _rows_of_voxels(
+        parts, out, _most_rows(layout, grid, max_voxels), max_voxels, data.device
+    )
+    told = backend.of(data.device).voxelize_sparse(plan, cloud, coords, features, counts)
+    return SparseVoxels(coords, features, counts, told)
 
 
 def voxelize_hard(
@@ -247,22 +242,16 @@ def voxelize_hard(
     numbers = _as_range(min_range, max_range)
     plan = hard_plan(*_fields(layout, deskew), _checked_grid(grid), names, max_points, *numbers)
     max_voxels = _checked_max_voxels(max_voxels)
-    row = (max_points, len(names))
-    device = data.device
-    if out is None:
-        rows = _most_rows(layout, grid, max_voxels)
-        voxels = torch.empty(rows, *row, device=device)
-        coords = torch.empty(rows, 3, dtype=torch.int32, device=device)
-        num_points = torch.empty(rows, dtype=torch.int32, device=device)
-    else:
-        check_number_of('out', out, ('voxels', 'coords', 'num_points'))
-        _check_tensor('out[2] (num_points)', out[2], 1, (torch.int32,), device)
-        rows = out[2].shape[0] if max_voxels is None else max_voxels
-        voxels = _checked_rows('out[0] (voxels)', out[0], rows, row, torch.float32, device)
-        coords = _checked_rows('out[1] (coords)', out[1], rows, (3,), torch.int32, device)
-        num_points = _checked_rows('out[2] (num_points)', out[2], rows, (), torch.int32, device)
-    numbers = backend.of(device).voxelize_hard(plan, cloud, voxels, coords, num_points)
-    return HardVoxels(voxels, coords, num_points, numbers)
+    parts = {
+        'voxels': ((max_points, len(names)), torch.float32),
+        'coords': ((3,), torch.int32),
+        'num_points': ((), torch.int32),
+    }
+    voxels, coords, num_points = _rows_of_voxels(
+        parts, out, _most_rows(layout, grid, max_voxels), max_voxels, data.device
+    )
+    told = backend.of(data.device).voxelize_hard(plan, cloud, voxels, coords, num_points)
+    return HardVoxels(voxels, coords, num_points, told)
 
 
 def deskew_points(
@@ -635,6 +624,34 @@ def _checked_max_voxels(max_voxels: int | None) -> int | None:
 def _check_dtype(dtype: torch.dtype) -> None:
     if not isinstance(dtype, torch.dtype) or dtype not in _FLOATS:
         raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+
+
+def _rows_of_voxels(
+    parts: dict[str, tuple[tuple[int, ...], torch.dtype]],
+    out: Sequence[torch.Tensor] | None,
+    most_rows: int,
+    max_voxels: int | None,
+    device: torch.device,
+) -> list[torch.Tensor]:
+    """The tensors that a voxelization writes by rows: new ones, or the first rows of those in ``out``.
+
+    Args:
+        parts: by name, shape of a row and dtype; the last has one number a row.
+        out: as the caller gave it.
+        most_rows: of new tensors.
+        max_voxels: rows that are used of ``out``; None: those of its last tensor.
+        device: where they must be.
+    """
+    if out is None:
+        return [torch.empty(most_rows, *row, dtype=dtype, device=device) for row, dtype in parts.values()]
+    check_number_of('out', out, tuple(parts))
+    named = {f'out[{i}] ({name})': part for i, (name, part) in enumerate(parts.items())}
+    _check_tensor(list(named)[-1], out[-1], 1, (torch.int32,), device)
+    rows = out[-1].shape[0] if max_voxels is None else max_voxels
+    return [
+        _checked_rows(name, given, rows, row, dtype, device)
+        for (name, (row, dtype)), given in zip(named.items(), out, strict=True)
+    ]
 
 
 def _most_rows(layout: CloudLayout, grid: VoxelGrid, max_voxels: int | None) -> int:

@@ -38,7 +38,6 @@ from robocache_core.config import (
     check_tunables,
     tunable,
 )
-from robocache_core.types import WAITS
 from robocache_ros.parameter_spec import Spec, tunables
 
 
@@ -71,8 +70,8 @@ class StreamNames:
             yield from (kind(name) for name in names if name.isidentifier() and name not in RESERVED)
 
 
-#: Names that a stream cannot have: parameters are grouped under them, or a frame's stage is called so.
-RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides', *WAITS)
+#: Names that a stream cannot have, as parameters are grouped under them.
+RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides')
 # A pipeline needs a stream; this one's own is not looked at.
 _PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
 
