@@ -10,7 +10,7 @@ __global__ void write_points(const __grid_constant__ PointParams params, const _
                              int64_t num_points, float* points, bool* valid) {
   const int64_t i = thread_number();
   if (i >= num_points) return;
-  const GpuPoint point = read_point<kPlain>(params, cloud, i);
+  const GpuPoint point = read_point<kPlain>(params, cloud, bytes_of_point(cloud.cloud, i));
   const bool kept = point.drop == kKept;
   valid[i] = kept;
   for (int32_t f = 0; f < params.num_fields; ++f)
@@ -25,7 +25,7 @@ void deskew_points_cuda(const GpuStream& gpu, const PointParams& params, const C
   const GpuCloud cloud(given);
   if (cloud.size() == 0) return;
   const CurrentDevice current(gpu.device);
-  with_plainness(params, given, [&](auto plain) {
+  with_plainness(params, cloud, [&](auto plain) {
     write_points<plain.value><<<blocks_for(cloud.size()), kThreads, 0, stream_of(gpu)>>>(params, cloud, cloud.size(),
                                                                                         points, valid);
   });

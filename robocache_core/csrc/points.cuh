@@ -11,25 +11,31 @@
 
 namespace robocache {
 
+constexpr int kStagedVector = 16;    // bytes that a thread copies to shared memory at once
+constexpr int kMostStagedStep = 80;  // bytes: see staged_points.cuh
+
 // A cloud as a kernel takes it; one pose for all points travels with the launch. Its bytes, and the poses of a table,
 // are the device's.
 struct GpuCloud {
   Cloud cloud;
   float pose[12];
+  bool is_staged;  // kernels copy its points to shared memory, see staged_points.cuh
 
   explicit GpuCloud(const Cloud& given) : cloud(given) {
     if (!cloud.poses.by_time) std::copy_n(cloud.poses.rows, 12, pose);
+    const bool is_packed = cloud.height == 1 || cloud.row_step == cloud.width * cloud.point_step;
+    is_staged = is_packed && cloud.point_step <= kMostStagedStep &&
+                reinterpret_cast<uintptr_t>(cloud.data) % kStagedVector == 0;
   }
 
-  int64_t size() const { return cloud.width * cloud.height; }
+  RC_HD int64_t size() const { return cloud.width * cloud.height; }
 };
 
-// Whether all fields in use are floats that can be read as they lie. Then no branch stands between loads, which wait for
-// each other else: kernels are made for either kind of cloud.
-inline bool is_plain(const PointParams& params, const Cloud& cloud) {
+// Whether the cloud is staged and all fields in use are floats that can be read as they lie. Then no branch stands
+// between loads, which wait for each other else: kernels are made for either kind of cloud.
+inline bool is_plain(const PointParams& params, const GpuCloud& gpu) {
   const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
-  return !params.swap && is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) &&
-         is_even(cloud.point_step) && is_even(cloud.row_step) &&
+  return !params.swap && gpu.is_staged && is_even(gpu.cloud.point_step) &&
          std::all_of(params.fields, params.fields + params.num_fields, [&](const Field& field) {
            return field.type == FieldType::kFloat32 && is_even(field.offset);
          });
@@ -37,7 +43,7 @@ inline bool is_plain(const PointParams& params, const Cloud& cloud) {
 
 // Calls launch(std::true_type{}) for a plain cloud, else launch(std::false_type{}).
 template <class Launch>
-void with_plainness(const PointParams& params, const Cloud& cloud, Launch launch) {
+void with_plainness(const PointParams& params, const GpuCloud& cloud, Launch launch) {
   if (is_plain(params, cloud)) {
     launch(std::true_type{});
   } else {
@@ -71,7 +77,7 @@ __device__ inline To read_any_field(Field field, const uint8_t* point, bool swap
 
 template <bool kPlain>
 __device__ inline float read_field(const PointParams& params, int32_t f, const uint8_t* point) {
-  if (kPlain) return __ldg(reinterpret_cast<const float*>(point + params.fields[f].offset));
+  if (kPlain) return *reinterpret_cast<const float*>(point + params.fields[f].offset);
   return read_any_field<float>(params.fields[f], point, params.swap);
 }
 
@@ -92,27 +98,31 @@ __device__ inline const uint8_t* bytes_of_point(const Cloud& cloud, int64_t i) {
   return cloud.data + row * cloud.row_step + (i - row * cloud.width) * cloud.point_step;
 }
 
+// The point whose bytes lie at `bytes`, in whatever memory.
 template <bool kPlain>
-__device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, int64_t i) {
-  const Cloud& cloud = gpu.cloud;
+__device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes) {
+  const Poses& poses = gpu.cloud.poses;
   GpuPoint point;
-  point.bytes = bytes_of_point(cloud, i);
-  const float x = read_field<kPlain>(params, 0, point.bytes), y = read_field<kPlain>(params, 1, point.bytes),
-              z = read_field<kPlain>(params, 2, point.bytes);
+  point.bytes = bytes;
+  const float x = read_field<kPlain>(params, 0, bytes), y = read_field<kPlain>(params, 1, bytes),
+              z = read_field<kPlain>(params, 2, bytes);
   point.drop = in_range(x, y, z, params.min_range2, params.max_range2) ? kKept : kRange;
   bool finite = is_finite(x) & is_finite(y) & is_finite(z);
 #pragma unroll 4
-  for (int32_t f = 3; f < params.num_fields; ++f) finite &= is_finite(read_field<kPlain>(params, f, point.bytes));
-  const float* pose = gpu.pose;
-  if (cloud.poses.by_time) {
-    const double time = read_any_field<double>(params.time, point.bytes, params.swap);
+  for (int32_t f = 3; f < params.num_fields; ++f) finite &= is_finite(read_field<kPlain>(params, f, bytes));
+  const auto move = [&](const float* pose) {
+    point.x = transformed(pose, x, y, z);
+    point.y = transformed(pose + 4, x, y, z);
+    point.z = transformed(pose + 8, x, y, z);
+  };
+  if (poses.by_time) {
+    const double time = read_any_field<double>(params.time, bytes, params.swap);
     finite &= is_finite(time);
-    pose = cloud.poses.rows + 12 * pose_at(cloud.poses, time);
+    move(poses.rows + 12 * pose_at(poses, time));
+  } else {
+    move(gpu.pose);  // constants of the launch: a pointer to either would make them loads
   }
   if (!finite) point.drop = kNonFinite;
-  point.x = transformed(pose, x, y, z);
-  point.y = transformed(pose + 4, x, y, z);
-  point.z = transformed(pose + 8, x, y, z);
   return point;
 }
 

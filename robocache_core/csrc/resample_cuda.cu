@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resampling on the GPU, all streams in one launch. A block finds the samples of its targets, a thread each, and then
-// writes their rows with all its threads.
+// Resampling on the GPU, all streams in one launch. A block is of one stream, so that no stream waits for another, and
+// streams have blocks by the work that they are: it finds the samples of its targets, a thread each, and then writes
+// their rows with all its threads.
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
@@ -12,21 +13,25 @@ namespace robocache {
 namespace {
 
 constexpr const char* kOperation = "fuse";
-constexpr int kMaxStreams = 16;   // of a launch
-constexpr int kMaxReads = 256;    // of a block
-constexpr int64_t kBlocks = 396;  // three for each multiprocessor of a large GPU, all of them at once
+constexpr int kMaxStreams = 16;                   // of a launch
+constexpr int kMaxReads = 1024;                   // of a block
+constexpr int kBlocksAtOnce = 4;                  // on a multiprocessor
+constexpr int64_t kBlocks = 132 * kBlocksAtOnce;  // of a launch, about: a large GPU has all of them at once
+constexpr int64_t kReadCost = 64;                 // of finding a row's samples, in values written
 
 struct Input {
   Stream stream;
   Reading reading;
   const int64_t* order;  // of its stamps, or null
   int64_t column;        // where its rows begin in the result's
+  unsigned first_block;  // of those that write it
+  int32_t rows_per_block;
 };
 
 // What a launch does: some of the streams at all targets.
 struct Job {
   Input inputs[kMaxStreams];
-  int32_t num_inputs, rows_per_block;
+  int32_t num_inputs;
   int64_t num_rows, num_targets;
   const int64_t* targets;
   int64_t target_strides[2];
@@ -136,7 +141,7 @@ __device__ inline void write_rows(const Job& job, const Input& input, const Read
       Values a[kRows], b[kRows];
 #pragma unroll
       for (int k = 0; k < kRows; ++k) {
-        read[k] = reads[min(first + k * step, num_rows - 1) * job.num_inputs];
+        read[k] = reads[min(first + k * step, num_rows - 1)];
         a[k] = *reinterpret_cast<const Values*>(values + read[k].from + u * kSize * stride);
         b[k] = *reinterpret_cast<const Values*>(values + read[k].to + u * kSize * stride);
       }
@@ -181,24 +186,23 @@ __device__ inline void write_stream(const Job& job, const Input& input, const Re
 }
 
 template <class To>
-__global__ void __launch_bounds__(kThreads, 3) write_job(const __grid_constant__ Job job) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce) write_job(const __grid_constant__ Job job) {
   __shared__ Read reads[kMaxReads];
-  const int64_t first_row = int64_t{blockIdx.x} * job.rows_per_block;
-  const int32_t num_rows = static_cast<int32_t>(min(job.num_rows - first_row, int64_t{job.rows_per_block}));
-  for (int32_t i = threadIdx.x; i < num_rows * job.num_inputs; i += kThreads) {
-    const int32_t r = i / job.num_inputs, n = i - r * job.num_inputs;
+  int32_t n = 0;
+  while (n + 1 < job.num_inputs && blockIdx.x >= job.inputs[n + 1].first_block) ++n;
+  const Input& input = job.inputs[n];
+  const int64_t first_row = int64_t{blockIdx.x - input.first_block} * input.rows_per_block;
+  const int32_t num_rows = static_cast<int32_t>(min(job.num_rows - first_row, int64_t{input.rows_per_block}));
+  for (int32_t r = threadIdx.x; r < num_rows; r += kThreads) {
     bool valid;
-    reads[i] = read_of<To>(job, job.inputs[n], first_row + r, &valid);
+    reads[r] = read_of<To>(job, input, first_row + r, &valid);
     job.valid[(first_row + r) * job.num_streams + job.first_stream + n] = valid;
   }
   __syncthreads();
-  for (int32_t n = 0; n < job.num_inputs; ++n) {
-    const Input& input = job.inputs[n];
-    switch (input.stream.type) {
-      case ScalarType::kFloat32: write_stream<float, To>(job, input, reads + n, first_row, num_rows); break;
-      case ScalarType::kFloat16: write_stream<Half, To>(job, input, reads + n, first_row, num_rows); break;
-      case ScalarType::kBFloat16: write_stream<BFloat16, To>(job, input, reads + n, first_row, num_rows); break;
-    }
+  switch (input.stream.type) {
+    case ScalarType::kFloat32: write_stream<float, To>(job, input, reads, first_row, num_rows); break;
+    case ScalarType::kFloat16: write_stream<Half, To>(job, input, reads, first_row, num_rows); break;
+    case ScalarType::kBFloat16: write_stream<BFloat16, To>(job, input, reads, first_row, num_rows); break;
   }
 }
 
@@ -263,13 +267,18 @@ void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const
   for (int64_t first = 0; first < num_streams; first += kMaxStreams) {
     job.first_stream = first;
     job.num_inputs = static_cast<int32_t>(std::min<int64_t>(kMaxStreams, num_streams - first));
+    int64_t cost = 0;
+    for (int32_t n = 0; n < job.num_inputs; ++n) cost += kReadCost + streams[first + n].width;
+    unsigned blocks = 0;
     for (int32_t n = 0; n < job.num_inputs; ++n) {
-      job.inputs[n] = {streams[first + n], readings[first + n], orders[first + n], column};
-      column += streams[first + n].width;
+      const Stream& stream = streams[first + n];
+      const int64_t share = std::max<int64_t>(1, kBlocks * (kReadCost + stream.width) / cost);
+      const int64_t rows_per_block = std::min<int64_t>((rows + share - 1) / share, kMaxReads);
+      job.inputs[n] = {stream, readings[first + n], orders[first + n],
+                       column, blocks,              static_cast<int32_t>(rows_per_block)};
+      blocks += blocks_for(rows, static_cast<int>(rows_per_block));
+      column += stream.width;
     }
-    const int64_t share = (rows + kBlocks - 1) / kBlocks;
-    job.rows_per_block = static_cast<int32_t>(std::min<int64_t>(share, kMaxReads / job.num_inputs));
-    const unsigned blocks = blocks_for(rows, job.rows_per_block);
     switch (out_type) {
       case ScalarType::kFloat32: write_job<float><<<blocks, kThreads, 0, stream_of(gpu)>>>(job); break;
       case ScalarType::kFloat16: write_job<Half><<<blocks, kThreads, 0, stream_of(gpu)>>>(job); break;

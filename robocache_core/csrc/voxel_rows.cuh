@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "points.cuh"
+#include "staged_points.cuh"
 
 namespace robocache {
 
@@ -117,7 +117,7 @@ struct RowsScratch {
 // Counts the points dropped by a block; every thread of it takes part.
 class DropCounts {
  public:
-  __device__ explicit DropCounts(unsigned long long* shared) : shared_(shared) {
+  __device__ explicit DropCounts(uint32_t* shared) : shared_(shared) {
     if (threadIdx.x < kNumDrops) shared_[threadIdx.x] = 0;
     __syncthreads();
   }
@@ -126,14 +126,15 @@ class DropCounts {
     const uint32_t peers = __match_any_sync(__activemask(), drop);
     if (__ffs(peers) - 1 == static_cast<int>(threadIdx.x % 32)) add(drop, __popc(peers));
   }
-  __device__ void add(int32_t drop, unsigned long long points) { atomicAdd(shared_ + drop, points); }
+  __device__ void add(int32_t drop, uint32_t points) { atomicAdd(shared_ + drop, points); }
   __device__ void finish(unsigned long long* dropped) {
     __syncthreads();
-    if (threadIdx.x < kNumDrops && shared_[threadIdx.x] != 0) atomicAdd(dropped + threadIdx.x, shared_[threadIdx.x]);
+    if (threadIdx.x < kNumDrops && shared_[threadIdx.x] != 0)
+      atomicAdd(dropped + threadIdx.x, static_cast<unsigned long long>(shared_[threadIdx.x]));
   }
 
  private:
-  unsigned long long* shared_;  // [kNumDrops]
+  uint32_t* shared_;  // [kNumDrops]; additions to 64 bits would be loops
 };
 
 // Whether all values to be averaged have a sum.
@@ -169,38 +170,34 @@ __device__ inline bool is_last_block(const Counters& counters) {
   return is_last;
 }
 
-constexpr int kPoints = 2;  // of a thread, all of them read before one is placed
-
-inline unsigned blocks_for_points(int64_t num_points) { return blocks_for(num_points, kPoints * kThreads); }
-
-// Reads the points of a thread and calls visit(i, voxel), kNoVoxel where a point is dropped, which is counted.
-template <bool kPlain, class Params, class Visit>
+// Reads kPoints points of each thread and calls visit(i, voxel), kNoVoxel where a point is dropped, which is counted.
+template <bool kPlain, int kPoints, class Params, class Visit>
 __device__ inline void find_voxels(const Params& params, const GpuCloud& cloud, int64_t num_points, DropCounts& drops,
                                    Visit visit) {
-  const int64_t first = int64_t{blockIdx.x} * (kPoints * kThreads) + threadIdx.x;
-  GpuPoint points[kPoints];
-#pragma unroll
-  for (int k = 0; k < kPoints; ++k)
-    points[k] = read_point<kPlain>(params.points, cloud, min(first + k * kThreads, num_points - 1));
+  const uint32_t lane = threadIdx.x % 32, warp = blockIdx.x * (kThreads / 32) + threadIdx.x / 32;
+  const uint32_t first = warp * (32 * kPoints);  // no cloud has more points than an int32 counts
+  const StagedPoints<kPlain, kPoints> staged(cloud, first);
+  staged.wait();
 #pragma unroll
   for (int k = 0; k < kPoints; ++k) {
-    if (first + k * kThreads >= num_points) continue;
-    GpuPoint& point = points[k];
+    const uint32_t i = 32 * k + lane;
+    if (first + i >= num_points) continue;
+    GpuPoint point = read_point<kPlain>(params.points, cloud, staged.bytes(i));
     const Place place = place_in(params.box, point.x, point.y, point.z);
     if (point.drop == kKept && !place.inside) point.drop = kOutside;
     if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
     if (point.drop != kKept) drops.add_one(point.drop);
-    visit(first + k * kThreads, point.drop == kKept ? place.index : kNoVoxel);
+    visit(first + i, point.drop == kKept ? place.index : kNoVoxel);
   }
 }
 
-// A thread kPoints points: marks the occupied voxels, counts what is dropped.
+// A thread a point: marks the occupied voxels, counts what is dropped.
 template <bool kPlain, class Params>
 __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_constant__ GpuCloud cloud,
                             const __grid_constant__ VoxelRows rows, int64_t num_points) {
-  __shared__ unsigned long long shared[kNumDrops];
+  __shared__ uint32_t shared[kNumDrops];
   DropCounts drops(shared);
-  find_voxels<kPlain>(params, cloud, num_points, drops, [&](int64_t i, uint32_t voxel) {
+  find_voxels<kPlain, 1>(params, cloud, num_points, drops, [&](uint32_t i, uint32_t voxel) {
     rows.voxels[i] = voxel;
     if (voxel != kNoVoxel) rows.marks[voxel] = 1;
   });
@@ -254,9 +251,9 @@ static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
 template <class Params>
 void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& rows, cudaStream_t stream,
                const char* operation) {
-  with_plainness(params.points, cloud.cloud, [&](auto plain) {
-    mark_voxels<plain.value, Params>
-        <<<blocks_for_points(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, cloud.size());
+  with_plainness(params.points, cloud, [&](auto plain) {
+    mark_voxels<plain.value, Params><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud, 1), stream>>>(
+        params, cloud, rows, cloud.size());
   });
   check_launch(operation);
   rank_voxels<<<static_cast<unsigned>(rows.num_words / kRankWords), kThreads, 0, stream>>>(rows);

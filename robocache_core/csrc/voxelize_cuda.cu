@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Voxelization on the GPU: the points are added to their voxels' rows by atomics on integers, then the rows become
-// channels. Memory takes atomics of neighbouring addresses together, so a warp adds its points one after the other, each
-// with a lane for every number of its row; and rows are read, written and cleared by as many threads as they have numbers.
+// channels. Memory takes atomics of neighbouring addresses together, so a warp adds to few rows at once, with a lane for
+// every number of a row; and rows are read, written and cleared by as many threads as they have numbers.
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
@@ -12,7 +12,6 @@ namespace robocache {
 namespace {
 
 constexpr uint64_t kSignBit = 0x80000000u;
-constexpr int kMaxLanes = 16;  // that add a point
 
 // The rows' numbers, all zero between calls: in words of 64 bits how many points there are and the sums, then in 32 bits
 // each the maxima (as unsigned numbers whose least is zero).
@@ -21,7 +20,7 @@ struct Sums {
   int32_t row_words, num_sums;
 
   __device__ unsigned long long* row(int64_t row) const { return words + row * row_words; }
-  __device__ const unsigned long long* sum(int64_t row, int32_t slot) const { return this->row(row) + 1 + slot; }
+  __device__ unsigned long long* sum(int64_t row, int32_t slot) const { return this->row(row) + 1 + slot; }
   __device__ uint32_t* maximum(int64_t row, int32_t slot) const {
     return reinterpret_cast<uint32_t*>(this->row(row) + 1 + num_sums) + slot;
   }
@@ -34,103 +33,128 @@ struct Scratch {
 
 __device__ inline bool is_extreme(ChannelKind kind) { return kind == ChannelKind::kMax || kind == ChannelKind::kMin; }
 
-// What a point adds to a channel's sum, or what its maximum must be at least.
+// The points of a warp in one voxel: a bit for each of their lanes.
+struct Group {
+  uint32_t row, points;
+};
+
+// Where a point lies: x y z in the target frame, then the fractions of its voxel's edges.
+struct Located {
+  float values[6];
+};
+
+// What points of a warp add to a channel's sum, or what its maximum must be at least.
 template <bool kPlain>
-__device__ inline uint64_t term_of(const VoxelParams& params, const Channel& channel, const GpuPoint& point,
-                                   const Place& place) {
-  if (channel.kind == ChannelKind::kMeanOffset) {
-    const float* const f = place.fraction;
-    return static_cast<uint64_t>(offset_term(channel.source == 0 ? f[0] : channel.source == 1 ? f[1] : f[2]));
+class Term {
+ public:
+  __device__ Term(const VoxelParams& params, const Channel& channel, const Located* located,
+                  const StagedPoints<kPlain, 1>& staged)
+      : params_(params), channel_(channel), staged_(staged), is_located_(channel.source < 3) {
+    const int32_t column = channel.kind == ChannelKind::kMeanOffset ? 3 + channel.source : channel.source;
+    values_ = is_located_ ? reinterpret_cast<const uint8_t*>(located->values + column)
+                          : staged.bytes(0) + params.points.fields[channel.source].offset;
+    step_ = is_located_ ? static_cast<int32_t>(sizeof(Located)) : staged.step();
   }
-  const float value = point.value<kPlain>(params.points, channel.source);
-  if (is_extreme(channel.kind)) {
-    const int32_t ordered = ordered_int(value);
-    return static_cast<uint32_t>(channel.kind == ChannelKind::kMax ? ordered : ~ordered) ^ kSignBit;
+
+  // Of the point whose bit is the lowest of `points`.
+  __device__ uint64_t of_first(uint32_t points) const {
+    const float value = value_of(__ffs(points) - 1);
+    if (channel_.kind == ChannelKind::kMeanOffset) return static_cast<uint64_t>(offset_term(value));
+    if (is_extreme(channel_.kind)) {
+      const int32_t ordered = ordered_int(value);
+      return static_cast<uint32_t>(channel_.kind == ChannelKind::kMax ? ordered : ~ordered) ^ kSignBit;
+    }
+    bool fits;
+    return static_cast<uint64_t>(int64_t{mean_term(value, params_.inverse_quantum, &fits)});
   }
-  bool fits;
-  return static_cast<uint64_t>(int64_t{mean_term(value, params.inverse_quantum, &fits)});
+
+ private:
+  __device__ float value_of(int32_t i) const {
+    if (kPlain || is_located_) return *reinterpret_cast<const float*>(values_ + i * step_);
+    return read_field<kPlain>(params_.points, channel_.source, staged_.bytes(i));
+  }
+
+  const VoxelParams& params_;
+  const Channel& channel_;
+  const StagedPoints<kPlain, 1>& staged_;
+  bool is_located_;
+  const uint8_t* values_;  // of point 0; those of the others follow at step_
+  int32_t step_;
+};
+
+// Groups the points of a warp, a lane each, whose voxels have rows; tells how many groups there are.
+__device__ inline int32_t group_points(const VoxelRows& rows, uint32_t voxel, int64_t capacity, DropCounts& drops,
+                                       Group* groups) {
+  constexpr uint32_t kNone = 0xffffffffu;
+  uint32_t row = voxel == kNoVoxel ? kNone : rows.row_of(voxel);
+  if (row != kNone && row >= capacity) {
+    drops.add_one(kTableFull);
+    row = kNone;
+  }
+  const uint32_t points = __match_any_sync(kWholeWarp, row), lane = threadIdx.x % 32;
+  const bool is_first = row != kNone && __ffs(points) - 1 == static_cast<int>(lane);
+  const uint32_t firsts = __ballot_sync(kWholeWarp, is_first);
+  if (is_first) groups[__popc(firsts & ((1u << lane) - 1))] = {row, points};
+  return __popc(firsts);
 }
 
-// What all lanes in `peers` have, added up or the greatest, in the first of them; every lane of the warp takes part.
-__device__ inline uint64_t combine_peers(uint64_t value, uint32_t peers, bool greatest) {
-  const uint32_t lane = threadIdx.x % 32;
-  uint32_t later = peers & (0xfffffffeu << lane);
-  uint32_t position = __popc(peers & ((1u << lane) - 1));
-  while (__any_sync(kWholeWarp, later != 0)) {
-    const int next = __ffs(later) - 1;
-    const uint64_t other = __shfl_sync(kWholeWarp, value, next < 0 ? lane : next);
-    if (next >= 0) value = !greatest ? value + other : value > other ? value : other;
-    later &= ~__ballot_sync(kWholeWarp, position % 2 == 1);  // their values are taken
-    position /= 2;
+// Adds groups to their rows. As many lanes as rows have numbers add one, so several at once; the first number is that of
+// the points.
+template <bool kPlain>
+__device__ inline void add_groups(const VoxelParams& params, const Sums& sums, const Group* groups, int32_t num_groups,
+                                  const Located* located, const StagedPoints<kPlain, 1>& staged) {
+  const int32_t numbers = 1 + params.num_channels, width = min(numbers, 32), at_once = 32 / width;
+  const int32_t lane = threadIdx.x % 32, first = lane / width;
+  for (int32_t n = lane - first * width; n < numbers && first < at_once; n += width) {
+    const Channel channel = n > 0 ? params.channels[n - 1] : Channel{ChannelKind::kCount, 0, 0};
+    if (channel.slot < 0) continue;
+    const bool greatest = is_extreme(channel.kind);
+    const Term<kPlain> term(params, channel, located, staged);
+    // In row 0; rows follow each other at row_bytes.
+    auto* const column = reinterpret_cast<uint8_t*>(
+        greatest ? static_cast<void*>(sums.maximum(0, channel.slot)) : n > 0 ? sums.sum(0, channel.slot) : sums.row(0));
+    const uint32_t row_bytes = sums.row_words * sizeof(*sums.words);
+    for (const Group* group = groups + first; group < groups + num_groups; group += at_once) {
+      uint64_t number = n > 0 ? term.of_first(group->points) : __popc(group->points);
+      for (uint32_t others = group->points & (group->points - 1); others != 0 && n > 0; others &= others - 1) {
+        const uint64_t other = term.of_first(others);
+        number = !greatest ? number + other : number > other ? number : other;
+      }
+      uint8_t* const at = column + uint64_t{group->row} * row_bytes;
+      if (greatest) {
+        atomicMax(reinterpret_cast<uint32_t*>(at), static_cast<uint32_t>(number));
+      } else {
+        atomicAdd(reinterpret_cast<unsigned long long*>(at), number);
+      }
+    }
   }
-  return value;
 }
 
-// A thread a point, and kLanes lanes to add one. Points of a warp that share a voxel become one first, as neighbours in
-// a lidar's scan do.
-template <bool kPlain, int kLanes>
+// A thread a point. Points of a warp that share a voxel are added as one, as neighbours in a lidar's scan do.
+template <bool kPlain>
 __global__ void __launch_bounds__(kThreads)
     add_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
                const __grid_constant__ VoxelRows rows, const __grid_constant__ Sums sums, int64_t num_points,
                int64_t capacity, bool needs_place) {
-  constexpr uint32_t kNone = 0xffffffffu;
-  __shared__ unsigned long long shared[kNumDrops];
-  __shared__ uint64_t all_terms[kThreads / 32][32][kLanes + 1];  // no two lanes in one bank
+  __shared__ uint32_t shared[kNumDrops];
+  __shared__ Group all_groups[kThreads / 32][32];
+  __shared__ Located all_located[kThreads / 32][32];
   DropCounts drops(shared);
-  const uint32_t lane = threadIdx.x % 32;
-  auto& terms = all_terms[threadIdx.x / 32];
+  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t i = thread_number();
-  GpuPoint point{};
-  Place place{};
-  uint32_t row = kNone;
+  const StagedPoints<kPlain, 1> staged(cloud, static_cast<uint32_t>(i - lane));
+  // While their bytes are on the way:
   const uint32_t voxel = i < num_points ? rows.voxels[i] : kNoVoxel;
-  if (voxel != kNoVoxel) {
-    row = rows.row_of(voxel);
-    point.bytes = bytes_of_point(cloud.cloud, i);
-    if (needs_place) {
-      point = read_point<kPlain>(params.points, cloud, i);
-      place = place_in(params.box, point.x, point.y, point.z);
-    }
-    if (row >= capacity) {
-      drops.add_one(kTableFull);
-      row = kNone;
-    }
+  const int32_t num_groups = group_points(rows, voxel, capacity, drops, all_groups[warp]);
+  staged.wait();
+  if (needs_place && voxel != kNoVoxel) {
+    const GpuPoint point = read_point<kPlain>(params.points, cloud, staged.bytes(lane));
+    const Place place = place_in(params.box, point.x, point.y, point.z);
+    const float* const f = place.fraction;
+    all_located[warp][lane] = {{point.x, point.y, point.z, f[0], f[1], f[2]}};
   }
-  const uint32_t peers = __match_any_sync(kWholeWarp, row);
-  const bool shares = __any_sync(kWholeWarp, row != kNone && __popc(peers) > 1);
-  const bool first = row != kNone && __ffs(peers) - 1 == static_cast<int>(lane);
-  const uint32_t firsts = __ballot_sync(kWholeWarp, first);
-
-  for (int begin = 0; begin <= params.num_channels; begin += kLanes) {
-    for (int k = 0; k < kLanes; ++k) {
-      const int c = begin + k - 1;  // -1: the number of points
-      if (c >= params.num_channels) break;
-      uint64_t term;
-      if (c < 0) {
-        term = __popc(peers);
-      } else {
-        const Channel channel = params.channels[c];
-        if (channel.slot < 0) continue;
-        term = row == kNone ? 0 : term_of<kPlain>(params, channel, point, place);
-        if (shares) term = combine_peers(term, peers, is_extreme(channel.kind));
-      }
-      terms[lane][k] = term;
-    }
-    __syncwarp();
-    const int k = lane % kLanes, c = begin + k - 1;
-    const Channel channel = c >= 0 && c < params.num_channels ? params.channels[c] : Channel{ChannelKind::kCount, 0, 0};
-    const bool has_number = c < 0 || (c < params.num_channels && channel.slot >= 0);
-    for (uint32_t from = lane / kLanes; from < 32; from += 32 / kLanes) {
-      const uint32_t of = __shfl_sync(kWholeWarp, row, from);
-      if (!has_number || (firsts >> from & 1) == 0) continue;
-      if (is_extreme(channel.kind)) {
-        atomicMax(sums.maximum(of, channel.slot), static_cast<uint32_t>(terms[from][k]));
-      } else {
-        atomicAdd(sums.row(of) + (c < 0 ? 0 : 1 + channel.slot), terms[from][k]);
-      }
-    }
-    __syncwarp();
-  }
+  __syncwarp();
+  add_groups(params, sums, all_groups[warp], num_groups, all_located[warp], staged);
   drops.finish(rows.counters.dropped);
 }
 
@@ -225,13 +249,16 @@ bool counts_alone(const VoxelParams& params, int64_t num_points) {
   return num_points <= kMostCounted && std::all_of(params.channels, params.channels + params.num_channels, is_counted);
 }
 
+// Of a thread, where counts are all: half as many blocks wait for their points, and there is little else to wait for.
+constexpr int kCountedPoints = 2;
+
 template <bool kPlain>
 __global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
                              const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
                              float* tensor, int64_t* reported) {
-  __shared__ unsigned long long shared[kNumDrops];
+  __shared__ uint32_t shared[kNumDrops];
   DropCounts drops(shared);
-  find_voxels<kPlain>(params, cloud, num_points, drops, [&](int64_t, uint32_t voxel) {
+  find_voxels<kPlain, kCountedPoints>(params, cloud, num_points, drops, [&](uint32_t, uint32_t voxel) {
     for (int c = 0; c < params.num_channels && voxel != kNoVoxel; ++c) {
       float* const value = tensor + c * num_voxels + voxel;
       if (params.channels[c].kind == ChannelKind::kOccupancy) {
@@ -256,15 +283,9 @@ Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows
   find_rows(params, cloud, rows, stream, operation);
   const bool needs_place = std::any_of(params.channels, params.channels + params.num_channels,
                                        [](const Channel& c) { return c.slot >= 0 && c.source < 3; });
-  with_plainness(params.points, cloud.cloud, [&](auto plain) {
-    constexpr bool kPlain = decltype(plain)::value;
-    const int numbers = 1 + params.num_channels;
-    const auto add = numbers <= 2   ? add_points<kPlain, 2>
-                     : numbers <= 4 ? add_points<kPlain, 4>
-                     : numbers <= 8 ? add_points<kPlain, 8>
-                                    : add_points<kPlain, kMaxLanes>;
-    add<<<blocks_for(cloud.size()), kThreads, 0, stream>>>(params, cloud, rows, sums, cloud.size(), capacity,
-                                                           needs_place);
+  with_plainness(params.points, cloud, [&](auto plain) {
+    add_points<plain.value><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud, 1), stream>>>(
+        params, cloud, rows, sums, cloud.size(), capacity, needs_place);
   });
   check_launch(operation);
   return sums;
@@ -287,9 +308,10 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
     if (counts_alone(params, cloud.size())) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
       const Counters counters = s.rows.reserve_counters(in_graph, kOperation);
-      with_plainness(params.points, given, [&](auto plain) {
-        count_points<plain.value><<<blocks_for_points(cloud.size()), kThreads, 0, stream>>>(
-            params, cloud, counters, cloud.size(), num_voxels, tensor, reported);
+      with_plainness(params.points, cloud, [&](auto plain) {
+        count_points<plain.value><<<blocks_for(cloud.size(), kCountedPoints * kThreads), kThreads,
+                                    staged_bytes(cloud, kCountedPoints), stream>>>(params, cloud, counters, cloud.size(),
+                                                                                   num_voxels, tensor, reported);
       });
       check_launch(kOperation);
       return;

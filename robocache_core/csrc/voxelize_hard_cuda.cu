@@ -59,7 +59,7 @@ __global__ void write_keys(const __grid_constant__ HardParams params, const __gr
   const uint32_t voxel = rows.voxels[i];
   uint64_t key = static_cast<uint64_t>(rows.max_rows) << 32;
   if (voxel != kNoVoxel) {
-    const GpuPoint point = read_point<kPlain>(params.points, cloud, i);
+    const GpuPoint point = read_point<kPlain>(params.points, cloud, bytes_of_point(cloud.cloud, i));
     const Place place = place_in(params.box, point.x, point.y, point.z);
     key = static_cast<uint64_t>(rows.row_of(voxel)) << 32 | bits_of(distance2_to_centre(place.fraction, params.size));
   }
@@ -80,13 +80,13 @@ __global__ void find_begins(const __grid_constant__ Sorted sorted, const __grid_
 // A thread a row.
 __global__ void write_rows(const __grid_constant__ HardParams params, const __grid_constant__ VoxelRows rows,
                            int64_t capacity, const int64_t* row_begin, int32_t* coords, int32_t* num_points) {
-  __shared__ unsigned long long shared[kNumDrops];
+  __shared__ uint32_t shared[kNumDrops];
   DropCounts drops(shared);
   const int64_t row = thread_number();
   if (row < *rows.counters.num_voxels) {
     const int64_t size = row_begin[row + 1] - row_begin[row];
     const int64_t kept = row < capacity ? (size < params.max_points ? size : params.max_points) : 0;
-    if (kept < size) drops.add(row < capacity ? kVoxelFull : kTableFull, size - kept);
+    if (kept < size) drops.add(row < capacity ? kVoxelFull : kTableFull, static_cast<uint32_t>(size - kept));
     if (row < capacity) {
       write_coords(params.box, rows.voxel_of(static_cast<uint32_t>(row)), coords + 3 * row);
       num_points[row] = static_cast<int32_t>(kept);
@@ -131,7 +131,10 @@ __global__ void write_voxels(const __grid_constant__ HardParams params, const __
   const int64_t row = sorted.row(i);
   if (row >= *rows.counters.num_voxels || row >= capacity) return;
   const int64_t begin = row_begin[row], run = sorted.first_as_near(begin, i), size = sorted.end_of_as_near(i) - run;
-  const GpuPoint point = read_point<kPlain>(params.points, cloud, sorted.points[i]);
+  const auto point_of = [&](int64_t position) {
+    return read_point<kPlain>(params.points, cloud, bytes_of_point(cloud.cloud, sorted.points[position]));
+  };
+  const GpuPoint point = point_of(i);
   int64_t place = run - begin;
   // All as near, from the next one on, and far between: whatever order they have, such as that of a scan, enough lesser
   // ones are met soon, so that a run of n costs n log n and not n^2.
@@ -139,7 +142,7 @@ __global__ void write_voxels(const __grid_constant__ HardParams params, const __
   int64_t j = i - run;
   for (int64_t n = 1; n < size && place < params.max_points; ++n) {
     j = j + stride < size ? j + stride : j + stride - size;
-    place += is_less<kPlain>(params, read_point<kPlain>(params.points, cloud, sorted.points[run + j]), point, run + j < i);
+    place += is_less<kPlain>(params, point_of(run + j), point, run + j < i);
   }
   if (place >= params.max_points) return;
   float* const out = voxels + (row * params.max_points + place) * params.num_columns;
@@ -182,7 +185,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     int64_t* const row_begin = s.row_begin.reserve<int64_t>(rows.max_rows + 1, in_graph, kOperation);
 
     find_rows(params, cloud, rows, stream, kOperation);
-    with_plainness(params.points, given, [&](auto plain) {
+    with_plainness(params.points, cloud, [&](auto plain) {
       write_keys<plain.value><<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, size, keys, points);
     });
     check_launch(kOperation);
@@ -202,7 +205,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     write_rows<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, capacity, row_begin, coords,
                                                                    num_points);
     check_launch(kOperation);
-    with_plainness(params.points, given, [&](auto plain) {
+    with_plainness(params.points, cloud, [&](auto plain) {
       write_voxels<plain.value>
           <<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, sorted, capacity, row_begin, voxels);
     });

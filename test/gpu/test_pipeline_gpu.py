@@ -233,16 +233,38 @@ def fail_after(method, good, error):
     return failing
 
 
-@pytest.mark.parametrize('error', [torch.cuda.OutOfMemoryError, RuntimeError])
+class NoAnswer(RuntimeError):
+    """Of no type that speaks of a GPU, as in older versions of torch; the GPU answers no more."""
+
+
+def without_memory(device, asked, error):
+    """What is answered to ``asked(error)`` by a device that has no memory to give."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, '_bytes', fail_after(None, 0, NoAnswer))
+        return asked(error)
+
+
+@pytest.mark.parametrize('error', [torch.cuda.OutOfMemoryError, NoAnswer])
 @pytest.mark.parametrize('method', ['begin_frame', 'put', 'own', 'constant', 'mark', 'synchronize', 'stage_ns'])
 @pytest.mark.parametrize('good', [0, 5])
 def test_whatever_fails_no_frame_is_lost(expected, monkeypatch, method, good, error):
     pipeline = Pipeline(whole_robot.config('cuda'))
+    if error is NoAnswer:
+        asked = pipeline.device.has_failed
+        monkeypatch.setattr(pipeline.device, 'has_failed', lambda error: without_memory(pipeline.device, asked, error))
     monkeypatch.setattr(pipeline.device, method, fail_after(getattr(pipeline.device, method), good, error))
     frames = whole_robot.frames(pipeline)
     assert type(pipeline.device) is Device
     assert pipeline.device_fault == f'cuda:0 failed: {error.__name__}: out of order'
     assert_same(pipeline, frames, expected)
+
+
+def test_an_error_that_is_not_the_gpus_is_raised(monkeypatch):
+    pipeline = Pipeline(whole_robot.config('cuda'))
+    monkeypatch.setattr(pipeline.device, 'put', fail_after(pipeline.device.put, 5, RuntimeError))
+    with pytest.raises(RuntimeError, match='out of order'):
+        whole_robot.frames(pipeline)
+    assert pipeline.device_fault is None
 
 
 def test_a_launch_that_fails(expected, monkeypatch):

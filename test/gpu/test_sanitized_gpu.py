@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import whole_robot
 from clouds_on_gpu import CHANNELS, FIELDS, GRID, as_bytes, assert_same_bits, layout, points
 from on_gpu import on_gpu
 
-from robocache_core import ops
+from robocache_core import ops, payload
+from robocache_core.device import CudaDevice, choose_device
+from robocache_core.pipeline import Pipeline
 from robocache_core.types import CloudLayout, PointField, PoseTable, VoxelGrid
 
 SANITIZED = os.environ.get('ROBOCACHE_SANITIZED_GPU')
@@ -72,6 +75,21 @@ def test_a_cloud_whose_fields_lie_anywhere(big):
     check(ops.voxelize_hard, data, scan, huge, ('x', 'b'), max_points=2, deskew=table)
     check(ops.deskew_points, data, scan, ('a', 'b'), deskew=table, min_range=0.5)
     check(ops.deskew_points, data, scan)
+
+
+@pytest.mark.parametrize('step', [16, 20, 36, 80, 84, 300])
+@pytest.mark.parametrize('begin', [0, 4, 16])
+def test_a_cloud_whose_points_are_near_and_far(step, begin):
+    """Some go through shared memory; what lies between fields may be anything, and a tensor begins anywhere."""
+    num = 1031
+    data = torch.full((begin + step * num,), 0xFF, dtype=torch.uint8)[begin:]
+    data.view(num, step)[:, :16] = as_bytes(points(num, step)).view(num, 16)
+    fields = CloudLayout.packed(FIELDS, num).fields
+    scan = CloudLayout(fields, num, 1, step, step * num)
+    check(ops.voxelize_dense, data, scan, GRID, ('count', 'occupancy'))
+    check(ops.voxelize_dense, data, scan, GRID, CHANNELS)
+    check(ops.voxelize_sparse, data, scan, GRID, CHANNELS)
+    check(ops.deskew_points, data, scan, ('intensity',))
 
 
 IMAGES = {
@@ -139,3 +157,30 @@ def test_stamps_are_searched_for_a_descent():
 def test_stamps_that_are_sorted():
     made, targets = streams(torch.float16, True, unsorted=True)
     check(ops.fuse, made, targets, method='linear', tolerance_ns=300, unsorted='sort')
+
+
+@pytest.mark.parametrize('pinned', [False, True], ids=['pageable', 'pinned'])
+def test_bytes_that_are_uploaded(pinned):
+    """Of less than a piece, of pieces and a rest, of chunks and a rest; each frame in memory that the last one left."""
+    device, _ = choose_device('cuda')
+    assert isinstance(device, CudaDevice)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(3):
+        device.begin_frame()
+        sent = [torch.randint(0, 256, (num,), dtype=torch.uint8, generator=generator) for num in (1, 1031, 0, 700_001)]
+        sent.append(torch.arange((33 << 20) + 7, dtype=torch.uint8))
+        if pinned:
+            sent = [tensor.pin_memory() for tensor in sent]
+        there = [device.put(tensor) for tensor in sent]
+        device.synchronize()
+        assert all(torch.equal(found.cpu(), expected) for found, expected in zip(there, sent, strict=True))
+
+
+def test_frames_of_a_whole_robot():
+    digests = []
+    for device in ('cpu', 'cuda'):
+        pipeline = Pipeline(whole_robot.config(device))
+        digests.append([payload.digest(frame) for frame in whole_robot.frames(pipeline, 4)])
+        assert pipeline.device_fault is None
+    assert digests[0]
+    assert digests[0] == digests[1]
