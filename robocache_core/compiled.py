@@ -18,7 +18,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 5
+_INTERFACE = 6
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 
@@ -47,11 +47,10 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix('torch.')
 
 
-def cloud_of(cloud: Cloud) -> Any:
+def cloud_of(cloud: Cloud) -> tuple[Any, ...]:
     """Where the points and the poses are."""
     layout, poses = cloud.layout, cloud.poses
-    # By position: names would take longer than a small cloud.
-    return core.Cloud(
+    return (
         cloud.data.data_ptr(),
         layout.height,
         layout.width,

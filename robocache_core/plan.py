@@ -11,6 +11,7 @@ import functools
 import math
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,8 +65,7 @@ class PointPlan:
         return [field.name for field in self.fields].index(name)
 
 
-@dataclass(frozen=True, eq=False)
-class Cloud:
+class Cloud(NamedTuple):  # made anew for every call, sooner than a frozen dataclass
     """The bytes of a cloud and the sensor's poses in the target frame.
 
     Attributes:

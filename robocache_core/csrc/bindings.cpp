@@ -24,7 +24,7 @@
 #include "voxelize.hpp"
 
 // Raised with every change of a signature here, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 5
+#define ROBOCACHE_INTERFACE 6
 
 namespace py = pybind11;
 using namespace robocache;
@@ -47,6 +47,45 @@ template <class To, class From, size_t kSize>
 void copy(const std::array<From, kSize>& from, To* to) {
   std::copy(from.begin(), from.end(), to);
 }
+
+// The integers that a tuple of `length` elements begins with. pybind11's own casts would take longer than a small call.
+template <size_t kSize>
+std::array<int64_t, kSize> integers(py::handle tuple, py::ssize_t length = kSize) {
+  std::array<int64_t, kSize> numbers;
+  if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != length) {
+    throw py::type_error("needs a tuple of " + std::to_string(length));
+  }
+  for (size_t i = 0; i < kSize; ++i) numbers[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return numbers;
+}
+
+// tuple: address of the data, height, width, row_step, point_step, address of the poses (float32 [num_poses, 3, 4]),
+// num_poses, and the clock: (first, inverse_step) where they are looked up by time, else None.
+Cloud read_cloud(py::handle tuple) {
+  const auto [data, height, width, row_step, point_step, poses, num_poses] = integers<7>(tuple, 8);
+  Poses table{at<const float>(poses), num_poses, 0, 0, false};
+  if (const py::handle clock = PyTuple_GET_ITEM(tuple.ptr(), 7); !clock.is_none()) {
+    std::tie(table.first, table.inverse_step) = clock.cast<std::pair<double, double>>();
+    table.by_time = true;
+  }
+  return {at<const uint8_t>(data), width, height, point_step, row_step, table};
+}
+
+}  // namespace
+
+// An operation takes a cloud as a tuple: an object for it would take longer to make than what else such a call does.
+template <>
+struct py::detail::type_caster<Cloud> {
+  PYBIND11_TYPE_CASTER(Cloud, const_name("tuple"));
+
+  bool load(handle tuple, bool) {
+    value = read_cloud(tuple);
+    return true;
+  }
+};
+
+namespace {
 
 const std::map<std::string, FieldType> kFieldTypes = {
     {"int8", FieldType::kInt8},       {"uint8", FieldType::kUInt8},     {"int16", FieldType::kInt16},
@@ -133,14 +172,6 @@ VoxelParams make_voxel_params(const PointParams& points, Float3 lower, Float3 in
   p.num_sums = num_sums;
   p.num_maxima = num_maxima;
   return p;
-}
-
-// poses: address of float32 [num_poses, 3, 4]; clock: (first, inverse_step) where they are looked up by time.
-Cloud make_cloud(uintptr_t data, int64_t height, int64_t width, int64_t row_step, int64_t point_step, uintptr_t poses,
-                 int64_t num_poses, std::optional<std::array<double, 2>> clock) {
-  const std::array<double, 2> times = clock.value_or(std::array<double, 2>{});
-  Poses table{at<const float>(poses), num_poses, times[0], times[1], clock.has_value()};
-  return {at<const uint8_t>(data), width, height, point_step, row_step, table};
 }
 
 using Dropped = std::array<int64_t, kNumDrops>;
@@ -238,18 +269,6 @@ FuseParams make_fuse_params(const std::vector<std::tuple<std::string, std::strin
     p.readings.push_back({named(kMethods, method), named(kOutsides, outside), static_cast<uint64_t>(tolerance_ns)});
   }
   return p;
-}
-
-// The integers of a tuple. pybind11's own casts would take longer than a small call to fuse takes.
-template <size_t kSize>
-std::array<int64_t, kSize> integers(py::handle tuple) {
-  std::array<int64_t, kSize> numbers;
-  if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != kSize) {
-    throw py::type_error("needs a tuple of " + std::to_string(kSize) + " integers");
-  }
-  for (size_t i = 0; i < kSize; ++i) numbers[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
-  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
-  return numbers;
 }
 
 // streams: of each a tuple of its values' address, scalar type, shape (batch, samples, width) and strides, and of its
@@ -408,9 +427,6 @@ PYBIND11_MODULE(_robocache_core, m) {
   py::class_<PointParams>(m, "PointParams")
       .def(py::init(&make_point_params), py::kw_only(), py::arg("fields"), py::arg("time"), py::arg("swap"),
            py::arg("min_range2"), py::arg("max_range2"));
-  py::class_<Cloud>(m, "Cloud").def(py::init(&make_cloud), py::arg("data"), py::arg("height"), py::arg("width"),
-                                    py::arg("row_step"), py::arg("point_step"), py::arg("poses"),
-                                    py::arg("num_poses"), py::arg("clock"));
   py::class_<VoxelParams>(m, "VoxelParams")
       .def(py::init(&make_voxel_params), py::kw_only(), py::arg("points"), py::arg("lower"), py::arg("inverse_size"),
            py::arg("size"), py::arg("shape"), py::arg("quantum"), py::arg("inverse_quantum"), py::arg("inverse_volume"),
