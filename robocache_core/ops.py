@@ -140,9 +140,10 @@ def voxelize_dense(
     x, y, z = grid.shape
     shape = (len(plan.channels), z, y, x)
     device = data.device
-    tensor = (
-        torch.empty(shape, device=device) if out is None else _checked_out('out', out, shape, torch.float32, device)
-    )
+    if out is None:
+        tensor = torch.empty(*shape, device=device)  # here and below: torch takes longer to read a tuple
+    else:
+        tensor = _checked_out('out', out, shape, torch.float32, device)
     return DenseVoxels(tensor, backend.of(device).voxelize_dense(plan, cloud, tensor))
 
 
@@ -295,7 +296,7 @@ def deskew_points(
     shape = (layout.num_points, 3 + len(names))
     device = data.device
     if out is None:
-        points, valid = torch.empty(shape, device=device), torch.empty(shape[0], dtype=torch.bool, device=device)
+        points, valid = torch.empty(*shape, device=device), torch.empty(shape[0], dtype=torch.bool, device=device)
     else:
         check_number_of('out', out, ('points', 'valid'))
         points = _checked_out('out[0] (points)', out[0], shape, torch.float32, device)
@@ -392,7 +393,7 @@ def prepare_image(
         _checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32, device)
     shape = (len(plan.multiply), out_height, out_width)
     if out is None:
-        result = torch.empty(shape, dtype=dtype, device=device)
+        result = torch.empty(*shape, dtype=dtype, device=device)
     else:
         result = _checked_out('out', out, shape, dtype, device)
     backend.of(device).prepare_image(plan, data, step, rectify, result)
@@ -517,8 +518,8 @@ def _fuse(
     shape = (*targets_ns.shape, sum(values.shape[2] for values, _ in streams))
     device = targets_ns.device
     if out is None:
-        result = torch.empty(shape, dtype=dtype, device=device)
-        valid = torch.empty(valid_shape, dtype=torch.bool, device=device)
+        result = torch.empty(*shape, dtype=dtype, device=device)
+        valid = torch.empty(*valid_shape, dtype=torch.bool, device=device)
     else:
         check_number_of('out', out, ('values', 'valid'))
         result = _checked_out('out[0] (values)', out[0], shape, dtype, device)
