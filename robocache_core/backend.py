@@ -25,6 +25,8 @@ import robocache_core
 #: Those for tensors on the CPU.
 NAMES = ('cpu', 'reference')
 
+_CPU = torch.device('cpu')
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -57,12 +59,12 @@ def active() -> Backend:
 
 
 def of(device: torch.device) -> ModuleType:
-    """The module that has the operations for tensors on ``device``.
+    """The module that has the operations for tensors on ``device``, which is a tensor's: the CPU has no number.
 
     Raises:
         RuntimeError: there is none; the message says why.
     """
-    return active().module if device.type == 'cpu' else cuda().module
+    return active().module if device == _CPU else cuda().module
 
 
 @functools.cache
