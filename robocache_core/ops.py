@@ -450,8 +450,10 @@ def resample(
     """
     plan = _checked_plan(1, method, tolerance_ns, outside, unsorted)
     _check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
-    _check_stream('', values, stamps_ns, targets_ns, plan.methods[0])
-    return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, dtype, out, tuple(targets_ns.shape))
+    rows, num_targets = targets_ns.shape
+    width = _checked_width('', values, stamps_ns, plan.methods[0], rows, targets_ns.device)
+    shapes = (rows, num_targets, width), (rows, num_targets)
+    return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, dtype, out, *shapes)
 
 
 def fuse(
@@ -491,15 +493,19 @@ def fuse(
         raise ValueError('streams: needs at least one')
     plan = _checked_plan(num, method, tolerance_ns, outside, unsorted)
     _check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
+    rows, num_targets = targets_ns.shape
+    device = targets_ns.device
+    width = 0
     for i, stream in enumerate(streams):
         if not isinstance(stream, (list, tuple)) or len(stream) != 2:
             raise TypeError(f'streams[{i}] is {type(stream).__name__}: must be a pair of values and stamps')
         values, stamps_ns = stream
-        _check_stream(f'streams[{i}] ', values, stamps_ns, targets_ns, plan.methods[i])
+        width += _checked_width(f'streams[{i}] ', values, stamps_ns, plan.methods[i], rows, device)
         if dtype is None and values.dtype != streams[0][0].dtype:
             first = streams[0][0].dtype
             raise TypeError(f'streams[{i}] values are {values.dtype}: must be {first}, as of streams[0], without dtype')
-    return _fuse(plan, streams, 'streams[{}] stamps_ns', targets_ns, dtype, out, (*targets_ns.shape, num))
+    shapes = (rows, num_targets, width), (rows, num_targets, num)
+    return _fuse(plan, streams, 'streams[{}] stamps_ns', targets_ns, dtype, out, *shapes)
 
 
 def _fuse(
@@ -509,13 +515,13 @@ def _fuse(
     targets_ns: torch.Tensor,
     dtype: torch.dtype | None,
     out: tuple[torch.Tensor, torch.Tensor] | None,
+    shape: tuple[int, ...],
     valid_shape: tuple[int, ...],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     if dtype is None:
         dtype = streams[0][0].dtype
     else:
         _check_dtype(dtype)
-    shape = (*targets_ns.shape, sum(values.shape[2] for values, _ in streams))
     device = targets_ns.device
     if out is None:
         result = torch.empty(*shape, dtype=dtype, device=device)
@@ -689,20 +695,22 @@ def _for_each(name: str, given: Any, num: int, kind: type) -> tuple[Any, ...]:
     return tuple(given)
 
 
-def _check_stream(
-    prefix: str, values: torch.Tensor, stamps_ns: torch.Tensor, targets_ns: torch.Tensor, method: str
-) -> None:
-    _check_tensor(f'{prefix}values', values, 3, _FLOATS, targets_ns.device)
-    _check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS, targets_ns.device)
+def _checked_width(
+    prefix: str, values: torch.Tensor, stamps_ns: torch.Tensor, method: str, rows: int, device: torch.device
+) -> int:
+    """Width of a stream that can be read at ``rows`` rows of targets on ``device``."""
+    _check_tensor(f'{prefix}values', values, 3, _FLOATS, device)
+    _check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS, device)
     batch, samples, width = values.shape
     if stamps_ns.shape != (batch, samples):
         raise ValueError(
             f'{prefix}stamps_ns has shape {tuple(stamps_ns.shape)}: must be {(batch, samples)}, as of values'
         )
-    if targets_ns.shape[0] != batch:
-        raise ValueError(f'targets_ns has batch size {targets_ns.shape[0]}: must be {batch}, as of values')
+    if rows != batch:
+        raise ValueError(f'targets_ns has batch size {rows}: must be {batch}, as of values')
     if method == 'slerp' and width != 4:
         raise ValueError(f'{prefix}values has width {width}: must be 4 (x y z w) for slerp')
+    return width
 
 
 def _check_bytes(data: torch.Tensor) -> None:
