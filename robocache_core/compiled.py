@@ -25,21 +25,21 @@ if core.interface != _INTERFACE:
 SCALAR_TYPES = {getattr(torch, name): number for name, number in core.scalar_types.items()}
 
 
-def stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[int, ...]:
+def stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[Any, ...]:
     """Values ``[B, S, D]`` and stamps ``[B, S]``: address, type, shape and strides; address and strides."""
     return (
         values.data_ptr(),
         SCALAR_TYPES[values.dtype],
-        *values.shape,
-        *values.stride(),
+        values.shape,
+        values.stride(),
         stamps_ns.data_ptr(),
-        *stamps_ns.stride(),
+        stamps_ns.stride(),
     )
 
 
-def target_arguments(targets_ns: torch.Tensor) -> tuple[int, ...]:
+def target_arguments(targets_ns: torch.Tensor) -> tuple[Any, ...]:
     """Targets ``[B, T]``: address, shape and strides."""
-    return (targets_ns.data_ptr(), *targets_ns.shape, *targets_ns.stride())
+    return targets_ns.data_ptr(), targets_ns.shape, targets_ns.stride()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

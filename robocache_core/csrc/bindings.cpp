@@ -48,28 +48,42 @@ void copy(const std::array<From, kSize>& from, To* to) {
   std::copy(from.begin(), from.end(), to);
 }
 
-// The integers that a tuple of `length` elements begins with. pybind11's own casts would take longer than a small call.
+// What a tuple holds. pybind11's own casts of this and of integers would take longer than a small call does.
 template <size_t kSize>
-std::array<int64_t, kSize> integers(py::handle tuple, py::ssize_t length = kSize) {
-  std::array<int64_t, kSize> numbers;
-  if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != length) {
-    throw py::type_error("needs a tuple of " + std::to_string(length));
+std::array<py::handle, kSize> items(py::handle tuple) {
+  if (!PyTuple_Check(tuple.ptr()) || PyTuple_GET_SIZE(tuple.ptr()) != kSize) {
+    throw py::type_error("needs a tuple of " + std::to_string(kSize));
   }
-  for (size_t i = 0; i < kSize; ++i) numbers[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(tuple.ptr(), i));
-  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+  std::array<py::handle, kSize> found;
+  for (size_t i = 0; i < kSize; ++i) found[i] = PyTuple_GET_ITEM(tuple.ptr(), i);
+  return found;
+}
+
+int64_t integer(py::handle item) {
+  const int64_t number = PyLong_AsLongLong(item.ptr());
+  if (number == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return number;
+}
+
+template <size_t kSize>
+std::array<int64_t, kSize> integers(py::handle tuple) {
+  std::array<int64_t, kSize> numbers;
+  const auto found = items<kSize>(tuple);
+  for (size_t i = 0; i < kSize; ++i) numbers[i] = integer(found[i]);
   return numbers;
 }
 
 // tuple: address of the data, height, width, row_step, point_step, address of the poses (float32 [num_poses, 3, 4]),
 // num_poses, and the clock: (first, inverse_step) where they are looked up by time, else None.
 Cloud read_cloud(py::handle tuple) {
-  const auto [data, height, width, row_step, point_step, poses, num_poses] = integers<7>(tuple, 8);
-  Poses table{at<const float>(poses), num_poses, 0, 0, false};
-  if (const py::handle clock = PyTuple_GET_ITEM(tuple.ptr(), 7); !clock.is_none()) {
-    std::tie(table.first, table.inverse_step) = clock.cast<std::pair<double, double>>();
-    table.by_time = true;
+  const auto [data, height, width, row_step, point_step, rows, num_poses, clock] = items<8>(tuple);
+  Poses poses{at<const float>(integer(rows)), integer(num_poses), 0, 0, false};
+  if (!clock.is_none()) {
+    std::tie(poses.first, poses.inverse_step) = clock.cast<std::pair<double, double>>();
+    poses.by_time = true;
   }
-  return {at<const uint8_t>(data), width, height, point_step, row_step, table};
+  return {at<const uint8_t>(integer(data)), integer(width), integer(height), integer(point_step), integer(row_step),
+          poses};
 }
 
 }  // namespace
@@ -271,17 +285,38 @@ FuseParams make_fuse_params(const std::vector<std::tuple<std::string, std::strin
   return p;
 }
 
-// streams: of each a tuple of its values' address, scalar type, shape (batch, samples, width) and strides, and of its
-// stamps' address and strides. Strides are in elements. The result is the thread's own, until its next call.
+// streams: of each its values' address, scalar type, shape (batch, samples, width) and strides, and its stamps' address
+// and strides; in elements. The result is the thread's own, until its next call.
 const std::vector<Stream>& read_streams(const py::list& streams) {
   static thread_local std::vector<Stream> all;  // kept: only a thread's first call allocates
   all.clear();
   for (const py::handle stream : streams) {
-    const auto n = integers<11>(stream);
-    all.push_back({at<const void>(n[0]), static_cast<ScalarType>(n[1]), n[3], n[4], {n[5], n[6], n[7]},
-                   at<const int64_t>(n[8]), {n[9], n[10]}});
+    const auto [values, type, shape, strides, stamps, stamp_strides] = items<6>(stream);
+    const auto [batch, samples, width] = integers<3>(shape);
+    Stream& read = all.emplace_back();
+    read.values = at<const void>(integer(values));
+    read.type = static_cast<ScalarType>(integer(type));
+    read.samples = samples;
+    read.width = width;
+    copy(integers<3>(strides), read.value_strides);
+    read.stamps = at<const int64_t>(integer(stamps));
+    copy(integers<2>(stamp_strides), read.stamp_strides);
   }
   return all;
+}
+
+struct Targets {
+  const int64_t* stamps;
+  int64_t batch, num, strides[2];
+};
+
+// targets: their address, shape (batch, num) and strides.
+Targets read_targets(const py::tuple& targets) {
+  const auto [stamps, shape, strides] = items<3>(targets);
+  const auto [batch, num] = integers<2>(shape);
+  Targets read{at<const int64_t>(integer(stamps)), batch, num, {}};
+  copy(integers<2>(strides), read.strides);
+  return read;
 }
 
 std::optional<std::tuple<int64_t, int64_t, int64_t>> where(const Descent& descent) {
@@ -289,22 +324,20 @@ std::optional<std::tuple<int64_t, int64_t, int64_t>> where(const Descent& descen
   return std::tuple{descent.stream, descent.batch, descent.sample};
 }
 
-// targets: a tuple of their address, shape (batch, targets) and strides. Returns stream, batch and sample of a stamp
-// that descends and may not.
+// Returns stream, batch and sample of a stamp that descends and may not.
 std::optional<std::tuple<int64_t, int64_t, int64_t>> fuse(const FuseParams& params, const py::list& streams,
-                                                          const py::tuple& targets, uintptr_t out, int32_t out_type,
+                                                          const py::tuple& target_spec, uintptr_t out, int32_t out_type,
                                                           uintptr_t valid) {
-  const auto [targets_at, batch, num_targets, stride_0, stride_1] = integers<5>(targets);
-  const int64_t target_strides[2] = {stride_0, stride_1};
+  const Targets targets = read_targets(target_spec);
   int64_t work = 0;
   const std::vector<Stream>& all = read_streams(streams);
-  for (const Stream& stream : all) work += batch * (stream.samples + num_targets * stream.width);
+  for (const Stream& stream : all) work += targets.batch * (stream.samples + targets.num * stream.width);
   // A thread that gives the interpreter away may wait milliseconds to have it back: not for a few microseconds' work.
   std::optional<py::gil_scoped_release> released;
   if (work > kFuseAtOnce) released.emplace();
-  const Descent descent = fuse_cpu(all.data(), params.readings.data(), static_cast<int64_t>(all.size()), batch,
-                                   at<const int64_t>(targets_at), num_targets, target_strides, params.sort,
-                                   at<void>(out), static_cast<ScalarType>(out_type), at<bool>(valid));
+  const Descent descent = fuse_cpu(all.data(), params.readings.data(), static_cast<int64_t>(all.size()), targets.batch,
+                                   targets.stamps, targets.num, targets.strides, params.sort, at<void>(out),
+                                   static_cast<ScalarType>(out_type), at<bool>(valid));
   return where(descent);
 }
 
@@ -341,16 +374,15 @@ void prepare_image_gpu(int device, uintptr_t stream, const ImageParams& params, 
 
 // orders: of each stream the address of its samples' order, or 0.
 void fuse_gpu(int device, uintptr_t stream, const FuseParams& params, const py::list& streams,
-              const std::vector<uintptr_t>& orders, const py::tuple& targets, uintptr_t out, int32_t out_type,
+              const std::vector<uintptr_t>& orders, const py::tuple& target_spec, uintptr_t out, int32_t out_type,
               uintptr_t valid) {
-  const auto [targets_at, batch, num_targets, stride_0, stride_1] = integers<5>(targets);
-  const int64_t target_strides[2] = {stride_0, stride_1};
+  const Targets targets = read_targets(target_spec);
   const std::vector<Stream>& all = read_streams(streams);
   std::vector<const int64_t*> samples;
   for (const uintptr_t order : orders) samples.push_back(at<const int64_t>(order));
   const py::gil_scoped_release released;
   fuse_cuda({device, at<void>(stream)}, all.data(), samples.data(), params.readings.data(),
-            static_cast<int64_t>(all.size()), batch, at<const int64_t>(targets_at), num_targets, target_strides,
+            static_cast<int64_t>(all.size()), targets.batch, targets.stamps, targets.num, targets.strides,
             at<void>(out), static_cast<ScalarType>(out_type), at<bool>(valid));
 }
 
