@@ -42,11 +42,6 @@ def target_arguments(targets_ns: torch.Tensor) -> tuple[Any, ...]:
     return targets_ns.data_ptr(), targets_ns.shape, targets_ns.stride()
 
 
-def dtype_name(dtype: torch.dtype) -> str:
-    """As the module calls it: float32, not torch.float32."""
-    return str(dtype).removeprefix('torch.')
-
-
 def cloud_of(cloud: Cloud) -> tuple[Any, ...]:
     """Where the points and the poses are."""
     layout, poses = cloud.layout, cloud.poses
@@ -102,7 +97,7 @@ def hard_params(plan: HardPlan) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def image_params(plan: ImagePlan, out_type: str) -> Any:
+def image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
     """The plan as the module takes it, for a result of ``out_type``; made once."""
 
     def three(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -123,7 +118,7 @@ def image_params(plan: ImagePlan, out_type: str) -> Any:
         multiply=three(plan.multiply),
         add=three(plan.add),
         pad=three(plan.pad),
-        out_type=out_type,
+        out_type=str(out_type).removeprefix('torch.'),
     )
 
 

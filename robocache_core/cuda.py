@@ -19,7 +19,6 @@ from robocache_core.compiled import (
     SCALAR_TYPES,
     cloud_of,
     core,
-    dtype_name,
     fuse_params,
     hard_params,
     image_params,
@@ -97,7 +96,7 @@ def prepare_image(
     """See ``reference.prepare_image``."""
     core.prepare_image_gpu(
         *_where(out),
-        image_params(plan, dtype_name(out.dtype)),
+        image_params(plan, out.dtype),
         data.data_ptr(),
         step,
         0 if rectify is None else rectify.data_ptr(),

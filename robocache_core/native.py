@@ -14,7 +14,6 @@ from robocache_core.compiled import (
     SCALAR_TYPES,
     cloud_of,
     core,
-    dtype_name,
     fuse_params,
     hard_params,
     image_params,
@@ -83,7 +82,7 @@ def prepare_image(
 ) -> None:
     """See ``reference.prepare_image``."""
     core.prepare_image(
-        image_params(plan, dtype_name(out.dtype)),
+        image_params(plan, out.dtype),
         data=data.data_ptr(),
         step=step,
         map=0 if rectify is None else rectify.data_ptr(),

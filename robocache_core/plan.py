@@ -321,7 +321,12 @@ class Encoding:
 
     def row_bytes(self, width: int) -> int:
         """Bytes of a row of data that hold pixels."""
-        return width * self.channels * np.dtype(self.dtype).itemsize
+        return width * self._pixel_bytes
+
+    @functools.cached_property
+    def _pixel_bytes(self) -> int:
+        """Bytes that a pixel takes in a row of data; NumPy is asked once."""
+        return self.channels * np.dtype(self.dtype).itemsize
 
     def check(self, name: str, width: int, height: int, step: int, nbytes: int) -> None:
         """Check that an image of this encoding, called ``name``, lies inside ``nbytes`` bytes, rows ``step`` apart.
@@ -382,7 +387,7 @@ def encoding_of(name: str) -> Encoding:
     return ENCODINGS[name]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImagePlan:
     """Settings of an image's preparation; multiply, add and pad are rounded to float32, one a channel of the result.
 
