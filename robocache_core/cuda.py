@@ -72,14 +72,15 @@ def voxelize_hard(
 
 def _write_rows(operation: Any, params: Any, cloud: Cloud, *tensors: torch.Tensor) -> torch.Tensor:
     """Run a voxelization that writes rows of ``tensors``, which all have as many."""
-    numbers = _new_numbers(tensors[-1])
+    last = tensors[-1]
+    numbers = _new_numbers(last)
     _launch(
         operation,
-        *_where(tensors[-1]),
+        *_where(last),
         params,
         cloud_of(cloud),
-        len(tensors[-1]),
-        *(tensor.data_ptr() for tensor in tensors),
+        last.shape[0],
+        *[tensor.data_ptr() for tensor in tensors],
         numbers.data_ptr(),
     )
     return numbers

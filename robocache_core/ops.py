@@ -185,15 +185,14 @@ def voxelize_sparse(
     names, numbers = as_names('channels', channels), _as_range(min_range, max_range)
     plan = voxel_plan(*_fields(layout, deskew), _checked_grid(grid), names, *numbers, as_float('quantum', quantum))
     max_voxels = _checked_max_voxels(max_voxels)
-    parts = {
-        'coords': ((3,), torch.int32),
-        'features': ((len(plan.channels),), torch.float32),
-        'counts': ((), torch.int32),
-    }
-    coords, features, counts = _rows_of_voxels(
-        parts, out, _most_rows(layout, grid, max_voxels), max_voxels, data.device
+    parts = (
+        ('coords', (3,), torch.int32),
+        ('features', (len(plan.channels),), torch.float32),
+        ('counts', (), torch.int32),
     )
-    told = backend.of(data.device).voxelize_sparse(plan, cloud, coords, features, counts)
+    device = data.device
+    coords, features, counts = _rows_of_voxels(parts, out, layout, grid, max_voxels, device)
+    told = backend.of(device).voxelize_sparse(plan, cloud, coords, features, counts)
     return SparseVoxels(coords, features, counts, told)
 
 
@@ -243,15 +242,14 @@ def voxelize_hard(
     numbers = _as_range(min_range, max_range)
     plan = hard_plan(*_fields(layout, deskew), _checked_grid(grid), names, max_points, *numbers)
     max_voxels = _checked_max_voxels(max_voxels)
-    parts = {
-        'voxels': ((max_points, len(names)), torch.float32),
-        'coords': ((3,), torch.int32),
-        'num_points': ((), torch.int32),
-    }
-    voxels, coords, num_points = _rows_of_voxels(
-        parts, out, _most_rows(layout, grid, max_voxels), max_voxels, data.device
+    parts = (
+        ('voxels', (max_points, len(names)), torch.float32),
+        ('coords', (3,), torch.int32),
+        ('num_points', (), torch.int32),
     )
-    told = backend.of(data.device).voxelize_hard(plan, cloud, voxels, coords, num_points)
+    device = data.device
+    voxels, coords, num_points = _rows_of_voxels(parts, out, layout, grid, max_voxels, device)
+    told = backend.of(device).voxelize_hard(plan, cloud, voxels, coords, num_points)
     return HardVoxels(voxels, coords, num_points, told)
 
 
@@ -634,36 +632,34 @@ def _check_dtype(dtype: torch.dtype) -> None:
 
 
 def _rows_of_voxels(
-    parts: dict[str, tuple[tuple[int, ...], torch.dtype]],
+    parts: tuple[tuple[str, tuple[int, ...], torch.dtype], ...],
     out: Sequence[torch.Tensor] | None,
-    most_rows: int,
+    layout: CloudLayout,
+    grid: VoxelGrid,
     max_voxels: int | None,
     device: torch.device,
 ) -> list[torch.Tensor]:
     """The tensors that a voxelization writes by rows: new ones, or the first rows of those in ``out``.
 
     Args:
-        parts: by name, shape of a row and dtype; the last has one number a row.
+        parts: name, shape of a row and dtype of each; the last has one number a row.
         out: as the caller gave it.
-        most_rows: of new tensors.
-        max_voxels: rows that are used of ``out``; None: those of its last tensor.
+        layout: of the cloud, whose points no result exceeds.
+        grid: its voxels, which no result exceeds.
+        max_voxels: as the caller gave it; None: the rows of the last tensor in ``out``.
         device: where they must be.
     """
     if out is None:
-        return [torch.empty(most_rows, *row, dtype=dtype, device=device) for row, dtype in parts.values()]
-    check_number_of('out', out, tuple(parts))
-    named = {f'out[{i}] ({name})': part for i, (name, part) in enumerate(parts.items())}
-    _check_tensor(list(named)[-1], out[-1], 1, (torch.int32,), device)
+        rows = min(layout.num_points, grid.num_voxels, MAX_VOXELS if max_voxels is None else max_voxels)
+        return [torch.empty(rows, *row, dtype=dtype, device=device) for _, row, dtype in parts]
+    check_number_of('out', out, [name for name, _, _ in parts])
+    names = [f'out[{i}] ({name})' for i, (name, _, _) in enumerate(parts)]
+    _check_tensor(names[-1], out[-1], 1, (torch.int32,), device)
     rows = out[-1].shape[0] if max_voxels is None else max_voxels
     return [
         _checked_rows(name, given, rows, row, dtype, device)
-        for (name, (row, dtype)), given in zip(named.items(), out, strict=True)
+        for name, given, (_, row, dtype) in zip(names, out, parts, strict=True)
     ]
-
-
-def _most_rows(layout: CloudLayout, grid: VoxelGrid, max_voxels: int | None) -> int:
-    """Rows that no result exceeds."""
-    return min(layout.num_points, grid.num_voxels, MAX_VOXELS if max_voxels is None else max_voxels)
 
 
 def _checked_plan(
@@ -763,8 +759,9 @@ def _checked_rows(
     check_kind(name, out, torch.Tensor)
     if out.dim() != 1 + len(row_shape):
         raise ValueError(f'{name} has shape {tuple(out.shape)}: must have {1 + len(row_shape)} dimensions')
-    if out.shape[0] < rows:
-        raise ValueError(f'{name} has {out.shape[0]} rows: must have at least {rows}')
-    if out.shape[0] > rows:
+    given = out.shape[0]
+    if given < rows:
+        raise ValueError(f'{name} has {given} rows: must have at least {rows}')
+    if given > rows:
         out = out[:rows]
     return _checked_out(name, out, (rows, *row_shape), dtype, device)
