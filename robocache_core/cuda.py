@@ -170,4 +170,4 @@ def _where(out: torch.Tensor) -> tuple[int, int]:
 
 
 def _new_numbers(out: torch.Tensor) -> torch.Tensor:
-    return torch.empty(core.num_reported, dtype=torch.int64, device=out.device)
+    return out.new_empty(core.num_reported, dtype=torch.int64)

@@ -374,12 +374,12 @@ void prepare_image_gpu(int device, uintptr_t stream, const ImageParams& params, 
 
 // orders: of each stream the address of its samples' order, or 0.
 void fuse_gpu(int device, uintptr_t stream, const FuseParams& params, const py::list& streams,
-              const std::vector<uintptr_t>& orders, const py::tuple& target_spec, uintptr_t out, int32_t out_type,
-              uintptr_t valid) {
+              const py::list& orders, const py::tuple& target_spec, uintptr_t out, int32_t out_type, uintptr_t valid) {
   const Targets targets = read_targets(target_spec);
   const std::vector<Stream>& all = read_streams(streams);
   std::vector<const int64_t*> samples;
-  for (const uintptr_t order : orders) samples.push_back(at<const int64_t>(order));
+  samples.reserve(orders.size());
+  for (const py::handle order : orders) samples.push_back(at<const int64_t>(integer(order)));
   const py::gil_scoped_release released;
   fuse_cuda({device, at<void>(stream)}, all.data(), samples.data(), params.readings.data(),
             static_cast<int64_t>(all.size()), targets.batch, targets.stamps, targets.num, targets.strides,
