@@ -63,7 +63,7 @@ MAX_THREADS = 1024
 _CPU = torch.device('cpu')
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 _STAMPS = (torch.int64,)
-_IDENTITY = torch.eye(4)[None, :3].contiguous()
+_IDENTITY = torch.eye(4, dtype=torch.float32)[None, :3].contiguous()
 
 
 def set_num_threads(num_threads: int) -> None:
@@ -141,7 +141,8 @@ def voxelize_dense(
     shape = (len(plan.channels), z, y, x)
     device = data.device
     if out is None:
-        tensor = torch.empty(*shape, device=device)  # here and below: torch takes longer to read a tuple
+        # Here and below by sizes: torch takes longer to read a tuple.
+        tensor = torch.empty(*shape, dtype=torch.float32, device=device)
     else:
         tensor = _checked_out('out', out, shape, torch.float32, device)
     return DenseVoxels(tensor, backend.of(device).voxelize_dense(plan, cloud, tensor))
@@ -294,7 +295,8 @@ def deskew_points(
     shape = (layout.num_points, 3 + len(names))
     device = data.device
     if out is None:
-        points, valid = torch.empty(*shape, device=device), torch.empty(shape[0], dtype=torch.bool, device=device)
+        points = torch.empty(*shape, dtype=torch.float32, device=device)
+        valid = torch.empty(shape[0], dtype=torch.bool, device=device)
     else:
         check_number_of('out', out, ('points', 'valid'))
         points = _checked_out('out[0] (points)', out[0], shape, torch.float32, device)

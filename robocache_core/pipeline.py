@@ -456,7 +456,8 @@ class Pipeline:
         samples = [cast(VectorSample, entry.sample) for entry in pick.entries]
         stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
         widths = [VECTOR_FIELDS[name] for name in stream.fields]
-        rows = torch.stack([sample.values for sample in samples]) if samples else torch.empty(0, sum(widths))
+        no_rows = torch.empty(0, sum(widths), dtype=torch.float32)
+        rows = torch.stack([sample.values for sample in samples]) if samples else no_rows
         is_linear = stream.interpolation == 'linear'
         tensor, valid = ops.fuse(
             [(block, stamps) for block in rows.unsqueeze(0).split_with_sizes(widths, dim=2)],
@@ -483,11 +484,13 @@ class Pipeline:
         elif isinstance(stream, LidarConfig):
             channels, (x, y, z) = len(stream.voxel.channels), stream.voxel.grid.shape
             if stream.voxel.output == 'dense':
-                draft.tensors[stream.name] = {stream.name: torch.zeros(channels, z, y, x, device=where)}
+                blank = torch.zeros(channels, z, y, x, dtype=torch.float32, device=where)
+                draft.tensors[stream.name] = {stream.name: blank}
             else:
                 no_coords = torch.zeros(0, 3, dtype=torch.int32, device=where)
                 no_counts = torch.zeros(0, dtype=torch.int32, device=where)
-                empty = SparseVoxels(no_coords, torch.zeros(0, channels, device=where), no_counts, [0])
+                no_features = torch.zeros(0, channels, dtype=torch.float32, device=where)
+                empty = SparseVoxels(no_coords, no_features, no_counts, [0])
                 draft.tensors[stream.name] = _named_voxels(stream.name, empty)
 
 

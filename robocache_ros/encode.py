@@ -73,8 +73,8 @@ def encode_image(frame: FusedFrame, camera: CameraConfig) -> Image:
     """
     tensor = frame.tensors[camera.name].detach().to('cpu', torch.float32)
     channels, height, width = tensor.shape
-    std = torch.tensor(camera.std[:channels]).view(-1, 1, 1)
-    mean = torch.tensor(camera.mean[:channels]).view(-1, 1, 1)
+    std = torch.tensor(camera.std[:channels], dtype=torch.float32).view(-1, 1, 1)
+    mean = torch.tensor(camera.mean[:channels], dtype=torch.float32).view(-1, 1, 1)
     pixels = ((tensor * std + mean) / camera.scale).nan_to_num_(0.0).round_().clamp_(0, 255).to(torch.uint8)
     data = array.array('B')
     data.frombytes(pixels.permute(1, 2, 0).contiguous().view(-1).numpy().data)

@@ -43,6 +43,16 @@ def assert_same(pipeline, frames, expected):
     assert_ledger(pipeline)
 
 
+def test_the_default_dtype_of_torch_does_not_matter(expected):
+    torch.set_default_dtype(torch.float64)
+    try:
+        pipeline = Pipeline(whole_robot.config())
+        frames = whole_robot.frames(pipeline)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(pipeline, frames, expected)
+
+
 # ---- the choice ------------------------------------------------------------------------------------------------------
 
 

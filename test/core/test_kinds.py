@@ -151,3 +151,27 @@ def test_numbers_of_numpy_and_torch_are_numbers():
         PIXELS, encoding='rgb8', width=np.int32(4), height=torch.tensor(4), step=12, out_width=2, out_height=2,
         is_bigendian=0, letterbox=np.True_, mean=np.zeros(3), std=torch.ones(3), scale=1,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize('operation', sorted(CALLS.keys() - {'set_num_threads'}))
+def test_the_default_dtype_of_torch_does_not_matter(operation):
+    """A process may have float64 as its default: a result is float32 where nothing else was asked for."""
+
+    def tensors():
+        result = getattr(ops, operation)(**CALLS[operation])
+        if isinstance(result, torch.Tensor):
+            return [result]
+        if isinstance(result, tuple):
+            return result
+        names = ('tensor', 'coords', 'features', 'counts', 'voxels', 'num_points')
+        return [getattr(result, name) for name in names if hasattr(result, name)]
+
+    expected = tensors()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = tensors()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert expected
+    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
+    assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))

@@ -97,7 +97,8 @@ def compressed(stamp_ns: int, bad: bool = False) -> EncodedImage:
 
 def reading(stamp_ns: int) -> VectorSample:
     phase = (stamp_ns - T0) / 1e9
-    return VectorSample(stamp_ns, 'imu', torch.tensor([0.1, -0.2, math.sin(phase), 0.0, phase, 9.81]))
+    values = torch.tensor([0.1, -0.2, math.sin(phase), 0.0, phase, 9.81], dtype=torch.float32)
+    return VectorSample(stamp_ns, 'imu', values)
 
 
 ROBOT = Robot(top=scan, rear=scan, front=image, back=compressed, imu=reading)
