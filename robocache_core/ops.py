@@ -2,10 +2,12 @@
 """The operations: raw sensor bytes and samples to tensors.
 
 Every function checks what it is given, allocates what ``out`` does not bring, and calls a backend (``backend.py``): the
-one for where its tensors are, all on the CPU or all on one GPU. All backends give the same bits. On a GPU everything is
-done on the device's current stream, and nothing waits but where it is said. A sample that cannot be used raises
-``DataError``; a call that makes no sense raises ``ValueError`` or ``TypeError``, which name the argument, its value and
-what is allowed. An empty input gives an empty result.
+one for where its tensors are, all on the CPU or all on one GPU. All backends give the same bits. A sample that cannot
+be used raises ``DataError``; a call that makes no sense raises ``ValueError`` or ``TypeError``, which name the
+argument, its value and what is allowed. An empty input gives an empty result.
+
+On a GPU everything is done on the device's current stream, and nothing waits but where it is said: what does not can be
+captured in a CUDA graph, all operations of a frame as well.
 """
 
 from __future__ import annotations
