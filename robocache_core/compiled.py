@@ -42,8 +42,8 @@ def target_arguments(targets_ns: torch.Tensor) -> tuple[Any, ...]:
     return targets_ns.data_ptr(), targets_ns.shape, targets_ns.stride()
 
 
-def cloud_of(cloud: Cloud) -> tuple[Any, ...]:
-    """Where the points and the poses are."""
+def cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
+    """Address of the points, height, width, row and point step; address and number of the poses, and their clock."""
     layout, poses = cloud.layout, cloud.poses
     return (
         cloud.data.data_ptr(),

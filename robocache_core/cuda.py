@@ -17,7 +17,7 @@ import torch
 from robocache_core.compiled import (
     FILE,
     SCALAR_TYPES,
-    cloud_of,
+    cloud_arguments,
     core,
     fuse_params,
     hard_params,
@@ -49,7 +49,7 @@ def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> torch
         core.voxelize_dense_gpu,
         *_where(tensor),
         voxel_params(plan),
-        cloud_of(cloud),
+        cloud_arguments(cloud),
         tensor.data_ptr(),
         numbers.data_ptr(),
     )
@@ -78,7 +78,7 @@ def _write_rows(operation: Any, params: Any, cloud: Cloud, *tensors: torch.Tenso
         operation,
         *_where(last),
         params,
-        cloud_of(cloud),
+        cloud_arguments(cloud),
         last.shape[0],
         *[tensor.data_ptr() for tensor in tensors],
         numbers.data_ptr(),
@@ -88,7 +88,9 @@ def _write_rows(operation: Any, params: Any, cloud: Cloud, *tensors: torch.Tenso
 
 def deskew_points(plan: PointPlan, cloud: Cloud, points: torch.Tensor, valid: torch.Tensor) -> None:
     """See ``reference.deskew_points``."""
-    core.deskew_points_gpu(*_where(points), point_params(plan), cloud_of(cloud), points.data_ptr(), valid.data_ptr())
+    core.deskew_points_gpu(
+        *_where(points), point_params(plan), cloud_arguments(cloud), points.data_ptr(), valid.data_ptr()
+    )
 
 
 def prepare_image(

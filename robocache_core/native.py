@@ -12,7 +12,7 @@ import torch
 
 from robocache_core.compiled import (
     SCALAR_TYPES,
-    cloud_of,
+    cloud_arguments,
     core,
     fuse_params,
     hard_params,
@@ -38,7 +38,7 @@ def num_threads() -> int:
 
 def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> list[int]:
     """See ``reference.voxelize_dense``."""
-    dropped: list[int] = core.voxelize_dense(voxel_params(plan), cloud_of(cloud), tensor=tensor.data_ptr())
+    dropped: list[int] = core.voxelize_dense(voxel_params(plan), cloud_arguments(cloud), tensor=tensor.data_ptr())
     return dropped
 
 
@@ -48,7 +48,7 @@ def voxelize_sparse(
     """See ``reference.voxelize_sparse``."""
     size, dropped = core.voxelize_sparse(
         voxel_params(plan),
-        cloud_of(cloud),
+        cloud_arguments(cloud),
         capacity=counts.shape[0],
         coords=coords.data_ptr(),
         features=features.data_ptr(),
@@ -63,7 +63,7 @@ def voxelize_hard(
     """See ``reference.voxelize_hard``."""
     size, dropped = core.voxelize_hard(
         hard_params(plan),
-        cloud_of(cloud),
+        cloud_arguments(cloud),
         capacity=num_points.shape[0],
         voxels=voxels.data_ptr(),
         coords=coords.data_ptr(),
@@ -74,7 +74,7 @@ def voxelize_hard(
 
 def deskew_points(plan: PointPlan, cloud: Cloud, points: torch.Tensor, valid: torch.Tensor) -> None:
     """See ``reference.deskew_points``."""
-    core.deskew_points(point_params(plan), cloud_of(cloud), points=points.data_ptr(), valid=valid.data_ptr())
+    core.deskew_points(point_params(plan), cloud_arguments(cloud), points=points.data_ptr(), valid=valid.data_ptr())
 
 
 def prepare_image(

@@ -22,6 +22,8 @@ WAITS = ('upload', 'decode', 'deskew', 'resample', 'download')
 #: Why a point is in no voxel, in order of test.
 DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
 
+_MAX_INT64 = (1 << 63) - 1
+
 
 class DataError(ValueError):
     """A sample that cannot be used.
@@ -94,6 +96,9 @@ class CloudLayout:
         """Bytes that the points take; looked into once, as a layout is that of many clouds."""
         if self.width < 0 or self.height < 0 or self.point_step <= 0:
             raise DataError('bad_layout', f'width {self.width}, height {self.height}, point_step {self.point_step}')
+        if max(self.width, self.height, self.point_step, self.row_step) > _MAX_INT64:
+            sizes = f'width {self.width}, height {self.height}, point_step {self.point_step}, row_step {self.row_step}'
+            raise DataError('bad_layout', f'{sizes}: must be below 2^63')
         for f in self.fields:
             if f.offset < 0 or f.count < 1 or f.offset + f.nbytes > self.point_step:
                 raise DataError(

@@ -60,9 +60,15 @@ std::array<py::handle, kSize> items(py::handle tuple) {
 }
 
 int64_t integer(py::handle item) {
-  const int64_t number = PyLong_AsLongLong(item.ptr());
-  if (number == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
-  return number;
+  const int64_t found = PyLong_AsLongLong(item.ptr());
+  if (found == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return found;
+}
+
+double number(py::handle item) {
+  const double found = PyFloat_AsDouble(item.ptr());
+  if (found == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+  return found;
 }
 
 template <size_t kSize>
@@ -79,7 +85,9 @@ Cloud read_cloud(py::handle tuple) {
   const auto [data, height, width, row_step, point_step, rows, num_poses, clock] = items<8>(tuple);
   Poses poses{at<const float>(integer(rows)), integer(num_poses), 0, 0, false};
   if (!clock.is_none()) {
-    std::tie(poses.first, poses.inverse_step) = clock.cast<std::pair<double, double>>();
+    const auto [first, inverse_step] = items<2>(clock);
+    poses.first = number(first);
+    poses.inverse_step = number(inverse_step);
     poses.by_time = true;
   }
   return {at<const uint8_t>(integer(data)), integer(width), integer(height), integer(point_step), integer(row_step),

@@ -11,40 +11,34 @@
 
 namespace robocache {
 
-constexpr int kStagedVector = 16;    // bytes that a thread copies to shared memory at once
-constexpr int kMostStagedStep = 80;  // bytes: see staged_points.cuh
-
 // A cloud as a kernel takes it; one pose for all points travels with the launch. Its bytes, and the poses of a table,
 // are the device's.
 struct GpuCloud {
   Cloud cloud;
   float pose[12];
-  bool is_staged;  // kernels copy its points to shared memory, see staged_points.cuh
 
   explicit GpuCloud(const Cloud& given) : cloud(given) {
     if (!cloud.poses.by_time) std::copy_n(cloud.poses.rows, 12, pose);
-    const bool is_packed = cloud.height == 1 || cloud.row_step == cloud.width * cloud.point_step;
-    is_staged = is_packed && cloud.point_step <= kMostStagedStep &&
-                reinterpret_cast<uintptr_t>(cloud.data) % kStagedVector == 0;
   }
 
   RC_HD int64_t size() const { return cloud.width * cloud.height; }
 };
 
-// Whether the cloud is staged and all fields in use are floats that can be read as they lie. Then no branch stands
-// between loads, which wait for each other else: kernels are made for either kind of cloud.
-inline bool is_plain(const PointParams& params, const GpuCloud& gpu) {
+// Whether all fields in use are floats that can be read as they lie. Then no branch stands between loads, which wait for
+// each other else: kernels are made for either kind of cloud.
+inline bool is_plain(const PointParams& params, const Cloud& cloud) {
   const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
-  return !params.swap && gpu.is_staged && is_even(gpu.cloud.point_step) &&
+  return !params.swap && is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) &&
+         is_even(cloud.point_step) && is_even(cloud.row_step) &&
          std::all_of(params.fields, params.fields + params.num_fields, [&](const Field& field) {
            return field.type == FieldType::kFloat32 && is_even(field.offset);
          });
 }
 
-// Calls launch(std::true_type{}) for a plain cloud, else launch(std::false_type{}).
+// Calls launch(std::true_type{}) where it is so, else launch(std::false_type{}).
 template <class Launch>
-void with_plainness(const PointParams& params, const GpuCloud& cloud, Launch launch) {
-  if (is_plain(params, cloud)) {
+void launch_either(bool is_so, Launch launch) {
+  if (is_so) {
     launch(std::true_type{});
   } else {
     launch(std::false_type{});

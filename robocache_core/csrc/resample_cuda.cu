@@ -149,7 +149,8 @@ __device__ inline void write_rows(const Job& job, const Input& input, const Read
       for (int k = 0; k < kRows; ++k) {
         const int32_t row = first + k * step;
         if (row < num_rows && read[k].how != How::kWritten)
-          *reinterpret_cast<Vector<To, kSize>*>(out + row * job.row_width + u * kSize) = mix<From, To, kSize>(read[k], a[k], b[k]);
+          *reinterpret_cast<Vector<To, kSize>*>(out + row * job.row_width + u * kSize) =
+              mix<From, To, kSize>(read[k], a[k], b[k]);
       }
     }
   }

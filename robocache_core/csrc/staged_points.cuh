@@ -5,21 +5,34 @@
 
 #include <cuda_pipeline_primitives.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "points.cuh"
 
 namespace robocache {
 
-// What a block may have without more ado, for two points of each thread and 8 KiB that a kernel has beside them.
-static_assert((2 * kMostStagedStep * kThreads) + (8 << 10) <= 48 << 10);
+constexpr int kVectorBytes = 16;     // that a thread copies at once
+constexpr int kMostStagedStep = 80;  // bytes
 
-// Bytes of shared memory that a launch with so many points of each thread asks for.
-inline size_t staged_bytes(const GpuCloud& gpu, int points) {
-  return gpu.is_staged ? static_cast<size_t>(gpu.cloud.point_step) * points * kThreads : 0;
+// Whether points are copied: they follow each other at one step, and begin where vectors do.
+RC_HD inline bool is_staged(const Cloud& cloud) {
+  return (cloud.height == 1 || cloud.row_step == cloud.width * cloud.point_step) &&
+         cloud.point_step <= kMostStagedStep && reinterpret_cast<uintptr_t>(cloud.data) % kVectorBytes == 0;
 }
 
-// kPoints points of each thread of a warp, from `first` on; where the cloud is not staged, where they lie.
+// Whether a block may have the points of its threads, so many of each, and `others` bytes of shared memory beside them.
+RC_HD constexpr bool fits_staged(int points, size_t others) {
+  return static_cast<size_t>(points) * kThreads * kMostStagedStep + others <= 48 << 10;
+}
+
+// Bytes of shared memory that a launch with so many points of each thread asks for.
+inline size_t staged_bytes(const Cloud& cloud, int points) {
+  return is_staged(cloud) ? static_cast<size_t>(cloud.point_step) * points * kThreads : 0;
+}
+
+// kPoints points of each thread of a warp, from `first` on; where the cloud is not staged, where they lie. kPlain: it is
+// plain and staged.
 template <bool kPlain, int kPoints>
 class StagedPoints {
  public:
@@ -28,14 +41,14 @@ class StagedPoints {
     extern __shared__ uint4 memory[];
     const int32_t room = 32 * kPoints * step();  // of a warp
     copy_ = reinterpret_cast<uint8_t*>(memory) + threadIdx.x / 32 * room;
-    if (!is_staged()) return;
+    if (!is_copied()) return;
     const int64_t begin = first * gpu.cloud.point_step;
     const int32_t size = static_cast<int32_t>(min(gpu.size() * gpu.cloud.point_step - begin, int64_t{room}));
     const uint8_t* const from = gpu.cloud.data + begin;
-    int32_t i = kStagedVector * (threadIdx.x % 32);
+    int32_t i = kVectorBytes * (threadIdx.x % 32);
 #pragma unroll 1
-    for (; i + kStagedVector <= size; i += 32 * kStagedVector)
-      __pipeline_memcpy_async(copy_ + i, from + i, kStagedVector);
+    for (; i + kVectorBytes <= size; i += 32 * kVectorBytes)
+      __pipeline_memcpy_async(copy_ + i, from + i, kVectorBytes);
 #pragma unroll 1
     for (; i < size; ++i) copy_[i] = from[i];  // of one thread: the end of the cloud, where it is no whole vector
     __pipeline_commit();
@@ -49,14 +62,14 @@ class StagedPoints {
 
   // Of point first + i.
   __device__ const uint8_t* bytes(int32_t i) const {
-    return is_staged() ? copy_ + i * step() : bytes_of_point(gpu_.cloud, int64_t{first_} + i);
+    return is_copied() ? copy_ + i * step() : bytes_of_point(gpu_.cloud, int64_t{first_} + i);
   }
 
   // Bytes from a point to the next.
   __device__ int32_t step() const { return static_cast<int32_t>(gpu_.cloud.point_step); }
 
  private:
-  __device__ bool is_staged() const { return kPlain || gpu_.is_staged; }
+  __device__ bool is_copied() const { return kPlain || is_staged(gpu_.cloud); }
 
   const GpuCloud& gpu_;
   uint32_t first_;

@@ -196,6 +196,7 @@ template <bool kPlain, class Params>
 __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_constant__ GpuCloud cloud,
                             const __grid_constant__ VoxelRows rows, int64_t num_points) {
   __shared__ uint32_t shared[kNumDrops];
+  static_assert(fits_staged(1, sizeof shared));
   DropCounts drops(shared);
   find_voxels<kPlain, 1>(params, cloud, num_points, drops, [&](uint32_t i, uint32_t voxel) {
     rows.voxels[i] = voxel;
@@ -251,8 +252,8 @@ static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
 template <class Params>
 void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& rows, cudaStream_t stream,
                const char* operation) {
-  with_plainness(params.points, cloud, [&](auto plain) {
-    mark_voxels<plain.value, Params><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud, 1), stream>>>(
+  launch_either(is_plain(params.points, cloud.cloud) && is_staged(cloud.cloud), [&](auto plain) {
+    mark_voxels<plain.value, Params><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud.cloud, 1), stream>>>(
         params, cloud, rows, cloud.size());
   });
   check_launch(operation);

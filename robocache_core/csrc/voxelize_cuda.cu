@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Voxelization on the GPU: the points are added to their voxels' rows by atomics on integers, then the rows become
-// channels. Memory takes atomics of neighbouring addresses together, so a warp adds to few rows at once, with a lane for
-// every number of a row; and rows are read, written and cleared by as many threads as they have numbers.
+// channels. Memory takes atomics of neighbouring addresses together, so a warp adds to few rows at once, with a lane
+// for every number of a row; and rows are read, written and cleared by as many threads as they have numbers.
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
@@ -13,8 +13,8 @@ namespace {
 
 constexpr uint64_t kSignBit = 0x80000000u;
 
-// The rows' numbers, all zero between calls: in words of 64 bits how many points there are and the sums, then in 32 bits
-// each the maxima (as unsigned numbers whose least is zero).
+// The rows' numbers, all zero between calls: in words of 64 bits how many points there are and the sums, then in 32
+// bits each the maxima (as unsigned numbers whose least is zero).
 struct Sums {
   unsigned long long* words;
   int32_t row_words, num_sums;
@@ -35,7 +35,7 @@ __device__ inline bool is_extreme(ChannelKind kind) { return kind == ChannelKind
 
 // The points of a warp in one voxel: a bit for each of their lanes.
 struct Group {
-  uint32_t row, points;
+  uint32_t row, lanes;
 };
 
 // Where a point lies: x y z in the target frame, then the fractions of its voxel's edges.
@@ -56,9 +56,9 @@ class Term {
     step_ = is_located_ ? static_cast<int32_t>(sizeof(Located)) : staged.step();
   }
 
-  // Of the point whose bit is the lowest of `points`.
-  __device__ uint64_t of_first(uint32_t points) const {
-    const float value = value_of(__ffs(points) - 1);
+  // Of the point whose lane's bit is the lowest of `lanes`.
+  __device__ uint64_t of_first(uint32_t lanes) const {
+    const float value = value_of(__ffs(lanes) - 1);
     if (channel_.kind == ChannelKind::kMeanOffset) return static_cast<uint64_t>(offset_term(value));
     if (is_extreme(channel_.kind)) {
       const int32_t ordered = ordered_int(value);
@@ -85,21 +85,21 @@ class Term {
 // Groups the points of a warp, a lane each, whose voxels have rows; tells how many groups there are.
 __device__ inline int32_t group_points(const VoxelRows& rows, uint32_t voxel, int64_t capacity, DropCounts& drops,
                                        Group* groups) {
-  constexpr uint32_t kNone = 0xffffffffu;
-  uint32_t row = voxel == kNoVoxel ? kNone : rows.row_of(voxel);
-  if (row != kNone && row >= capacity) {
+  constexpr uint32_t kNoRow = 0xffffffffu;
+  uint32_t row = voxel == kNoVoxel ? kNoRow : rows.row_of(voxel);
+  if (row != kNoRow && row >= capacity) {
     drops.add_one(kTableFull);
-    row = kNone;
+    row = kNoRow;
   }
-  const uint32_t points = __match_any_sync(kWholeWarp, row), lane = threadIdx.x % 32;
-  const bool is_first = row != kNone && __ffs(points) - 1 == static_cast<int>(lane);
+  const uint32_t lanes = __match_any_sync(kWholeWarp, row), lane = threadIdx.x % 32;
+  const bool is_first = row != kNoRow && __ffs(lanes) - 1 == static_cast<int>(lane);
   const uint32_t firsts = __ballot_sync(kWholeWarp, is_first);
-  if (is_first) groups[__popc(firsts & ((1u << lane) - 1))] = {row, points};
+  if (is_first) groups[__popc(firsts & ((1u << lane) - 1))] = {row, lanes};
   return __popc(firsts);
 }
 
-// Adds groups to their rows. As many lanes as rows have numbers add one, so several at once; the first number is that of
-// the points.
+// Adds groups to their rows. As many lanes as rows have numbers add one, so several at once; the first number is that
+// of the points.
 template <bool kPlain>
 __device__ inline void add_groups(const VoxelParams& params, const Sums& sums, const Group* groups, int32_t num_groups,
                                   const Located* located, const StagedPoints<kPlain, 1>& staged) {
@@ -115,8 +115,8 @@ __device__ inline void add_groups(const VoxelParams& params, const Sums& sums, c
         greatest ? static_cast<void*>(sums.maximum(0, channel.slot)) : n > 0 ? sums.sum(0, channel.slot) : sums.row(0));
     const uint32_t row_bytes = sums.row_words * sizeof(*sums.words);
     for (const Group* group = groups + first; group < groups + num_groups; group += at_once) {
-      uint64_t number = n > 0 ? term.of_first(group->points) : __popc(group->points);
-      for (uint32_t others = group->points & (group->points - 1); others != 0 && n > 0; others &= others - 1) {
+      uint64_t number = n > 0 ? term.of_first(group->lanes) : __popc(group->lanes);
+      for (uint32_t others = group->lanes & (group->lanes - 1); others != 0 && n > 0; others &= others - 1) {
         const uint64_t other = term.of_first(others);
         number = !greatest ? number + other : number > other ? number : other;
       }
@@ -139,6 +139,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ uint32_t shared[kNumDrops];
   __shared__ Group all_groups[kThreads / 32][32];
   __shared__ Located all_located[kThreads / 32][32];
+  static_assert(fits_staged(1, sizeof shared + sizeof all_groups + sizeof all_located));
   DropCounts drops(shared);
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t i = thread_number();
@@ -223,7 +224,8 @@ __global__ void __launch_bounds__(kThreads, 6)
     }
     float* const out = tensor + c * num_voxels + first;
     if (kWhole) {
-      if (first < num_voxels) __stcs(reinterpret_cast<float4*>(out), make_float4(values[0], values[1], values[2], values[3]));
+      if (first < num_voxels)
+        __stcs(reinterpret_cast<float4*>(out), make_float4(values[0], values[1], values[2], values[3]));
     } else {
 #pragma unroll
       for (int k = 0; k < kVoxels; ++k)
@@ -257,6 +259,7 @@ __global__ void count_points(const __grid_constant__ VoxelParams params, const _
                              const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
                              float* tensor, int64_t* reported) {
   __shared__ uint32_t shared[kNumDrops];
+  static_assert(fits_staged(kCountedPoints, sizeof shared));
   DropCounts drops(shared);
   find_voxels<kPlain, kCountedPoints>(params, cloud, num_points, drops, [&](uint32_t, uint32_t voxel) {
     for (int c = 0; c < params.num_channels && voxel != kNoVoxel; ++c) {
@@ -283,8 +286,8 @@ Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows
   find_rows(params, cloud, rows, stream, operation);
   const bool needs_place = std::any_of(params.channels, params.channels + params.num_channels,
                                        [](const Channel& c) { return c.slot >= 0 && c.source < 3; });
-  with_plainness(params.points, cloud, [&](auto plain) {
-    add_points<plain.value><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud, 1), stream>>>(
+  launch_either(is_plain(params.points, cloud.cloud) && is_staged(cloud.cloud), [&](auto plain) {
+    add_points<plain.value><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud.cloud, 1), stream>>>(
         params, cloud, rows, sums, cloud.size(), capacity, needs_place);
   });
   check_launch(operation);
@@ -308,10 +311,10 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
     if (counts_alone(params, cloud.size())) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
       const Counters counters = s.rows.reserve_counters(in_graph, kOperation);
-      with_plainness(params.points, cloud, [&](auto plain) {
-        count_points<plain.value><<<blocks_for(cloud.size(), kCountedPoints * kThreads), kThreads,
-                                    staged_bytes(cloud, kCountedPoints), stream>>>(params, cloud, counters, cloud.size(),
-                                                                                   num_voxels, tensor, reported);
+      launch_either(is_plain(params.points, cloud.cloud) && is_staged(cloud.cloud), [&](auto plain) {
+        const unsigned blocks = blocks_for(cloud.size(), kCountedPoints * kThreads);
+        count_points<plain.value><<<blocks, kThreads, staged_bytes(cloud.cloud, kCountedPoints), stream>>>(
+            params, cloud, counters, cloud.size(), num_voxels, tensor, reported);
       });
       check_launch(kOperation);
       return;

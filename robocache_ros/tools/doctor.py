@@ -137,7 +137,7 @@ def gpu() -> Finding:
                 return Finding(OK, 'GPU', what)
             return Finding(WARN, 'GPU', what, _mend_gpu(torch))
         row = torch.zeros(1, 1, dtype=torch.int64, device=device.torch_device)
-        sample = torch.zeros(1, 1, 1, device=device.torch_device), row, row
+        sample = torch.zeros(1, 1, 1, dtype=torch.float32, device=device.torch_device), row, row
         ops = importlib.import_module('robocache_core.ops')
         ops.resample(*sample, method='nearest', tolerance_ns=0)[0].cpu()
         memory = device.memory()

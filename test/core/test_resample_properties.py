@@ -131,6 +131,15 @@ def test_fuse_parity_and_agreement_with_resample(assert_parity, case):
     assert_same(assert_parity(ops.fuse, given, targets, **settings), one_by_one(given, targets, settings))
 
 
+def test_fuse_parity_of_many_targets_and_streams_of_any_width(assert_parity):
+    """More rows than a block of a GPU takes at once, of streams that are little work and of one that is much."""
+    generator = torch.Generator().manual_seed(0)
+    widths = (*[1] * 15, 40, 0)
+    given = [(torch.randn(1, 50, width, generator=generator), torch.arange(50)[None] * 1000) for width in widths]
+    targets = torch.randint(-100, 50_000, (1, 40_000), generator=generator)
+    assert_parity(ops.fuse, given, targets, method='linear', tolerance_ns=FAR)
+
+
 @given(cases(num_streams=2), st.randoms())
 @settings(max_examples=100, deadline=None)
 def test_neither_strides_nor_the_order_of_targets_count(case, random):

@@ -364,6 +364,7 @@ XYZ = tuple(PointField(name, 4 * i, 'float32') for i, name in enumerate('xyz'))
     ('reason', 'layout'),
     [
         ('bad_layout', CloudLayout(XYZ, -1, 1, 12, 12)),
+        ('bad_layout', CloudLayout(XYZ, 0, 1, 12, 1 << 70)),
         ('bad_layout', CloudLayout((*XYZ[:2], PointField('z', 8, 'int32')), 1, 1, 12, 12)),
         ('field_beyond_point_step', CloudLayout(XYZ, 1, 1, 11, 12)),
         ('field_beyond_point_step', CloudLayout((*XYZ, PointField('i', 12, 'float32', 2)), 1, 1, 16, 16)),
