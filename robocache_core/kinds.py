@@ -93,6 +93,15 @@ def as_floats(name: str, values: Any) -> tuple[float, ...]:
     return tuple(as_float(f'{name}[{i}]', number) for i, number in enumerate(numbers))
 
 
+def as_ints(name: str, values: Any) -> tuple[int, ...]:
+    """Several integers.
+
+    Raises:
+        TypeError: they are not.
+    """
+    return tuple(as_int(f'{name}[{i}]', number) for i, number in enumerate(_as_tuple(name, values, 'numbers')))
+
+
 def as_names(name: str, values: Any) -> tuple[str, ...]:
     """Several strings.
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from robocache_core import backend
-from robocache_core.kinds import all_are, as_bool, as_float, as_floats, as_int, as_names, check_kind, check_number_of
+from robocache_core.kinds import as_bool, as_float, as_floats, as_int, as_names, check_kind, check_number_of
 from robocache_core.plan import (
     AXES,
     MAX_CHANNELS,
@@ -550,7 +550,7 @@ def _checked_cloud(
     data: torch.Tensor, layout: CloudLayout, transform: torch.Tensor | None, deskew: PoseTable | None
 ) -> Cloud:
     _check_bytes(data)
-    _check_layout(layout)
+    check_kind('layout', layout, CloudLayout)
     layout.validate(data.numel())
     if layout.num_points > MAX_VOXELS:
         raise ValueError(f'layout has {layout.num_points} points: must be at most {MAX_VOXELS}')
@@ -565,19 +565,6 @@ def _checked_cloud(
     if transform.shape != (4, 4) or not transform.isfinite().all() or transform[3].tolist() != [0, 0, 0, 1]:
         raise ValueError(f'transform = {transform.tolist()}: must be [4, 4], finite, its last row 0 0 0 1')
     return Cloud(data, layout, transform[None, :3].contiguous(), None)
-
-
-def _check_layout(layout: CloudLayout) -> None:
-    check_kind('layout', layout, CloudLayout)
-    if '_least_nbytes' in vars(layout):  # a layout that was looked into before
-        return
-    if not isinstance(layout.fields, tuple) or not all_are(layout.fields, PointField):
-        raise TypeError(f'layout.fields = {layout.fields!r}: must be a tuple of PointField')
-    as_int('layout.width', layout.width)
-    as_int('layout.height', layout.height)
-    as_int('layout.point_step', layout.point_step)
-    as_int('layout.row_step', layout.row_step)
-    as_bool('layout.is_bigendian', layout.is_bigendian)
 
 
 def _checked_clock(table: PoseTable) -> tuple[float, float]:

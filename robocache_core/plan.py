@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from robocache_core.kinds import as_floats, as_int
+from robocache_core.kinds import as_floats, as_ints
 from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
 
 MAX_CHANNELS = 32
@@ -273,24 +273,24 @@ def hard_plan(
 
 
 def _box_plan(grid: VoxelGrid) -> BoxPlan:
+    lower, size = as_floats('grid.lower', grid.lower), as_floats('grid.size', grid.size)
+    shape = as_ints('grid.shape', grid.shape)
     for name in ('lower', 'size', 'shape'):
-        if len(as_floats(f'grid.{name}', getattr(grid, name))) != 3:
+        if len(getattr(grid, name)) != 3:
             raise ValueError(f'grid.{name} = {getattr(grid, name)}: needs three numbers, of x, y and z')
-    for i, voxels in enumerate(grid.shape):
-        as_int(f'grid.shape[{i}]', voxels)
-    if not all(0 < size < math.inf and _float32(1 / size) < math.inf for size in grid.size):
-        raise ValueError(f'grid.size = {grid.size}: must be positive and finite')
-    if not all(math.isfinite(_float32(lower)) for lower in grid.lower):
-        raise ValueError(f'grid.lower = {grid.lower}: must be finite')
-    if not all(1 <= voxels <= MAX_AXIS_VOXELS for voxels in grid.shape):
-        raise ValueError(f'grid.shape = {grid.shape}: needs 1 to {MAX_AXIS_VOXELS} voxels along an axis')
-    if grid.num_voxels > MAX_VOXELS:
-        raise ValueError(f'grid.shape = {grid.shape}: needs at most {MAX_VOXELS} voxels')
+    if not all(0 < edge < math.inf and _float32(1 / edge) < math.inf for edge in size):
+        raise ValueError(f'grid.size = {size}: must be positive and finite')
+    if not all(math.isfinite(_float32(value)) for value in lower):
+        raise ValueError(f'grid.lower = {lower}: must be finite')
+    if not all(1 <= voxels <= MAX_AXIS_VOXELS for voxels in shape):
+        raise ValueError(f'grid.shape = {shape}: needs 1 to {MAX_AXIS_VOXELS} voxels along an axis')
+    if math.prod(shape) > MAX_VOXELS:
+        raise ValueError(f'grid.shape = {shape}: needs at most {MAX_VOXELS} voxels')
     return BoxPlan(
-        shape=grid.shape,
-        lower=tuple(_float32(value) for value in grid.lower),
-        inverse_size=tuple(_float32(1 / value) for value in grid.size),
-        size=grid.size,
+        shape=(shape[0], shape[1], shape[2]),
+        lower=tuple(_float32(value) for value in lower),
+        inverse_size=tuple(_float32(1 / edge) for edge in size),
+        size=size,
     )
 
 

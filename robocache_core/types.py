@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from robocache_core.kinds import all_are, as_bool, as_int, check_kind
+
 #: Bumped when a consumer of a serialized frame would have to change.
 SCHEMA = 1
 
@@ -48,7 +50,22 @@ class PointField:
     @property
     def nbytes(self) -> int:
         """Bytes that the field takes in a point."""
-        return np.dtype(self.dtype).itemsize * self.count
+        return np.dtype(self.dtype).itemsize * int(self.count)
+
+    def check(self, name: str) -> None:
+        """Refuse members of the wrong kind; the field is called ``name``.
+
+        Raises:
+            TypeError: there is one.
+        """
+        check_kind(f'{name}.name', self.name, str)
+        check_kind(f'{name}.dtype', self.dtype, str)
+        as_int(f'{name}.offset', self.offset)
+        as_int(f'{name}.count', self.count)
+        try:
+            np.dtype(self.dtype)
+        except TypeError:
+            raise TypeError(f'{name}.dtype = {self.dtype!r}: must be the NumPy name of a type') from None
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ class CloudLayout:
     @property
     def num_points(self) -> int:
         """Points in the cloud, those that are not finite among them."""
-        return self.width * self.height
+        return int(self.width) * int(self.height)  # integers of NumPy would wrap around
 
     def field(self, name: str) -> PointField:
         """Return the field called ``name``.
@@ -87,6 +104,7 @@ class CloudLayout:
 
         Raises:
             DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small`` or ``data_too_short``.
+            TypeError: a member of the layout is of the wrong kind.
         """
         if nbytes < self._least_nbytes:
             raise DataError('data_too_short', f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
@@ -94,25 +112,29 @@ class CloudLayout:
     @functools.cached_property
     def _least_nbytes(self) -> int:
         """Bytes that the points take; looked into once, as a layout is that of many clouds."""
-        if self.width < 0 or self.height < 0 or self.point_step <= 0:
-            raise DataError('bad_layout', f'width {self.width}, height {self.height}, point_step {self.point_step}')
-        if max(self.width, self.height, self.point_step, self.row_step) > _MAX_INT64:
-            sizes = f'width {self.width}, height {self.height}, point_step {self.point_step}, row_step {self.row_step}'
+        if not isinstance(self.fields, tuple) or not all_are(self.fields, PointField):
+            raise TypeError(f'layout.fields = {self.fields!r}: must be a tuple of PointField')
+        for i, f in enumerate(self.fields):
+            f.check(f'layout.fields[{i}]')
+        width, height = as_int('layout.width', self.width), as_int('layout.height', self.height)
+        point_step, row_step = as_int('layout.point_step', self.point_step), as_int('layout.row_step', self.row_step)
+        as_bool('layout.is_bigendian', self.is_bigendian)
+        if width < 0 or height < 0 or point_step <= 0:
+            raise DataError('bad_layout', f'width {width}, height {height}, point_step {point_step}')
+        if max(width, height, point_step, row_step) > _MAX_INT64:
+            sizes = f'width {width}, height {height}, point_step {point_step}, row_step {row_step}'
             raise DataError('bad_layout', f'{sizes}: must be below 2^63')
         for f in self.fields:
-            if f.offset < 0 or f.count < 1 or f.offset + f.nbytes > self.point_step:
+            if f.offset < 0 or f.count < 1 or f.offset + f.nbytes > point_step:
                 raise DataError(
                     'field_beyond_point_step',
-                    f"field '{f.name}' ends at byte {f.offset + f.nbytes}, point_step is {self.point_step}",
+                    f"field '{f.name}' ends at byte {f.offset + f.nbytes}, point_step is {point_step}",
                 )
         if self.num_points == 0:
             return 0
-        if self.row_step < self.width * self.point_step:
-            raise DataError(
-                'row_step_too_small',
-                f'row_step {self.row_step} < width {self.width} x point_step {self.point_step}',
-            )
-        return self.row_step * self.height
+        if row_step < width * point_step:
+            raise DataError('row_step_too_small', f'row_step {row_step} < width {width} x point_step {point_step}')
+        return row_step * height
 
     @staticmethod
     def packed(names: tuple[str, ...], num_points: int, dtype: str = 'float32') -> CloudLayout:
@@ -237,7 +259,8 @@ class VoxelGrid:
     @property
     def num_voxels(self) -> int:
         """Voxels in the box."""
-        return self.shape[0] * self.shape[1] * self.shape[2]
+        x, y, z = map(int, self.shape)  # integers of NumPy would wrap around
+        return x * y * z
 
 
 @dataclass(frozen=True)

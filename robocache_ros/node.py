@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 import traceback
@@ -15,6 +16,7 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.utilities import remove_ros_args
 
 from robocache_core.config import ConfigError
 from robocache_core.pipeline import Pipeline
@@ -170,9 +172,14 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             self._inboxes.put_event(lambda: pipeline.clock_jumped(now_ns))
 
 
-def main(args: list[str] | None = None) -> int:
+def main() -> int:
     """Run the node until it is interrupted; returns the exit status."""
-    rclpy.init(args=args)
+    argparse.ArgumentParser(
+        prog='preprocess',
+        description='The lifecycle node. It takes the arguments of ROS alone, as in '
+        '`preprocess --ros-args --params-file FILE -p autostart:=true`; config/preprocess.yaml tells every parameter.',
+    ).parse_args(remove_ros_args(sys.argv)[1:])
+    rclpy.init()
     node = PreprocessNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -199,7 +206,10 @@ def _bring_up(node: PreprocessNode) -> bool:
     except ConfigError as error:
         node.get_logger().error(f'configuration refused: {error}')
         return False
-    return not wanted or bool(node.trigger_configure() == success and node.trigger_activate() == success)
+    if not wanted:
+        node.get_logger().info('unconfigured, as autostart is false: waits for `ros2 lifecycle set` or another manager')
+        return True
+    return bool(node.trigger_configure() == success and node.trigger_activate() == success)
 
 
 if __name__ == '__main__':

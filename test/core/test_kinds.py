@@ -153,6 +153,42 @@ def test_numbers_of_numpy_and_torch_are_numbers():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize('kind', [np.uint8, np.int16, torch.tensor])
+def test_sizes_are_numbers_whose_products_do_not_wrap_around(kind):
+    """A product of small integers of NumPy wraps around: 16 * 16 of uint8 is 0."""
+    points = torch.arange(256 * 3, dtype=torch.float32).view(256, 3) % 7
+    data, channels = points.view(torch.uint8).reshape(-1), ('count', 'mean:x')
+    packed, small = CloudLayout.packed(('x', 'y', 'z'), 256), VoxelGrid((0.0,) * 3, (0.5,) * 3, (16, 16, 16))
+    layout = dataclasses.replace(packed, width=kind(16), height=kind(16), point_step=kind(12), row_step=kind(192))
+    grid = dataclasses.replace(small, shape=(kind(16), kind(16), kind(16)))
+    assert layout.num_points == 256
+    assert grid.num_voxels == 4096
+    found, expected = (
+        ops.voxelize_sparse(data, layout, grid, channels),
+        ops.voxelize_sparse(data, packed, small, channels),
+    )
+    assert torch.equal(found.coords, expected.coords)
+    assert torch.equal(found.features, expected.features)
+    assert found.dropped == expected.dropped
+    dense = ops.voxelize_dense(data, layout, grid, channels)
+    assert torch.equal(dense.tensor, ops.voxelize_dense(data, packed, small, channels).tensor)
+    assert torch.equal(ops.deskew_points(data, layout)[0], points)
+    with pytest.raises(DataError, match=f'{len(data) - 1} bytes < row_step'):
+        ops.deskew_points(data[:-1], layout)
+
+
+@pytest.mark.parametrize('value', [None, [1], 1.5, True, np.dtype('float32'), 'flt'], ids=repr)
+@pytest.mark.parametrize('member', ['offset', 'dtype', 'count', 'name'])
+@pytest.mark.parametrize('validated', [False, True])
+def test_members_of_a_field_of_the_wrong_kind_are_refused_by_name(member, value, validated):
+    if member == 'name':
+        value = value if value != 'flt' else 5
+    fields = (*LAYOUT.fields[:3], dataclasses.replace(LAYOUT.fields[3], **{member: value}))
+    layout = dataclasses.replace(LAYOUT, fields=fields)
+    with pytest.raises(TypeError, match=rf'layout\.fields\[3\]\.{member} '):
+        layout.validate(len(DATA)) if validated else ops.deskew_points(DATA, layout)
+
+
 @pytest.mark.parametrize('operation', sorted(CALLS.keys() - {'set_num_threads'}))
 def test_the_default_dtype_of_torch_does_not_matter(operation):
     """A process may have float64 as its default: a result is float32 where nothing else was asked for."""
