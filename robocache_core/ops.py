@@ -725,6 +725,8 @@ def _check_tensor(
         raise ValueError(
             f'{name} has layout {tensor.layout}, is_neg() {tensor.is_neg()}: must be strided and not negated'
         )
+    if tensor.requires_grad:
+        raise ValueError(f'{name} requires a gradient, which no operation passes on: must be detached')
 
 
 def _checked_out(

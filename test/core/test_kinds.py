@@ -153,6 +153,30 @@ def test_numbers_of_numpy_and_torch_are_numbers():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ('operation', 'name', 'value'),
+    [
+        ('voxelize_dense', 'transform', torch.eye(4)),
+        ('voxelize_dense', 'deskew.poses', dataclasses.replace(POSES, poses=POSES.poses.clone())),
+        ('prepare_image', 'rectify', torch.zeros(2, 2, 2)),
+        ('prepare_image', 'out', torch.zeros(3, 2, 2)),
+        ('resample', 'values', STREAM[0].clone()),
+        ('fuse', r'streams[0] values', [(STREAM[0].clone(), STREAM[1])]),
+        ('resample', 'out[0] (values)', (torch.zeros(1, 2, 4), torch.zeros(1, 2, dtype=torch.bool))),
+    ],
+)
+def test_a_gradient_that_would_be_lost_is_refused(operation, name, value):
+    argument = name.split('[')[0].split('.')[0]
+    tensor = value.poses if argument == 'deskew' else value
+    while not isinstance(tensor, torch.Tensor):
+        tensor = tensor[0]
+    tensor.requires_grad_()
+    try:
+        refused(operation, argument, value, f'{name} requires a gradient')
+    finally:
+        tensor.requires_grad_(False)
+
+
 @pytest.mark.parametrize('kind', [np.uint8, np.int16, torch.tensor])
 def test_sizes_are_numbers_whose_products_do_not_wrap_around(kind):
     """A product of small integers of NumPy wraps around: 16 * 16 of uint8 is 0."""
