@@ -125,10 +125,11 @@ class CloudLayout:
             sizes = f'width {width}, height {height}, point_step {point_step}, row_step {row_step}'
             raise DataError('bad_layout', f'{sizes}: must be below 2^63')
         for f in self.fields:
-            if f.offset < 0 or f.count < 1 or f.offset + f.nbytes > point_step:
+            end = int(f.offset) + f.nbytes
+            if f.offset < 0 or f.count < 1 or end > point_step:
                 raise DataError(
                     'field_beyond_point_step',
-                    f"field '{f.name}' ends at byte {f.offset + f.nbytes}, point_step is {point_step}",
+                    f"field '{f.name}' ends at byte {end}, point_step is {point_step}",
                 )
         if self.num_points == 0:
             return 0

@@ -25,7 +25,7 @@ void deskew_points_cuda(const GpuStream& gpu, const PointParams& params, const C
   const GpuCloud cloud(given);
   if (cloud.size() == 0) return;
   const CurrentDevice current(gpu.device);
-  launch_either(is_plain(params, given), [&](auto plain) {
+  with_constant(is_plain(params, given), [&](auto plain) {
     write_points<plain.value><<<blocks_for(cloud.size()), kThreads, 0, stream_of(gpu)>>>(params, cloud, cloud.size(),
                                                                                         points, valid);
   });

@@ -24,8 +24,8 @@ struct GpuCloud {
   RC_HD int64_t size() const { return cloud.width * cloud.height; }
 };
 
-// Whether all fields in use are floats that can be read as they lie. Then no branch stands between loads, which wait for
-// each other else: kernels are made for either kind of cloud.
+// Whether all fields in use are floats that can be read as they lie. Then no branch stands between loads, which wait
+// for each other else.
 inline bool is_plain(const PointParams& params, const Cloud& cloud) {
   const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
   return !params.swap && is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) &&
@@ -35,10 +35,10 @@ inline bool is_plain(const PointParams& params, const Cloud& cloud) {
          });
 }
 
-// Calls launch(std::true_type{}) where it is so, else launch(std::false_type{}).
+// Calls launch(std::true_type{}) or launch(std::false_type{}): kernels are made for either value.
 template <class Launch>
-void launch_either(bool is_so, Launch launch) {
-  if (is_so) {
+void with_constant(bool value, Launch launch) {
+  if (value) {
     launch(std::true_type{});
   } else {
     launch(std::false_type{});

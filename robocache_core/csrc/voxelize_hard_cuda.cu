@@ -185,7 +185,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     int64_t* const row_begin = s.row_begin.reserve<int64_t>(rows.max_rows + 1, in_graph, kOperation);
 
     find_rows(params, cloud, rows, stream, kOperation);
-    launch_either(is_plain(params.points, given), [&](auto plain) {
+    with_constant(is_plain(params.points, given), [&](auto plain) {
       write_keys<plain.value><<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, size, keys, points);
     });
     check_launch(kOperation);
@@ -205,7 +205,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     write_rows<<<blocks_for(rows.max_rows), kThreads, 0, stream>>>(params, rows, capacity, row_begin, coords,
                                                                    num_points);
     check_launch(kOperation);
-    launch_either(is_plain(params.points, given), [&](auto plain) {
+    with_constant(is_plain(params.points, given), [&](auto plain) {
       write_voxels<plain.value>
           <<<blocks_for(size), kThreads, 0, stream>>>(params, cloud, rows, sorted, capacity, row_begin, voxels);
     });

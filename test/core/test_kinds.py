@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robocache_core import ops
-from robocache_core.types import CloudLayout, DataError, PoseTable, VoxelGrid
+from robocache_core.types import CloudLayout, DataError, PointField, PoseTable, VoxelGrid
 
 DATA, PIXELS = torch.zeros(64, dtype=torch.uint8), torch.zeros(48, dtype=torch.uint8)
 LAYOUT = CloudLayout.packed(('x', 'y', 'z', 't'), 4)
@@ -199,6 +199,9 @@ def test_sizes_are_numbers_whose_products_do_not_wrap_around(kind):
     assert torch.equal(ops.deskew_points(data, layout)[0], points)
     with pytest.raises(DataError, match=f'{len(data) - 1} bytes < row_step'):
         ops.deskew_points(data[:-1], layout)
+    beyond = dataclasses.replace(packed, fields=(*packed.fields[:2], PointField('z', kind(124), 'float64', kind(16))))
+    with pytest.raises(DataError, match='ends at byte 252, point_step is 12'):
+        ops.deskew_points(data, beyond)
 
 
 @pytest.mark.parametrize('value', [None, [1], 1.5, True, np.dtype('float32'), 'flt'], ids=repr)
