@@ -456,8 +456,8 @@ class Pipeline:
         samples = [cast(VectorSample, entry.sample) for entry in pick.entries]
         stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
         widths = [VECTOR_FIELDS[name] for name in stream.fields]
-        no_rows = torch.empty(0, sum(widths), dtype=torch.float32)
-        rows = torch.stack([sample.values for sample in samples]) if samples else no_rows
+        values = [sample.values for sample in samples]
+        rows = torch.stack(values) if values else torch.empty(0, sum(widths), dtype=torch.float32)
         is_linear = stream.interpolation == 'linear'
         tensor, valid = ops.fuse(
             [(block, stamps) for block in rows.unsqueeze(0).split_with_sizes(widths, dim=2)],

@@ -131,7 +131,7 @@ class CloudLayout:
                     'field_beyond_point_step',
                     f"field '{f.name}' ends at byte {end}, point_step is {point_step}",
                 )
-        if self.num_points == 0:
+        if width * height == 0:
             return 0
         if row_step < width * point_step:
             raise DataError('row_step_too_small', f'row_step {row_step} < width {width} x point_step {point_step}')

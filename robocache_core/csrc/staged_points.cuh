@@ -21,6 +21,11 @@ RC_HD inline bool is_staged(const Cloud& cloud) {
          cloud.point_step <= kMostStagedStep && reinterpret_cast<uintptr_t>(cloud.data) % kVectorBytes == 0;
 }
 
+// Whether StagedPoints may be told kPlain.
+inline bool is_staged_plain(const PointParams& params, const Cloud& cloud) {
+  return is_plain(params, cloud) && is_staged(cloud);
+}
+
 // Whether a block may have the points of its threads, so many of each, and `others` bytes of shared memory beside them.
 RC_HD constexpr bool fits_staged(int points, size_t others) {
   return static_cast<size_t>(points) * kThreads * kMostStagedStep + others <= 48 << 10;
@@ -31,8 +36,7 @@ inline size_t staged_bytes(const Cloud& cloud, int points) {
   return is_staged(cloud) ? static_cast<size_t>(cloud.point_step) * points * kThreads : 0;
 }
 
-// kPoints points of each thread of a warp, from `first` on; where the cloud is not staged, where they lie. kPlain: it is
-// plain and staged.
+// kPoints points of each thread of a warp, from `first` on; where the cloud is not staged, where they lie.
 template <bool kPlain, int kPoints>
 class StagedPoints {
  public:

@@ -252,7 +252,7 @@ static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
 template <class Params>
 void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& rows, cudaStream_t stream,
                const char* operation) {
-  with_constant(is_plain(params.points, cloud.cloud) && is_staged(cloud.cloud), [&](auto plain) {
+  with_constant(is_staged_plain(params.points, cloud.cloud), [&](auto plain) {
     mark_voxels<plain.value, Params><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud.cloud, 1), stream>>>(
         params, cloud, rows, cloud.size());
   });

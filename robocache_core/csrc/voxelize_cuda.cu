@@ -286,7 +286,7 @@ Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows
   find_rows(params, cloud, rows, stream, operation);
   const bool needs_place = std::any_of(params.channels, params.channels + params.num_channels,
                                        [](const Channel& c) { return c.slot >= 0 && c.source < 3; });
-  with_constant(is_plain(params.points, cloud.cloud) && is_staged(cloud.cloud), [&](auto plain) {
+  with_constant(is_staged_plain(params.points, cloud.cloud), [&](auto plain) {
     add_points<plain.value><<<blocks_for(cloud.size()), kThreads, staged_bytes(cloud.cloud, 1), stream>>>(
         params, cloud, rows, sums, cloud.size(), capacity, needs_place);
   });
@@ -311,7 +311,7 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
     if (counts_alone(params, cloud.size())) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
       const Counters counters = s.rows.reserve_counters(in_graph, kOperation);
-      with_constant(is_plain(params.points, cloud.cloud) && is_staged(cloud.cloud), [&](auto plain) {
+      with_constant(is_staged_plain(params.points, cloud.cloud), [&](auto plain) {
         const unsigned blocks = blocks_for(cloud.size(), kCountedPoints * kThreads);
         count_points<plain.value><<<blocks, kThreads, staged_bytes(cloud.cloud, kCountedPoints), stream>>>(
             params, cloud, counters, cloud.size(), num_voxels, tensor, reported);

@@ -40,6 +40,14 @@ def each_backend(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
             yield chosen
 
 
+@pytest.fixture
+def float64_by_default() -> Iterator[None]:
+    """From here on torch makes tensors of float64 where it is not told a dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 _TENSORS = {
     DenseVoxels: ('tensor',),
     SparseVoxels: ('coords', 'features', 'counts'),

@@ -43,14 +43,9 @@ def assert_same(pipeline, frames, expected):
     assert_ledger(pipeline)
 
 
-def test_the_default_dtype_of_torch_does_not_matter(expected):
-    torch.set_default_dtype(torch.float64)
-    try:
-        pipeline = Pipeline(whole_robot.config())
-        frames = whole_robot.frames(pipeline)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert_same(pipeline, frames, expected)
+def test_the_default_dtype_of_torch_does_not_matter(expected, float64_by_default):
+    pipeline = Pipeline(whole_robot.config())
+    assert_same(pipeline, whole_robot.frames(pipeline), expected)
 
 
 # ---- the choice ------------------------------------------------------------------------------------------------------

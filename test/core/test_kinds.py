@@ -2,12 +2,14 @@
 """Every argument of every operation refuses what is of the wrong kind, and says which argument it was."""
 
 import dataclasses
+import functools
 import inspect
 
 import numpy as np
 import pytest
 import torch
 
+from benchmark.gpu.workload import differences
 from robocache_core import ops
 from robocache_core.types import CloudLayout, DataError, PointField, PoseTable, VoxelGrid
 
@@ -187,15 +189,8 @@ def test_sizes_are_numbers_whose_products_do_not_wrap_around(kind):
     grid = dataclasses.replace(small, shape=(kind(16), kind(16), kind(16)))
     assert layout.num_points == 256
     assert grid.num_voxels == 4096
-    found, expected = (
-        ops.voxelize_sparse(data, layout, grid, channels),
-        ops.voxelize_sparse(data, packed, small, channels),
-    )
-    assert torch.equal(found.coords, expected.coords)
-    assert torch.equal(found.features, expected.features)
-    assert found.dropped == expected.dropped
-    dense = ops.voxelize_dense(data, layout, grid, channels)
-    assert torch.equal(dense.tensor, ops.voxelize_dense(data, packed, small, channels).tensor)
+    for voxelize in (ops.voxelize_sparse, ops.voxelize_dense):
+        assert differences(voxelize(data, layout, grid, channels), voxelize(data, packed, small, channels)) == ''
     assert torch.equal(ops.deskew_points(data, layout)[0], points)
     with pytest.raises(DataError, match=f'{len(data) - 1} bytes < row_step'):
         ops.deskew_points(data[:-1], layout)
@@ -217,24 +212,9 @@ def test_members_of_a_field_of_the_wrong_kind_are_refused_by_name(member, value,
 
 
 @pytest.mark.parametrize('operation', sorted(CALLS.keys() - {'set_num_threads'}))
-def test_the_default_dtype_of_torch_does_not_matter(operation):
+def test_the_default_dtype_of_torch_does_not_matter(request, operation):
     """A process may have float64 as its default: a result is float32 where nothing else was asked for."""
-
-    def tensors():
-        result = getattr(ops, operation)(**CALLS[operation])
-        if isinstance(result, torch.Tensor):
-            return [result]
-        if isinstance(result, tuple):
-            return result
-        names = ('tensor', 'coords', 'features', 'counts', 'voxels', 'num_points')
-        return [getattr(result, name) for name in names if hasattr(result, name)]
-
-    expected = tensors()
-    torch.set_default_dtype(torch.float64)
-    try:
-        found = tensors()
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert expected
-    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
-    assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
+    call = functools.partial(getattr(ops, operation), **CALLS[operation])
+    expected = call()
+    request.getfixturevalue('float64_by_default')
+    assert differences(call(), expected) == ''
