@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support import on_gpu
 
 from robocache_core import backend
 from robocache_core.types import DenseVoxels, HardVoxels, SparseVoxels
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parent))
-import on_gpu
 
 
 def _skip_without(name: str) -> None:

@@ -3,13 +3,13 @@
 
 import dataclasses
 
-import driving
 import numpy as np
 import pytest
 import torch
-from driving import T0, Robot, assert_ledger, image
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import driving
+from support.driving import T0, Robot, assert_ledger, image
 
 from robocache_core.config import (
     MS,

@@ -4,9 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from clouds import INF, NAN, clouds, packed, pose_tables, rotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clouds import INF, NAN, clouds, packed, pose_tables, rotations
 
 from robocache_core import ops
 from robocache_core.types import DataError, PoseTable, VoxelGrid

@@ -7,8 +7,8 @@ import types
 
 import pytest
 import torch
-import whole_robot
-from driving import assert_ledger
+from support import whole_robot
+from support.driving import assert_ledger
 
 from robocache_core import backend, ops, payload
 from robocache_core.config import ComputeConfig, ConfigError

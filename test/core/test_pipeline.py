@@ -3,9 +3,9 @@
 
 import pytest
 import torch
-from driving import IMU, T0, VOXEL, Robot, assert_ledger, image, lidar
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.driving import IMU, T0, VOXEL, Robot, assert_ledger, image, lidar
 
 from robocache_core import ops
 from robocache_core.config import (

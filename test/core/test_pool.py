@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clouds import packed
+from support.clouds import packed
 
 from robocache_core import backend, ops
 from robocache_core.types import PoseTable, VoxelGrid
@@ -129,11 +129,12 @@ def test_the_environment_rules_every_loop():
 
 def test_results_do_not_depend_on_the_vector_instructions():
     """On a CPU that has fewer than there is code for, those are left out."""
-    code = 'import sys; sys.path.insert(0, sys.argv[1]); from test_pool import digest; print(digest())'
+    here = Path(__file__).parent
+    folders = os.pathsep.join((str(here), str(here.parent), os.environ.get('PYTHONPATH', '')))
     running = {}
     for level in ('default', 'avx2'):
-        environment = {**os.environ, 'ROBOCACHE_BACKEND': 'cpu', 'ROBOCACHE_SIMD': level}
-        command = [sys.executable, '-c', code, os.path.dirname(__file__)]
+        environment = {**os.environ, 'PYTHONPATH': folders, 'ROBOCACHE_BACKEND': 'cpu', 'ROBOCACHE_SIMD': level}
+        command = [sys.executable, '-c', 'from test_pool import digest; print(digest())']
         running[level] = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

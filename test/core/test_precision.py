@@ -8,9 +8,9 @@ All arithmetic between is in float32, of which u = 2^-24.
 from __future__ import annotations
 
 import numpy as np
-import on_gpu
 import pytest
 import torch
+from support import on_gpu
 
 from robocache_core import ops
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clouds import INF, NAN, OTHERS, clouds, packed, pose_tables, rotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clouds import INF, NAN, OTHERS, clouds, packed, pose_tables, rotations
 
 from robocache_core import ops
 from robocache_core.types import DROP_REASONS, CloudLayout, DataError, PointField, PoseTable, VoxelGrid

@@ -6,9 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from clouds import INF, NAN, clouds, packed, rotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clouds import INF, NAN, clouds, packed, rotations
 
 from robocache_core import ops
 from robocache_core.types import DROP_REASONS, CloudLayout, DataError, VoxelGrid

@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'core'))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import on_gpu
+from support import on_gpu
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import whole_robot
-from driving import assert_ledger
+from support import whole_robot
+from support.driving import assert_ledger
 
 from robocache_core import backend, payload
 from robocache_core.device import CudaDevice, Device

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import whole_robot
-from clouds_on_gpu import CHANNELS, FIELDS, GRID, as_bytes, assert_same_bits, layout, points
-from on_gpu import on_gpu
+from support import whole_robot
+from support.clouds_on_gpu import CHANNELS, FIELDS, GRID, as_bytes, assert_same_bits, layout, points
+from support.on_gpu import on_gpu
 
 from robocache_core import ops, payload
 from robocache_core.device import CudaDevice, choose_device

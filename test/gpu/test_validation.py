@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from clouds_on_gpu import VOXELIZATIONS, as_bytes, assert_same_bits, buffers, layout, points
+from support.clouds_on_gpu import VOXELIZATIONS, as_bytes, assert_same_bits, buffers, layout, points
 
 from benchmark.gpu.images import image_out, noise, prepare
 from robocache_core import backend, ops

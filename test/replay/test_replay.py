@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-import bags
 import pytest
 import yaml
+from support import bags
 
 from robocache_core import payload
 from robocache_ros import params

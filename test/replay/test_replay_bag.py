@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a bag holds, and its messages read ahead."""
 
-import bags
 import pytest
+from support import bags
 
 from robocache_ros.tools._bag import BagError, ReadAhead, glimpse, header_stamp_ns, open_bag
 

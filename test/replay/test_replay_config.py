@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configuration made from a bag."""
 
-import bags
 import pytest
 import yaml
+from support import bags
 
 from robocache_ros import params
 from robocache_ros.tools._bag import BagError, open_bag

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Static transforms, composed along their tree."""
 
-import bags
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import bags
 
 from robocache_ros.static_tf import StaticTransforms, _quaternion, _rotation
 

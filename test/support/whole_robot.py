@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import torch
-from driving import T0, Robot
+from support.driving import T0, Robot
 
 from robocache_core.config import (
     MS,
