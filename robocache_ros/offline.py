@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo
 from robocache_core.config import PipelineConfig
 from robocache_core.pipeline import Pipeline, pose_matrix
 from robocache_core.types import DataError, FusedFrame, Sample
+from robocache_ros.bags import messages_of
 from robocache_ros.decode import decode_camera_info
 from robocache_ros.inputs import Stream, decoder, message_type
 from robocache_ros.static_tf import StaticTransforms
@@ -58,9 +59,9 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
             cameras[_absolute(camera.info_topic)].append(camera.name)
     decoders = {stream.name: decoder(stream) for stream in config.streams()}
     with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        static = [c for c in reader.connections if c.topic == '/tf_static']
         tree = StaticTransforms.from_messages(
-            reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(static)
+            reader.deserialize(raw, connection.msgtype)
+            for connection, _, raw in messages_of(reader, {'/tf_static'})
         )
         connections = [c for c in reader.connections if c.topic in by_topic or c.topic in cameras]
         absent = sorted({*by_topic, *cameras} - {c.topic for c in connections})
@@ -71,7 +72,7 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
         for connection in connections:
             for stream in by_topic.get(connection.topic, ()):
                 _check_type(stream, connection.msgtype)
-        for connection, _, raw in reader.messages(connections):
+        for connection, _, raw in messages_of(reader, {*by_topic, *cameras}):
             for name in cameras.get(connection.topic, ()):
                 pipeline.set_camera_info(name, decode_camera_info(deserialize_message(raw, CameraInfo)))
             for stream in by_topic.get(connection.topic, ()):

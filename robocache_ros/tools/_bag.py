@@ -17,6 +17,8 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Qos
 from rosbags.typesys import Stores, get_typestore
 
+from robocache_ros.bags import messages_of
+
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
@@ -106,8 +108,7 @@ def glimpse(bag: Bag, names: set[str], seconds: float = 3.0) -> dict[str, Glimps
     first: dict[str, Any] = {}
     stamps: dict[str, list[int]] = {name: [] for name in names}
     with _reader(bag.path) as reader:
-        connections = [c for c in reader.connections if c.topic in names]
-        for connection, record_ns, raw in reader.messages(connections):
+        for connection, record_ns, raw in messages_of(reader, names):
             if record_ns > bag.start_ns + seconds * 1e9 and len(first) == len(names):
                 break
             if connection.topic not in first:
@@ -126,10 +127,7 @@ def _period_s(bag: Bag, name: str, stamps_ns: list[int]) -> float:
 def all_messages(bag: Bag, name: str) -> list[Any]:
     """Every message of one (small) topic, deserialized; none where the bag lacks it."""
     with _reader(bag.path) as reader:
-        connections = [c for c in reader.connections if c.topic == name]
-        if not connections:
-            return []
-        return [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(connections)]
+        return [reader.deserialize(raw, c.msgtype) for c, _, raw in messages_of(reader, {name})]
 
 
 def header_stamp_ns(raw: bytes) -> int:
@@ -190,8 +188,7 @@ class ReadAhead:
     def _read(self) -> None:
         try:
             with _reader(self._bag.path) as reader:
-                connections = [c for c in reader.connections if c.topic in self._topics]
-                for connection, record_ns, raw in reader.messages(connections):
+                for connection, record_ns, raw in messages_of(reader, self._topics):
                     with self._changed:
                         self._changed.wait_for(lambda: self._done or self._bytes < self._max_bytes)
                         if self._done:
