@@ -60,7 +60,7 @@ class NodeConfig:
 class StreamNames:
     """Which streams there are; each has its tunables under its name."""
 
-    lidars: tuple[str, ...] = tunable(('lidar',), 'names of the lidars; may be empty')
+    lidars: tuple[str, ...] = tunable((), 'names of the lidars; may be empty')
     cameras: tuple[str, ...] = tunable((), 'names of the cameras; may be empty')
     imus: tuple[str, ...] = tunable((), 'names of the IMUs; may be empty')
 

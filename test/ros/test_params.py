@@ -41,7 +41,8 @@ def make_node(monkeypatch: pytest.MonkeyPatch):
     def make(*, file: Path | None = None, kind: type = Node, namespace: str = '', **overrides: object) -> Node:
         if not rclpy.ok():
             rclpy.init(args=['--ros-args', '--params-file', str(file)] if file else [], domain_id=60)
-        given = [Parameter(name.replace('__', '.'), value=value) for name, value in overrides.items()]
+        named = overrides if file else {'lidars': ['lidar']} | overrides
+        given = [Parameter(name.replace('__', '.'), value=value) for name, value in named.items()]
         node = kind('preprocess', namespace=namespace, parameter_overrides=given)
         nodes.append(node)
         params.declare(node)
@@ -55,7 +56,8 @@ def make_node(monkeypatch: pytest.MonkeyPatch):
 
 def write(tmp_path: Path, text: str, key: str = 'preprocess') -> Path:
     path = tmp_path / 'params.yaml'
-    indented = ''.join(f'    {line}\n' for line in text.splitlines())
+    named = text if 'lidars:' in text else f'lidars: [lidar]\n{text}'
+    indented = ''.join(f'    {line}\n' for line in named.splitlines())
     path.write_text(f'{key}:\n  ros__parameters:\n{indented}')
     return path
 
@@ -173,7 +175,9 @@ def test_a_bad_value_is_refused_by_name_at_configure(make_node, overrides: dict,
 @pytest.mark.parametrize(('overrides', 'text'), BAD)
 def test_a_dict_is_refused_in_the_same_words(overrides: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(text)):
-        params.from_dict({name.replace('__', '.'): value for name, value in overrides.items()})
+        params.from_dict(
+            {'lidars': ['lidar']} | {name.replace('__', '.'): value for name, value in overrides.items()}
+        )
 
 
 def test_an_empty_array_for_a_scalar_is_refused(make_node, tmp_path: Path) -> None:
@@ -181,9 +185,11 @@ def test_an_empty_array_for_a_scalar_is_refused(make_node, tmp_path: Path) -> No
         params.read(make_node(file=write(tmp_path, 'lidar:\n  topic: []\n')))
 
 
-def test_no_stream_is_refused(make_node, tmp_path: Path) -> None:
+@pytest.mark.parametrize('text', ['lidars: []', 'lidar: {topic: /points}  # but not in lidars: [...]'])
+def test_no_stream_is_refused(make_node, tmp_path: Path, text: str) -> None:
+    """No sensor is a default: one that nobody named would block every frame."""
     with pytest.raises(ConfigError, match='needs at least one stream'):
-        params.read(make_node(file=write(tmp_path, 'lidars: []')))
+        params.read(make_node(file=write(tmp_path, text)))
 
 
 def test_autostart_of_a_wrong_type_is_refused(make_node) -> None:
@@ -213,7 +219,8 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
 
 def test_unknown_names_in_a_dict() -> None:
     lines: list[str] = []
-    params.from_dict({'lidar': {'voxle': {'size': [1.0, 1.0, 1.0]}}, 'use_sim_time': True}, lines.append)
+    tree = {'lidars': ['lidar'], 'lidar': {'voxle': {'size': [1.0, 1.0, 1.0]}}, 'use_sim_time': True}
+    params.from_dict(tree, lines.append)
     assert lines == ["parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"]
 
 
@@ -326,7 +333,7 @@ def test_a_configuration_survives_a_dict() -> None:
 def test_a_file_s_sections_match_as_rcl_matches_them(make_node, tmp_path: Path) -> None:
     path = tmp_path / 'params.yaml'
     path.write_text(
-        '/**:\n  ros__parameters: {lidar: {tolerance: 0.01, read: previous}}\n'
+        '/**:\n  ros__parameters: {lidars: [lidar], lidar: {tolerance: 0.01, read: previous}}\n'
         '/robot/preprocess:\n  ros__parameters: {lidar: {tolerance: 0.02}}\n'
         'robot:\n  other:\n    ros__parameters: {lidar: {tolerance: 0.03}}\n'
     )
@@ -345,7 +352,7 @@ def test_a_file_without_a_section_for_the_node(tmp_path: Path) -> None:
 # ---- config/preprocess.yaml -----------------------------------------------------------------------------------------
 
 NAMES = params.StreamNames(('lidar',), ('front',), ('imu',))
-EXAMPLES = {'cameras', 'imus', 'lidar.topic', 'front.topic', 'imu.topic'}
+EXAMPLES = {'lidars', 'cameras', 'imus', 'lidar.topic', 'front.topic', 'imu.topic'}
 
 
 def documented() -> dict[str, object]:
