@@ -48,7 +48,7 @@ class BagConfig:
     def to_yaml(self, source: str) -> str:
         """A ROS parameter file, with the notes as comments; ``source`` names the bag."""
         head = [f'# Made from {source}. Every other parameter has its default.', *(f'# {note}' for note in self.notes)]
-        tree = {'preprocess': {'ros__parameters': self.parameters}}
+        tree = {'/**/preprocess': {'ros__parameters': self.parameters}}
         body: str = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=110)
         return '\n'.join(head) + '\n' + body
 

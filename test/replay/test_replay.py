@@ -108,7 +108,7 @@ def test_the_frame_and_the_configuration_are_left_to_start_from(replayed):
     assert frame.frame_id == 'base_link'
     assert all(frame.valid.values())
     assert frame.tensors['front'].shape == (3, 384, 640)
-    parameters = yaml.safe_load((out / 'preprocess.yaml').read_text())['preprocess']['ros__parameters']
+    parameters = yaml.safe_load((out / 'preprocess.yaml').read_text())['/**/preprocess']['ros__parameters']
     assert parameters['lidars'] == ['lidar']
     assert len(parameters['lidar']['extrinsics']) == 7
 

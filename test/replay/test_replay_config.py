@@ -94,6 +94,18 @@ def test_without_a_lidar_the_camera_is_the_trigger_and_without_both_a_rate(tmp_p
     assert 'cameras' not in imu.parameters  # ROS parameter files have no empty lists
 
 
+@pytest.mark.parametrize('namespace', ['', '/robot', '/fleet/robot'])
+@pytest.mark.parametrize(
+    ('topic', 'make', 'streams'),
+    [('/points', bags.cloud, ['points']), ('/cam/image_raw', bags.image, ['cam']), ('/imu', bags.imu, ['imu'])],
+)
+def test_the_configuration_has_the_streams_of_the_bag_in_any_namespace(tmp_path, topic, make, streams, namespace):
+    path = tmp_path / 'preprocess.yaml'
+    path.write_text(made_from(tmp_path, bags.every(100, topic, make)).to_yaml('bag'))
+    pipeline, _ = params.from_file(path, f'{namespace}/preprocess', warn=pytest.fail)
+    assert [stream.name for stream in pipeline.streams()] == streams
+
+
 def test_what_cannot_be_a_stream_is_left_out_by_name(tmp_path):
     made = made_from(
         tmp_path,
@@ -112,4 +124,4 @@ def test_a_bag_without_a_usable_topic_is_refused_by_name(tmp_path):
 def test_the_yaml_is_a_ros_parameter_file(tmp_path):
     made = made_from(tmp_path, bags.every(100, '/points', bags.cloud))
     tree = yaml.safe_load(made.to_yaml('bag'))
-    assert tree == {'preprocess': {'ros__parameters': made.parameters}}
+    assert tree == {'/**/preprocess': {'ros__parameters': made.parameters}}
