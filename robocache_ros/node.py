@@ -26,6 +26,7 @@ from robocache_ros.inbox import Inboxes
 from robocache_ros.inputs import Inputs, Stream, decoder, message_type
 from robocache_ros.monitor import Monitor
 from robocache_ros.outputs import Outputs
+from robocache_ros.rclpy_private import refuse_unknown_transitions
 from robocache_ros.reporter import Reporter
 from robocache_ros.transforms import Transforms
 from robocache_ros.worker import Worker
@@ -59,6 +60,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('preprocess', **kwargs)
+        refuse_unknown_transitions(self)
         params.declare(self)
         self._pipeline: Pipeline | None = None
         # What undoes the transitions, last made first; a transition that fails half-way undoes its half at once.

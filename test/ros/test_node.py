@@ -14,7 +14,8 @@ import pytest
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.msg import State
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -137,7 +138,7 @@ class Robot:
         return {pair.key: pair.value for pair in self.statuses[task].values}
 
 
-LIDAR = {'lidar__voxel__channels': ['count', 'max:intensity'], 'diagnostics_period': 0.1}
+LIDAR = {'lidars': ['lidar'], 'lidar__voxel__channels': ['count', 'max:intensity'], 'diagnostics_period': 0.1}
 
 
 def drive(robot, milliseconds):
@@ -587,3 +588,31 @@ def test_a_node_that_waits_to_be_configured_says_so():
             guard.cancel()
     assert 'unconfigured, as autostart is false' in said
     assert process.returncode == 0
+
+
+def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_goes_on(capfd):
+    """As a second launch file asks for it, or a manager after ``autostart``; on Jazzy it would end the process."""
+    with Robot(**LIDAR) as robot:
+        client = robot.peer.create_client(ChangeState, '/preprocess/change_state')
+        assert client.wait_for_service(10.0)
+
+        def change(number=0, label=''):
+            future = client.call_async(ChangeState.Request(transition=Transition(id=number, label=label)))
+            robot.until(future.done, 'an answer')
+            return future.result().success
+
+        assert not change(Transition.TRANSITION_ACTIVATE)
+        assert change(Transition.TRANSITION_CONFIGURE)
+        assert not change(Transition.TRANSITION_CONFIGURE)
+        assert change(label='activate')
+        for wrong in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 99, 255):
+            assert not change(wrong)
+        assert not change(label='configure')
+        assert not change(Transition.TRANSITION_DEACTIVATE, label='no such transition')
+        lines = [line for line in capfd.readouterr().err.splitlines() if 'change_state refused' in line]
+        assert len(lines) == 8
+        assert 'transition 99 is not possible while active; possible: deactivate (4)' in lines[4]
+        robot.deliver('lidar', cloud(10))
+        robot.until(lambda: len(robot.frames) == 1, 'a frame of the node, which is active still')
+        assert change(Transition.TRANSITION_DEACTIVATE)
+        assert change(Transition.TRANSITION_CLEANUP)
