@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the workloads read: recorded clouds where ``../shared/data`` is, simulated ones always."""
+"""What the workloads read: recorded clouds where ``ROBOCACHE_DATA`` names their folder, simulated ones always."""
 
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from robocache_ros.tools.scene import Box, Scene
 from robocache_ros.tools.sensors import START_NS, Lidar, World
 from robocache_ros.tools.trajectory import Trajectory
 
-DATA = Path(__file__).parent.parent.parent / 'shared' / 'data'
+DATA = Path(os.environ['ROBOCACHE_DATA']) if os.environ.get('ROBOCACHE_DATA') else None
 
 Points = npt.NDArray[np.float32]
 
@@ -46,11 +47,11 @@ OUSTER_POINT = np.dtype(
 
 
 def recorded() -> dict[str, Points]:
-    """Clouds ``[N, 3]`` of real sensors, m, by name; empty where the folder is absent.
+    """Clouds ``[N, 3]`` of real sensors, m, by name; empty without ``ROBOCACHE_DATA``.
 
     The Ouster's returns from beyond 100 m are left out, for everyone: a box of 0.1 m around them has over 2^31 voxels.
     """
-    if not DATA.is_dir():
+    if DATA is None:
         return {}
     scan = ouster_scans()[0].reshape(-1, OUSTER_POINT.itemsize)[:, :12].copy().view(np.float32)
     return {
@@ -62,6 +63,7 @@ def recorded() -> dict[str, Points]:
 
 def ouster_scans() -> npt.NDArray[np.uint8]:
     """Three scans ``[3, 128, 49152]``: the rows of PointCloud2 messages, points as in ``OUSTER_FIELDS``."""
+    assert DATA is not None
     scans: npt.NDArray[np.uint8] = np.load(DATA / 'ouster_os1_128.npz')['cloud']
     return scans
 

@@ -215,8 +215,9 @@ Bytes fuse(const Readings& r) {
   Stream streams[2];
   for (int n = 0; n < 2; ++n) {
     const int64_t width = Readings::kWidths[n];
-    streams[n] = {r.values[n].data(), ScalarType::kFloat32, Readings::kSamples, width,
-                  {Readings::kSamples * width, width, 1}, r.stamps.data(), {Readings::kSamples, 1}};
+    streams[n] = {
+        r.values[n].data(), ScalarType::kFloat32,   Readings::kSamples, width, {Readings::kSamples * width, width, 1},
+        r.stamps.data(),    {Readings::kSamples, 1}};
   }
   const Reading readings[2] = {{Method::kSlerp, Outside::kHold, 1 << 20}, {Method::kLinear, Outside::kHold, 1 << 20}};
   const int64_t target_strides[2] = {Readings::kTargets, 1};

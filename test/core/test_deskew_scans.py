@@ -2,11 +2,11 @@
 """Deskew on truth: simulated walls become flat, and the real IMU's rotation is applied with the right sign."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support import recorded
 
 from robocache_core import ops
 from robocache_core.config import MS, SECOND, DeskewConfig
@@ -143,16 +143,13 @@ def test_the_imu_may_lie_on_its_side():
 
 # ---- real: an Ouster that drives slowly and nods ---------------------------------------------------------------------
 
-OUSTER = Path(__file__).parents[3] / 'shared' / 'data' / 'ouster_os1_128.npz'
 OUSTER_FIELDS = (('x', 0, 'float32'), ('y', 4, 'float32'), ('z', 8, 'float32'), ('t', 20, 'uint32'))
 OUSTER_LAYOUT = CloudLayout(tuple(PointField(*field) for field in OUSTER_FIELDS), 1024, 128, 48, 49152)
 
 
 @pytest.fixture(scope='module')
 def ouster():
-    if not OUSTER.exists():
-        pytest.skip('shared/data/ouster_os1_128.npz is absent')
-    return np.load(OUSTER)
+    return np.load(recorded.payload('ouster_os1_128.npz'))
 
 
 def ouster_points(ouster, index, target_ns, sign):

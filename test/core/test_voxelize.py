@@ -4,13 +4,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import recorded
 from support.clouds import INF, NAN, OTHERS, clouds, packed, pose_tables, rotations
 
 from robocache_core import ops
@@ -18,7 +18,6 @@ from robocache_core.types import DROP_REASONS, CloudLayout, DataError, PointFiel
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 CHANNELS = ('count', 'occupancy', 'density', 'mean:x', 'mean:y', 'mean:z', 'max:z', 'min:x')
-SHARED = Path(__file__).parents[2] / '../shared/data'
 
 
 def voxels(points: list, channels: tuple[str, ...] = ('count',), grid: VoxelGrid = GRID, **options) -> dict:
@@ -458,9 +457,8 @@ def test_out_that_does_not_fit():
 # --- real scans
 
 
-@pytest.mark.skipif(not (SHARED / 'kitti_000000.bin').exists(), reason=f'needs {SHARED.name} beside the repository')
 def test_a_real_scan(assert_parity):
-    points = np.fromfile(SHARED / 'kitti_000000.bin', np.float32).reshape(-1, 4)
+    points = np.fromfile(recorded.payload('kitti_000000.bin'), np.float32).reshape(-1, 4)
     grid = VoxelGrid((-51.2, -51.2, -3.0), (0.4, 0.4, 0.4), (256, 256, 20))
     channels = ('count', 'mean:x', 'mean:y', 'mean:z', 'max:i', 'mean:i')
     result = assert_parity(ops.voxelize_sparse, *packed(points, ('x', 'y', 'z', 'i')), grid, channels, min_range=0.5)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import bags
+from support import bags, recorded
 
 from robocache_core import payload
 from robocache_ros import params
@@ -22,7 +22,6 @@ from robocache_ros.tools.sensors import robot
 from robocache_ros.tools.simulate import write_bag
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / 'shared'
 DOMAIN = str(40 + os.getpid() % 20)
 TIMEOUT_S = 180
 
@@ -137,13 +136,9 @@ def test_a_looped_bag_with_a_configuration_of_ones_own(simulated, tmp_path):
     assert frame.tensors['front'].shape == (3, 120, 160)
 
 
-@pytest.mark.skipif(not (SHARED / 'data').is_dir(), reason='../shared/data with real sensor payloads is not here')
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_real_payloads(tmp_path, storage):
-    bag, out = tmp_path / 'real', tmp_path / 'out'
-    subprocess.run(
-        [sys.executable, SHARED / 'tools' / 'make_bag.py', bag, '--seconds', '2', '--storage', storage], check=True
-    )
+    bag, out = recorded.bag(tmp_path / 'real', '--seconds', '2', '--storage', storage), tmp_path / 'out'
     status, stdout, stderr = run(bag, '--out', out)
     assert status == 0, stdout + stderr
     summary = results(out)

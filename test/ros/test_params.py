@@ -175,9 +175,7 @@ def test_a_bad_value_is_refused_by_name_at_configure(make_node, overrides: dict,
 @pytest.mark.parametrize(('overrides', 'text'), BAD)
 def test_a_dict_is_refused_in_the_same_words(overrides: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(text)):
-        params.from_dict(
-            {'lidars': ['lidar']} | {name.replace('__', '.'): value for name, value in overrides.items()}
-        )
+        params.from_dict({'lidars': ['lidar']} | {name.replace('__', '.'): value for name, value in overrides.items()})
 
 
 def test_an_empty_array_for_a_scalar_is_refused(make_node, tmp_path: Path) -> None:

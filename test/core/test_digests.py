@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bits of every operation, and of a whole robot's frames, are those that they were."""
+
+import pytest
+from support import digests, whole_robot
+
+from robocache_core import backend
+from robocache_core.backend import Backend
+from robocache_core.pipeline import Pipeline
+
+
+def test_every_operation_gives_the_bits_that_it_gave(each_backend: Backend) -> None:
+    found = digests.operation_digests()
+    expected = digests.EXPECTED['operations']
+    assert found.keys() == expected.keys()
+    assert {name for name in found if found[name] != expected[name]} == set(), each_backend.name
+    assert len(set(found.values())) > 0.8 * len(found), 'the cases differ'
+
+
+@pytest.mark.parametrize('name', backend.NAMES)
+def test_a_robot_s_frames_have_the_bits_that_they_had(name: str) -> None:
+    with backend.use(name):
+        frames = whole_robot.frames(Pipeline(whole_robot.config()))
+    assert len(frames) >= 6
+    assert digests.digest_of_frames(frames) == digests.EXPECTED['robot']
