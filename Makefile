@@ -14,6 +14,7 @@ export PYTHON
 RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
 SIMULATOR := $(addprefix robocache_ros/tools/,simulate.py recording.py samples.py scene.py sensors.py trajectory.py)
+CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 
 .PHONY: help demo test bench bench-gpu sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
@@ -21,7 +22,7 @@ SIMULATOR := $(addprefix robocache_ros/tools/,simulate.py recording.py samples.p
 help:
 	@echo 'make demo            simulate a robot, replay it through the node, write build/demo/report.html'
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
-	@echo 'make test            ruff, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
+	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
 	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
 	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
@@ -40,6 +41,8 @@ $(SIMULATED)/metadata.yaml: $(wildcard $(SIMULATOR))
 
 test:
 	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) clang-format --dry-run --Werror $(CXX_SOURCES)
 	@$(RUN) mypy
 	@$(RUN) python -m pytest $(ARGS)
 

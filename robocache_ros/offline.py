@@ -60,8 +60,7 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
     decoders = {stream.name: decoder(stream) for stream in config.streams()}
     with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         tree = StaticTransforms.from_messages(
-            reader.deserialize(raw, connection.msgtype)
-            for connection, _, raw in messages_of(reader, {'/tf_static'})
+            reader.deserialize(raw, connection.msgtype) for connection, _, raw in messages_of(reader, {'/tf_static'})
         )
         connections = [c for c in reader.connections if c.topic in by_topic or c.topic in cameras]
         absent = sorted({*by_topic, *cameras} - {c.topic for c in connections})

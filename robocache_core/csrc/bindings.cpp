@@ -90,8 +90,8 @@ Cloud read_cloud(py::handle tuple) {
     poses.inverse_step = number(inverse_step);
     poses.by_time = true;
   }
-  return {at<const uint8_t>(integer(data)), integer(width), integer(height), integer(point_step), integer(row_step),
-          poses};
+  return {
+      at<const uint8_t>(integer(data)), integer(width), integer(height), integer(point_step), integer(row_step), poses};
 }
 
 }  // namespace
@@ -116,9 +116,9 @@ const std::map<std::string, FieldType> kFieldTypes = {
 };
 
 const std::map<std::string, ChannelKind> kChannelKinds = {
-    {"count", ChannelKind::kCount},      {"occupancy", ChannelKind::kOccupancy},
-    {"density", ChannelKind::kDensity},  {"mean_offset", ChannelKind::kMeanOffset},
-    {"mean", ChannelKind::kMean},        {"max", ChannelKind::kMax},
+    {"count", ChannelKind::kCount},     {"occupancy", ChannelKind::kOccupancy},
+    {"density", ChannelKind::kDensity}, {"mean_offset", ChannelKind::kMeanOffset},
+    {"mean", ChannelKind::kMean},       {"max", ChannelKind::kMax},
     {"min", ChannelKind::kMin},
 };
 
@@ -240,9 +240,9 @@ void deskew_points(const PointParams& params, const Cloud& cloud, uintptr_t poin
 // size, out_size: (width, height); region: (x, y, width, height).
 ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pixel_type, bool swap,
                               const std::string& layout, int32_t source_channels, const std::vector<int32_t>& order,
-                              std::array<int32_t, 2> out_size, std::array<int32_t, 4> region,
-                              const std::string& filter, std::array<double, 2> scale, std::array<double, 2> inverse,
-                              Float3 multiply, Float3 add, Float3 pad, const std::string& out_type) {
+                              std::array<int32_t, 2> out_size, std::array<int32_t, 4> region, const std::string& filter,
+                              std::array<double, 2> scale, std::array<double, 2> inverse, Float3 multiply, Float3 add,
+                              Float3 pad, const std::string& out_type) {
   if (order.size() > kMaxImageChannels) throw std::invalid_argument("too many channels");
   ImageParams p{};
   p.width = size[0];
@@ -381,8 +381,8 @@ void prepare_image_gpu(int device, uintptr_t stream, const ImageParams& params, 
 }
 
 // orders: of each stream the address of its samples' order, or 0.
-void fuse_gpu(int device, uintptr_t stream, const FuseParams& params, const py::list& streams,
-              const py::list& orders, const py::tuple& target_spec, uintptr_t out, int32_t out_type, uintptr_t valid) {
+void fuse_gpu(int device, uintptr_t stream, const FuseParams& params, const py::list& streams, const py::list& orders,
+              const py::tuple& target_spec, uintptr_t out, int32_t out_type, uintptr_t valid) {
   const Targets targets = read_targets(target_spec);
   const std::vector<Stream>& all = read_streams(streams);
   std::vector<const int64_t*> samples;
@@ -481,22 +481,22 @@ PYBIND11_MODULE(_robocache_core, m) {
            py::arg("size"), py::arg("shape"), py::arg("columns"), py::arg("max_points"));
   m.def("voxelize_hard", &voxelize_hard, release, py::arg("params"), py::arg("cloud"), py::kw_only(),
         py::arg("capacity"), py::arg("voxels"), py::arg("coords"), py::arg("num_points"));
-  m.def("deskew_points", &deskew_points, release, py::arg("params"), py::arg("cloud"), py::kw_only(),
-        py::arg("points"), py::arg("valid"));
+  m.def("deskew_points", &deskew_points, release, py::arg("params"), py::arg("cloud"), py::kw_only(), py::arg("points"),
+        py::arg("valid"));
 
   py::class_<ImageParams>(m, "ImageParams")
       .def(py::init(&make_image_params), py::kw_only(), py::arg("size"), py::arg("pixel_type"), py::arg("swap"),
            py::arg("layout"), py::arg("source_channels"), py::arg("order"), py::arg("out_size"), py::arg("region"),
-           py::arg("filter"), py::arg("scale"), py::arg("inverse"), py::arg("multiply"), py::arg("add"),
-           py::arg("pad"), py::arg("out_type"));
+           py::arg("filter"), py::arg("scale"), py::arg("inverse"), py::arg("multiply"), py::arg("add"), py::arg("pad"),
+           py::arg("out_type"));
   m.def("prepare_image", &prepare_image, release, py::arg("params"), py::kw_only(), py::arg("data"), py::arg("step"),
         py::arg("map"), py::arg("out"));
 
   m.attr("scalar_types") = kScalarTypes;
   py::class_<FuseParams>(m, "FuseParams")
       .def(py::init(&make_fuse_params), py::kw_only(), py::arg("readings"), py::arg("sort"));
-  m.def("fuse", &fuse, py::arg("params"), py::arg("streams"), py::arg("targets"), py::arg("out"),
-        py::arg("out_type"), py::arg("valid"));
+  m.def("fuse", &fuse, py::arg("params"), py::arg("streams"), py::arg("targets"), py::arg("out"), py::arg("out_type"),
+        py::arg("valid"));
 
   m.attr("cuda_archs") = "";
 #ifdef ROBOCACHE_CUDA

@@ -16,7 +16,8 @@ class Buffer {
     if (size > capacity_) {
       const size_t capacity = std::max(size, capacity_ + capacity_ / 2);
       memory_.reset();
-      capacity_ = 0;  // until there is memory again: `new` may throw, and the next call must not find room that is not there
+      capacity_ =
+          0;  // until there is memory again: `new` may throw, and the next call must not find room that is not there
       memory_.reset(new T[capacity]);
       capacity_ = capacity;
     }

@@ -26,8 +26,8 @@ void deskew_points_cuda(const GpuStream& gpu, const PointParams& params, const C
   if (cloud.size() == 0) return;
   const CurrentDevice current(gpu.device);
   with_constant(is_plain(params, given), [&](auto plain) {
-    write_points<plain.value><<<blocks_for(cloud.size()), kThreads, 0, stream_of(gpu)>>>(params, cloud, cloud.size(),
-                                                                                        points, valid);
+    write_points<plain.value>
+        <<<blocks_for(cloud.size()), kThreads, 0, stream_of(gpu)>>>(params, cloud, cloud.size(), points, valid);
   });
   check_launch("deskew_points");
 }

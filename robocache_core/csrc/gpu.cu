@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gpu.cuh"
-
 #include <algorithm>
 #include <atomic>
 #include <climits>
 #include <string>
+
+#include "gpu.cuh"
 
 namespace robocache {
 namespace {

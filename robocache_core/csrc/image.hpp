@@ -29,7 +29,7 @@ constexpr int32_t kFractionSteps = 1 << 14;
 struct ImageParams {
   int32_t width, height;  // of the source, px
   PixelType type;
-  bool swap;                // the bytes of a value are in reverse order
+  bool swap;  // the bytes of a value are in reverse order
   ImageLayout layout;
   int32_t source_channels;  // values a source pixel (packed), 1, 3 or 4
   int32_t channels;         // of the output, 1 or 3
@@ -279,13 +279,16 @@ template <class Visit>
 inline void with_pixels(const ImageParams& p, Visit&& visit) {
   const bool is_8_bit = p.type == PixelType::kUInt8;
   switch (p.layout) {
-    case ImageLayout::kYuv422: return visit(Yuv422Pixels{});
-    case ImageLayout::kSemiPlanar: return visit(SemiPlanarPixels{});
+    case ImageLayout::kYuv422:
+      return visit(Yuv422Pixels{});
+    case ImageLayout::kSemiPlanar:
+      return visit(SemiPlanarPixels{});
     case ImageLayout::kBayer:
       if (is_8_bit) return visit(BayerPixels<uint8_t, false>{});
       if (p.swap) return visit(BayerPixels<uint16_t, true>{});
       return visit(BayerPixels<uint16_t, false>{});
-    case ImageLayout::kPacked: break;
+    case ImageLayout::kPacked:
+      break;
   }
   if (is_8_bit) {
     if (p.source_channels == 1) return visit(PackedPixels<uint8_t, false, 1>{});

@@ -34,12 +34,12 @@ struct Tables {
 
 // Of each thread.
 struct Scratch {
-  std::vector<uint8_t> unpacked[2];  // a source row of even, of odd number
-  int32_t unpacked_row[2];           // its number, -1: none
-  std::vector<uint8_t> band;         // rows that a map reads, unpacked
-  std::vector<int32_t> band_rows;    // their numbers, -1: none
-  std::vector<float> sums;           // [width * values], rows of a box added up
-  std::vector<float> rows;           // [channels, out_width], finished
+  std::vector<uint8_t> unpacked[2];                    // a source row of even, of odd number
+  int32_t unpacked_row[2];                             // its number, -1: none
+  std::vector<uint8_t> band;                           // rows that a map reads, unpacked
+  std::vector<int32_t> band_rows;                      // their numbers, -1: none
+  std::vector<float> sums;                             // [width * values], rows of a box added up
+  std::vector<float> rows;                             // [channels, out_width], finished
   std::vector<int32_t> offsets_a, offsets_b, weights;  // [out_width], of a map's row
   std::vector<float> fractions;
 };
@@ -527,7 +527,7 @@ class Preparation {
         const int32_t place = y & source.row_mask;
         if (s.band_rows[place] == y) continue;
         run_at<UnpackLoop<Pixels>, const ImageParams&, const ImageView&>(level_, p_, image_, y,
-                                                                        s.band.data() + place * row_bytes());
+                                                                         s.band.data() + place * row_bytes());
         s.band_rows[place] = y;
       }
     }
@@ -544,8 +544,13 @@ class Preparation {
     if (!unpack_band(s, source, rows[0], rows[1])) return false;
     BilinearRow<Out> row = row_;
     for (int c = 0; c < kChannels; ++c) row.out[c] = at(c, y, 0);
-    const EightColumns from{source.data, source.data, s.offsets_a.data(), s.offsets_b.data(), s.weights.data(),
-                            s.fractions.data(), int64_t{p_.height / p_.out_height + 1} * source.step};
+    const EightColumns from{source.data,
+                            source.data,
+                            s.offsets_a.data(),
+                            s.offsets_b.data(),
+                            s.weights.data(),
+                            s.fractions.data(),
+                            int64_t{p_.height / p_.out_height + 1} * source.step};
     bilinear_row_avx2<Out, true>(row, kStride, from, p_.out_width);
     for (int32_t x = 0; x < p_.out_width; ++x) {
       if (s.fractions[x] >= 0) continue;
@@ -596,9 +601,12 @@ void prepare_image_cpu(const ImageParams& p, const ImageView& image, const float
           threads);
     };
     switch (p.out_type) {
-      case OutputType::kFloat32: return prepare(static_cast<float*>(out));
-      case OutputType::kFloat16: return prepare(static_cast<Half*>(out));
-      case OutputType::kBFloat16: return prepare(static_cast<BFloat16*>(out));
+      case OutputType::kFloat32:
+        return prepare(static_cast<float*>(out));
+      case OutputType::kFloat16:
+        return prepare(static_cast<Half*>(out));
+      case OutputType::kBFloat16:
+        return prepare(static_cast<BFloat16*>(out));
     }
   });
 }

@@ -10,9 +10,15 @@ namespace {
 
 __device__ inline void store(void* out, OutputType type, int64_t at, float value) {
   switch (type) {
-    case OutputType::kFloat32: static_cast<float*>(out)[at] = from_float<float>(value); return;
-    case OutputType::kFloat16: static_cast<Half*>(out)[at] = from_float<Half>(value); return;
-    case OutputType::kBFloat16: static_cast<BFloat16*>(out)[at] = from_float<BFloat16>(value); return;
+    case OutputType::kFloat32:
+      static_cast<float*>(out)[at] = from_float<float>(value);
+      return;
+    case OutputType::kFloat16:
+      static_cast<Half*>(out)[at] = from_float<Half>(value);
+      return;
+    case OutputType::kBFloat16:
+      static_cast<BFloat16*>(out)[at] = from_float<BFloat16>(value);
+      return;
   }
 }
 
@@ -21,7 +27,8 @@ __global__ void write_pixels(const __grid_constant__ ImageParams params, const _
                              const float* map, int64_t num_pixels, void* out) {
   const int64_t i = thread_number();
   if (i >= num_pixels) return;
-  const int32_t y = static_cast<int32_t>(i / params.out_width), x = static_cast<int32_t>(i - int64_t{y} * params.out_width);
+  const int32_t y = static_cast<int32_t>(i / params.out_width),
+                x = static_cast<int32_t>(i - int64_t{y} * params.out_width);
   float values[Pixels::kChannels];
   sample<Pixels>(params, image, map, x, y, values);
   for (int c = 0; c < Pixels::kChannels; ++c) store(out, params.out_type, c * num_pixels + i, values[c]);
@@ -34,8 +41,8 @@ void prepare_image_cuda(const GpuStream& gpu, const ImageParams& params, const I
   const CurrentDevice current(gpu.device);
   const int64_t num_pixels = int64_t{params.out_width} * params.out_height;
   with_pixels(params, [&](auto pixels) {
-    write_pixels<decltype(pixels)><<<blocks_for(num_pixels), kThreads, 0, stream_of(gpu)>>>(params, image, map,
-                                                                                          num_pixels, out);
+    write_pixels<decltype(pixels)>
+        <<<blocks_for(num_pixels), kThreads, 0, stream_of(gpu)>>>(params, image, map, num_pixels, out);
   });
   check_launch("prepare_image");
 }

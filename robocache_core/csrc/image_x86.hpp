@@ -150,10 +150,10 @@ inline void prefetch(const uint8_t* from, int64_t offset) {
 // Columns 2 * i and 2 * i + 1 as float32 (R G B -) each, 2^14 times too large, normalised. kPixel: bytes of a pixel.
 RC_TARGET_AVX2 inline __m256 two_columns(const EightColumns& at, int i, __m256i pairs, __m256 multiply, __m256 add) {
   const int l = 2 * i, h = 2 * i + 1;
-  const __m256i weights = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(at.weights[l])),
-                                                  _mm_set1_epi32(at.weights[h]), 1);
-  const __m256 fraction = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_set1_ps(at.fractions[l])),
-                                               _mm_set1_ps(at.fractions[h]), 1);
+  const __m256i weights =
+      _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(at.weights[l])), _mm_set1_epi32(at.weights[h]), 1);
+  const __m256 fraction =
+      _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_set1_ps(at.fractions[l])), _mm_set1_ps(at.fractions[h]), 1);
   const __m256i from_a = load_halves(at.a + at.offsets_a[l], at.a + at.offsets_a[h]);
   const __m256i from_b = load_halves(at.b + at.offsets_b[l], at.b + at.offsets_b[h]);
   const __m256 blend_a = _mm256_cvtepi32_ps(_mm256_madd_epi16(_mm256_shuffle_epi8(from_a, pairs), weights));
@@ -185,8 +185,13 @@ RC_TARGET_AVX2 void bilinear_row_avx2(const BilinearRow<Out>& row, int pixel, Ei
   for (float& fraction : same) fraction = from.fractions[0];
   for (int32_t next = 0; next < width; next += 8) {
     const int32_t x = next + 8 <= width ? next : width - 8;
-    const EightColumns at{from.a, from.b, from.offsets_a + x, (kMapped ? from.offsets_b : from.offsets_a) + x,
-                          from.weights + x, kMapped ? from.fractions + x : same, from.ahead};
+    const EightColumns at{from.a,
+                          from.b,
+                          from.offsets_a + x,
+                          (kMapped ? from.offsets_b : from.offsets_a) + x,
+                          from.weights + x,
+                          kMapped ? from.fractions + x : same,
+                          from.ahead};
     if constexpr (kMapped) {  // a curve over the rows is nothing that the CPU foresees
       prefetch(at.a, at.offsets_a[0] + at.ahead);
       prefetch(at.b, at.offsets_b[0] + at.ahead);

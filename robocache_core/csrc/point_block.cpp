@@ -33,14 +33,22 @@ template <class To>
 void read_field(Field field, const uint8_t* point, int64_t step, int32_t size, bool swap, To* column) {
   const uint8_t* bytes = point + field.offset;
   switch (field.type) {
-    case FieldType::kInt8: return read_column<int8_t>(bytes, step, size, false, column);
-    case FieldType::kUInt8: return read_column<uint8_t>(bytes, step, size, false, column);
-    case FieldType::kInt16: return read_column<int16_t>(bytes, step, size, swap, column);
-    case FieldType::kUInt16: return read_column<uint16_t>(bytes, step, size, swap, column);
-    case FieldType::kInt32: return read_column<int32_t>(bytes, step, size, swap, column);
-    case FieldType::kUInt32: return read_column<uint32_t>(bytes, step, size, swap, column);
-    case FieldType::kFloat32: return read_column<float>(bytes, step, size, swap, column);
-    case FieldType::kFloat64: return read_column<double>(bytes, step, size, swap, column);
+    case FieldType::kInt8:
+      return read_column<int8_t>(bytes, step, size, false, column);
+    case FieldType::kUInt8:
+      return read_column<uint8_t>(bytes, step, size, false, column);
+    case FieldType::kInt16:
+      return read_column<int16_t>(bytes, step, size, swap, column);
+    case FieldType::kUInt16:
+      return read_column<uint16_t>(bytes, step, size, swap, column);
+    case FieldType::kInt32:
+      return read_column<int32_t>(bytes, step, size, swap, column);
+    case FieldType::kUInt32:
+      return read_column<uint32_t>(bytes, step, size, swap, column);
+    case FieldType::kFloat32:
+      return read_column<float>(bytes, step, size, swap, column);
+    case FieldType::kFloat64:
+      return read_column<double>(bytes, step, size, swap, column);
   }
 }
 

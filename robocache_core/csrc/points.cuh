@@ -30,9 +30,8 @@ inline bool is_plain(const PointParams& params, const Cloud& cloud) {
   const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
   return !params.swap && is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) &&
          is_even(cloud.point_step) && is_even(cloud.row_step) &&
-         std::all_of(params.fields, params.fields + params.num_fields, [&](const Field& field) {
-           return field.type == FieldType::kFloat32 && is_even(field.offset);
-         });
+         std::all_of(params.fields, params.fields + params.num_fields,
+                     [&](const Field& field) { return field.type == FieldType::kFloat32 && is_even(field.offset); });
 }
 
 // Calls launch(std::true_type{}) or launch(std::false_type{}): kernels are made for either value.
@@ -57,14 +56,22 @@ template <class To>
 __device__ inline To read_any_field(Field field, const uint8_t* point, bool swap) {
   const uint8_t* bytes = point + field.offset;
   switch (field.type) {
-    case FieldType::kFloat32: return load_quickly<float, To>(bytes, swap);
-    case FieldType::kFloat64: return load_quickly<double, To>(bytes, swap);
-    case FieldType::kUInt8: return load_quickly<uint8_t, To>(bytes, false);
-    case FieldType::kInt8: return load_quickly<int8_t, To>(bytes, false);
-    case FieldType::kUInt16: return load_quickly<uint16_t, To>(bytes, swap);
-    case FieldType::kInt16: return load_quickly<int16_t, To>(bytes, swap);
-    case FieldType::kUInt32: return load_quickly<uint32_t, To>(bytes, swap);
-    case FieldType::kInt32: return load_quickly<int32_t, To>(bytes, swap);
+    case FieldType::kFloat32:
+      return load_quickly<float, To>(bytes, swap);
+    case FieldType::kFloat64:
+      return load_quickly<double, To>(bytes, swap);
+    case FieldType::kUInt8:
+      return load_quickly<uint8_t, To>(bytes, false);
+    case FieldType::kInt8:
+      return load_quickly<int8_t, To>(bytes, false);
+    case FieldType::kUInt16:
+      return load_quickly<uint16_t, To>(bytes, swap);
+    case FieldType::kInt16:
+      return load_quickly<int16_t, To>(bytes, swap);
+    case FieldType::kUInt32:
+      return load_quickly<uint32_t, To>(bytes, swap);
+    case FieldType::kInt32:
+      return load_quickly<int32_t, To>(bytes, swap);
   }
   return To{};
 }

@@ -26,11 +26,16 @@ int bit_length(uint64_t value) {
 template <class Work>
 void with_num_words(int num_words, Work work) {
   switch (num_words) {
-    case 2: return work(std::integral_constant<int, 2>{});
-    case 3: return work(std::integral_constant<int, 3>{});
-    case 4: return work(std::integral_constant<int, 4>{});
-    case 5: return work(std::integral_constant<int, 5>{});
-    default: return work(std::integral_constant<int, -1>{});
+    case 2:
+      return work(std::integral_constant<int, 2>{});
+    case 3:
+      return work(std::integral_constant<int, 3>{});
+    case 4:
+      return work(std::integral_constant<int, 4>{});
+    case 5:
+      return work(std::integral_constant<int, 5>{});
+    default:
+      return work(std::integral_constant<int, -1>{});
   }
 }
 
@@ -124,8 +129,7 @@ void RecordSort::sort() {
       }
     for (int64_t g = 0; g < num_groups; ++g) {
       uint32_t next = static_cast<uint32_t>(groups_[g].begin);
-      for (int part = 0; part < num_parts_; ++part)
-        next += std::exchange(cursors_.data()[part * num_groups + g], next);
+      for (int part = 0; part < num_parts_; ++part) next += std::exchange(cursors_.data()[part * num_groups + g], next);
     }
     group_keys_ = other_keys_.data();
     group_words_ = other_words_.data();

@@ -11,7 +11,8 @@
 namespace robocache {
 
 enum class Method : int32_t { kLinear, kSlerp, kNearest, kPrevious };
-// What a target gets that cannot be read: the nearest sample, zeros, or (linear) the line through the end's two samples.
+// What a target gets that cannot be read: the nearest sample, zeros, or (linear) the line through the end's two
+// samples.
 enum class Outside : int32_t { kHold, kZero, kExtrapolate };
 enum class ScalarType : int32_t { kFloat32, kFloat16, kBFloat16 };
 
@@ -133,11 +134,10 @@ RC_HD inline Pick pick_samples(const Reading& reading, const Timeline& line, int
   } else if (reading.outside == Outside::kExtrapolate && has_lower != has_upper) {
     // `nearest` is the end; the line goes through it and the next sample that has another stamp.
     if (line[0] != line[line.size - 1]) {
-      const int64_t other =
-          has_lower ? bisect(line, line[lower] - 1, 0, lower) - 1 : last_of_equal(line, upper + 1);
+      const int64_t other = has_lower ? bisect(line, line[lower] - 1, 0, lower) - 1 : last_of_equal(line, upper + 1);
       const uint64_t beyond = has_lower ? before : after;
-      const uint64_t span = has_lower ? stamp_distance(line[lower], line[other])
-                                      : stamp_distance(line[other], line[upper]);
+      const uint64_t span =
+          has_lower ? stamp_distance(line[lower], line[other]) : stamp_distance(line[other], line[upper]);
       if (beyond <= reading.tolerance_ns && span <= reading.tolerance_ns - beyond) {
         const double alpha = -(static_cast<double>(beyond) / static_cast<double>(span));
         return {line.sample(nearest), line.sample(other), static_cast<float>(alpha), true, false};

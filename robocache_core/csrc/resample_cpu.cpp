@@ -260,18 +260,24 @@ using WriteRows = void (*)(const Rows&);
 template <class From>
 WriteRows writer_from(ScalarType to, bool is_slerp) {
   switch (to) {
-    case ScalarType::kFloat32: return is_slerp ? write_slerp_rows<From, float> : write_rows<From, float>;
-    case ScalarType::kFloat16: return is_slerp ? write_slerp_rows<From, Half> : write_rows<From, Half>;
-    case ScalarType::kBFloat16: return is_slerp ? write_slerp_rows<From, BFloat16> : write_rows<From, BFloat16>;
+    case ScalarType::kFloat32:
+      return is_slerp ? write_slerp_rows<From, float> : write_rows<From, float>;
+    case ScalarType::kFloat16:
+      return is_slerp ? write_slerp_rows<From, Half> : write_rows<From, Half>;
+    case ScalarType::kBFloat16:
+      return is_slerp ? write_slerp_rows<From, BFloat16> : write_rows<From, BFloat16>;
   }
   return nullptr;
 }
 
 WriteRows writer(ScalarType from, ScalarType to, bool is_slerp) {
   switch (from) {
-    case ScalarType::kFloat32: return writer_from<float>(to, is_slerp);
-    case ScalarType::kFloat16: return writer_from<Half>(to, is_slerp);
-    case ScalarType::kBFloat16: return writer_from<BFloat16>(to, is_slerp);
+    case ScalarType::kFloat32:
+      return writer_from<float>(to, is_slerp);
+    case ScalarType::kFloat16:
+      return writer_from<Half>(to, is_slerp);
+    case ScalarType::kBFloat16:
+      return writer_from<BFloat16>(to, is_slerp);
   }
   return nullptr;
 }

@@ -63,9 +63,12 @@ __device__ inline void load_quaternion(const Stream& s, int64_t at, double* q) {
 
 __device__ inline void load_quaternion_of(const Stream& s, int64_t at, double* q) {
   switch (s.type) {
-    case ScalarType::kFloat32: return load_quaternion<float>(s, at, q);
-    case ScalarType::kFloat16: return load_quaternion<Half>(s, at, q);
-    case ScalarType::kBFloat16: return load_quaternion<BFloat16>(s, at, q);
+    case ScalarType::kFloat32:
+      return load_quaternion<float>(s, at, q);
+    case ScalarType::kFloat16:
+      return load_quaternion<Half>(s, at, q);
+    case ScalarType::kBFloat16:
+      return load_quaternion<BFloat16>(s, at, q);
   }
 }
 
@@ -201,9 +204,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksAtOnce) write_job(const __gri
   }
   __syncthreads();
   switch (input.stream.type) {
-    case ScalarType::kFloat32: write_stream<float, To>(job, input, reads, first_row, num_rows); break;
-    case ScalarType::kFloat16: write_stream<Half, To>(job, input, reads, first_row, num_rows); break;
-    case ScalarType::kBFloat16: write_stream<BFloat16, To>(job, input, reads, first_row, num_rows); break;
+    case ScalarType::kFloat32:
+      write_stream<float, To>(job, input, reads, first_row, num_rows);
+      break;
+    case ScalarType::kFloat16:
+      write_stream<Half, To>(job, input, reads, first_row, num_rows);
+      break;
+    case ScalarType::kBFloat16:
+      write_stream<BFloat16, To>(job, input, reads, first_row, num_rows);
+      break;
   }
 }
 
@@ -275,15 +284,21 @@ void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const
       const Stream& stream = streams[first + n];
       const int64_t share = std::max<int64_t>(1, kBlocks * (kReadCost + stream.width) / cost);
       const int64_t rows_per_block = std::min<int64_t>((rows + share - 1) / share, kMaxReads);
-      job.inputs[n] = {stream, readings[first + n], orders[first + n],
-                       column, blocks,              static_cast<int32_t>(rows_per_block)};
+      job.inputs[n] = {
+          stream, readings[first + n], orders[first + n], column, blocks, static_cast<int32_t>(rows_per_block)};
       blocks += blocks_for(rows, static_cast<int>(rows_per_block));
       column += stream.width;
     }
     switch (out_type) {
-      case ScalarType::kFloat32: write_job<float><<<blocks, kThreads, 0, stream_of(gpu)>>>(job); break;
-      case ScalarType::kFloat16: write_job<Half><<<blocks, kThreads, 0, stream_of(gpu)>>>(job); break;
-      case ScalarType::kBFloat16: write_job<BFloat16><<<blocks, kThreads, 0, stream_of(gpu)>>>(job); break;
+      case ScalarType::kFloat32:
+        write_job<float><<<blocks, kThreads, 0, stream_of(gpu)>>>(job);
+        break;
+      case ScalarType::kFloat16:
+        write_job<Half><<<blocks, kThreads, 0, stream_of(gpu)>>>(job);
+        break;
+      case ScalarType::kBFloat16:
+        write_job<BFloat16><<<blocks, kThreads, 0, stream_of(gpu)>>>(job);
+        break;
     }
     check_launch(kOperation);
   }

@@ -66,9 +66,7 @@ RC_HD inline double double_of(uint64_t bits) {
 
 RC_HD inline bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
 
-RC_HD inline bool is_finite(double value) {
-  return (bits_of(value) & 0x7ff0000000000000ull) != 0x7ff0000000000000ull;
-}
+RC_HD inline bool is_finite(double value) { return (bits_of(value) & 0x7ff0000000000000ull) != 0x7ff0000000000000ull; }
 
 // Nearest integer, ties to even, of |value| < 2^51; larger values stay about as large as they are.
 RC_HD inline double round_even(double value) { return (value + 0x1.8p52) - 0x1.8p52; }

@@ -7,8 +7,7 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #define RC_X86 1
 #define RC_TARGET_AVX2 __attribute__((target("avx2,f16c")))
-#define RC_TARGET_AVX512 \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,f16c")))
+#define RC_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,f16c")))
 #else
 #define RC_X86 0
 #endif

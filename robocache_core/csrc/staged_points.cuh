@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The points of a warp in shared memory, each as it lies in the cloud. Threads side by side copy what lies side by side,
-// so every byte crosses once, however far points are from each other.
+// The points of a warp in shared memory, each as it lies in the cloud. Threads side by side copy what lies side by
+// side, so every byte crosses once, however far points are from each other.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -51,8 +51,7 @@ class StagedPoints {
     const uint8_t* const from = gpu.cloud.data + begin;
     int32_t i = kVectorBytes * (threadIdx.x % 32);
 #pragma unroll 1
-    for (; i + kVectorBytes <= size; i += 32 * kVectorBytes)
-      __pipeline_memcpy_async(copy_ + i, from + i, kVectorBytes);
+    for (; i + kVectorBytes <= size; i += 32 * kVectorBytes) __pipeline_memcpy_async(copy_ + i, from + i, kVectorBytes);
 #pragma unroll 1
     for (; i < size; ++i) copy_[i] = from[i];  // of one thread: the end of the cloud, where it is no whole vector
     __pipeline_commit();

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "upload.hpp"
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -9,13 +7,14 @@
 
 #include "gpu.cuh"
 #include "pool.hpp"
+#include "upload.hpp"
 
 namespace robocache {
 namespace {
 
 constexpr const char* kOperation = "upload";
 constexpr int kChunks = 2;
-constexpr int64_t kChunkBytes = 16 << 20;  // a message, mostly: threads are woken once for it
+constexpr int64_t kChunkBytes = 16 << 20;   // a message, mostly: threads are woken once for it
 constexpr int64_t kPieceBytes = 256 << 10;  // that are worth another thread
 constexpr int64_t kPieces = kChunkBytes / kPieceBytes;
 
@@ -42,7 +41,8 @@ struct Uploader::Ring {
       check_gpu(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), kOperation);
       check_gpu(cudaEventCreateWithFlags(&sent, cudaEventDisableTiming), kOperation);
       for (cudaEvent_t& event : taken) check_gpu(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), kOperation);
-      check_gpu(cudaHostAlloc(reinterpret_cast<void**>(&chunks), kChunks * kChunkBytes, cudaHostAllocDefault), kOperation);
+      check_gpu(cudaHostAlloc(reinterpret_cast<void**>(&chunks), kChunks * kChunkBytes, cudaHostAllocDefault),
+                kOperation);
     } catch (...) {
       release();
       throw;

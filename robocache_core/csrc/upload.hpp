@@ -7,8 +7,8 @@
 
 namespace robocache {
 
-// Pageable memory goes through a ring of pinned chunks, piece by piece and by several threads, so that a piece is on its
-// way while the next is copied to the ring; pinned memory goes as it is.
+// Pageable memory goes through a ring of pinned chunks, piece by piece and by several threads, so that a piece is on
+// its way while the next is copied to the ring; pinned memory goes as it is.
 class Uploader {
  public:
   explicit Uploader(int device);

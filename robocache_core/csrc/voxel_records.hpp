@@ -41,7 +41,8 @@ struct VoxelScratch {
     float* const columns = cloud.poses.by_time ? poses.reserve(16 * cloud.poses.num) : nullptr;
     if (columns != nullptr) transpose_poses(cloud.poses, columns);
 
-    records.start(cloud.width * cloud.height, num_words, uint64_t{box.shape[0]} * box.shape[1] * box.shape[2], max_threads);
+    records.start(cloud.width * cloud.height, num_words, uint64_t{box.shape[0]} * box.shape[1] * box.shape[2],
+                  max_threads);
     const auto read_parts = [&](int64_t begin, int64_t end, int thread) {
       Thread& t = threads[thread];
       for (int part = static_cast<int>(begin); part < end; ++part) {

@@ -2,14 +2,13 @@
 // The first half of every voxelization on the GPU: the occupied voxels get rows, in order of index.
 //
 // A mark a voxel says whether it is occupied; the marks before it are its row. So no point is sorted and no slot is
-// searched, and the order of the points shows nowhere. Who counts the marks takes them away: scratch is all zero between
-// calls, and nothing is cleared that was not used.
+// searched, and the order of the points shows nowhere. Who counts the marks takes them away: scratch is all zero
+// between calls, and nothing is cleared that was not used.
 #pragma once
-
-#include <cub/block/block_scan.cuh>
 
 #include <algorithm>
 #include <cstdint>
+#include <cub/block/block_scan.cuh>
 
 #include "staged_points.cuh"
 

@@ -41,8 +41,8 @@ enum Drop : int32_t { kNonFinite, kRange, kOutside, kOverflow, kTableFull, kVoxe
 struct PointParams {
   Field fields[kMaxFields];  // x, y, z first
   int32_t num_fields;
-  Field time;  // read where poses are looked up by it
-  bool swap;   // the bytes of a field are in reverse order
+  Field time;                    // read where poses are looked up by it
+  bool swap;                     // the bytes of a field are in reverse order
   float min_range2, max_range2;  // m^2, half-open
 };
 
@@ -124,8 +124,8 @@ RC_HD RC_INLINE Place place_in(const Box& box, float x, float y, float z) {
   const uint32_t mask = 0u - static_cast<uint32_t>(place.inside);
   int32_t cell[3];
   for (int i = 0; i < 3; ++i) {
-    const float inside = float_of(bits_of(u[i]) & mask);  // a conversion outside would be undefined
-    cell[i] = static_cast<int32_t>(inside);               // the floor, as it is not negative
+    const float inside = float_of(bits_of(u[i]) & mask);       // a conversion outside would be undefined
+    cell[i] = static_cast<int32_t>(inside);                    // the floor, as it is not negative
     place.fraction[i] = inside - static_cast<float>(cell[i]);  // exact, so below 1
   }
   place.index = (static_cast<uint32_t>(cell[2]) * box.shape[1] + static_cast<uint32_t>(cell[1])) * box.shape[0] +
@@ -166,7 +166,8 @@ RC_HD RC_INLINE float min_of(int32_t maximum) { return ordered_float(~maximum); 
 
 // The squared distance of a point to the centre of its voxel, m^2, from its place in it.
 RC_HD RC_INLINE float distance2_to_centre(const float* fraction, const float* size) {
-  const float x = (fraction[0] - 0.5f) * size[0], y = (fraction[1] - 0.5f) * size[1], z = (fraction[2] - 0.5f) * size[2];
+  const float x = (fraction[0] - 0.5f) * size[0], y = (fraction[1] - 0.5f) * size[1],
+              z = (fraction[2] - 0.5f) * size[2];
   return (x * x + y * y) + z * z;
 }
 
@@ -181,8 +182,8 @@ struct HardParams {
 };
 
 // The loops of the CPU, and those of a GPU, to which every address but that of a single pose is the device's. What is
-// dropped is written: by the CPU to `dropped [kNumDrops]`, by the GPU to `reported [1 + kNumDrops]` behind the number of
-// voxels, which the CPU returns.
+// dropped is written: by the CPU to `dropped [kNumDrops]`, by the GPU to `reported [1 + kNumDrops]` behind the number
+// of voxels, which the CPU returns.
 
 // tensor [num_channels, shape_z, shape_y, shape_x], zero where no point fell.
 void voxelize_dense_cpu(const VoxelParams& params, const Cloud& cloud, float* tensor, int64_t* dropped);

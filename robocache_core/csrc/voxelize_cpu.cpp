@@ -2,8 +2,9 @@
 // Voxelization on the CPU.
 //
 // Blocks of points are read, tested and placed. Neighbours in the cloud that fall in one voxel become one run at once,
-// and runs that are near each other, as in a lidar's scan, one record; records are sorted by voxel; those of a voxel are
-// merged and its channels written. All that is merged are integers, so neither blocks nor threads show in the result.
+// and runs that are near each other, as in a lidar's scan, one record; records are sorted by voxel; those of a voxel
+// are merged and its channels written. All that is merged are integers, so neither blocks nor threads show in the
+// result.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -67,7 +68,7 @@ struct VoxelBlock {
 
 struct ThreadScratch {
   PointBlock points;
-  uint64_t packed[kBlock];  // the points' offset terms
+  uint64_t packed[kBlock];                                            // the points' offset terms
   int32_t means[kMaxChannels][kBlock], maxima[kMaxChannels][kBlock];  // their other terms
   uint32_t run_keys[kBlock];
   Buffer<int32_t> runs;          // [kBlock, words]
@@ -296,9 +297,15 @@ void make_channel(const VoxelParams& params, const Words& words, Channel channel
   const int32_t* const count = v->count;
   float* const out = v->channel;
   switch (channel.kind) {
-    case ChannelKind::kCount: std::copy_n(count, size, out); break;
-    case ChannelKind::kOccupancy: std::fill_n(out, size, 1.0f); break;
-    case ChannelKind::kDensity: run_at<Densities>(level, params.inverse_volume, count, size, out); break;
+    case ChannelKind::kCount:
+      std::copy_n(count, size, out);
+      break;
+    case ChannelKind::kOccupancy:
+      std::fill_n(out, size, 1.0f);
+      break;
+    case ChannelKind::kDensity:
+      run_at<Densities>(level, params.inverse_volume, count, size, out);
+      break;
     case ChannelKind::kMeanOffset: {
       const int64_t* const sum = v->offsets[channel.source];
       run_at<MeanOffsets>(level, params.size[channel.source], sum, count, size, out);
@@ -309,8 +316,12 @@ void make_channel(const VoxelParams& params, const Words& words, Channel channel
       run_at<Means>(level, params.quantum, sum, count, size, out);
       break;
     }
-    case ChannelKind::kMax: std::transform(v->maxima[channel.slot], v->maxima[channel.slot] + size, out, max_of); break;
-    case ChannelKind::kMin: std::transform(v->maxima[channel.slot], v->maxima[channel.slot] + size, out, min_of); break;
+    case ChannelKind::kMax:
+      std::transform(v->maxima[channel.slot], v->maxima[channel.slot] + size, out, max_of);
+      break;
+    case ChannelKind::kMin:
+      std::transform(v->maxima[channel.slot], v->maxima[channel.slot] + size, out, min_of);
+      break;
   }
 }
 

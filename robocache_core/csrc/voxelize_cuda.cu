@@ -111,8 +111,9 @@ __device__ inline void add_groups(const VoxelParams& params, const Sums& sums, c
     const bool greatest = is_extreme(channel.kind);
     const Term<kPlain> term(params, channel, located, staged);
     // In row 0; rows follow each other at row_bytes.
-    auto* const column = reinterpret_cast<uint8_t*>(
-        greatest ? static_cast<void*>(sums.maximum(0, channel.slot)) : n > 0 ? sums.sum(0, channel.slot) : sums.row(0));
+    auto* const column = reinterpret_cast<uint8_t*>(greatest ? static_cast<void*>(sums.maximum(0, channel.slot))
+                                                    : n > 0  ? sums.sum(0, channel.slot)
+                                                             : sums.row(0));
     const uint32_t row_bytes = sums.row_words * sizeof(*sums.words);
     for (const Group* group = groups + first; group < groups + num_groups; group += at_once) {
       uint64_t number = n > 0 ? term.of_first(group->lanes) : __popc(group->lanes);
@@ -178,8 +179,8 @@ constexpr int kBlockRows = kThreads;
 // A block for kBlockRows rows, a thread for each value.
 __global__ void __launch_bounds__(kThreads)
     write_sparse(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
-                 const __grid_constant__ Sums sums, int64_t capacity, int32_t* coords, float* features,
-                 int32_t* counts, int64_t* reported) {
+                 const __grid_constant__ Sums sums, int64_t capacity, int32_t* coords, float* features, int32_t* counts,
+                 int64_t* reported) {
   if (blockIdx.x == 0) report(rows.counters, capacity, reported);
   const int64_t begin = int64_t{blockIdx.x} * kBlockRows;
   const int64_t end = min(min(begin + kBlockRows, int64_t{*rows.counters.num_voxels}), capacity);
@@ -192,8 +193,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   for (int32_t i = threadIdx.x; i < size * params.num_channels; i += kThreads) {
     const int32_t r = i / params.num_channels, c = i - r * params.num_channels;
-    features[begin * params.num_channels + i] =
-        channel_of(params, params.channels[c], sums, begin + r);
+    features[begin * params.num_channels + i] = channel_of(params, params.channels[c], sums, begin + r);
   }
   __syncthreads();
   for (int32_t i = threadIdx.x; i < size * sums.row_words; i += kThreads) sums.row(begin)[i] = 0;
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(kThreads, 6)
   if (blockIdx.x == 0) report(rows.counters, num_voxels, reported);
   const int64_t first = kVoxels * thread_number();
   if (first - first % (32 * kVoxels) >= num_voxels) return;  // the whole warp
-  const int64_t word = first / 32;  // there are words for all threads of the warp
+  const int64_t word = first / 32;                           // there are words for all threads of the warp
   const RankedWord ranked = rows.words[word];
   const uint32_t shift = static_cast<uint32_t>(first % 32), bits = ranked.bits >> shift & ((1u << kVoxels) - 1);
   const uint32_t row = rows.block_rank[word / kRankWords] + ranked.rank + __popc(ranked.bits & ((1u << shift) - 1));
@@ -280,9 +280,9 @@ int32_t words_of_row(const VoxelParams& params) { return 1 + params.num_sums + (
 // The first half of both: rows, and their sums.
 Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows& rows, int64_t capacity,
                GpuMemory& memory, bool in_graph, cudaStream_t stream, const char* operation) {
-  const Sums sums{memory.reserve<unsigned long long>(
-                      std::min(rows.max_rows, capacity) * words_of_row(params), in_graph, operation),
-                  words_of_row(params), params.num_sums};
+  const Sums sums{
+      memory.reserve<unsigned long long>(std::min(rows.max_rows, capacity) * words_of_row(params), in_graph, operation),
+      words_of_row(params), params.num_sums};
   find_rows(params, cloud, rows, stream, operation);
   const bool needs_place = std::any_of(params.channels, params.channels + params.num_channels,
                                        [](const Channel& c) { return c.slot >= 0 && c.source < 3; });
@@ -343,7 +343,7 @@ void voxelize_sparse_cuda(const GpuStream& gpu, const VoxelParams& params, const
     const Sums sums = add_cloud(params, cloud, rows, capacity, s.sums, in_graph, stream, kOperation);
     const int64_t most = std::max<int64_t>(1, std::min(rows.max_rows, capacity));
     write_sparse<<<blocks_for(most, kBlockRows), kThreads, 0, stream>>>(params, rows, sums, capacity, coords, features,
-                                                                       counts, reported);
+                                                                        counts, reported);
     check_launch(kOperation);
   });
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hard voxels on the GPU: the points sorted by row and distance to the voxel's centre; of equally distant ones each
 // counts those before it.
-#include <cub/device/device_radix_sort.cuh>
-
 #include <algorithm>
 #include <cstdint>
+#include <cub/device/device_radix_sort.cuh>
 
 #include "voxel_rows.cuh"
 
@@ -73,7 +72,8 @@ __global__ void find_begins(const __grid_constant__ Sorted sorted, const __grid_
   const int64_t i = thread_number();
   if (i > sorted.num_points) return;
   // Every row has points, so those that are dropped, or the end, follow the last one.
-  const uint32_t row = i == sorted.num_points ? *rows.counters.num_voxels : min(sorted.row(i), *rows.counters.num_voxels);
+  const uint32_t row =
+      i == sorted.num_points ? *rows.counters.num_voxels : min(sorted.row(i), *rows.counters.num_voxels);
   if (i == 0 || min(sorted.row(i - 1), *rows.counters.num_voxels) != row) row_begin[row] = i;
 }
 
@@ -212,7 +212,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     check_launch(kOperation);
     const int64_t places = std::min(rows.max_rows, capacity) * params.max_points;
     pad_voxels<<<blocks_for(std::max<int64_t>(1, places)), kThreads, 0, stream>>>(params, rows, capacity, num_points,
-                                                                                 voxels, reported);
+                                                                                  voxels, reported);
     check_launch(kOperation);
   });
 }
