@@ -13,7 +13,7 @@ ARGS ?=
 export PYTHON
 RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
-SIMULATOR := $(addprefix robocache_ros/tools/,simulate.py recording.py samples.py scene.py sensors.py trajectory.py)
+SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 
 .PHONY: help demo test bench bench-gpu sanitize sanitize-gpu env shell clean

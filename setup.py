@@ -20,6 +20,7 @@ from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 PACKAGE = 'robocache_ros'
+PACKAGES = ('robocache_core', 'robocache_ros', 'robocache_sim')
 
 #: Contraction off: a fused multiply-add rounds once instead of twice, so results would depend on the CPU. No errno, for
 #: which sqrt would be a call and no SIMD, and no traps, for which a selected value would be a branch; values stay.
@@ -201,8 +202,8 @@ setup(
     maintainer_email='maintainers@robocache.dev',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=find_packages(include=['robocache_core', 'robocache_core.*', 'robocache_ros', 'robocache_ros.*']),
-    package_data={'robocache_core': ['py.typed'], 'robocache_ros': ['py.typed']},
+    packages=find_packages(include=[f'{name}{part}' for name in PACKAGES for part in ('', '.*')]),
+    package_data={name: ['py.typed'] for name in PACKAGES},
     ext_modules=[
         Extension(
             # Top level, not a child of robocache_core: a source tree on the path hides the installed packages, and

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core.types import PointField
-from robocache_ros.tools.scene import Box, Scene
-from robocache_ros.tools.sensors import START_NS, Lidar, World
-from robocache_ros.tools.trajectory import Trajectory
+from robocache_core.samples import PointField
+from robocache_sim.scene import Box, Scene
+from robocache_sim.sensors import START_NS, Lidar, World
+from robocache_sim.trajectory import Trajectory
 
 DATA = Path(os.environ['ROBOCACHE_DATA']) if os.environ.get('ROBOCACHE_DATA') else None
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the node ``preprocess``: ``ros2 launch robocache_ros preprocess.launch.py params_file:=my_robot.yaml``.
 
-The node gets the environment in which large messages travel fast (``robocache_ros.transport``); what is set already
-in the shell stays. Publishers of clouds and images should get the same: the profile counts on the sending side.
+The node gets the environment in which large messages travel fast (``robocache_ros.dds_environment``); what is set
+already in the shell stays. Publishers of clouds and images should get the same: the profile counts on the sending side.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
-SHARE = transport.share_directory()
+SHARE = dds_environment.share_directory()
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -52,13 +52,15 @@ def start_node(context: LaunchContext) -> list[LifecycleNode | RegisterEventHand
     if LaunchConfiguration('device').perform(context):
         parameters['compute.device'] = ParameterValue(LaunchConfiguration('device'), value_type=str)
     node = LifecycleNode(
-        package=transport.PACKAGE,
+        package=dds_environment.PACKAGE,
         executable='preprocess',
         name='preprocess',
         namespace=LaunchConfiguration('namespace'),
         parameters=[LaunchConfiguration('params_file'), parameters],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-        additional_env=transport.environment(transport.distro(context.environment), SHARE, context.environment),
+        additional_env=dds_environment.environment(
+            dds_environment.distro(context.environment), SHARE, context.environment
+        ),
         output='both',
         emulate_tty=True,
     )

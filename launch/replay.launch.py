@@ -23,9 +23,9 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
-SHARE = transport.share_directory()
+SHARE = dds_environment.share_directory()
 
 ARGUMENTS = [
     DeclareLaunchArgument('bag', description='the bag: a folder or a file that `ros2 bag play` takes'),
@@ -44,7 +44,9 @@ def play_bag(context: LaunchContext) -> list[RegisterEventHandler]:
             *('--rate', LaunchConfiguration('rate')),
         ],
         name='bag',
-        additional_env=transport.environment(transport.distro(context.environment), SHARE, context.environment),
+        additional_env=dds_environment.environment(
+            dds_environment.distro(context.environment), SHARE, context.environment
+        ),
         output='screen',
     )
     shutdown = TimerAction(period=DRAIN_S, actions=[EmitEvent(event=Shutdown(reason='the bag has ended'))])

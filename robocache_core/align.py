@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from robocache_core.buffer import Entry, StreamBuffer, nearest_index, previous_index
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
 from robocache_core.ledger import Account
-from robocache_core.stream import Entry, StreamBuffer, nearest_index, previous_index
-from robocache_core.types import Sample
+from robocache_core.samples import Sample
 
 Stream = LidarConfig | CameraConfig | ImuConfig
 

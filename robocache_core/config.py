@@ -8,83 +8,23 @@ seconds), ``config/preprocess.yaml`` documents them, offline use builds them dir
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from robocache_core.frame import WAITS
 from robocache_core.plan import image_factors
-from robocache_core.types import WAITS, VoxelGrid
+from robocache_core.tunable import Checked, ConfigError, tunable
+from robocache_core.types import VoxelGrid
 
 MS = 1_000_000
 SECOND = 1_000_000_000
 MIB = 1 << 20
 
 
-class ConfigError(ValueError):
-    """A tunable outside its range; the message names the parameter, the value and what is allowed."""
-
-
-def tunable(
-    default: Any,
-    description: str,
-    *,
-    unit: str = '',
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    length: int | None = None,
-) -> Any:
-    """Declare a tunable: ``low``/``high`` bound a number (or each element), ``choices`` a string (or each element)."""
-    return dataclasses.field(
-        default=default,
-        metadata={
-            'description': description,
-            'unit': unit,
-            'low': low,
-            'high': high,
-            'choices': choices,
-            'length': length,
-        },
-    )
-
-
-def check_tunables(config: Any, prefix: str = '') -> None:
-    """Raise ``ConfigError`` for the first tunable of a config dataclass that is outside its declared range."""
-    for item in dataclasses.fields(config):
-        if not item.metadata:
-            continue
-        name, value, meta = f'{prefix}{item.name}', getattr(config, item.name), item.metadata
-        elements = value if isinstance(value, tuple) else (value,)
-        if meta['length'] is not None and len(elements) not in (meta['length'], 0 if item.default == () else -1):
-            raise ConfigError(f'{name} = {value!r}: needs {meta["length"]} elements')
-        for element in elements:
-            if meta['choices'] and element not in meta['choices']:
-                raise ConfigError(f'{name} = {element!r}: must be one of {", ".join(meta["choices"])}')
-            if isinstance(element, float) and not math.isfinite(element):
-                raise ConfigError(f'{name} = {element!r}: must be finite')
-            if meta['low'] is not None and element < meta['low']:
-                raise ConfigError(f'{name} = {element!r}: must be at least {meta["low"]} {meta["unit"]}'.rstrip())
-            if meta['high'] is not None and element > meta['high']:
-                raise ConfigError(f'{name} = {element!r}: must be at most {meta["high"]} {meta["unit"]}'.rstrip())
-
-
-class _Checked:
-    """Checks its tunables when made; ``check`` holds what one range cannot say."""
-
-    def __post_init__(self) -> None:
-        prefix = f'{self.name}.' if hasattr(self, 'name') else ''
-        check_tunables(self, prefix)
-        self.check(prefix)
-
-    def check(self, prefix: str) -> None:
-        """Raise ``ConfigError`` where values do not fit each other."""
-
-
 @dataclass(frozen=True)
-class QueueConfig(_Checked):
+class QueueConfig(Checked):
     """Bounds of a stream's inbox: what waits between the subscription and the worker."""
 
     depth: int = tunable(32, 'messages that may wait', low=1, high=100_000)
@@ -98,7 +38,7 @@ class QueueConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class StreamConfig(_Checked):
+class StreamConfig(Checked):
     """What every sensor stream has."""
 
     name: str
@@ -115,7 +55,7 @@ _CHANNEL = re.compile('count|occupancy|density|(mean|max|min):.+')
 
 
 @dataclass(frozen=True)
-class VoxelConfig(_Checked):
+class VoxelConfig(Checked):
     """The voxel grid of a lidar, in the target frame."""
 
     size: tuple[float, ...] = tunable((0.4, 0.4, 0.4), 'edges of a voxel, x y z', unit='m', low=1e-3, length=3)
@@ -155,7 +95,7 @@ class VoxelConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class DeskewConfig(_Checked):
+class DeskewConfig(Checked):
     """Taking the sensor's motion during a scan out of it: which readings tell the motion, which field the times."""
 
     source: str = tunable('none', 'IMU stream whose angular velocity undoes the turning during a scan, or none')
@@ -299,7 +239,7 @@ class ImuConfig(StreamConfig):
 
 
 @dataclass(frozen=True)
-class SyncConfig(_Checked):
+class SyncConfig(Checked):
     """When a frame is due, and how long it waits."""
 
     trigger: str = tunable('', 'stream whose stamps are the targets; empty: the first lidar, else the first camera')
@@ -313,7 +253,7 @@ class SyncConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class BackpressureConfig(_Checked):
+class BackpressureConfig(Checked):
     """Targets that wait for compute, and when the trigger is thinned."""
 
     max_ready: int = tunable(16, 'ready targets that may wait; the oldest beyond it is dropped overrun', low=1)
@@ -332,7 +272,7 @@ class BackpressureConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class ComputeConfig(_Checked):
+class ComputeConfig(Checked):
     """Where the operations run."""
 
     device: str = tunable('auto', 'auto, cpu, cuda or cuda:<i>')
@@ -344,7 +284,7 @@ class ComputeConfig(_Checked):
 
 
 @dataclass(frozen=True)
-class PipelineConfig(_Checked):
+class PipelineConfig(Checked):
     """A whole pipeline."""
 
     lidars: tuple[LidarConfig, ...] = ()

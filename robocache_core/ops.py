@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from robocache_core import backend
-from robocache_core.kinds import as_bool, as_float, as_floats, as_int, as_names, check_kind, check_number_of
 from robocache_core.plan import (
     AXES,
     MAX_CHANNELS,
@@ -33,15 +32,9 @@ from robocache_core.plan import (
     point_plan,
     voxel_plan,
 )
-from robocache_core.types import (
-    CloudLayout,
-    DenseVoxels,
-    HardVoxels,
-    PointField,
-    PoseTable,
-    SparseVoxels,
-    VoxelGrid,
-)
+from robocache_core.samples import CloudLayout, PointField
+from robocache_core.types import DenseVoxels, HardVoxels, PoseTable, SparseVoxels, VoxelGrid
+from robocache_core.validation import as_bool, as_float, as_floats, as_int, as_names, check_kind, check_number_of
 
 __all__ = [
     'DenseVoxels',

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from robocache_core.device import copy_to_host, on_host
-from robocache_core.types import SCHEMA, DataError, FusedFrame
+from robocache_core.frame import SCHEMA, FusedFrame
+from robocache_core.samples import DataError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -16,31 +16,15 @@ import torch
 
 from robocache_core import ops
 from robocache_core.align import Aligner, Pick, Target
-from robocache_core.config import (
-    VECTOR_FIELDS,
-    CameraConfig,
-    ImuConfig,
-    LidarConfig,
-    PipelineConfig,
-)
+from robocache_core.buffer import Entry
+from robocache_core.config import VECTOR_FIELDS, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
 from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, pose_table
 from robocache_core.device import Device, choose_device, on_host, one_line
+from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Account
 from robocache_core.rectify import Rectifier
-from robocache_core.stream import Entry
-from robocache_core.types import (
-    CameraFrame,
-    CameraInfo,
-    DataError,
-    DenseVoxels,
-    EncodedImage,
-    FusedFrame,
-    LidarScan,
-    PoseTable,
-    Sample,
-    SparseVoxels,
-    VectorSample,
-)
+from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, LidarScan, Sample, VectorSample
+from robocache_core.types import DenseVoxels, PoseTable, SparseVoxels
 
 _DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 

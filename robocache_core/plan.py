@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from robocache_core.kinds import as_floats, as_ints
-from robocache_core.types import CloudLayout, DataError, PointField, VoxelGrid
+from robocache_core.samples import CloudLayout, DataError, PointField
+from robocache_core.types import VoxelGrid
+from robocache_core.validation import as_floats, as_ints
 
 MAX_CHANNELS = 32
 MAX_AXIS_VOXELS = 1 << 24  # a float32 holds every index below it

@@ -17,7 +17,7 @@ import torch
 
 from robocache_core.config import CameraConfig
 from robocache_core.plan import image_region
-from robocache_core.types import CameraFrame, CameraInfo, DataError, EncodedImage
+from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
 
 Array = npt.NDArray[Any]
 

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 
 from robocache_core.plan import BoxPlan, Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
-from robocache_core.types import DROP_REASONS, PointField
+from robocache_core.samples import PointField
+from robocache_core.types import DROP_REASONS
 
 Array = npt.NDArray[Any]
 Voxels = tuple[Array, Array, Array, dict[str, int]]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_core.config import MS, SECOND, DeskewConfig
-from robocache_core.types import CloudLayout, DataError, LidarScan, PointField
+from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 
 #: Nanoseconds of each unit that ``deskew.time_unit`` can name.
 UNITS_NS = {'ns': 1, 'us': 1000, 'ms': MS, 's': SECOND}

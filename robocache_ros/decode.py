@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
 from robocache_core.plan import encoding_of
-from robocache_core.types import (
+from robocache_core.samples import (
     CameraFrame,
     CameraInfo,
     CloudLayout,

@@ -19,7 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from robocache_core.ledger import Counts
 from robocache_core.pipeline import Pipeline
 from robocache_ros.inbox import Inboxes
-from robocache_ros.monitor import Monitor, percentiles_ms
+from robocache_ros.metrics import Metrics, percentiles_ms
 from robocache_ros.worker import Worker
 
 OK, WARN, ERROR, STALE = (
@@ -42,7 +42,7 @@ class Diagnostics:
         pipeline: its ledger.
         inboxes: how full they are.
         worker: its back-pressure.
-        monitor: rates and durations.
+        metrics: rates and durations.
         topics: topic and message type by stream.
         publishers: gives the message types of a topic's publishers.
         subscribers: tells how many subscribers the fused topic has.
@@ -54,7 +54,7 @@ class Diagnostics:
         pipeline: Pipeline,
         inboxes: Inboxes,
         worker: Worker,
-        monitor: Monitor,
+        metrics: Metrics,
         topics: dict[str, tuple[str, str]],
         publishers: Callable[[str], list[str]],
         subscribers: Callable[[], int],
@@ -63,7 +63,7 @@ class Diagnostics:
         self._pipeline = pipeline
         self._inboxes = inboxes
         self._worker = worker
-        self._monitor = monitor
+        self._metrics = metrics
         self._topics = topics
         self._publishers = publishers
         self._subscribers = subscribers
@@ -87,14 +87,14 @@ class Diagnostics:
             waiting = {name: depth for name, (depth, _) in self._inboxes.levels().items()}
         self._held = {name: waiting[name] + self._pipeline.num_held(name) for name in counts}
         targets = self._pipeline.targets.counts()
-        with self._monitor.lock:
+        with self._metrics.lock:
             statuses = [self._input(name, counts[name], now) for name in counts]
             blocker = self._blocker(counts, targets, now) if active else 'the node is not active'
             self.blocker = blocker
             statuses.append(self._sync(targets, blocker))
             statuses += [self._queue(), self._compute(), self._output(now, blocker)]
-            self._last_frames, self._last_failures = self._monitor.frames, self._monitor.failures
-            self._last_lost = {name: record.lost for name, record in self._monitor.inputs.items()}
+            self._last_frames, self._last_failures = self._metrics.frames, self._metrics.failures
+            self._last_lost = {name: record.lost for name, record in self._metrics.inputs.items()}
         self._last, self._last_targets = counts, targets
         return DiagnosticArray(status=statuses)
 
@@ -122,7 +122,7 @@ class Diagnostics:
 
     def _input(self, name: str, counts: Counts, now: int) -> DiagnosticStatus:
         topic, kind = self._topics[name]
-        record, config = self._monitor.inputs[name], self._pipeline.streams[name]
+        record, config = self._metrics.inputs[name], self._pipeline.streams[name]
         rate = record.rate_hz(now)
         new_drops = _new_drops(counts, self._last[name])
         received = counts.received - self._last[name].received
@@ -167,8 +167,8 @@ class Diagnostics:
 
     def _silent(self, name: str) -> str:
         topic, kind = self._topics[name]
-        if self._monitor.inputs[name].incompatible:
-            return self._monitor.inputs[name].incompatible_text
+        if self._metrics.inputs[name].incompatible:
+            return self._metrics.inputs[name].incompatible_text
         types = self._publishers(topic)
         if not types:
             return f'{name}: no publisher on {topic} ({kind})'
@@ -179,10 +179,10 @@ class Diagnostics:
 
     def _blocker(self, counts: dict[str, Counts], targets: Counts, now: int) -> str:
         """Say in one line why no frame came since the last report; empty where one did."""
-        if self._monitor.frames > self._last_frames:
+        if self._metrics.frames > self._last_frames:
             return ''
-        if self._monitor.failures > self._last_failures:
-            return f'unforeseen exception: {self._monitor.last_failure}'
+        if self._metrics.failures > self._last_failures:
+            return f'unforeseen exception: {self._metrics.last_failure}'
         lagging = self._pipeline.lagging()
         drops = _new_drops(targets, self._last_targets)
         missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == 'missing']
@@ -198,7 +198,7 @@ class Diagnostics:
 
     def _idle(self, name: str, counts: dict[str, Counts], now: int) -> str:
         """Say why a stream gives nothing to align."""
-        record = self._monitor.inputs[name]
+        record = self._metrics.inputs[name]
         silence, behind = record.silence_ns(now), self._pipeline.lagging().get(name)
         # What fell with its target says nothing of the stream itself.
         losses = {
@@ -262,8 +262,8 @@ class Diagnostics:
         memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
         device, fault = self._pipeline.device, self._pipeline.device_fault
         active = device.backend
-        if self._monitor.failures > self._last_failures:
-            level, message = ERROR, f'unforeseen exception: {self._monitor.last_failure}'
+        if self._metrics.failures > self._last_failures:
+            level, message = ERROR, f'unforeseen exception: {self._metrics.last_failure}'
         elif fault:
             level, message = WARN, f'on the CPU: {fault}'
         elif active.name == 'reference':
@@ -273,22 +273,22 @@ class Diagnostics:
         values: dict[str, Any] = {'backend': active.name, 'reason': active.reason}
         values |= {'device': device, 'device_reason': device.reason, 'device_fault': fault or ''}
         values |= {f'memory.{kind}': size for kind, size in memory.items()}
-        values['exceptions'] = self._monitor.failures
-        for stage, durations in self._monitor.stages.items():
+        values['exceptions'] = self._metrics.failures
+        for stage, durations in self._metrics.stages.items():
             values[f'{stage}_p50_ms'], values[f'{stage}_p99_ms'] = percentiles_ms(durations)
         return self._status('compute', level, message, values)
 
     def _output(self, now: int, blocker: str) -> DiagnosticStatus:
-        p50, p99 = percentiles_ms(self._monitor.latencies_ns)
-        rate = self._monitor.output.rate_hz(now)
+        p50, p99 = percentiles_ms(self._metrics.latencies_ns)
+        rate = self._metrics.output.rate_hz(now)
         if blocker:
             level, message = STALE, f'no frame: {blocker}'
-        elif self._monitor.output.incompatible:
-            level, message = WARN, self._monitor.output.incompatible_text
+        elif self._metrics.output.incompatible:
+            level, message = WARN, self._metrics.output.incompatible_text
         else:
             level, message = OK, f'{rate:.1f} Hz'
         values = {
-            'frames': self._monitor.frames,
+            'frames': self._metrics.frames,
             'rate_hz': rate,
             'subscribers': self._subscribers(),
             'latency_p50_ms': p50,

@@ -15,7 +15,7 @@ from std_msgs.msg import Header, MultiArrayDimension, UInt8MultiArray
 from robocache_core import payload
 from robocache_core.config import SECOND, CameraConfig, LidarConfig
 from robocache_core.device import on_host
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 
 Array = np.ndarray[Any, Any]
 

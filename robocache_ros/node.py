@@ -18,16 +18,16 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.utilities import remove_ros_args
 
-from robocache_core.config import ConfigError
 from robocache_core.pipeline import Pipeline
-from robocache_ros import params
+from robocache_core.tunable import ConfigError
+from robocache_ros import parameters
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.inbox import Inboxes
-from robocache_ros.inputs import Inputs, Stream, decoder, message_type
-from robocache_ros.monitor import Monitor
-from robocache_ros.outputs import Outputs
+from robocache_ros.metrics import Metrics
+from robocache_ros.publishers import Publishers
 from robocache_ros.rclpy_private import refuse_unknown_transitions
 from robocache_ros.reporter import Reporter
+from robocache_ros.subscriptions import Stream, Subscriptions, decoder, message_type
 from robocache_ros.transforms import Transforms
 from robocache_ros.worker import Worker
 
@@ -61,7 +61,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('preprocess', **kwargs)
         refuse_unknown_transitions(self)
-        params.declare(self)
+        parameters.declare(self)
         self._pipeline: Pipeline | None = None
         # What undoes the transitions, last made first; a transition that fails half-way undoes its half at once.
         self._configured, self._activated = ExitStack(), ExitStack()
@@ -70,24 +70,24 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters, make the pipeline and the publishers."""
         self.release()
-        config, node_config = params.read(self)
+        config, node_config = parameters.read(self)
         pipeline = Pipeline(config, on_host=True)
         with ExitStack() as undo:
-            self._monitor = Monitor(pipeline.streams)
+            self._metrics = Metrics(pipeline.streams)
             self._inboxes = Inboxes(
                 {name: stream.queue for name, stream in pipeline.streams.items()}, pipeline.receive, pipeline.drop
             )
             transforms = Transforms(self, pipeline, undo)
-            outputs = Outputs(self, config, node_config, self._monitor, undo)
+            outputs = Publishers(self, config, node_config, self._metrics, undo)
             decoders = {name: transforms.before(name, decoder(stream)) for name, stream in pipeline.streams.items()}
             topics = {name: self._topic(stream) for name, stream in pipeline.streams.items()}
-            self._worker = Worker(pipeline, self._inboxes, decoders, outputs.publish, self._monitor, self.get_logger())
+            self._worker = Worker(pipeline, self._inboxes, decoders, outputs.publish, self._metrics, self.get_logger())
             self._diagnostics = Diagnostics(
                 self.get_name(),
                 pipeline,
                 self._inboxes,
                 self._worker,
-                self._monitor,
+                self._metrics,
                 topics,
                 self._publisher_types,
                 lambda: outputs.num_subscribers,
@@ -117,7 +117,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         with ExitStack() as undo:
             self._worker.start()
             undo.callback(self._worker.stop)
-            Inputs(self, self._pipeline, self._inboxes, self._monitor, undo)
+            Subscriptions(self, self._pipeline, self._inboxes, self._metrics, undo)
             self._activated = undo.pop_all()
         return TransitionCallbackReturn.SUCCESS
 
@@ -204,7 +204,7 @@ def _bring_up(node: PreprocessNode) -> bool:
     """Configure and activate the node if its parameter ``autostart`` says so; False where that fails."""
     success = TransitionCallbackReturn.SUCCESS
     try:
-        wanted = params.autostart(node)
+        wanted = parameters.autostart(node)
     except ConfigError as error:
         node.get_logger().error(f'configuration refused: {error}')
         return False

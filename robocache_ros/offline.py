@@ -15,12 +15,13 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo
 
 from robocache_core.config import PipelineConfig
+from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline, pose_matrix
-from robocache_core.types import DataError, FusedFrame, Sample
+from robocache_core.samples import DataError, Sample
 from robocache_ros.bags import messages_of
 from robocache_ros.decode import decode_camera_info
-from robocache_ros.inputs import Stream, decoder, message_type
 from robocache_ros.static_tf import StaticTransforms
+from robocache_ros.subscriptions import Stream, decoder, message_type
 
 _UNBOUNDED = 1 << 62
 _logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from robocache_core.config import SECOND, ConfigError
+from robocache_core.config import SECOND
+from robocache_core.tunable import ConfigError
 
 _TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
 _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}

@@ -20,7 +20,7 @@ _REMEDY = {'RELIABILITY': ('best_effort', 'reliable'), 'DURABILITY': ('volatile'
 
 
 def sensor_data(depth: int) -> QoSProfile:
-    """Inputs: best effort, volatile, keep the last ``depth``; fits every publisher (SensorDataQoS)."""
+    """Subscriptions: best effort, volatile, keep the last ``depth``; fits every publisher (SensorDataQoS)."""
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,
@@ -30,7 +30,7 @@ def sensor_data(depth: int) -> QoSProfile:
 
 
 def reliable(depth: int = 5) -> QoSProfile:
-    """Outputs: reliable, volatile, keep the last ``depth``; a subscriber may ask for either reliability."""
+    """Publishers: reliable, volatile, keep the last ``depth``; a subscriber may ask for either reliability."""
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,

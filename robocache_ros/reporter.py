@@ -17,7 +17,7 @@ from robocache_core.config import SECOND
 from robocache_ros import qos
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.inbox import Inboxes
-from robocache_ros.params import NodeConfig
+from robocache_ros.parameters import NodeConfig
 from robocache_ros.worker import Worker
 
 

@@ -13,7 +13,7 @@ from rclpy.time import Time
 
 from robocache_core.config import CameraConfig
 from robocache_core.pipeline import Pipeline, pose_matrix
-from robocache_core.types import Sample
+from robocache_core.samples import Sample
 
 
 class Transforms:

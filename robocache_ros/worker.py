@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from robocache_core.config import SECOND
+from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import DataError, FusedFrame, Sample
+from robocache_core.samples import DataError, Sample
 from robocache_ros.backpressure import Backpressure
 from robocache_ros.inbox import Arrival, Inboxes
-from robocache_ros.monitor import Monitor
+from robocache_ros.metrics import Metrics
 
 #: Arrival times of trigger messages kept to tell how long their target waited.
 _ARRIVALS = 256
@@ -36,7 +37,7 @@ class Worker:
         inboxes: where messages come from.
         decoders: by stream, message to sample; raise ``DataError``.
         publish: called with every frame and when its computation began (steady clock, ns).
-        monitor: is told durations, ages and drops.
+        metrics: is told durations, ages and drops.
         logger: hears of drops, once a second for each stream and reason.
     """
 
@@ -46,7 +47,7 @@ class Worker:
         inboxes: Inboxes,
         decoders: Mapping[str, Callable[[Any], Sample]],
         publish: Callable[[FusedFrame, int], None],
-        monitor: Monitor,
+        metrics: Metrics,
         logger: Logger,
     ) -> None:
         self._pipeline = pipeline
@@ -55,7 +56,7 @@ class Worker:
         self._publish = publish
         pipeline.refused = self._log_drop
         pipeline.degraded = self._log_fault
-        self._monitor = monitor
+        self._metrics = metrics
         self._logger = logger
         self.backpressure = Backpressure(pipeline.config.backpressure)
         self._arrived_ns: OrderedDict[int, int] = OrderedDict()
@@ -107,7 +108,7 @@ class Worker:
                     self._pipeline.give_up()
                 self._emit()
             except Exception:
-                self._monitor.failed(traceback.format_exc())
+                self._metrics.failed(traceback.format_exc())
                 if self._may_log('worker', 'internal_error'):
                     self._logger.error(f'the worker failed and goes on:\n{traceback.format_exc()}')
 
@@ -133,7 +134,7 @@ class Worker:
         except Exception:
             self._pipeline.drop(name, 'internal_error')
             raise
-        self._monitor.took('decode', time.monotonic_ns() - begin)
+        self._metrics.took('decode', time.monotonic_ns() - begin)
         if name == self._pipeline.config.trigger:
             self._arrived_ns[sample.stamp_ns] = arrival.arrived_ns
             if len(self._arrived_ns) > _ARRIVALS:
@@ -147,13 +148,13 @@ class Worker:
         begin = time.monotonic_ns()
         frames = self._pipeline.poll(limit=1)
         computed = time.monotonic_ns()
-        self._monitor.took('compute', computed - begin)
+        self._metrics.took('compute', computed - begin)
         for frame in frames:
             arrived = self._arrived_ns.pop(frame.stamp_ns, None)
             if arrived is not None:
-                self._monitor.took('align', begin - arrived)
+                self._metrics.took('align', begin - arrived)
             self._publish(frame, begin)
-            self._monitor.took('publish', time.monotonic_ns() - computed)
+            self._metrics.took('publish', time.monotonic_ns() - computed)
         self._pipeline.keep_every = self.backpressure.update(self.num_waiting)
 
     def _log_fault(self, fault: str) -> None:

@@ -14,7 +14,7 @@ from benchmark.gpu.workload import Inputs, Out, Workload
 from benchmark.images import HEIGHT, MEAN, STD, WIDTH
 from robocache_core import ops
 from robocache_core.rectify import rectify_map
-from robocache_core.types import CameraInfo
+from robocache_core.samples import CameraInfo
 
 #: By encoding: bytes of a row, bytes of the image, in pixels; torch's way.
 ENCODINGS: dict[str, tuple[int, float, Callable[..., torch.Tensor]]] = {

@@ -10,8 +10,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from robocache_core import payload
-from robocache_core.types import FusedFrame
-from robocache_ros.client import FusedSubscriber
+from robocache_core.frame import FusedFrame
+from robocache_ros.subscriber import FusedSubscriber
 
 PREFIX = 'preprocess: '
 

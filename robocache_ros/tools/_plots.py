@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robocache_core.config import VECTOR_FIELDS, ImuConfig
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 
 INK, MUTED, GRID = '#0f172a', '#64748b', '#e2e8f0'
 BLUE, PALE_BLUE, RED = '#2563eb', '#93c5fd', '#dc2626'

@@ -17,8 +17,9 @@ import yaml
 from rclpy.signals import SignalHandlerOptions
 
 from robocache_core import payload
-from robocache_core.config import ConfigError, PipelineConfig
-from robocache_ros import params
+from robocache_core.config import PipelineConfig
+from robocache_core.tunable import ConfigError
+from robocache_ros import parameters
 from robocache_ros.tools import report
 from robocache_ros.tools._bag import Bag, BagError, open_bag
 from robocache_ros.tools._collector import Collector
@@ -110,7 +111,7 @@ def _replay(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _configure(bag: Bag, given: Path | None, params_file: Path) -> tuple[PipelineConfig, params.NodeConfig]:
+def _configure(bag: Bag, given: Path | None, params_file: Path) -> tuple[PipelineConfig, parameters.NodeConfig]:
     """Put the parameter file in its place, given or made, and read it."""
     if given is None:
         made = config_from_bag(bag)
@@ -121,7 +122,7 @@ def _configure(bag: Bag, given: Path | None, params_file: Path) -> tuple[Pipelin
         text = given.read_text(encoding='utf-8')
     params_file.write_text(text, encoding='utf-8')
     try:
-        return params.from_file(params_file, warn=lambda line: print(f'warning: {line}'))
+        return parameters.from_file(params_file, warn=lambda line: print(f'warning: {line}'))
     except (ConfigError, yaml.YAMLError) as error:
         raise ConfigError(f'{given or params_file}: {" ".join(str(error).split())}') from error
 

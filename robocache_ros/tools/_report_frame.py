@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from robocache_core.config import CameraConfig, PipelineConfig
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 from robocache_ros.tools import _plots as plots
 from robocache_ros.tools import _voxel_view as voxel_view
 from robocache_ros.tools._html import data_uri, plot, section

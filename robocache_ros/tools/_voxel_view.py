@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from robocache_core.config import LidarConfig
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 
 NIGHT = '#0b1220'
 _FAINT = '#334155'

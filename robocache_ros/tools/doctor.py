@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 import robocache_core
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
 OK, WARN, FAIL = 'ok', 'warn', 'FAIL'
 MIB = 1 << 20
@@ -73,7 +73,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     for module, mend in REQUIRED.items():
         yield installed(module, FAIL, '', mend)
     for module, (without, mend) in OPTIONAL.items():
-        yield installed(module, WARN, without, mend.replace('<distro>', transport.distro(environ) or '<distro>'))
+        yield installed(module, WARN, without, mend.replace('<distro>', dds_environment.distro(environ) or '<distro>'))
     yield node()
     yield backend()
     yield gpu()
@@ -107,7 +107,7 @@ def node() -> Finding:
     except Exception as error:
         mend = 'mend what fails above; else install the package again'
         return Finding(FAIL, 'node', f'broken: {_one_line(error)}', mend)
-    return Finding(OK, 'node', f'robocache_ros {robocache_core.__version__} ({Path(transport.__file__).parent})')
+    return Finding(OK, 'node', f'robocache_ros {robocache_core.__version__} ({Path(dds_environment.__file__).parent})')
 
 
 def backend() -> Finding:
@@ -159,7 +159,7 @@ def middleware(environ: Mapping[str, str]) -> Finding:
     """Return the ROS 2 distribution and what its messages travel by."""
     rmw = environ.get('RMW_IMPLEMENTATION', '')
     what = (
-        f'{transport.distro(environ) or "unknown distribution"}, {rmw or "the default middleware"}, '
+        f'{dds_environment.distro(environ) or "unknown distribution"}, {rmw or "the default middleware"}, '
         f'domain {environ.get("ROS_DOMAIN_ID") or 0}, '
         f'discovery {environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "SUBNET (default)"}'
     )
@@ -171,9 +171,9 @@ def middleware(environ: Mapping[str, str]) -> Finding:
 def profile(environ: Mapping[str, str]) -> Finding:
     """Return which Fast DDS profile is in force in this environment."""
     subject = 'DDS profile'
-    variable = transport.profile_variable(transport.distro(environ))
+    variable = dds_environment.profile_variable(dds_environment.distro(environ))
     try:
-        mend = f'export {variable}={transport.share_directory() / transport.PROFILE}'
+        mend = f'export {variable}={dds_environment.share_directory() / dds_environment.PROFILE}'
     except FileNotFoundError as error:
         return Finding(WARN, subject, _one_line(error), 'install the package again')
     path = environ.get(variable)
@@ -191,8 +191,8 @@ def profile(environ: Mapping[str, str]) -> Finding:
 
 def allocator(environ: Mapping[str, str]) -> Finding:
     """Return whether malloc keeps the memory of large messages."""
-    now = ' '.join(f'{name}={environ[name]}' for name in transport.ALLOCATOR if environ.get(name))
-    missing = [f'{name}={value}' for name, value in transport.ALLOCATOR.items() if not environ.get(name)]
+    now = ' '.join(f'{name}={environ[name]}' for name in dds_environment.ALLOCATOR if environ.get(name))
+    missing = [f'{name}={value}' for name, value in dds_environment.ALLOCATOR.items() if not environ.get(name)]
     if not missing:
         return Finding(OK, 'allocator', now)
     what = f'{now or "as installed in this shell"}; {_SET_BY}'

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from robocache_ros.tools.sensors import POINT, SECOND_NS, Camera, Imu, Lidar, Picture, Robot
+from robocache_sim.sensors import POINT, SECOND_NS, Camera, Imu, Lidar, Picture, Robot
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES: dict[str, Any] = TYPESTORE.types

@@ -23,7 +23,7 @@ import signal
 import sys
 from pathlib import Path
 
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,7 +85,9 @@ def _enter_environment(arguments: list[str], domain: int | None) -> None:
     wanted = {
         'ROS_DOMAIN_ID': str(1 + os.getpid() % 100 if domain is None else domain),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        **transport.environment(transport.distro(os.environ), transport.share_directory(), os.environ),
+        **dds_environment.environment(
+            dds_environment.distro(os.environ), dds_environment.share_directory(), os.environ
+        ),
     }
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         command = [sys.executable, '-m', 'robocache_ros.tools.replay', *arguments]

@@ -19,8 +19,8 @@ from typing import Any
 
 from robocache_core import payload
 from robocache_core.config import PipelineConfig
-from robocache_core.types import FusedFrame
-from robocache_ros import params
+from robocache_core.frame import FusedFrame
+from robocache_ros import parameters
 from robocache_ros.tools import _plots as plots
 from robocache_ros.tools._html import number, plot, section
 from robocache_ros.tools._outcome import notes, problems, warnings
@@ -48,7 +48,7 @@ def write_report(folder: Path) -> Path:
     summary = json.loads((folder / 'summary.json').read_text(encoding='utf-8'))
     series = json.loads((folder / 'series.json').read_text(encoding='utf-8'))
     config_text = (folder / 'preprocess.yaml').read_text(encoding='utf-8')
-    config, _ = params.from_file(folder / 'preprocess.yaml', warn=lambda _: None)
+    config, _ = parameters.from_file(folder / 'preprocess.yaml', warn=lambda _: None)
     sample = folder / 'frame.safetensors'
     frame = payload.decode(sample.read_bytes()) if sample.exists() else None
     page = folder / 'report.html'

@@ -31,8 +31,8 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from robocache_ros.tools.recording import TYPESTORE, recorded_messages
-from robocache_ros.tools.sensors import SECOND_NS, Robot, robot
-from robocache_ros.tools.trajectory import Pose
+from robocache_sim.sensors import SECOND_NS, Robot, robot
+from robocache_sim.trajectory import Pose
 
 #: Step of the true poses in truth.npz.
 POSE_STEP_NS = 5_000_000

@@ -6,7 +6,7 @@ import torch
 from robocache_core.align import Aligner
 from robocache_core.config import MS, SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.ledger import Account
-from robocache_core.types import CameraFrame, CloudLayout, LidarScan, VectorSample
+from robocache_core.samples import CameraFrame, CloudLayout, LidarScan, VectorSample
 
 T0 = 1_000 * SECOND
 

@@ -55,7 +55,8 @@ CALLS = r"""
 import ctypes, functools, gc, sys
 import torch
 from robocache_core import backend, ops
-from robocache_core.types import CloudLayout, PoseTable, VoxelGrid
+from robocache_core.samples import CloudLayout
+from robocache_core.types import PoseTable, VoxelGrid
 
 assert backend.active().name == 'cpu'
 torch.set_num_threads(1)

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from robocache_core import backend, ops
-from robocache_core.types import CloudLayout, VoxelGrid
+from robocache_core.samples import CloudLayout
+from robocache_core.types import VoxelGrid
 
 REPO = Path(__file__).parents[2]
 SHOW = 'from robocache_core import backend; b = backend.active(); print(b.name); print(b.reason)'

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from robocache_core import rotation
 from robocache_core.config import MS, SECOND, DeskewConfig
 from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, motion_from_odometry, pose_table
+from robocache_core.samples import DataError
 from robocache_core.time_field import TimeField
-from robocache_core.types import DataError
 
 T0 = 1_760_000_000 * SECOND
 INSTANTS = T0 + np.arange(1024, dtype=np.int64) * 97_752

@@ -15,7 +15,6 @@ from robocache_core.config import (
     MS,
     SECOND,
     CameraConfig,
-    ConfigError,
     DeskewConfig,
     ImuConfig,
     LidarConfig,
@@ -24,9 +23,10 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CloudLayout, LidarScan, PointField, VectorSample
-from robocache_ros.tools.samples import imu_sample, lidar_scan
-from robocache_ros.tools.sensors import robot
+from robocache_core.samples import CloudLayout, LidarScan, PointField, VectorSample
+from robocache_core.tunable import ConfigError
+from robocache_sim.samples import imu_sample, lidar_scan
+from robocache_sim.sensors import robot
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 DESKEW = DeskewConfig(source='imu', time_unit='ns', time_reference='start')

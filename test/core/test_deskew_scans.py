@@ -11,10 +11,10 @@ from support import recorded
 from robocache_core import ops
 from robocache_core.config import MS, SECOND, DeskewConfig
 from robocache_core.deskew import Deskewer, motion_from_gyro, motion_from_odometry, pose_table
-from robocache_core.types import CloudLayout, LidarScan, PointField
-from robocache_ros.tools.samples import lidar_scan
-from robocache_ros.tools.sensors import Imu, robot
-from robocache_ros.tools.trajectory import Pose
+from robocache_core.samples import CloudLayout, LidarScan, PointField
+from robocache_sim.samples import lidar_scan
+from robocache_sim.sensors import Imu, robot
+from robocache_sim.trajectory import Pose
 
 FLAT = 0.02  # m
 

@@ -11,10 +11,11 @@ from support import whole_robot
 from support.driving import assert_ledger
 
 from robocache_core import backend, ops, payload
-from robocache_core.config import ComputeConfig, ConfigError
+from robocache_core.config import ComputeConfig
 from robocache_core.device import ALIGNMENT, CudaDevice, Device, choose_device
+from robocache_core.frame import WAITS
 from robocache_core.pipeline import Pipeline, _Draft
-from robocache_core.types import WAITS
+from robocache_core.tunable import ConfigError
 
 NO_GPU = 'there is no GPU: torch.cuda.is_available() is False'
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from robocache_core import ops
 from robocache_core.plan import ENCODINGS
-from robocache_core.types import DataError
+from robocache_core.samples import DataError
 
 INF, NAN = math.inf, math.nan
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)

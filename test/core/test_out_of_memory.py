@@ -13,7 +13,8 @@ CALLS = r"""
 import resource
 import torch
 from robocache_core import backend, ops
-from robocache_core.types import CloudLayout, PoseTable, VoxelGrid
+from robocache_core.samples import CloudLayout
+from robocache_core.types import PoseTable, VoxelGrid
 
 MARGIN = 4 << 20  # for Python; the large calls need ten times as much
 SMALL, MIDDLE, LARGE = range(3)

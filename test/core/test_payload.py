@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robocache_core import payload
-from robocache_core.types import DataError, FusedFrame
+from robocache_core.frame import FusedFrame
+from robocache_core.samples import DataError
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64, torch.uint8, torch.bool]
 MORE_DTYPES = [*DTYPES, torch.float64, torch.int8, torch.int16]

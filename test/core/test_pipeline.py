@@ -14,7 +14,6 @@ from robocache_core.config import (
     BackpressureConfig,
     CameraConfig,
     ComputeConfig,
-    ConfigError,
     ImuConfig,
     LidarConfig,
     PipelineConfig,
@@ -22,7 +21,8 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
+from robocache_core.samples import CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
+from robocache_core.tunable import ConfigError
 
 CAMERA = CameraConfig('front', width=4, height=2, tolerance_ns=50 * MS)
 

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from robocache_core import ops
-from robocache_core.config import CameraConfig, ConfigError, PipelineConfig
+from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.rectify import rectify_map
-from robocache_core.types import CameraFrame, CameraInfo, DataError
+from robocache_core.samples import CameraFrame, CameraInfo, DataError
+from robocache_core.tunable import ConfigError
 
 WIDTH, HEIGHT = 320, 200
 K = np.array([[210.0, 0, 163.4], [0, 205.5, 97.2], [0, 0, 1]])

@@ -14,7 +14,8 @@ from support import recorded
 from support.clouds import INF, NAN, OTHERS, clouds, packed, pose_tables, rotations
 
 from robocache_core import ops
-from robocache_core.types import DROP_REASONS, CloudLayout, DataError, PointField, PoseTable, VoxelGrid
+from robocache_core.samples import CloudLayout, DataError, PointField
+from robocache_core.types import DROP_REASONS, PoseTable, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 CHANNELS = ('count', 'occupancy', 'density', 'mean:x', 'mean:y', 'mean:z', 'max:z', 'min:x')

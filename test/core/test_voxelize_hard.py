@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.clouds import INF, NAN, clouds, packed, rotations
 
 from robocache_core import ops
-from robocache_core.types import DROP_REASONS, CloudLayout, DataError, VoxelGrid
+from robocache_core.samples import CloudLayout, DataError
+from robocache_core.types import DROP_REASONS, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 UNIT = VoxelGrid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (4, 2, 2))

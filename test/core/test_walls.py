@@ -7,8 +7,8 @@ import torch
 
 from robocache_core.config import LidarConfig, PipelineConfig, VoxelConfig
 from robocache_core.pipeline import Pipeline
-from robocache_ros.tools.samples import lidar_scan
-from robocache_ros.tools.sensors import robot
+from robocache_sim.samples import lidar_scan
+from robocache_sim.sensors import robot
 
 # Faces lie at whole decimetres: shifted by half a voxel, each is in the middle of one, clear of noise.
 SIZE = 0.2

@@ -18,8 +18,8 @@ from support.driving import assert_ledger
 
 from robocache_core import backend, payload
 from robocache_core.device import CudaDevice, Device
+from robocache_core.frame import WAITS
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import WAITS
 
 CORE = Path(whole_robot.__file__).parent
 

@@ -17,11 +17,11 @@ import rclpy
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / 'launch'
-PROFILES = (transport.FASTDDS_2, transport.FASTDDS_3)
+PROFILES = (dds_environment.FASTDDS_2, dds_environment.FASTDDS_3)
 
 #: What `ros2 launch FILE name:=value ...` does.
 ROS2_LAUNCH = """
@@ -72,7 +72,7 @@ def launch(folder):
 
     def start(name, *arguments, **environ):
         prefixes = [str(folder), *filter(None, [os.environ.get('AMENT_PREFIX_PATH')])]
-        env = {name: value for name, value in os.environ.items() if name not in {*PROFILES, *transport.ALLOCATOR}}
+        env = {name: value for name, value in os.environ.items() if name not in {*PROFILES, *dds_environment.ALLOCATOR}}
         env |= {
             'AMENT_PREFIX_PATH': os.pathsep.join(prefixes),
             'PATH': f'{folder / "bin"}{os.pathsep}{os.environ["PATH"]}',
@@ -148,7 +148,7 @@ def test_preprocess_comes_up_active_with_its_arguments(launch, ask, folder):
     names = ('lidars', 'top.topic', 'use_sim_time', 'compute.device')
     assert parameters(ask, '/robot/preprocess', *names) == [['top'], '/cloud', True, 'cpu']
     given = environment_of(folder, 'preprocess')
-    wanted = transport.environment(transport.distro(os.environ), ROOT, {})
+    wanted = dds_environment.environment(dds_environment.distro(os.environ), ROOT, {})
     assert {name: given.get(name) for name in wanted} == wanted
 
 
@@ -161,8 +161,11 @@ def test_autostart_false_leaves_it_unconfigured(launch, ask, folder):
 
 def test_settings_of_the_users_stay(launch, ask, folder):
     profile = folder / 'own.xml'
-    profile.write_text((ROOT / transport.PROFILE).read_text())
-    mine = {transport.profile_variable(transport.distro(os.environ)): str(profile), 'MALLOC_TOP_PAD_': '1048576'}
+    profile.write_text((ROOT / dds_environment.PROFILE).read_text())
+    mine = {
+        dds_environment.profile_variable(dds_environment.distro(os.environ)): str(profile),
+        'MALLOC_TOP_PAD_': '1048576',
+    }
     launch('preprocess.launch.py', 'autostart:=false', 'namespace:=own', **mine)
     assert state(ask, '/own/preprocess') == 'unconfigured'
     given = environment_of(folder, 'preprocess')
@@ -176,5 +179,5 @@ def test_replay_plays_when_active_and_ends_after_the_bag(launch, folder):
     assert arguments[:3] == ['bag', 'play', '/bags/one']
     assert '--clock' in arguments
     assert arguments[arguments.index('--rate') + 1] == '2.0'
-    assert set(transport.ALLOCATOR) < set(environment_of(folder, 'ros2'))
+    assert set(dds_environment.ALLOCATOR) < set(environment_of(folder, 'ros2'))
     assert any(environment_of(folder, 'ros2').get(name) for name in PROFILES)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
 ROOT = Path(__file__).parents[2]
 TOOLS = {'preprocess', 'replay', 'simulate', 'doctor'}
@@ -27,8 +27,8 @@ WHO = """
 import json
 import robocache_core
 from robocache_core import backend
-from robocache_ros import transport
-said = {'core': robocache_core.__file__, 'share': str(transport.share_directory())}
+from robocache_ros import dds_environment
+said = {'core': robocache_core.__file__, 'share': str(dds_environment.share_directory())}
 print(json.dumps({**said, 'backend': backend.active().name, 'reason': backend.active().reason}))
 """
 
@@ -137,7 +137,7 @@ def test_plain_build(workspace, tmp_path):
     assert said['backend'] == 'cpu', said['reason']
     assert said['reason'].endswith(str(site / EXTENSION))
     share = Path(said['share'])
-    assert (share / transport.PROFILE).is_file()
+    assert (share / dds_environment.PROFILE).is_file()
     assert (share / 'config' / 'preprocess.yaml').is_file()
     assert {path.name for path in (share / 'launch').iterdir()} >= {'preprocess.launch.py', 'replay.launch.py'}
 

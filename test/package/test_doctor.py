@@ -11,7 +11,7 @@ import pytest
 
 import robocache_core
 from robocache_core import backend
-from robocache_ros import transport
+from robocache_ros import dds_environment
 from robocache_ros.tools import doctor
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def test_nothing_but_the_standard_library():
 
 
 def test_the_transport_it_asks_for_is_in_force_when_set():
-    environment = transport.environment('jazzy', transport.share_directory(), {})
+    environment = dds_environment.environment('jazzy', dds_environment.share_directory(), {})
     assert doctor.profile({'ROS_DISTRO': 'jazzy', **environment}).level == doctor.OK
     assert '64 MiB' in doctor.profile({'ROS_DISTRO': 'jazzy', **environment}).what
     assert doctor.allocator(environment).level == doctor.OK
@@ -146,7 +146,10 @@ def test_the_transport_it_asks_for_is_in_force_when_set():
 def test_mends_name_the_values_to_set():
     unset = doctor.profile({'ROS_DISTRO': 'kilted'})
     assert unset.level == doctor.WARN
-    assert unset.mend == f'export FASTDDS_DEFAULT_PROFILES_FILE={transport.share_directory() / transport.PROFILE}'
+    assert (
+        unset.mend
+        == f'export FASTDDS_DEFAULT_PROFILES_FILE={dds_environment.share_directory() / dds_environment.PROFILE}'
+    )
     assert doctor.allocator({}).mend.startswith('export MALLOC_MMAP_THRESHOLD_=33554432 ')
 
 

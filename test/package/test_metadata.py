@@ -56,7 +56,7 @@ def imported(*folders):
             else:
                 continue
             modules.update((name.split('.')[0], path.relative_to(ROOT)) for name in names)
-    ours = {'robocache_core', 'robocache_ros', '_robocache_core'}
+    ours = {'robocache_core', 'robocache_ros', 'robocache_sim', '_robocache_core', 'support'}
     return {name: path for name, path in modules.items() if name not in sys.stdlib_module_names | ours}
 
 
@@ -78,7 +78,7 @@ def test_manifest_is_a_ros_package():
     assert (ROOT / 'resource' / 'robocache_ros').is_file()
 
 
-@pytest.mark.parametrize('folder', ['robocache_core', 'robocache_ros', 'launch'])
+@pytest.mark.parametrize('folder', ['robocache_core', 'robocache_ros', 'robocache_sim', 'launch'])
 def test_every_import_is_declared(folder):
     runtime = declared('depend', 'exec_depend')
     missing = {name: str(path) for name, path in imported(folder).items() if KEYS.get(name, name) not in runtime}
@@ -86,7 +86,7 @@ def test_every_import_is_declared(folder):
 
 
 def test_every_declared_message_package_is_used():
-    used = imported('robocache_core', 'robocache_ros', 'launch', 'test', 'docs', 'benchmark')
+    used = imported('robocache_core', 'robocache_ros', 'robocache_sim', 'launch', 'test', 'docs', 'benchmark')
     words = {name for name in declared('exec_depend') if name.endswith(('_msgs', '_interfaces', 'sensor_msgs_py'))}
     doctor = (ROOT / 'robocache_ros' / 'tools' / 'doctor.py').read_text()
     assert {name for name in words if name not in used and f"'{name}'" not in doctor} == set()
@@ -109,7 +109,7 @@ def test_requirements_are_pinned():
 
 def test_every_source_file_names_its_licence():
     suffixes = {'.py', '.cpp', '.hpp', '.cu', '.sh', '.xml', '.yaml'}
-    folders = ['robocache_core', 'robocache_ros', 'launch', 'config', 'scripts', 'test']
+    folders = ['robocache_core', 'robocache_ros', 'robocache_sim', 'launch', 'config', 'scripts', 'test']
     files = [path for folder in folders for path in (ROOT / folder).rglob('*') if path.suffix in suffixes]
     files += [ROOT / 'setup.py', ROOT / 'Makefile', ROOT / 'package.xml', ROOT / '.ci' / 'run']
     assert [str(path) for path in files if 'SPDX-License-Identifier: Apache-2.0' not in path.read_text()[:600]] == []

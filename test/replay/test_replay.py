@@ -15,11 +15,11 @@ import yaml
 from support import bags, recorded
 
 from robocache_core import payload
-from robocache_ros import params
+from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
 from robocache_ros.tools import replay
-from robocache_ros.tools.sensors import robot
 from robocache_ros.tools.simulate import write_bag
+from robocache_sim.sensors import robot
 
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = str(40 + os.getpid() % 20)
@@ -243,7 +243,7 @@ def test_the_command_itself_says_it_without_a_traceback(tmp_path):
 def test_live_is_offline_to_the_bit(simulated, replayed):
     """The frames that came over DDS are those that the bag gives without it: digest by digest, in order."""
     out, _ = replayed
-    config, _ = params.from_file(out / 'preprocess.yaml')
+    config, _ = parameters.from_file(out / 'preprocess.yaml')
     digests = [payload.digest(frame) for frame in fused_frames(simulated, config)]
     assert len(digests) > 15
     assert results(out)['sha256'] == hashlib.sha256(''.join(digests).encode()).hexdigest()

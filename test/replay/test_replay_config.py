@@ -5,7 +5,7 @@ import pytest
 import yaml
 from support import bags
 
-from robocache_ros import params
+from robocache_ros import parameters
 from robocache_ros.tools._bag import BagError, open_bag
 from robocache_ros.tools._config_from_bag import config_from_bag, stream_names
 
@@ -45,7 +45,7 @@ def test_every_sensor_topic_becomes_a_stream(tmp_path):
     path = tmp_path / 'preprocess.yaml'
     path.write_text(text)
     unknown = []
-    pipeline, _ = params.from_file(path, warn=unknown.append)
+    pipeline, _ = parameters.from_file(path, warn=unknown.append)
     assert unknown == []
     assert [s.name for s in pipeline.streams()] == ['lidar', 'front', 'rear', 'imu']
     assert pipeline.trigger == 'lidar'
@@ -102,7 +102,7 @@ def test_without_a_lidar_the_camera_is_the_trigger_and_without_both_a_rate(tmp_p
 def test_the_configuration_has_the_streams_of_the_bag_in_any_namespace(tmp_path, topic, make, streams, namespace):
     path = tmp_path / 'preprocess.yaml'
     path.write_text(made_from(tmp_path, bags.every(100, topic, make)).to_yaml('bag'))
-    pipeline, _ = params.from_file(path, f'{namespace}/preprocess', warn=pytest.fail)
+    pipeline, _ = parameters.from_file(path, f'{namespace}/preprocess', warn=pytest.fail)
     assert [stream.name for stream in pipeline.streams()] == streams
 
 

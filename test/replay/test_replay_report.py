@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 from robocache_ros.tools import _plots, _voxel_view
 from robocache_ros.tools._report_frame import picture
 

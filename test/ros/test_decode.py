@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
 from robocache_core.plan import ENCODINGS
-from robocache_core.types import DataError
+from robocache_core.samples import DataError
 from robocache_ros import decode
 
 LIDAR = LidarConfig('lidar')

@@ -15,12 +15,12 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import Imu, PointCloud2
 
 from robocache_core.pipeline import Pipeline
-from robocache_ros import params
-from robocache_ros.client import FusedSubscriber
+from robocache_ros import parameters
 from robocache_ros.node import PreprocessNode
 from robocache_ros.offline import fused_frames
+from robocache_ros.subscriber import FusedSubscriber
 from robocache_ros.tools import simulate
-from robocache_ros.tools.sensors import robot
+from robocache_sim.sensors import robot
 
 TURNING = {'speed': 0.0, 'yaw_rate': 2.0, 'lidar_rings': 4}
 TYPES = {'/lidar/points': PointCloud2, '/imu/data': Imu}
@@ -30,7 +30,7 @@ def pose(sensor):
     return [*sensor.pose.translation.tolist(), *sensor.pose.quaternion.tolist()]
 
 
-def parameters(**changes):
+def node_parameters(**changes):
     outfit = robot(**TURNING)
     return {
         'lidars': ['lidar'],
@@ -111,8 +111,8 @@ class Live:
 
 
 def test_live_and_offline_give_the_same_bits(bag):
-    live = Live(bag, parameters())
-    config, _ = params.from_dict(parameters(), warn=pytest.fail)
+    live = Live(bag, node_parameters())
+    config, _ = parameters.from_dict(node_parameters(), warn=pytest.fail)
     pipeline = Pipeline(config)
     offline = list(fused_frames(bag, config, pipeline))
     assert len(live.frames) >= 18
@@ -129,7 +129,7 @@ def test_live_and_offline_give_the_same_bits(bag):
 def test_deskew_changes_the_frames(bag):
     frames = {}
     for source in ('imu', 'none'):
-        config, _ = params.from_dict(parameters(**{'lidar.deskew.source': source}))
+        config, _ = parameters.from_dict(node_parameters(**{'lidar.deskew.source': source}))
         frames[source] = {frame.stamp_ns: frame for frame in fused_frames(bag, config)}
     common = frames['imu'].keys() & frames['none'].keys()
     assert len(common) >= 18
@@ -141,7 +141,7 @@ def test_deskew_changes_the_frames(bag):
 
 
 def test_a_refusal_is_logged_with_its_explanation(bag, capfd):
-    live = Live(bag, parameters(**{'lidar.deskew.time_field': 'stamp'}))
+    live = Live(bag, node_parameters(**{'lidar.deskew.time_field': 'stamp'}))
     assert live.frames == []
     assert live.counts['lidar'].dropped['unknown_time_field'] >= 18
     error = capfd.readouterr().err

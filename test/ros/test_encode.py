@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 from robocache_core import payload
 from robocache_core.config import CameraConfig, LidarConfig, VoxelConfig
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 from robocache_ros import encode
 
 STAMP_NS = 1_700_000_000_000_000_007

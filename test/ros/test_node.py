@@ -25,8 +25,8 @@ from std_msgs.msg import Header
 
 from robocache_core import ops
 from robocache_core.device import Device
-from robocache_ros.client import FusedSubscriber
 from robocache_ros.node import PreprocessNode, main
+from robocache_ros.subscriber import FusedSubscriber
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 START_NS = 1_700_000_000 * 10**9
@@ -423,7 +423,7 @@ def test_a_transition_that_fails_leaves_nothing_behind(monkeypatch):
                 robot.until(lambda: not robot.node.count_publishers('/preprocess/fused'), 'no publisher')
         assert robot.node.trigger_configure() == SUCCESS
         with monkeypatch.context() as patch:
-            patch.setattr('robocache_ros.inputs.message_type', fail)
+            patch.setattr('robocache_ros.subscriptions.message_type', fail)
             assert robot.node.trigger_activate() != SUCCESS
         assert not robot.node._worker.is_alive
         assert not [t for t in threading.enumerate() if t.name == 'robocache-worker']

@@ -17,9 +17,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from robocache_ros.tools import simulate
 from robocache_ros.tools.recording import recorded_messages
-from robocache_ros.tools.samples import camera_frame, imu_sample, lidar_scan
-from robocache_ros.tools.sensors import GRAVITY, POINT, Robot, Scan, robot
-from robocache_ros.tools.trajectory import Pose
+from robocache_sim.samples import camera_frame, imu_sample, lidar_scan
+from robocache_sim.sensors import GRAVITY, POINT, Robot, Scan, robot
+from robocache_sim.trajectory import Pose
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 LEAD_NS = 200_000_000

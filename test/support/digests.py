@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from robocache_core import ops, payload
-from robocache_core.types import CloudLayout, FusedFrame, PointField, PoseTable, VoxelGrid
+from robocache_core.frame import FusedFrame
+from robocache_core.samples import CloudLayout, PointField
+from robocache_core.types import PoseTable, VoxelGrid
 
 EXPECTED = json.loads((Path(__file__).parents[1] / 'digests.json').read_text())
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import torch
 
 from robocache_core.config import MS, SECOND, ImuConfig, LidarConfig, VoxelConfig
+from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CameraFrame, FusedFrame, Sample
+from robocache_core.samples import CameraFrame, Sample
 
 T0 = 1_000 * SECOND
 VOXEL = VoxelConfig(size=(1.0, 1.0, 1.0), lower=(-4.0, -4.0, -4.0), upper=(4.0, 4.0, 4.0), channels=('count', 'mean:z'))

@@ -24,14 +24,14 @@ from robocache_core.config import (
     PipelineConfig,
     VoxelConfig,
 )
+from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import (
+from robocache_core.samples import (
     CameraFrame,
     CameraInfo,
     CloudLayout,
     DataError,
     EncodedImage,
-    FusedFrame,
     LidarScan,
     PointField,
     VectorSample,

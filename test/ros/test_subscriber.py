@@ -13,9 +13,9 @@ import rclpy
 import torch
 from std_msgs.msg import UInt8MultiArray
 
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 from robocache_ros import encode, qos
-from robocache_ros.client import FusedSubscriber
+from robocache_ros.subscriber import FusedSubscriber
 
 GIVE_UP_S = 20.0
 FRAME = FusedFrame(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from robocache_ros import transport
+from robocache_ros import dds_environment
 
 SHARE = Path('/share')
 PROFILE = str(SHARE / 'config' / 'fastdds_large_data.xml')
@@ -21,47 +21,47 @@ PROFILE = str(SHARE / 'config' / 'fastdds_large_data.xml')
     ],
 )
 def test_profile_by_distro(distro, variable, other):
-    environment = transport.environment(distro, SHARE, {})
+    environment = dds_environment.environment(distro, SHARE, {})
     assert environment[variable] == PROFILE
     assert other not in environment
-    assert set(transport.ALLOCATOR) < set(environment)
+    assert set(dds_environment.ALLOCATOR) < set(environment)
 
 
 @pytest.mark.parametrize('variable', ['FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'])
 def test_a_profile_of_the_users_stays(variable):
-    assert transport.environment('jazzy', SHARE, {variable: 'mine.xml'}) == transport.ALLOCATOR
+    assert dds_environment.environment('jazzy', SHARE, {variable: 'mine.xml'}) == dds_environment.ALLOCATOR
 
 
 def test_thresholds_of_the_users_stay():
-    environment = transport.environment('jazzy', SHARE, {'MALLOC_TOP_PAD_': '1'})
+    environment = dds_environment.environment('jazzy', SHARE, {'MALLOC_TOP_PAD_': '1'})
     assert set(environment) == {
         'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_', 'FASTRTPS_DEFAULT_PROFILES_FILE'
     }  # fmt: skip
 
 
 def test_what_is_set_already_is_not_set_again():
-    environment = transport.environment('jazzy', SHARE, {})
-    assert transport.environment('jazzy', SHARE, environment) == {}
+    environment = dds_environment.environment('jazzy', SHARE, {})
+    assert dds_environment.environment('jazzy', SHARE, environment) == {}
 
 
 def test_distro_is_that_of_the_environment():
-    assert transport.distro({'ROS_DISTRO': 'kilted'}) == 'kilted'
+    assert dds_environment.distro({'ROS_DISTRO': 'kilted'}) == 'kilted'
 
 
 def test_distro_of_the_wheels(monkeypatch):
-    monkeypatch.setattr(transport.metadata, 'version', {'ros-rclpy': '9.1.2'}.__getitem__)
-    assert transport.distro({}) == 'kilted'
+    monkeypatch.setattr(dds_environment.metadata, 'version', {'ros-rclpy': '9.1.2'}.__getitem__)
+    assert dds_environment.distro({}) == 'kilted'
 
 
 def test_share_directory_holds_what_launch_files_need():
-    share = transport.share_directory()
-    root = ElementTree.parse(share / transport.PROFILE).getroot()
+    share = dds_environment.share_directory()
+    root = ElementTree.parse(share / dds_environment.PROFILE).getroot()
     sizes = {element.tag.split('}')[1]: int(element.text) for element in root.iter() if (element.text or '').isdigit()}
     assert sizes['segment_size'] >= 4 * sizes['maxMessageSize'] >= 4 * 6_200_000
     assert (share / 'launch' / 'preprocess.launch.py').is_file()
 
 
 def test_no_share_directory_names_where_it_looked(monkeypatch):
-    monkeypatch.setattr(transport, 'PROFILE', Path('config') / 'absent.xml')
+    monkeypatch.setattr(dds_environment, 'PROFILE', Path('config') / 'absent.xml')
     with pytest.raises(FileNotFoundError, match=r'absent\.xml.*share/robocache_ros'):
-        transport.share_directory()
+        dds_environment.share_directory()

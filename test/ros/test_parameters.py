@@ -16,7 +16,6 @@ from rclpy.parameter import Parameter
 
 from robocache_core.config import (
     CameraConfig,
-    ConfigError,
     ImuConfig,
     LidarConfig,
     PipelineConfig,
@@ -24,8 +23,9 @@ from robocache_core.config import (
     SyncConfig,
     VoxelConfig,
 )
-from robocache_ros import params
-from robocache_ros.params import NodeConfig
+from robocache_core.tunable import ConfigError
+from robocache_ros import parameters
+from robocache_ros.parameters import NodeConfig
 
 FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
 DEFAULT = PipelineConfig(lidars=(LidarConfig('lidar', topic='/lidar'),))
@@ -45,7 +45,7 @@ def make_node(monkeypatch: pytest.MonkeyPatch):
         given = [Parameter(name.replace('__', '.'), value=value) for name, value in named.items()]
         node = kind('preprocess', namespace=namespace, parameter_overrides=given)
         nodes.append(node)
-        params.declare(node)
+        parameters.declare(node)
         return node
 
     yield make
@@ -70,7 +70,7 @@ def set_one(node: Node, name: str, value: object, kind: Type | None = None):
 
 
 def test_defaults_are_those_of_the_config(make_node) -> None:
-    assert params.read(make_node()) == (DEFAULT, NodeConfig())
+    assert parameters.read(make_node()) == (DEFAULT, NodeConfig())
 
 
 def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
@@ -89,7 +89,7 @@ def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
         diagnostics_period=0.5,
         autostart=True,
     )
-    pipeline, node_config = params.read(node)
+    pipeline, node_config = parameters.read(node)
     assert pipeline == PipelineConfig(
         lidars=(
             LidarConfig(
@@ -103,7 +103,7 @@ def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
         sync=SyncConfig(max_wait_ns=50_000_000),
     )
     assert node_config == NodeConfig(autostart=True, diagnostics_period_ns=500_000_000)
-    assert params.autostart(node)
+    assert parameters.autostart(node)
 
 
 def test_a_class_s_own_default_holds_for_nested_tunables(make_node) -> None:
@@ -114,7 +114,7 @@ def test_a_class_s_own_default_holds_for_nested_tunables(make_node) -> None:
 
 def test_empty_arrays_in_a_file(make_node, tmp_path: Path) -> None:
     file = write(tmp_path, 'lidars: []\ncameras: [front]\nimus: []\n')
-    pipeline, _ = params.read(make_node(file=file))
+    pipeline, _ = parameters.read(make_node(file=file))
     assert pipeline == PipelineConfig(cameras=(CameraConfig('front', topic='/front'),))
 
 
@@ -127,7 +127,7 @@ def test_empty_arrays_have_their_type(make_node) -> None:
 def test_integers_are_taken_where_doubles_are_due(make_node, tmp_path: Path) -> None:
     file = write(tmp_path, 'lidar:\n  tolerance: 1\n  max_range: 100\n  voxel:\n    lower: [-10, -10, -2]\n')
     node = make_node(file=file)
-    (lidar,) = params.read(node)[0].lidars
+    (lidar,) = parameters.read(node)[0].lidars
     assert lidar.tolerance_ns == 1_000_000_000
     assert (lidar.max_range, lidar.voxel.lower) == (100.0, (-10.0, -10.0, -2.0))
     assert node.get_parameter('lidar.tolerance').type_ == Type.DOUBLE
@@ -135,7 +135,7 @@ def test_integers_are_taken_where_doubles_are_due(make_node, tmp_path: Path) -> 
 
 def test_nanoseconds_are_exact(make_node) -> None:
     for period_ns in (1_000, 3_333_333, 5_000_001, 2_000_000_003):
-        spec = next(s for s in params.tunables(ImuConfig('imu')) if s.name == 'window_period')
+        spec = next(s for s in parameters.tunables(ImuConfig('imu')) if s.name == 'window_period')
         assert spec.to_config(spec.check(period_ns / 1e9)) == period_ns
 
 
@@ -169,30 +169,32 @@ BAD = [
 def test_a_bad_value_is_refused_by_name_at_configure(make_node, overrides: dict, text: str) -> None:
     node = make_node(**overrides)  # the constructor lives
     with pytest.raises(ConfigError, match=re.escape(text)):
-        params.read(node)
+        parameters.read(node)
 
 
 @pytest.mark.parametrize(('overrides', 'text'), BAD)
 def test_a_dict_is_refused_in_the_same_words(overrides: dict, text: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(text)):
-        params.from_dict({'lidars': ['lidar']} | {name.replace('__', '.'): value for name, value in overrides.items()})
+        parameters.from_dict(
+            {'lidars': ['lidar']} | {name.replace('__', '.'): value for name, value in overrides.items()}
+        )
 
 
 def test_an_empty_array_for_a_scalar_is_refused(make_node, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape('lidar.topic = None: must be a string')):
-        params.read(make_node(file=write(tmp_path, 'lidar:\n  topic: []\n')))
+        parameters.read(make_node(file=write(tmp_path, 'lidar:\n  topic: []\n')))
 
 
 @pytest.mark.parametrize('text', ['lidars: []', 'lidar: {topic: /points}  # but not in lidars: [...]'])
 def test_no_stream_is_refused(make_node, tmp_path: Path, text: str) -> None:
     """No sensor is a default: one that nobody named would block every frame."""
     with pytest.raises(ConfigError, match='needs at least one stream'):
-        params.read(make_node(file=write(tmp_path, text)))
+        parameters.read(make_node(file=write(tmp_path, text)))
 
 
 def test_autostart_of_a_wrong_type_is_refused(make_node) -> None:
     with pytest.raises(ConfigError, match="autostart = 'yes': must be true or false"):
-        params.autostart(make_node(autostart='yes'))
+        parameters.autostart(make_node(autostart='yes'))
 
 
 # ---- unknown names --------------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
         lidar__tolerance=0.2,
         use_sim_time=False,
     )
-    params.read(node)
+    parameters.read(node)
     log = capfd.readouterr().err
     assert "parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?" in log
     assert "parameter 'rear.topic' is unknown and has no effect: no stream 'rear' is named" in log
@@ -218,7 +220,7 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
 def test_unknown_names_in_a_dict() -> None:
     lines: list[str] = []
     tree = {'lidars': ['lidar'], 'lidar': {'voxle': {'size': [1.0, 1.0, 1.0]}}, 'use_sim_time': True}
-    params.from_dict(tree, lines.append)
+    parameters.from_dict(tree, lines.append)
     assert lines == ["parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"]
 
 
@@ -230,7 +232,7 @@ def test_a_change_before_configure_counts(make_node) -> None:
     assert set_one(node, 'lidar.voxel.max_voxels', 10).successful
     assert set_one(node, 'lidar.tolerance', 1).successful  # an integer, as `ros2 param set` sends it
     assert set_one(node, 'lidar.extrinsics', [], Type.BOOL_ARRAY).successful  # `[]` as `ros2 param set` sends it
-    (lidar,) = params.read(node)[0].lidars
+    (lidar,) = parameters.read(node)[0].lidars
     assert (lidar.voxel.max_voxels, lidar.tolerance_ns, lidar.extrinsics) == (10, 1_000_000_000, ())
 
 
@@ -245,14 +247,14 @@ def test_a_bad_change_is_refused_with_a_reason(make_node) -> None:
     result = set_one(node, 'lidar.tolerance', 'long')
     assert not result.successful
     assert 'type' in result.reason
-    assert params.read(node) == (DEFAULT, NodeConfig())
+    assert parameters.read(node) == (DEFAULT, NodeConfig())
 
 
 def test_a_bad_override_can_be_mended(make_node) -> None:
     node = make_node(lidar__tolerance='long')
     assert not set_one(node, 'lidar.tolerance', 'longer').successful
     assert set_one(node, 'lidar.tolerance', 0.1).successful
-    assert params.read(node) == (DEFAULT, NodeConfig())
+    assert parameters.read(node) == (DEFAULT, NodeConfig())
 
 
 def test_a_stream_named_later_gets_its_parameters(make_node) -> None:
@@ -260,7 +262,7 @@ def test_a_stream_named_later_gets_its_parameters(make_node) -> None:
     assert not node.has_parameter('rear.topic')
     assert set_one(node, 'cameras', ['rear']).successful
     assert set_one(node, 'rear.width', 320).successful
-    (camera,) = params.read(node)[0].cameras
+    (camera,) = parameters.read(node)[0].cameras
     assert (camera.topic, camera.width) == ('/rear/image', 320)
 
 
@@ -283,7 +285,7 @@ def test_changes_are_refused_while_configured(make_node) -> None:
     node.trigger_deactivate()
     node.trigger_cleanup()
     assert set_one(node, 'lidar.tolerance', 0.3).successful
-    assert params.read(node)[0].lidars[0].tolerance_ns == 300_000_000
+    assert parameters.read(node)[0].lidars[0].tolerance_ns == 300_000_000
 
 
 # ---- descriptors ----------------------------------------------------------------------------------------------------
@@ -305,7 +307,7 @@ def test_descriptors_tell_meaning_unit_and_range(make_node) -> None:
 
 def test_every_parameter_has_a_description_and_can_be_set(make_node) -> None:
     node = make_node(cameras=['front'], imus=['imu'])
-    for spec in params._specs(params.StreamNames(('lidar',), ('front',), ('imu',))):
+    for spec in parameters._specs(parameters.StreamNames(('lidar',), ('front',), ('imu',))):
         descriptor = node.describe_parameter(spec.name)
         assert descriptor.description
         assert descriptor.type == spec.type.value
@@ -324,8 +326,8 @@ def test_a_configuration_survives_a_dict() -> None:
         target_frame='base_link',
     )
     node = NodeConfig(publish_images=True)
-    tree = yaml.safe_load(yaml.safe_dump(params.to_dict(pipeline, node)))
-    assert params.from_dict(tree, warn=pytest.fail) == (pipeline, node)
+    tree = yaml.safe_load(yaml.safe_dump(parameters.to_dict(pipeline, node)))
+    assert parameters.from_dict(tree, warn=pytest.fail) == (pipeline, node)
 
 
 def test_a_file_s_sections_match_as_rcl_matches_them(make_node, tmp_path: Path) -> None:
@@ -335,26 +337,26 @@ def test_a_file_s_sections_match_as_rcl_matches_them(make_node, tmp_path: Path) 
         '/robot/preprocess:\n  ros__parameters: {lidar: {tolerance: 0.02}}\n'
         'robot:\n  other:\n    ros__parameters: {lidar: {tolerance: 0.03}}\n'
     )
-    (lidar,) = params.read(make_node(file=path, namespace='/robot'))[0].lidars
+    (lidar,) = parameters.read(make_node(file=path, namespace='/robot'))[0].lidars
     assert (lidar.tolerance_ns, lidar.read) == (20_000_000, 'previous')
-    assert params.from_file(path, '/robot/preprocess')[0].lidars == (lidar,)
-    assert params.from_file(path, '/robot/other')[0].lidars[0].tolerance_ns == 30_000_000
-    assert params.from_file(path, '/preprocess')[0].lidars[0].tolerance_ns == 10_000_000
+    assert parameters.from_file(path, '/robot/preprocess')[0].lidars == (lidar,)
+    assert parameters.from_file(path, '/robot/other')[0].lidars[0].tolerance_ns == 30_000_000
+    assert parameters.from_file(path, '/preprocess')[0].lidars[0].tolerance_ns == 10_000_000
 
 
 def test_a_file_without_a_section_for_the_node(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='no ros__parameters for /preprocess'):
-        params.from_file(write(tmp_path, 'autostart: true', key='/robot/preprocess'))
+        parameters.from_file(write(tmp_path, 'autostart: true', key='/robot/preprocess'))
 
 
 # ---- config/preprocess.yaml -----------------------------------------------------------------------------------------
 
-NAMES = params.StreamNames(('lidar',), ('front',), ('imu',))
+NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',))
 EXAMPLES = {'lidars', 'cameras', 'imus', 'lidar.topic', 'front.topic', 'imu.topic'}
 
 
 def documented() -> dict[str, object]:
-    return dict(params._flatten(yaml.safe_load(FILE.read_text())['/**/preprocess']['ros__parameters']))
+    return dict(parameters._flatten(yaml.safe_load(FILE.read_text())['/**/preprocess']['ros__parameters']))
 
 
 def comments() -> dict[str, str]:
@@ -374,12 +376,12 @@ def comments() -> dict[str, str]:
 
 
 def test_the_file_has_every_parameter_and_no_other() -> None:
-    assert set(documented()) == {spec.name for spec in params._specs(NAMES)}
+    assert set(documented()) == {spec.name for spec in parameters._specs(NAMES)}
 
 
 def test_the_file_s_values_are_the_defaults() -> None:
     values = documented()
-    for spec in params._specs(NAMES):
+    for spec in parameters._specs(NAMES):
         if spec.name not in EXAMPLES:
             assert (spec.name, values[spec.name]) == (spec.name, spec.default)
             assert type(values[spec.name]) is type(spec.default)
@@ -387,7 +389,7 @@ def test_the_file_s_values_are_the_defaults() -> None:
 
 def test_the_file_tells_each_parameter_s_unit_meaning_range_and_choices() -> None:
     told = comments()
-    for spec in params._specs(NAMES):
+    for spec in parameters._specs(NAMES):
         comment = told[spec.name]
         assert len(comment) > 5, spec.name
         if spec.meta['unit']:
@@ -402,7 +404,7 @@ def test_the_file_tells_each_parameter_s_unit_meaning_range_and_choices() -> Non
 @pytest.mark.parametrize('namespace', ['', '/robot', '/fleet/robot'])
 def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture, namespace: str) -> None:
     node = make_node(file=FILE, namespace=namespace)
-    pipeline, node_config = params.read(node)
+    pipeline, node_config = parameters.read(node)
     assert [stream.topic for stream in pipeline.streams()] == [
         '/lidar/points',
         '/camera/front/image_raw/compressed',
@@ -410,6 +412,6 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
     ]
     assert 'unknown' not in capfd.readouterr().err
     assert node_config == NodeConfig()
-    assert params.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
+    assert parameters.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
     plain = [dataclasses.replace(stream, topic='') for stream in pipeline.streams()]
     assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu')]

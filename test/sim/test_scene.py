@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from robocache_ros.tools.scene import CHECKER_SEAM, CHECKER_SIZE, Box, Scene, courtyard, rotate
-from robocache_ros.tools.sensors import OPTICAL, START_NS
-from robocache_ros.tools.trajectory import Pose, Trajectory
+from robocache_sim.scene import CHECKER_SEAM, CHECKER_SIZE, Box, Scene, courtyard, rotate
+from robocache_sim.sensors import OPTICAL, START_NS
+from robocache_sim.trajectory import Pose, Trajectory
 
 ONE_BOX = Scene((Box('box', (2.0, -1.0, 0.0), (4.0, 1.0, 2.0), (1.0, 1.0, 1.0)),))
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robocache_core.types import CameraFrame, CloudLayout, LidarScan, PointField, VectorSample
-from robocache_ros.tools.sensors import POINT, Camera, Imu, Lidar
+from robocache_core.samples import CameraFrame, CloudLayout, LidarScan, PointField, VectorSample
+from robocache_sim.sensors import POINT, Camera, Imu, Lidar
 
 
 def lidar_scan(lidar: Lidar, index: int) -> LidarScan:

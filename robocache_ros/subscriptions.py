@@ -16,10 +16,10 @@ from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
 
 from robocache_core.config import CameraConfig, LidarConfig
 from robocache_core.pipeline import Pipeline
-from robocache_core.types import CameraInfo, Sample
+from robocache_core.samples import CameraInfo, Sample
 from robocache_ros import decode, qos
 from robocache_ros.inbox import Inboxes
-from robocache_ros.monitor import Monitor
+from robocache_ros.metrics import Metrics
 
 Stream = Any  # LidarConfig | CameraConfig | ImuConfig: rclpy's message types carry no static type to match them
 
@@ -49,23 +49,23 @@ def decoder(stream: Stream) -> Callable[[Any], Sample]:
 _AT_ONCE = 100
 
 
-class Inputs:
+class Subscriptions:
     """Makes one subscription a stream, and one to the CameraInfo of a camera that is rectified.
 
     Args:
         node: owns the subscriptions.
         pipeline: names the streams.
         inboxes: take the messages.
-        monitor: is told of arrivals and QoS events.
+        metrics: is told of arrivals and QoS events.
         undo: is told how to undo this.
     """
 
     def __init__(
-        self, node: LifecycleNode, pipeline: Pipeline, inboxes: Inboxes, monitor: Monitor, undo: ExitStack
+        self, node: LifecycleNode, pipeline: Pipeline, inboxes: Inboxes, metrics: Metrics, undo: ExitStack
     ) -> None:
         self._node = node
         self._inboxes = inboxes
-        self._monitor = monitor
+        self._metrics = metrics
         self._pipeline = pipeline
         self._infos: dict[str, CameraInfo] = {}
         self._subscriptions: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class Inputs:
             profile,
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda event: self._incompatible(stream, event, profile),
-                message_lost=lambda event: self._monitor.lost(stream.name, event.total_count_change),
+                message_lost=lambda event: self._metrics.lost(stream.name, event.total_count_change),
             ),
             qos_overriding_options=qos.overridable(),
         )
@@ -107,7 +107,7 @@ class Inputs:
             return  # destroyed meanwhile by another thread: there is nothing to take from
 
     def _enqueue(self, name: str, message: Any) -> None:
-        self._monitor.arrived(name)
+        self._metrics.arrived(name)
         data = getattr(message, 'data', None)
         self._inboxes.put(name, message, 0 if data is None else len(data))
 
@@ -131,5 +131,5 @@ class Inputs:
 
     def _incompatible(self, stream: Stream, event: Any, profile: Any) -> None:
         text = qos.describe_incompatible(event, self._node.resolve_topic_name(stream.topic), profile)
-        self._monitor.incompatible(stream.name, text)
+        self._metrics.incompatible(stream.name, text)
         self._node.get_logger().warning(text)

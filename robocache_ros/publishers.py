@@ -13,13 +13,13 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float64, UInt8MultiArray
 
 from robocache_core.config import PipelineConfig
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 from robocache_ros import encode, qos
-from robocache_ros.monitor import Monitor
-from robocache_ros.params import NodeConfig
+from robocache_ros.metrics import Metrics
+from robocache_ros.parameters import NodeConfig
 
 
-class Outputs:
+class Publishers:
     """Makes the publishers; ``publish`` sends one frame to whoever listens.
 
     They are plain publishers: only the worker publishes, and it runs only while the node is active.
@@ -30,7 +30,7 @@ class Outputs:
         node: owns the publishers.
         config: the streams.
         node_config: which views are wanted.
-        monitor: is told of every frame, and of subscribers that cannot be served.
+        metrics: is told of every frame, and of subscribers that cannot be served.
         undo: is told how to undo this.
     """
 
@@ -39,12 +39,12 @@ class Outputs:
         node: LifecycleNode,
         config: PipelineConfig,
         node_config: NodeConfig,
-        monitor: Monitor,
+        metrics: Metrics,
         undo: ExitStack,
     ) -> None:
         self._node = node
         self._undo = undo
-        self._monitor = monitor
+        self._metrics = metrics
         self._fused = self._make(UInt8MultiArray, '~/fused')
         self._processing = self._make(Float64, '~/debug/processing_time_ms')
         self._latency = self._make(Float64, '~/debug/pipeline_latency_ms')
@@ -73,7 +73,7 @@ class Outputs:
     def _incompatible(self, event: Any, topic: str, profile: Any) -> None:
         name = self._node.resolve_topic_name(topic)
         text = qos.describe_incompatible(event, name, profile, publisher=True)
-        self._monitor.subscriber_incompatible(text)
+        self._metrics.subscriber_incompatible(text)
         self._node.get_logger().warning(text)
 
     @property
@@ -92,7 +92,7 @@ class Outputs:
             if publisher.get_subscription_count():
                 publisher.publish(encode.encode_image(frame, camera))
         latency_ns = self._node.get_clock().now().nanoseconds - frame.stamp_ns
-        self._monitor.published(frame, latency_ns)
+        self._metrics.published(frame, latency_ns)
         if self._processing.get_subscription_count():
             self._processing.publish(Float64(data=(time.monotonic_ns() - began_ns) / 1e6))
         if self._latency.get_subscription_count():

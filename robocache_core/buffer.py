@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from robocache_core.ledger import Account
-from robocache_core.types import Sample
+from robocache_core.samples import Sample
 
 
 class Entry:

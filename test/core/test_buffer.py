@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robocache_core.buffer import StreamBuffer
 from robocache_core.ledger import Account
-from robocache_core.stream import StreamBuffer
-from robocache_core.types import VectorSample
+from robocache_core.samples import VectorSample
 
 
 def sample(stamp_ns, width=6):

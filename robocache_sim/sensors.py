@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from robocache_ros.tools.scene import Components, Scene, courtyard, rotate
-from robocache_ros.tools.trajectory import Array, Pose, Trajectory
+from robocache_sim.scene import Components, Scene, courtyard, rotate
+from robocache_sim.trajectory import Array, Pose, Trajectory
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_760_000_000 * SECOND_NS

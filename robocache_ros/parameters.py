@@ -27,17 +27,8 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robocache_core.config import (
-    SECOND,
-    CameraConfig,
-    ConfigError,
-    ImuConfig,
-    LidarConfig,
-    PipelineConfig,
-    StreamConfig,
-    check_tunables,
-    tunable,
-)
+from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.tunable import ConfigError, check_tunables, tunable
 from robocache_ros.parameter_spec import Spec, tunables
 
 

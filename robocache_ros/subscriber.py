@@ -2,7 +2,7 @@
 """What a consumer of the fused frames imports.
 
     import rclpy
-    from robocache_ros.client import FusedSubscriber
+    from robocache_ros.subscriber import FusedSubscriber
 
     def on_frame(frame):
         if frame.valid['lidar']:
@@ -25,7 +25,8 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt8MultiArray
 
 from robocache_core import payload
-from robocache_core.types import DataError, FusedFrame
+from robocache_core.frame import FusedFrame
+from robocache_core.samples import DataError
 from robocache_ros import qos as profiles
 
 __all__ = ['FusedFrame', 'FusedSubscriber']

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robocache_core.types import FusedFrame
+from robocache_core.frame import FusedFrame
 
 #: Stages whose durations are kept, beside those of a frame's ``latency_ns``, as ``compute.<stage>``.
 STAGES = ('decode', 'align', 'compute', 'publish')
@@ -62,7 +62,7 @@ class InputRecord:
         return float(np.median(np.array(self.ages_ns)) / 1e6) if self.ages_ns else float('nan')
 
 
-class Monitor:
+class Metrics:
     """Collects observations; ``lock`` guards every attribute.
 
     Args:

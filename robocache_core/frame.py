@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes out of the pipeline: fused frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+#: Bumped when a consumer of a serialized frame would have to change.
+SCHEMA = 1
+
+#: Stages of a frame beside those that have a stream's name: what a frame on a GPU waited for.
+WAITS = ('upload', 'decode', 'deskew', 'resample', 'download')
+
+
+@dataclass(frozen=True)
+class FusedFrame:
+    """Everything the robot sensed at one instant, aligned.
+
+    Attributes:
+        stamp_ns: the target time, ns, of which ``tensors`` speak.
+        epoch: counts jumps of time (a bag that loops, a clock that is set back); starts at 0.
+        sequence: counts frames of this pipeline, over epochs; starts at 0. A gap never occurs.
+        frame_id: the frame that voxels are in.
+        tensors: by name. A lidar gives ``<name> [C, Z, Y, X]`` (dense), or ``<name>.coords [V, 3]``,
+            ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``; an IMU
+            ``<name> [K, D]`` and ``<name>.valid [K] bool``.
+        valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero).
+        age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
+        latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU what its own clock tells,
+            stage after stage, so that they add up to the frame's time there: each stream's name, what its operation
+            took; ``upload``, how long operations waited for their bytes (one stream's are on their way while the one
+            before is computed); ``decode``, ``deskew`` and ``resample``, how long for the host to decode images, make
+            pose tables and read vector streams; ``download``, to bring the frame to the host, by the host's clock.
+        schema: version of this layout.
+    """
+
+    stamp_ns: int
+    epoch: int
+    sequence: int
+    frame_id: str
+    tensors: dict[str, torch.Tensor]
+    valid: dict[str, bool]
+    age_ns: dict[str, int]
+    latency_ns: dict[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA

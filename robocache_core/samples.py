@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into the pipeline: samples, whose bytes are those that the sensor's message held.
+
+Times are ``int`` nanoseconds, named ``*_ns``. Tensors are torch tensors. Nothing here knows ROS.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from robocache_core.validation import all_are, as_bool, as_int, check_kind
+
+_MAX_INT64 = (1 << 63) - 1
+
+
+class DataError(ValueError):
+    """A sample that cannot be used.
+
+    ``reason`` is the short, stable name under which its drop is counted; the message says what is wrong.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class PointField:
+    """One field of a point: ``dtype`` is a NumPy name (``float32``, ``uint16`` …), ``offset`` in bytes."""
+
+    name: str
+    offset: int
+    dtype: str
+    count: int = 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the field takes in a point."""
+        return np.dtype(self.dtype).itemsize * int(self.count)
+
+    def check(self, name: str) -> None:
+        """Refuse members of the wrong kind; the field is called ``name``.
+
+        Raises:
+            TypeError: there is one.
+        """
+        check_kind(f'{name}.name', self.name, str)
+        check_kind(f'{name}.dtype', self.dtype, str)
+        as_int(f'{name}.offset', self.offset)
+        as_int(f'{name}.count', self.count)
+        try:
+            np.dtype(self.dtype)
+        except TypeError:
+            raise TypeError(f'{name}.dtype = {self.dtype!r}: must be the NumPy name of a type') from None
+
+
+@dataclass(frozen=True)
+class CloudLayout:
+    """How the bytes of a cloud hold its points, as in a PointCloud2: ``height`` rows of ``width`` points.
+
+    Row ``r``, column ``c`` starts at byte ``r * row_step + c * point_step``.
+    """
+
+    fields: tuple[PointField, ...]
+    width: int
+    height: int
+    point_step: int
+    row_step: int
+    is_bigendian: bool = False
+
+    @property
+    def num_points(self) -> int:
+        """Points in the cloud, those that are not finite among them."""
+        return int(self.width) * int(self.height)  # integers of NumPy would wrap around
+
+    def field(self, name: str) -> PointField:
+        """Return the field called ``name``.
+
+        Raises:
+            DataError: ``missing_field``.
+        """
+        for candidate in self.fields:
+            if candidate.name == name:
+                return candidate
+        names = ', '.join(f.name for f in self.fields)
+        raise DataError('missing_field', f"the cloud has no field '{name}' (it has: {names})")
+
+    def validate(self, nbytes: int) -> None:
+        """Check that every field of every point lies inside ``nbytes`` bytes of data.
+
+        Raises:
+            DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small`` or ``data_too_short``.
+            TypeError: a member of the layout is of the wrong kind.
+        """
+        if nbytes < self._least_nbytes:
+            raise DataError('data_too_short', f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
+
+    @functools.cached_property
+    def _least_nbytes(self) -> int:
+        """Bytes that the points take; looked into once, as a layout is that of many clouds."""
+        if not isinstance(self.fields, tuple) or not all_are(self.fields, PointField):
+            raise TypeError(f'layout.fields = {self.fields!r}: must be a tuple of PointField')
+        for i, f in enumerate(self.fields):
+            f.check(f'layout.fields[{i}]')
+        width, height = as_int('layout.width', self.width), as_int('layout.height', self.height)
+        point_step, row_step = as_int('layout.point_step', self.point_step), as_int('layout.row_step', self.row_step)
+        as_bool('layout.is_bigendian', self.is_bigendian)
+        if width < 0 or height < 0 or point_step <= 0:
+            raise DataError('bad_layout', f'width {width}, height {height}, point_step {point_step}')
+        if max(width, height, point_step, row_step) > _MAX_INT64:
+            sizes = f'width {width}, height {height}, point_step {point_step}, row_step {row_step}'
+            raise DataError('bad_layout', f'{sizes}: must be below 2^63')
+        for f in self.fields:
+            end = int(f.offset) + f.nbytes
+            if f.offset < 0 or f.count < 1 or end > point_step:
+                raise DataError(
+                    'field_beyond_point_step',
+                    f"field '{f.name}' ends at byte {end}, point_step is {point_step}",
+                )
+        if width * height == 0:
+            return 0
+        if row_step < width * point_step:
+            raise DataError('row_step_too_small', f'row_step {row_step} < width {width} x point_step {point_step}')
+        return row_step * height
+
+    @staticmethod
+    def packed(names: tuple[str, ...], num_points: int, dtype: str = 'float32') -> CloudLayout:
+        """Layout of a contiguous ``[num_points, len(names)]`` array of ``dtype``."""
+        item = np.dtype(dtype).itemsize
+        fields = tuple(PointField(name, i * item, dtype) for i, name in enumerate(names))
+        step = item * len(names)
+        return CloudLayout(fields, num_points, 1, step, step * num_points)
+
+
+@dataclass(frozen=True)
+class LidarScan:
+    """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``."""
+
+    stamp_ns: int
+    frame_id: str
+    data: torch.Tensor
+    layout: CloudLayout
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the sample keeps alive."""
+        return self.data.numel()
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """A camera's calibration, as in a sensor_msgs/CameraInfo.
+
+    Attributes:
+        width, height: of the image that was calibrated, px.
+        distortion_model: plumb_bob, rational_polynomial or equidistant; empty where ``d`` is.
+        d: the model's coefficients.
+        k: camera matrix, 9 elements by rows, px.
+        r: rotation into the rectified camera, 9 elements by rows.
+        p: projection of the rectified camera, 12 elements by rows, px.
+        binning: pixels of the sensor in one of the image, x y; 0 means 1.
+        roi: part of the sensor that the image shows, x y width height, px; all 0: all of it.
+    """
+
+    width: int
+    height: int
+    distortion_model: str
+    d: tuple[float, ...]
+    k: tuple[float, ...]
+    r: tuple[float, ...]
+    p: tuple[float, ...]
+    binning: tuple[int, int] = (0, 0)
+    roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
+
+    ``rectify``: the map to rectify it by, which the pipeline puts here as it takes the image in.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    data: torch.Tensor
+    encoding: str
+    width: int
+    height: int
+    step: int
+    is_bigendian: bool = False
+    rectify: torch.Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the sample keeps alive."""
+        return self.data.numel()
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """A compressed image, decoded when a frame uses it and not before: most of a fast camera's images are never used.
+
+    ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    nbytes: int
+    decode: Callable[[], CameraFrame]
+
+
+@dataclass(frozen=True)
+class VectorSample:
+    """One reading of a vector sensor: ``values [D] float32``, units and order set by the stream's fields.
+
+    For an IMU: ``angular_velocity`` x y z rad/s, ``linear_acceleration`` x y z m/s², ``orientation`` x y z w.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    values: torch.Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the sample keeps alive."""
+        return self.values.numel() * self.values.element_size()
+
+
+Sample = LidarScan | CameraFrame | EncodedImage | VectorSample
