@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from robocache_core.buffer import Entry, StreamBuffer, nearest_index, previous_index
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
-from robocache_core.ledger import Account
+from robocache_core.ledger import Account, Reason
 from robocache_core.samples import Sample
 
 Stream = LidarConfig | CameraConfig | ImuConfig
@@ -46,7 +46,7 @@ class Target:
         for entry in self._entries():
             entry.hold()
 
-    def close(self, reason: str = 'unselected', *, used: bool = False, motion: Iterable[Entry] = ()) -> None:
+    def close(self, reason: str = Reason.UNSELECTED, *, used: bool = False, motion: Iterable[Entry] = ()) -> None:
         """Let the samples go: as used, those that were picked and ``motion``; else for ``reason``, if no frame did."""
         for entry in (*(e for pick in self.picks.values() for e in pick.entries), *motion) if used else ():
             entry.use()
@@ -109,7 +109,7 @@ class Aligner:
         if buffer.newest_ns is not None and stamp < buffer.newest_ns - self._sync.time_jump_ns:
             self.start_epoch(stamp)
         elif self._is_straggler(name, stamp):
-            self._accounts[name].drop('time_jump')
+            self._accounts[name].drop(Reason.TIME_JUMP)
             return
         entry = buffer.push(sample)
         if entry is None:
@@ -140,7 +140,7 @@ class Aligner:
         """Clear everything, as dropped ``time_jump``, and count a new epoch that begins at ``now_ns``."""
         self._before = {name: b.newest_ns for name, b in self.buffers.items() if b.newest_ns is not None}
         self._began_ns = now_ns
-        self.clear('time_jump')
+        self.clear(Reason.TIME_JUMP)
         self.epoch += 1
 
     def clock_jumped(self, now_ns: int) -> None:
@@ -153,9 +153,9 @@ class Aligner:
         self._targets.receive()
         self._num_due += 1
         if self._num_due % self.keep_every:
-            self._targets.drop('thinned')
+            self._targets.drop(Reason.THINNED)
             if entry is not None:
-                entry.blame('thinned')
+                entry.blame(Reason.THINNED)
         else:
             insort(self.waiting, stamp_ns)
 
@@ -179,7 +179,7 @@ class Aligner:
         if not self.waiting:
             return None
         stamp = self.waiting[0]
-        if not (give_up or self._timed_out(stamp) or not self.lagging(stamp)):
+        if not (give_up or self._timed_out(stamp) or not self.behind(stamp)):
             return None
         self.waiting.pop(0)
         picks = {s.name: self._pick(s, stamp) for s in self._streams}
@@ -192,7 +192,7 @@ class Aligner:
         newest = self.newest_ns
         return newest is not None and newest >= stamp_ns + self._sync.max_wait_ns
 
-    def lagging(self, stamp_ns: int) -> list[str]:
+    def behind(self, stamp_ns: int) -> list[str]:
         """Streams that have not come as far as the target ``stamp_ns`` needs."""
         return [
             s.name

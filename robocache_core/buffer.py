@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from robocache_core.ledger import Account
+from robocache_core.ledger import Account, Reason
 from robocache_core.samples import Sample
 
 
@@ -24,7 +24,7 @@ class Entry:
         self.settled = False
         self._account = account
         self._holders = 1
-        self._reason = 'unselected'
+        self._reason: str = Reason.UNSELECTED
 
     def hold(self) -> None:
         """Add a holder."""
@@ -44,7 +44,7 @@ class Entry:
 
     def blame(self, reason: str) -> None:
         """State the reason for which the sample is dropped if no frame uses it; the first one stands."""
-        if self._reason == 'unselected':
+        if self._reason == Reason.UNSELECTED:
             self._reason = reason
 
     def release(self, reason: str) -> None:
@@ -100,11 +100,11 @@ class StreamBuffer:
         """Insert a sample; None if it was dropped: ``late``, ``duplicate``, ``buffer_full`` or ``buffer_age``."""
         stamp = sample.stamp_ns
         if self._floor_ns is not None and stamp <= self._floor_ns:
-            self._account.drop('late')
+            self._account.drop(Reason.LATE)
             return None
         at = bisect_left(self._stamps, stamp)
         if at < len(self._stamps) and self._stamps[at] == stamp:
-            self._account.drop('duplicate')
+            self._account.drop(Reason.DUPLICATE)
             return None
         entry = Entry(sample, self._account)
         self._stamps.insert(at, stamp)
@@ -117,9 +117,9 @@ class StreamBuffer:
     def _enforce_bounds(self) -> None:
         newest = self._stamps[-1]
         while newest - self._stamps[0] > self._span_ns:
-            self._pop_oldest('buffer_age')
+            self._pop_oldest(Reason.BUFFER_AGE)
         while len(self._entries) > self._depth or (self._nbytes > self._max_bytes and len(self._entries) > 1):
-            self._pop_oldest('buffer_full')
+            self._pop_oldest(Reason.BUFFER_FULL)
 
     def _pop_oldest(self, reason: str) -> None:
         self._stamps.pop(0)
@@ -156,7 +156,7 @@ class StreamBuffer:
         """Drop as ``unselected`` what no instant from ``before_ns`` on needs: all but the newest sample before it."""
         while len(self._stamps) > 1 and self._stamps[1] <= before_ns:
             self._floor_ns = self._stamps[0]
-            self._pop_oldest('unselected')
+            self._pop_oldest(Reason.UNSELECTED)
 
     def close_at(self, stamp_ns: int) -> None:
         """Refuse later samples at or before ``stamp_ns`` as ``late``."""

@@ -17,6 +17,7 @@ import torch
 
 from robocache_core import rotation
 from robocache_core.config import MS, SECOND, DeskewConfig
+from robocache_core.ledger import Reason
 from robocache_core.rotation import Array
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 from robocache_core.time_field import TimeField, find_time_field
@@ -191,10 +192,10 @@ def _covered(stamps_ns: Stamps, instants_ns: Stamps, target_ns: int, tolerance_n
     first, last = min(int(instants_ns[0]), target_ns), max(int(instants_ns[-1]), target_ns)
     if not len(stamps_ns) or stamps_ns[0] > first or stamps_ns[-1] < last:
         has = f'{len(stamps_ns)} from {stamps_ns[0]} to {stamps_ns[-1]} ns' if len(stamps_ns) else 'none'
-        raise DataError('no_motion', f'the scan needs readings from {first} to {last} ns; there are {has}')
+        raise DataError(Reason.NO_MOTION, f'the scan needs readings from {first} to {last} ns; there are {has}')
     gap = int(np.diff(stamps_ns[bracket(stamps_ns, first, last)]).max(initial=0))
     if gap > tolerance_ns:
-        raise DataError('no_motion', f'readings are {gap / SECOND} s apart, more than {tolerance_ns / SECOND} s')
+        raise DataError(Reason.NO_MOTION, f'readings are {gap / SECOND} s apart, more than {tolerance_ns / SECOND} s')
     return first, last
 
 

@@ -6,6 +6,85 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from enum import Enum
+
+
+class Reason(str, Enum):
+    """Why a message or a target was dropped: the name under which it is counted, and a ``sentence`` that explains it.
+
+    A member is its name as a string, so that it can be compared with one and be a key beside one. A target that a
+    stream spoilt has the stream behind the reason: ``missing:front``, ``decode_failed:front`` (see ``of_stream``).
+    """
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Reason:
+        """Make a member of its name and its sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def of_stream(self, name: str) -> str:
+        """The reason for which a target is dropped, where stream ``name`` is to blame."""
+        return f'{self}:{name}'
+
+    # A message that came in and waited.
+    UNSELECTED = 'unselected', 'no target needed it (a 15 Hz camera at 10 Hz targets): a choice, not a loss'
+    INBOX_FULL = 'inbox_full', 'the worker did not keep up: more waited than `queue.depth` or `queue.max_bytes` allow'
+    INBOX_AGE = 'inbox_age', 'the worker did not keep up: it waited longer than `queue.max_age`'
+    SUPERSEDED = 'superseded', 'a newer message came before the worker took it, and `queue.policy` is `latest`'
+    LATE = 'late', 'its stamp is before what was decided already'
+    DUPLICATE = 'duplicate', 'the stream had a message of the same stamp already'
+    TIME_JUMP = 'time_jump', 'its stamp is of the time before a jump of time'
+    BUFFER_FULL = (
+        'buffer_full',
+        'it waited for other streams: more waited than `buffer_depth` or `queue.max_bytes` allow',
+    )
+    BUFFER_AGE = 'buffer_age', 'it waited for other streams longer than `buffer`'
+    DEACTIVATED = 'deactivated', 'it waited when the node was deactivated'
+
+    # A message that is malformed, or lacks what the stream asks for.
+    ZERO_STAMP = 'zero_stamp', "the sender did not set the header's stamp"
+    BAD_LAYOUT = 'bad_layout', 'the layout of the cloud is impossible, or a field has a type that cannot be read'
+    FIELD_BEYOND_POINT_STEP = 'field_beyond_point_step', 'a field of the cloud ends beyond `point_step`'
+    ROW_STEP_TOO_SMALL = 'row_step_too_small', '`row_step` is less than `width` x `point_step`'
+    DATA_TOO_SHORT = 'data_too_short', 'the message has fewer bytes of data than its layout takes'
+    STEP_TOO_SMALL = 'step_too_small', "the image's `step` is less than the bytes of a row"
+    MISSING_FIELD = 'missing_field', 'the cloud lacks x, y, z, or a field that a channel of the stream needs'
+    EMPTY_CLOUD = 'empty_cloud', 'the cloud has no points'
+    EMPTY_IMAGE = 'empty_image', 'the image has no pixels'
+    BAD_IMAGE_SIZE = 'bad_image_size', 'the image has a size that its encoding cannot have, or too many pixels'
+    UNKNOWN_ENCODING = 'unknown_encoding', 'the encoding or compression of the image is not supported'
+    DECODE_FAILED = 'decode_failed', 'the compressed image is damaged or cut short'
+    NON_FINITE = 'non_finite', 'a reading is NaN or infinite'
+    NO_ORIENTATION = 'no_orientation', 'the IMU gives no orientation, which the stream asks for'
+    NO_ANGULAR_VELOCITY = 'no_angular_velocity', 'the IMU gives no angular velocity, which the stream asks for'
+    NO_LINEAR_ACCELERATION = 'no_linear_acceleration', 'the IMU gives no acceleration, which the stream asks for'
+
+    # A message that cannot be used as the stream is configured.
+    NO_TRANSFORM = 'no_transform', 'the pose of the sensor in `target_frame` is unknown: `<stream>.extrinsics`, or TF'
+    NO_CAMERA_INFO = 'no_camera_info', 'an image cannot be rectified before its CameraInfo has come'
+    BAD_CAMERA_INFO = 'bad_camera_info', 'the CameraInfo is not calibrated, or of an unknown model'
+    CAMERA_INFO_SIZE = 'camera_info_size', 'the CameraInfo is of an image of another aspect ratio'
+    CAMERA_INFO_BINNING = 'camera_info_binning', 'the CameraInfo has binning, which is not supported'
+    CAMERA_INFO_ROI = 'camera_info_roi', 'the CameraInfo is of a part of the image, which is not supported'
+    UNKNOWN_TIME_FIELD = 'unknown_time_field', 'the times of the points cannot be read: the log says what to set'
+    NO_MOTION = 'no_motion', 'a scan cannot be deskewed: the readings do not cover it'
+    ALL_NON_FINITE = 'all_non_finite', 'no point of the cloud is finite'
+    INTERNAL_ERROR = 'internal_error', 'a fault of this package: the log has the traceback'
+    BAD_PAYLOAD = 'bad_payload', 'a message on `~/fused` holds no frame (of a subscriber)'
+
+    # A target.
+    MISSING = 'missing', 'a required stream had nothing within its `tolerance` after `sync.max_wait`'
+    THINNED = 'thinned', 'back-pressure: compute does not keep up with the trigger'
+    OVERRUN = 'overrun', 'back-pressure: more targets were ready than `backpressure.max_ready`'
 
 
 @dataclass(frozen=True)
@@ -44,7 +123,7 @@ class Account:
     def drop(self, reason: str) -> None:
         """Count one item as dropped for ``reason``."""
         with self._lock:
-            self._dropped[reason] += 1
+            self._dropped[str(reason)] += 1
 
     def counts(self) -> Counts:
         """Return all counters as of one instant."""

@@ -22,6 +22,7 @@ import torch
 
 from robocache_core.device import copy_to_host, on_host
 from robocache_core.frame import SCHEMA, FusedFrame
+from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def decode(buffer: Buffer) -> FusedFrame:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise DataError('bad_payload', f'not a fused frame: {what}')
+    raise DataError(Reason.BAD_PAYLOAD, f'not a fused frame: {what}')
 
 
 def _metadata(frame: FusedFrame) -> dict[str, str]:

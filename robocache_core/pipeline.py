@@ -21,7 +21,7 @@ from robocache_core.config import VECTOR_FIELDS, CameraConfig, ImuConfig, LidarC
 from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, pose_table
 from robocache_core.device import Device, choose_device, on_host, one_line
 from robocache_core.frame import FusedFrame
-from robocache_core.ledger import Account
+from robocache_core.ledger import Account, Reason
 from robocache_core.rectify import Rectifier
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, LidarScan, Sample, VectorSample
 from robocache_core.types import DenseVoxels, PoseTable, SparseVoxels
@@ -49,7 +49,7 @@ class Pipeline:
         #: Where frames are computed, and why not where ``compute.device`` says (None: it is there).
         self.device, self.device_fault = choose_device(config.compute.device)
         #: Told once when the GPU fails: what it said.
-        self.degraded: Callable[[str], None] = lambda fault: None
+        self.on_degraded: Callable[[str], None] = lambda fault: None
         ops.set_num_threads(config.compute.num_threads)  # of the process: its pipelines share one pool
         self.config = config
         self.streams = {stream.name: stream for stream in config.streams()}
@@ -59,7 +59,7 @@ class Pipeline:
         #: Points of each lidar that no voxel took, by reason.
         self.points_dropped: dict[str, dict[str, int]] = {lidar.name: {} for lidar in config.lidars}
         #: Told of each sample that a frame could not use: stream, reason, and what is wrong with it.
-        self.refused: Callable[[str, str, str], None] = lambda name, reason, message: None
+        self.on_refused: Callable[[str, str, str], None] = lambda name, reason, message: None
         self._aligner = Aligner(config, self.ledger, self.targets)
         self._ready: deque[Target] = deque()
         self._transforms: dict[tuple[str, str], torch.Tensor] = {}
@@ -81,8 +81,8 @@ class Pipeline:
 
     def push(self, name: str, sample: Sample) -> None:
         """Hand over the sample of a message that was announced; what cannot be used is counted as dropped."""
-        if self.needs_transform(name) and not self.has_transform(name, sample.frame_id):
-            self.drop(name, 'no_transform')
+        if self.needs_pose(name) and not self.has_pose(name, sample.frame_id):
+            self.drop(name, Reason.NO_TRANSFORM)
             return
         if name in self._rectifiers:
             assert isinstance(sample, CameraFrame | EncodedImage)
@@ -90,12 +90,12 @@ class Pipeline:
                 sample = self._rectifiers[name].apply(sample)
             except DataError as error:
                 self.drop(name, error.reason)
-                self.refused(name, error.reason, str(error))
+                self.on_refused(name, error.reason, str(error))
                 return
         self._aligner.push(name, sample)
         self._collect()
 
-    def set_transform(self, name: str, frame_id: str, matrix: torch.Tensor) -> None:
+    def set_pose(self, name: str, frame_id: str, matrix: torch.Tensor) -> None:
         """State the pose ``[4, 4] float32`` of the sensor frame ``frame_id`` of stream ``name`` in the target frame."""
         self._transforms[name, frame_id] = matrix.to(torch.float32).contiguous()
 
@@ -104,17 +104,17 @@ class Pipeline:
         if name in self._rectifiers:
             self._rectifiers[name].info = info
 
-    def needs_transform(self, name: str) -> bool:
+    def needs_pose(self, name: str) -> bool:
         """Whether samples of stream ``name`` are brought into the target frame: a lidar's, and its deskewing IMU's."""
         return isinstance(self.streams[name], LidarConfig) or name in self._motion_sources
 
-    def has_transform(self, name: str, frame_id: str) -> bool:
+    def has_pose(self, name: str, frame_id: str) -> bool:
         """Whether samples of stream ``name`` in ``frame_id`` can be brought into the target frame."""
         if (name, frame_id) in self._transforms:
             return True
         stream, target = self.streams[name], self.config.target_frame
         if not isinstance(stream, CameraConfig) and stream.extrinsics:
-            self.set_transform(name, frame_id, pose_matrix(stream.extrinsics))
+            self.set_pose(name, frame_id, pose_matrix(stream.extrinsics))
             return True
         return target == frame_id != '' or (target == '' and isinstance(stream, LidarConfig))
 
@@ -137,11 +137,11 @@ class Pipeline:
         while (target := self._aligner.pop_ready(give_up=give_up)) is not None:
             missing = self._missing(target)
             if missing is not None:
-                self._give_away(target, f'missing:{missing}')
+                self._give_away(target, Reason.MISSING.of_stream(missing))
                 continue
             self._ready.append(target)
             if len(self._ready) > self.config.backpressure.max_ready:
-                self._give_away(self._ready.popleft(), 'overrun')
+                self._give_away(self._ready.popleft(), Reason.OVERRUN)
             elif give_up and len(self._ready) == self.config.backpressure.max_ready:
                 return
 
@@ -186,12 +186,12 @@ class Pipeline:
         """Newest stamp in this epoch of a stream, or of all, ns."""
         return self._aligner.newest_ns if name is None else self._aligner.buffers[name].newest_ns
 
-    def lagging(self) -> dict[str, int | None]:
+    def behind(self) -> dict[str, int | None]:
         """Streams that the oldest target waits for, and how far each is behind what it needs, ns (None: no sample)."""
         oldest = self._aligner.waiting[:1]  # a copy: diagnostics ask from another thread
         behind: dict[str, int | None] = {}
         for stamp in oldest:
-            for name in self._aligner.lagging(stamp):
+            for name in self._aligner.behind(stamp):
                 newest = self._aligner.buffers[name].newest_ns
                 behind[name] = None if newest is None else self._aligner.needed_ns(self.streams[name], stamp) - newest
         return behind
@@ -206,7 +206,7 @@ class Pipeline:
             try:
                 frame = self._conclude(target, self._compute_somewhere(target))
             except Exception:
-                self._give_away(target, 'internal_error')
+                self._give_away(target, Reason.INTERNAL_ERROR)
                 raise
             if frame is not None:
                 frames.append(frame)
@@ -240,7 +240,7 @@ class Pipeline:
         device.close()
         self.device_fault = f'{device} failed: {one_line(error)}'
         self.device = Device(self.device_fault)
-        self.degraded(self.device_fault)
+        self.on_degraded(self.device_fault)
 
     def _compute(self, target: Target) -> _Draft:
         """Compute a target; it changes nothing but the draft, so that it can be done again."""
@@ -284,12 +284,12 @@ class Pipeline:
         except DataError as error:
             draft.refused[name] = error.reason, str(error)  # not the error, which would keep tensors alive
             if stream.required:
-                raise _TargetLost(f'{error.reason}:{name}') from None
+                raise _TargetLost(error.reason.of_stream(name)) from None
             if name not in draft.tensors:  # a cloud of NaN alone has given tensors that hold nothing
                 self._put_blank(stream, draft)
             draft.valid[name] = False
         if stream.required and not draft.valid[name]:
-            raise _TargetLost(f'missing:{name}')
+            raise _TargetLost(Reason.MISSING.of_stream(name))
         draft.latency_ns[name] = draft.latency_ns.get(name, 0) + time.perf_counter_ns() - begin
 
     def _conclude(self, target: Target, draft: _Draft) -> FusedFrame | None:
@@ -297,7 +297,7 @@ class Pipeline:
         for name, (reason, message) in draft.refused.items():
             for entry in target.picks[name].entries:
                 entry.drop(reason)
-            self.refused(name, reason, message)
+            self.on_refused(name, reason, message)
         if draft.lost is not None:
             self._give_away(target, draft.lost)
             return None
@@ -365,7 +365,7 @@ class Pipeline:
         else:
             draft.tensors[stream.name] = {stream.name: result.tensor}
         if result.dropped['non_finite'] == scan.layout.num_points:
-            raise DataError('all_non_finite', f'none of the {scan.layout.num_points} points is finite')
+            raise DataError(Reason.ALL_NON_FINITE, f'none of the {scan.layout.num_points} points is finite')
         draft.points_dropped[stream.name] = result.dropped
         draft.motion += readings
 
@@ -396,7 +396,7 @@ class Pipeline:
         )
         table = pose_table(field, scan.stamp_ns, instants, poses, sensor)
         if not table.poses.isfinite().all():  # which nobody can tell any more when they are on a GPU
-            raise DataError('no_motion', 'the readings around the scan give poses that are not finite')
+            raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
         return readings, table
 
     def _prepare_image(self, stream: CameraConfig, pick: Pick, draft: _Draft) -> Iterator[None]:

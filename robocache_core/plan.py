@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from robocache_core.ledger import Reason
 from robocache_core.samples import CloudLayout, DataError, PointField
 from robocache_core.types import VoxelGrid
 from robocache_core.validation import as_floats, as_ints
@@ -103,10 +104,10 @@ def point_plan(
 
     def find(name: str, allowed: tuple[str, ...] = _FIELD_DTYPES) -> PointField:
         if name not in by_name:
-            raise DataError('missing_field', f"the cloud has no field '{name}' (it has: {', '.join(by_name)})")
+            raise DataError(Reason.MISSING_FIELD, f"the cloud has no field '{name}' (it has: {', '.join(by_name)})")
         if by_name[name].dtype not in allowed:
             dtype = by_name[name].dtype
-            raise DataError('bad_layout', f"field '{name}' is {dtype}, must be one of {', '.join(allowed)}")
+            raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {dtype}, must be one of {', '.join(allowed)}")
         return by_name[name]
 
     axes = [find(axis, ('float32', 'float64')) for axis in AXES]
@@ -336,21 +337,23 @@ class Encoding:
             DataError: ``empty_image``, ``bad_image_size``, ``step_too_small`` or ``data_too_short``.
         """
         if width < 1 or height < 1:
-            raise DataError('empty_image', f'an image of {width} x {height} pixels')
+            raise DataError(Reason.EMPTY_IMAGE, f'an image of {width} x {height} pixels')
         if max(width, height) > MAX_PIXELS:
-            raise DataError('bad_image_size', f'{width} x {height} pixels: must be at most {MAX_PIXELS} along an axis')
+            raise DataError(
+                Reason.BAD_IMAGE_SIZE, f'{width} x {height} pixels: must be at most {MAX_PIXELS} along an axis'
+            )
         if self.layout == 'bayer' and min(width, height) < 3:
-            raise DataError('bad_image_size', f'{width} x {height} pixels {name}: needs 3 x 3 at the least')
+            raise DataError(Reason.BAD_IMAGE_SIZE, f'{width} x {height} pixels {name}: needs 3 x 3 at the least')
         if self.layout in ('yuv422', 'semi_planar') and width % 2:
-            raise DataError('bad_image_size', f'{width} x {height} pixels {name}: the width must be even')
+            raise DataError(Reason.BAD_IMAGE_SIZE, f'{width} x {height} pixels {name}: the width must be even')
         if self.layout == 'semi_planar' and height % 2:
-            raise DataError('bad_image_size', f'{width} x {height} pixels {name}: the height must be even')
+            raise DataError(Reason.BAD_IMAGE_SIZE, f'{width} x {height} pixels {name}: the height must be even')
         row, rows = self.row_bytes(width), self.rows(height)
         if step < row:
-            raise DataError('step_too_small', f'step {step} < {row} bytes of {width} pixels {name}')
+            raise DataError(Reason.STEP_TOO_SMALL, f'step {step} < {row} bytes of {width} pixels {name}')
         if nbytes < step * rows:
             of = f'height {height}' if rows == height else f'{rows} rows of height {height}'
-            raise DataError('data_too_short', f'{nbytes} bytes < step {step} x {of}')
+            raise DataError(Reason.DATA_TOO_SHORT, f'{nbytes} bytes < step {step} x {of}')
 
 
 ENCODINGS = {
@@ -384,7 +387,7 @@ def encoding_of(name: str) -> Encoding:
         DataError: ``unknown_encoding``.
     """
     if not isinstance(name, str) or name not in ENCODINGS:
-        raise DataError('unknown_encoding', f'encoding {name!r}: must be one of {", ".join(ENCODINGS)}')
+        raise DataError(Reason.UNKNOWN_ENCODING, f'encoding {name!r}: must be one of {", ".join(ENCODINGS)}')
     return ENCODINGS[name]
 
 

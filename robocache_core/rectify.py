@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from robocache_core.config import CameraConfig
+from robocache_core.ledger import Reason
 from robocache_core.plan import image_region
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
 
@@ -48,7 +49,7 @@ class Rectifier:
             DataError: ``no_camera_info``, or why ``rectify_map`` refuses it.
         """
         if self.info is None:
-            raise DataError('no_camera_info', f'no CameraInfo has come on {self._config.info_topic}')
+            raise DataError(Reason.NO_CAMERA_INFO, f'no CameraInfo has come on {self._config.info_topic}')
         if isinstance(image, EncodedImage):
             return dataclasses.replace(image, decode=functools.partial(self._decode, image, self.info))
         return self._with_map(image, self.info)
@@ -110,7 +111,7 @@ def rectify_map(
 
 def _check(info: CameraInfo, width: int, height: int) -> None:
     def bad(what: str) -> DataError:
-        return DataError('bad_camera_info', f'CameraInfo: {what}')
+        return DataError(Reason.BAD_CAMERA_INFO, f'CameraInfo: {what}')
 
     if info.width < 1 or info.height < 1 or not (info.k[0] > 0 and info.k[4] > 0):
         raise bad(f'{info.width} x {info.height} pixels, K = {info.k}: the camera is not calibrated')
@@ -122,13 +123,15 @@ def _check(info: CameraInfo, width: int, height: int) -> None:
     if len(info.d) not in allowed:
         raise bad(f'D has {len(info.d)} elements: {info.distortion_model} has {" or ".join(map(str, allowed))}')
     if any(binning not in (0, 1) for binning in info.binning):
-        raise DataError('camera_info_binning', f'CameraInfo has binning {info.binning}: must be 0 or 1')
+        raise DataError(Reason.CAMERA_INFO_BINNING, f'CameraInfo has binning {info.binning}: must be 0 or 1')
     if info.roi not in ((0, 0, 0, 0), (0, 0, info.width, info.height)):
-        raise DataError('camera_info_roi', f'CameraInfo has the region of interest {info.roi}: must be the whole image')
+        raise DataError(
+            Reason.CAMERA_INFO_ROI, f'CameraInfo has the region of interest {info.roi}: must be the whole image'
+        )
     # A scaled image has whole pixels, so its aspect ratio is that of the calibration to a pixel.
     if abs(width * info.height - height * info.width) > max(info.width, info.height):
         raise DataError(
-            'camera_info_size',
+            Reason.CAMERA_INFO_SIZE,
             f'CameraInfo is of {info.width} x {info.height} pixels, the image has {width} x {height}: '
             'must be the same, or scaled',
         )
@@ -153,7 +156,7 @@ def _inverse(p: Array, r: Array) -> list[list[float]]:
 
     determinant = sum(m[0][j] * cofactor(0, j) for j in range(3))
     if not abs(determinant) > 0:
-        raise DataError('bad_camera_info', f'CameraInfo: P = {p.tolist()}, R = {r.tolist()}: P R has no inverse')
+        raise DataError(Reason.BAD_CAMERA_INFO, f'CameraInfo: P = {p.tolist()}, R = {r.tolist()}: P R has no inverse')
     return [[cofactor(i, j) / determinant for i in range(3)] for j in range(3)]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from robocache_core.ledger import Reason
 from robocache_core.validation import all_are, as_bool, as_int, check_kind
 
 _MAX_INT64 = (1 << 63) - 1
@@ -21,10 +22,10 @@ _MAX_INT64 = (1 << 63) - 1
 class DataError(ValueError):
     """A sample that cannot be used.
 
-    ``reason`` is the short, stable name under which its drop is counted; the message says what is wrong.
+    ``reason`` is that under which its drop is counted; the message says what is wrong.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -88,7 +89,7 @@ class CloudLayout:
             if candidate.name == name:
                 return candidate
         names = ', '.join(f.name for f in self.fields)
-        raise DataError('missing_field', f"the cloud has no field '{name}' (it has: {names})")
+        raise DataError(Reason.MISSING_FIELD, f"the cloud has no field '{name}' (it has: {names})")
 
     def validate(self, nbytes: int) -> None:
         """Check that every field of every point lies inside ``nbytes`` bytes of data.
@@ -98,7 +99,7 @@ class CloudLayout:
             TypeError: a member of the layout is of the wrong kind.
         """
         if nbytes < self._least_nbytes:
-            raise DataError('data_too_short', f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
+            raise DataError(Reason.DATA_TOO_SHORT, f'{nbytes} bytes < row_step {self.row_step} x height {self.height}')
 
     @functools.cached_property
     def _least_nbytes(self) -> int:
@@ -111,21 +112,21 @@ class CloudLayout:
         point_step, row_step = as_int('layout.point_step', self.point_step), as_int('layout.row_step', self.row_step)
         as_bool('layout.is_bigendian', self.is_bigendian)
         if width < 0 or height < 0 or point_step <= 0:
-            raise DataError('bad_layout', f'width {width}, height {height}, point_step {point_step}')
+            raise DataError(Reason.BAD_LAYOUT, f'width {width}, height {height}, point_step {point_step}')
         if max(width, height, point_step, row_step) > _MAX_INT64:
             sizes = f'width {width}, height {height}, point_step {point_step}, row_step {row_step}'
-            raise DataError('bad_layout', f'{sizes}: must be below 2^63')
+            raise DataError(Reason.BAD_LAYOUT, f'{sizes}: must be below 2^63')
         for f in self.fields:
             end = int(f.offset) + f.nbytes
             if f.offset < 0 or f.count < 1 or end > point_step:
                 raise DataError(
-                    'field_beyond_point_step',
+                    Reason.FIELD_BEYOND_POINT_STEP,
                     f"field '{f.name}' ends at byte {end}, point_step is {point_step}",
                 )
         if width * height == 0:
             return 0
         if row_step < width * point_step:
-            raise DataError('row_step_too_small', f'row_step {row_step} < width {width} x point_step {point_step}')
+            raise DataError(Reason.ROW_STEP_TOO_SMALL, f'row_step {row_step} < width {width} x point_step {point_step}')
         return row_step * height
 
     @staticmethod

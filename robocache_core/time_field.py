@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_core.config import MS, SECOND, DeskewConfig
+from robocache_core.ledger import Reason
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 
 #: Nanoseconds of each unit that ``deskew.time_unit`` can name.
@@ -99,7 +100,7 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
         seen = 'no field has the name of a time'
     fields = ', '.join(f'{field.name} {field.dtype}' for field in scan.layout.fields)
     raise DataError(
-        'unknown_time_field',
+        Reason.UNKNOWN_TIME_FIELD,
         f'cannot tell the times of the points: {seen}. The cloud has: {fields}. '
         'Set deskew.time_field, time_unit, time_reference and scan_duration.',
     )

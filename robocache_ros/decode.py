@@ -22,6 +22,7 @@ from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
+from robocache_core.ledger import Reason
 from robocache_core.plan import encoding_of
 from robocache_core.samples import (
     CameraFrame,
@@ -58,7 +59,7 @@ def stamp_ns(header: Header) -> int:
     """
     stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
     if stamp <= 0:
-        raise DataError('zero_stamp', f'header.stamp is {stamp} ns: the sender did not set it')
+        raise DataError(Reason.ZERO_STAMP, f'header.stamp is {stamp} ns: the sender did not set it')
     return stamp
 
 
@@ -79,11 +80,11 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
         is_bigendian=msg.is_bigendian,
     )
     if layout.num_points == 0:
-        raise DataError('empty_cloud', f'the cloud has no points (width {msg.width}, height {msg.height})')
+        raise DataError(Reason.EMPTY_CLOUD, f'the cloud has no points (width {msg.width}, height {msg.height})')
     layout.validate(len(msg.data))
     for name in 'xyz':
         if layout.field(name).dtype not in ('float32', 'float64'):
-            raise DataError('bad_layout', f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
+            raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
     for channel in config.voxel.channels:
         if ':' in channel:
             layout.field(channel.split(':', 1)[1])
@@ -145,16 +146,16 @@ def _decode_pixels(msg: CompressedImage, data: np.ndarray, stamp: int) -> Camera
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise DataError('decode_failed', f'the image cannot be decoded: {error}') from error
+        raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {error}') from error
     if image is None:
-        raise DataError('decode_failed', f"the image ('{msg.format}', {data.size} bytes) cannot be decoded")
+        raise DataError(Reason.DECODE_FAILED, f"the image ('{msg.format}', {data.size} bytes) cannot be decoded")
     channels = image.shape[2] if image.ndim == 3 else 1
     # image_transport says 'compressed rgb' for pixels whose channels were swapped before they were compressed.
     order = 'rgb' if 'compressed rgb' in msg.format else 'bgr'
     encodings = {('uint8', 1): 'mono8', ('uint16', 1): 'mono16', ('uint8', 3): f'{order}8', ('uint8', 4): f'{order}a8'}
     encoding = encodings.get((image.dtype.name, channels))
     if encoding is None:
-        raise DataError('unknown_encoding', f'an image of {channels} channels {image.dtype} is not supported')
+        raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {channels} channels {image.dtype} is not supported')
     height, width = image.shape[:2]
     return CameraFrame(
         stamp_ns=stamp,
@@ -180,23 +181,25 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
     values: list[float] = []
     for name in config.fields:
         if getattr(msg, f'{name}_covariance')[0] == -1:
-            raise DataError(f'no_{name}', f'{name}_covariance[0] is -1: the sensor does not give the {name}')
+            raise DataError(
+                Reason[f'NO_{name.upper()}'], f'{name}_covariance[0] is -1: the sensor does not give the {name}'
+            )
         part = getattr(msg, name)
         if name == 'orientation':
             values += (part.x, part.y, part.z, part.w)
             if not any(values[-4:]):
-                raise DataError('no_orientation', 'the orientation is a quaternion of length 0')
+                raise DataError(Reason.NO_ORIENTATION, 'the orientation is a quaternion of length 0')
         else:
             values += (part.x, part.y, part.z)
     tensor = torch.tensor(values, dtype=torch.float32)
     if not math.isfinite(sum(tensor.tolist())):
-        raise DataError('non_finite', f'{", ".join(config.fields)}: {values}')
+        raise DataError(Reason.NON_FINITE, f'{", ".join(config.fields)}: {values}')
     return VectorSample(stamp, msg.header.frame_id, tensor)
 
 
 def _point_field(field: PointFieldMsg) -> PointField:
     if field.datatype not in POINT_DTYPES:
-        raise DataError('bad_layout', f"field '{field.name}': datatype {field.datatype} is not one of 1..8")
+        raise DataError(Reason.BAD_LAYOUT, f"field '{field.name}': datatype {field.datatype} is not one of 1..8")
     # Some drivers leave count at 0 and mean 1; PCL reads it so.
     return PointField(field.name, field.offset, POINT_DTYPES[field.datatype], field.count or 1)
 
@@ -215,16 +218,18 @@ def _check_container(data: np.ndarray, format_: str) -> None:
     """Refuse what is not a whole JPEG or PNG: the decoder would fill what is missing with grey, and not say so."""
     lowered = format_.lower()
     if 'compresseddepth' in lowered or (lowered and not re.search(r'\b(jpeg|jpg|png)\b', lowered)):
-        raise DataError('unknown_encoding', f"format '{format_}' is not JPEG or PNG")
+        raise DataError(Reason.UNKNOWN_ENCODING, f"format '{format_}' is not JPEG or PNG")
     start = data[:8].tobytes()
     if start.startswith(_JPEG_START):
         kind, end = 'JPEG', _JPEG_END
     elif start == _PNG_START:
         kind, end = 'PNG', _PNG_END
     else:
-        raise DataError('decode_failed', f"format '{format_}': {data.size} bytes that start as neither JPEG nor PNG")
+        raise DataError(
+            Reason.DECODE_FAILED, f"format '{format_}': {data.size} bytes that start as neither JPEG nor PNG"
+        )
     if _tail(data, len(end)) != end:
-        raise DataError('decode_failed', f'the {kind} of {data.size} bytes is cut short: its end is missing')
+        raise DataError(Reason.DECODE_FAILED, f'the {kind} of {data.size} bytes is cut short: its end is missing')
 
 
 def _tail(data: np.ndarray, size: int) -> bytes:

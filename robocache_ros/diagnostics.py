@@ -16,7 +16,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from robocache_core.ledger import Counts
+from robocache_core.ledger import Counts, Reason
 from robocache_core.pipeline import Pipeline
 from robocache_ros.inbox import Inboxes
 from robocache_ros.metrics import Metrics, percentiles_ms
@@ -30,8 +30,6 @@ OK, WARN, ERROR, STALE = (
 )
 #: Stamps of two streams that lie further apart are of two clocks.
 _CLOCKS_DIFFER_NS = 1_000_000_000
-#: A sample that no target needed is a choice of alignment, not a loss.
-UNSELECTED = 'unselected'
 
 
 class Diagnostics:
@@ -126,7 +124,7 @@ class Diagnostics:
         rate = record.rate_hz(now)
         new_drops = _new_drops(counts, self._last[name])
         received = counts.received - self._last[name].received
-        losses = {r: n for r, n in new_drops.items() if r != UNSELECTED}
+        losses = {r: n for r, n in new_drops.items() if r != Reason.UNSELECTED}
         silence = record.silence_ns(now)
         allowed = 3e9 / config.expected_rate_hz if config.expected_rate_hz else 1e9
         lost = record.lost - self._last_lost[name]
@@ -183,26 +181,28 @@ class Diagnostics:
             return ''
         if self._metrics.failures > self._last_failures:
             return f'unforeseen exception: {self._metrics.last_failure}'
-        lagging = self._pipeline.lagging()
+        behind = self._pipeline.behind()
         drops = _new_drops(targets, self._last_targets)
-        missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == 'missing']
-        if not lagging and not drops:
+        missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
+        if not behind and not drops:
             trigger = self._pipeline.config.trigger
             return '; '.join(self._idle(name, counts, now) for name in ([trigger] if trigger else counts))
         if drops:
             said = f'targets dropped: {_listed(drops)}'
         else:
-            said = f'the oldest target waits for {", ".join(lagging)}'
-        told = [self._idle(name, counts, now) for name in dict.fromkeys((*missing, *lagging))]
+            said = f'the oldest target waits for {", ".join(behind)}'
+        told = [self._idle(name, counts, now) for name in dict.fromkeys((*missing, *behind))]
         return f'{said} ({"; ".join(told)})' if told else said
 
     def _idle(self, name: str, counts: dict[str, Counts], now: int) -> str:
         """Say why a stream gives nothing to align."""
         record = self._metrics.inputs[name]
-        silence, behind = record.silence_ns(now), self._pipeline.lagging().get(name)
+        silence, behind = record.silence_ns(now), self._pipeline.behind().get(name)
         # What fell with its target says nothing of the stream itself.
         losses = {
-            r: n for r, n in _new_drops(counts[name], self._last[name]).items() if ':' not in r and r != UNSELECTED
+            r: n
+            for r, n in _new_drops(counts[name], self._last[name]).items()
+            if ':' not in r and r != Reason.UNSELECTED
         }
         newest, newest_of_all = self._pipeline.newest_ns(name), self._pipeline.newest_ns()
         if silence is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robocache_core.config import QueueConfig
+from robocache_core.ledger import Reason
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ class Inbox:
         """Add a message; make room by the policy."""
         dropped: list[tuple[Arrival, str]] = []
         if self.config.policy == 'latest':
-            dropped = [(old, 'superseded') for old in self.clear()]
+            dropped = [(old, Reason.SUPERSEDED) for old in self.clear()]
         while not self.has_room(arrival.nbytes):
             if self.config.policy == 'drop_newest':
-                return [(arrival, 'inbox_full')]
-            dropped.append((self._pop(), 'inbox_full'))
+                return [(arrival, Reason.INBOX_FULL)]
+            dropped.append((self._pop(), Reason.INBOX_FULL))
         self._queue.append(arrival)
         self.nbytes += arrival.nbytes
         return dropped
@@ -70,7 +71,7 @@ class Inbox:
             arrival = self._pop()
             if self.config.policy == 'block' or now_ns - arrival.arrived_ns <= self.config.max_age_ns:
                 return arrival, dropped
-            dropped.append((arrival, 'inbox_age'))
+            dropped.append((arrival, Reason.INBOX_AGE))
         return None, dropped
 
     def clear(self) -> list[Arrival]:

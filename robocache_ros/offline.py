@@ -103,7 +103,7 @@ def _check_type(stream: Stream, found: str) -> None:
 
 def _look_up(pipeline: Pipeline, stream: Stream, sample: Sample, tree: StaticTransforms) -> None:
     """Tell the pipeline the pose of a sensor's frame if it needs it and only the bag knows it."""
-    if pipeline.needs_transform(stream.name) and not pipeline.has_transform(stream.name, sample.frame_id):
+    if pipeline.needs_pose(stream.name) and not pipeline.has_pose(stream.name, sample.frame_id):
         pose = tree.pose(sample.frame_id, pipeline.config.target_frame)
         if pose is not None:
-            pipeline.set_transform(stream.name, sample.frame_id, pose_matrix(pose))
+            pipeline.set_pose(stream.name, sample.frame_id, pose_matrix(pose))

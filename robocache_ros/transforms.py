@@ -30,7 +30,7 @@ class Transforms:
         self._logger = node.get_logger()
         self._target = pipeline.config.target_frame
         self._buffer: Any = None
-        located = [s for s in pipeline.streams.values() if pipeline.needs_transform(s.name)] if self._target else []
+        located = [s for s in pipeline.streams.values() if pipeline.needs_pose(s.name)] if self._target else []
         needed = [s.name for s in located if not isinstance(s, CameraConfig) and not s.extrinsics]
         if not needed:
             return
@@ -47,7 +47,7 @@ class Transforms:
 
     def before(self, name: str, decode: Callable[[Any], Sample]) -> Callable[[Any], Sample]:
         """Return ``decode`` preceded by what its stream needs: for a lidar, the pose of its frame."""
-        if self._buffer is None or not self._pipeline.needs_transform(name):
+        if self._buffer is None or not self._pipeline.needs_pose(name):
             return decode
 
         def decode_after_lookup(message: Any) -> Sample:
@@ -57,9 +57,7 @@ class Transforms:
         return decode_after_lookup
 
     def _look_up(self, name: str, frame_id: str) -> None:
-        if self._pipeline.has_transform(name, frame_id) or not self._buffer.can_transform(
-            self._target, frame_id, Time()
-        ):
+        if self._pipeline.has_pose(name, frame_id) or not self._buffer.can_transform(self._target, frame_id, Time()):
             return
         found = self._buffer.lookup_transform(self._target, frame_id, Time())
         if found.header.stamp.sec or found.header.stamp.nanosec:
@@ -70,4 +68,4 @@ class Transforms:
             )
             return
         t, q = found.transform.translation, found.transform.rotation
-        self._pipeline.set_transform(name, frame_id, pose_matrix((t.x, t.y, t.z, q.x, q.y, q.z, q.w)))
+        self._pipeline.set_pose(name, frame_id, pose_matrix((t.x, t.y, t.z, q.x, q.y, q.z, q.w)))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from robocache_core.config import SECOND
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError, Sample
 from robocache_ros.backpressure import Backpressure
@@ -54,8 +55,8 @@ class Worker:
         self._inboxes = inboxes
         self._decoders = decoders
         self._publish = publish
-        pipeline.refused = self._log_drop
-        pipeline.degraded = self._log_fault
+        pipeline.on_refused = self._log_drop
+        pipeline.on_degraded = self._log_fault
         self._metrics = metrics
         self._logger = logger
         self.backpressure = Backpressure(pipeline.config.backpressure)
@@ -80,11 +81,11 @@ class Worker:
     def stop(self) -> None:
         """End after the step at hand; whatever waits is dropped ``deactivated``."""
         self._stopping.set()
-        self._inboxes.close('deactivated')
+        self._inboxes.close(Reason.DEACTIVATED)
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._pipeline.clear('deactivated')
+        self._pipeline.clear(Reason.DEACTIVATED)
 
     @property
     def num_waiting(self) -> int:
@@ -109,7 +110,7 @@ class Worker:
                 self._emit()
             except Exception:
                 self._metrics.failed(traceback.format_exc())
-                if self._may_log('worker', 'internal_error'):
+                if self._may_log('worker', Reason.INTERNAL_ERROR):
                     self._logger.error(f'the worker failed and goes on:\n{traceback.format_exc()}')
 
     def _ingest(self, timeout_s: float) -> bool:
@@ -132,7 +133,7 @@ class Worker:
             self._log_drop(name, error.reason, str(error))
             return
         except Exception:
-            self._pipeline.drop(name, 'internal_error')
+            self._pipeline.drop(name, Reason.INTERNAL_ERROR)
             raise
         self._metrics.took('decode', time.monotonic_ns() - begin)
         if name == self._pipeline.config.trigger:

@@ -20,6 +20,7 @@ from typing import Any
 from robocache_core import payload
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
 from robocache_ros import parameters
 from robocache_ros.tools import _plots as plots
 from robocache_ros.tools._html import number, plot, section
@@ -122,7 +123,7 @@ def _losses(summary: Mapping[str, Any]) -> dict[str, int]:
     lost = {f'transport:{name}': count for name, count in summary['lost'].items() if name != 'fused' and count}
     for name, stream in summary['streams'].items():
         for reason, count in stream['dropped'].items():
-            if reason != 'unselected':
+            if reason != Reason.UNSELECTED:
                 lost[f'{name}:{reason}'] = count
     return lost
 
@@ -183,7 +184,7 @@ def _ledger(summary: Mapping[str, Any], names: Sequence[str]) -> str:
         if stream is None:
             continue
         parts = [('used', stream['used'], plots.colour_of(names, name)), ('held', stream['held'], '#94a3b8')]
-        parts += [(r, n, '#cbd5e1' if r == 'unselected' else '#f87171') for r, n in stream['dropped'].items()]
+        parts += [(r, n, '#cbd5e1' if r == Reason.UNSELECTED else '#f87171') for r, n in stream['dropped'].items()]
         total = max(1, stream['received'])
         bar = ''.join(
             f'<span style="width:{100 * count / total:.2f}%;background:{colour}" title="{label} {count}"></span>'

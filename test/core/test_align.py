@@ -58,7 +58,7 @@ def test_target_waits_until_every_stream_is_at_or_past_it():
     assert rig.pop() is None
     rig.push('imu', 100)
     assert rig.pop() is None
-    assert rig.aligner.lagging(T0 + 100 * MS) == ['front']
+    assert rig.aligner.behind(T0 + 100 * MS) == ['front']
     rig.push('front', 110)
     target = rig.pop()
     assert target.stamp_ns == T0 + 100 * MS

@@ -69,11 +69,11 @@ def readings(first, last):
 def test_a_scan_waits_for_the_readings_to_its_end():
     pipeline = Pipeline(config())
     assert feed(pipeline, *readings(0, 100), ('lidar', 100), *readings(105, 195)) == []
-    assert pipeline.lagging() == {'imu': 5 * MS}
+    assert pipeline.behind() == {'imu': 5 * MS}
     (frame,) = feed(pipeline, ('imu', 200))
     assert frame.stamp_ns == T0 + 100 * MS
     assert frame.age_ns['imu'] == 0  # of its own window
-    assert pipeline.lagging() == {}
+    assert pipeline.behind() == {}
 
 
 def test_the_end_of_the_scan_is_turned_to_where_its_start_is():
@@ -122,7 +122,7 @@ def test_a_lidar_that_is_no_trigger_waits_for_its_own_scan_s_end():
     pipeline = Pipeline(config(cameras=cameras, sync=SyncConfig(trigger='front')))
     events = (*readings(0, 100), ('front', 100), ('lidar', 30), ('lidar', 130))
     assert feed(pipeline, *events, *readings(105, 225)) == []
-    assert pipeline.lagging() == {'imu': 5 * MS}
+    assert pipeline.behind() == {'imu': 5 * MS}
     (frame,) = feed(pipeline, ('imu', 230))
     assert frame.age_ns['lidar'] == -30 * MS
     assert_ledger(pipeline)
@@ -212,7 +212,7 @@ def test_an_optional_lidar_that_cannot_be_deskewed_does_not_cost_the_frame():
 def test_an_unknown_time_field_is_refused_with_an_explanation():
     told = []
     pipeline = Pipeline(config(lidars=(lidar(DeskewConfig(source='imu', time_field='stamp')),)))
-    pipeline.refused = lambda *refusal: told.append(refusal)
+    pipeline.on_refused = lambda *refusal: told.append(refusal)
     assert feed(pipeline, *readings(0, 100), ('lidar', 100), *readings(105, 200)) == []
     ((name, reason, message),) = told
     assert (name, reason) == ('lidar', 'unknown_time_field')
@@ -227,7 +227,7 @@ def test_readings_whose_mount_is_unknown_are_dropped_never_taken_as_they_are():
     pipeline = Pipeline(config(lidars=(lidar(extrinsics=IDENTITY),), imus=(imu,), target_frame='base_link'))
     feed(pipeline, *readings(0, 10))
     assert pipeline.ledger['imu'].counts().dropped == {'no_transform': 3}
-    pipeline.set_transform('imu', 'imu', torch.eye(4))
+    pipeline.set_pose('imu', 'imu', torch.eye(4))
     assert len(feed(pipeline, *readings(15, 100), ('lidar', 100), *readings(105, 200))) == 1
 
 

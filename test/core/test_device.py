@@ -25,7 +25,7 @@ def expected():
     """Digests of the frames, and the pipeline, of the CPU, which has kept whom it refused in ``told``."""
     pipeline = Pipeline(whole_robot.config())
     pipeline.told = []
-    pipeline.refused = lambda *args: pipeline.told.append(args)
+    pipeline.on_refused = lambda *args: pipeline.told.append(args)
     digests = [payload.digest(frame) for frame in whole_robot.frames(pipeline)]
     assert len(digests) == 10  # scans of NaN cost two
     return digests, pipeline
@@ -189,8 +189,8 @@ def test_whatever_fails_the_frames_are_those_of_the_cpu(expected, method, good, 
     pipeline = Pipeline(whole_robot.config())
     pipeline.device = failing = FailingDevice(method, good, error)
     said, refused = [], []
-    pipeline.degraded = said.append
-    pipeline.refused = lambda *args: refused.append(args)
+    pipeline.on_degraded = said.append
+    pipeline.on_refused = lambda *args: refused.append(args)
     assert_same(pipeline, whole_robot.frames(pipeline), expected)
     assert said == [pipeline.device_fault] == [f'cpu failed: {error.__name__}: out of order']
     assert type(pipeline.device) is Device

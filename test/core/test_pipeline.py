@@ -20,6 +20,7 @@ from robocache_core.config import (
     SyncConfig,
     VoxelConfig,
 )
+from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
 from robocache_core.tunable import ConfigError
@@ -104,7 +105,7 @@ def test_required_stream_that_is_missing_drops_the_frame_by_name():
     dropped = pipeline.targets.counts().dropped
     assert dropped['missing:front'] >= 7
     assert pipeline.ledger['lidar'].counts().used == 0
-    assert pipeline.lagging() == {'front': None}
+    assert pipeline.behind() == {'front': None}
     assert_ledger(pipeline)
 
 
@@ -130,7 +131,7 @@ def test_missing_transform_drops_the_scan_never_identity():
     pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), target_frame='base_link'))
     assert feed(pipeline, ('lidar', 0)) == []
     assert pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
-    pipeline.set_transform('lidar', 'lidar', torch.eye(4))
+    pipeline.set_pose('lidar', 'lidar', torch.eye(4))
     assert feed(pipeline, ('lidar', 100))[0].frame_id == 'base_link'
 
 
@@ -244,7 +245,7 @@ def test_encoded_image_is_decoded_only_when_a_frame_uses_it():
 
     pipeline = Pipeline(PipelineConfig(lidars=(lidar(),), cameras=(CAMERA,)))
     events = [('front', 10), ('front', 30), ('front', 101), ('lidar', 100)]
-    for event in (*events, ('front', 201, DataError('decode_failed', 'damaged')), ('lidar', 200)):
+    for event in (*events, ('front', 201, DataError(Reason.DECODE_FAILED, 'damaged')), ('lidar', 200)):
         Robot(lidar=scan, front=encoded).push(pipeline, *event)
     assert [frame.stamp_ns - T0 for frame in pipeline.poll()] == [100 * MS]
     assert decoded == [101 * MS, 201 * MS]

@@ -1,32 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever reason a drop can have, the README says what it means."""
+"""Drop reasons: what they are as strings, and that README explains each of them."""
 
-import re
+import importlib.util
+import json
 from pathlib import Path
 
+import pytest
+
+from robocache_core.ledger import Account, Reason
+
 ROOT = Path(__file__).resolve().parents[2]
-#: Where a reason is given: raised, handed to what drops, or returned beside what an inbox dropped.
-GIVEN = re.compile(
-    r"""DataError\(\s*f?'([a-z_{}]+)'"""
-    r"""|(?:drop|clear|close|_pop_oldest|_give_away)\((?:[\w.()]+, )*'([a-z_]+)'\)"""
-    r"""|\((?:arrival|old|self\._pop\(\)), '([a-z_]+)'\)"""
-)
-#: Reasons that are made of a field's name.
-FIELDS = ('orientation', 'angular_velocity', 'linear_acceleration')
 
 
-def reasons():
-    found = set()
-    for path in (*(ROOT / 'robocache_core').glob('*.py'), *(ROOT / 'robocache_ros').glob('*.py')):
-        for match in GIVEN.finditer(path.read_text()):
-            reason = next(filter(None, match.groups()))
-            found |= {f'no_{field}' for field in FIELDS} if '{' in reason else {reason}
-    return found
+def test_a_reason_is_its_name() -> None:
+    assert Reason.NO_TRANSFORM == 'no_transform'
+    assert f'{Reason.NO_TRANSFORM}' == str(Reason.NO_TRANSFORM) == 'no_transform'
+    assert f'{Reason.LATE:>6}' == '  late'
+    assert {Reason.LATE: 1} == {'late': 1}
+    assert json.loads(json.dumps({Reason.LATE: Reason.LATE})) == {'late': 'late'}
+    assert Reason('late') is Reason.LATE
+    assert Reason.MISSING.of_stream('front') == 'missing:front'
+    with pytest.raises(ValueError, match='no_such_reason'):
+        Reason('no_such_reason')
 
 
-def test_every_reason_is_documented():
+@pytest.mark.parametrize('reason', Reason)
+def test_every_reason_has_a_sentence(reason: Reason) -> None:
+    assert len(reason.sentence.split()) >= 4
+    assert reason.name == reason.upper()
+
+
+def test_an_account_names_its_reasons_as_text() -> None:
+    account = Account()
+    for _ in range(3):
+        account.receive()
+    account.drop(Reason.LATE)
+    account.drop(Reason.MISSING.of_stream('front'))
+    counts = account.counts()
+    assert counts.dropped == {'late': 1, 'missing:front': 1}
+    assert {type(reason) for reason in counts.dropped} == {str}
+    assert counts.held == 1
+
+
+def test_the_table_in_the_readme_is_made_from_the_reasons() -> None:
+    spec = importlib.util.spec_from_file_location('reasons_table', ROOT / 'scripts' / 'reasons_table.py')
+    assert spec is not None
+    assert spec.loader is not None
+    reasons_table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reasons_table)
     text = (ROOT / 'README.md').read_text()
-    table = text[text.index('## When a message') : text.index('## Tools')]
-    known = reasons()
-    assert {'unselected', 'late', 'time_jump', 'no_transform', 'decode_failed', 'no_motion'} <= known
-    assert {reason for reason in known if f'`{reason}`' not in table} == {'bad_payload'}  # of a frame, not of a message
+    assert reasons_table.updated(text) == text, 'run: python scripts/reasons_table.py'
+    assert text.count('| `no_transform` |') == 1

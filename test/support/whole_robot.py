@@ -25,6 +25,7 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import (
     CameraFrame,
@@ -90,7 +91,7 @@ def image(stamp_ns: int) -> CameraFrame:
 
 def compressed(stamp_ns: int, bad: bool = False) -> EncodedImage:
     def damaged() -> CameraFrame:
-        raise DataError('decode_failed', 'damaged')
+        raise DataError(Reason.DECODE_FAILED, 'damaged')
 
     return EncodedImage(stamp_ns, 'camera', 1000, damaged if bad else functools.partial(image, stamp_ns))
 
