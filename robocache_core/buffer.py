@@ -152,7 +152,7 @@ class StreamBuffer:
         end = bisect_left(self._stamps, last_ns) + 1
         return tuple(self._entries[begin:end])
 
-    def forget(self, before_ns: int) -> None:
+    def discard_before(self, before_ns: int) -> None:
         """Drop as ``unselected`` what no instant from ``before_ns`` on needs: all but the newest sample before it."""
         while len(self._stamps) > 1 and self._stamps[1] <= before_ns:
             self._floor_ns = self._stamps[0]

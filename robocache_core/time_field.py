@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core.config import MS, SECOND, DeskewConfig
+from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
+from robocache_core.units import MS, SECOND
 
 #: Nanoseconds of each unit that ``deskew.time_unit`` can name.
 UNITS_NS = {'ns': 1, 'us': 1000, 'ms': MS, 's': SECOND}

@@ -74,14 +74,14 @@ class _Voxels:
         """The numbers, ``[R] int64``, where they lie on a GPU and nobody has asked."""
         return self._told if isinstance(self._told, torch.Tensor) else None
 
-    def tell(self, numbers: Sequence[int]) -> None:
+    def set_numbers(self, numbers: Sequence[int]) -> None:
         """State the numbers, which were copied from the GPU by whoever waited for it."""
         self._told = numbers
 
     @property
     def _numbers(self) -> Sequence[int]:
         if isinstance(self._told, torch.Tensor):
-            self.tell(self._told.tolist())
+            self.set_numbers(self._told.tolist())
         assert not isinstance(self._told, torch.Tensor)
         return self._told
 

@@ -51,9 +51,9 @@ class Inbox:
         fits = len(self._queue) < self.config.depth and self.nbytes + nbytes <= self.config.max_bytes
         return fits or not self._queue
 
-    def put(self, arrival: Arrival) -> list[tuple[Arrival, str]]:
+    def put(self, arrival: Arrival) -> list[tuple[Arrival, Reason]]:
         """Add a message; make room by the policy."""
-        dropped: list[tuple[Arrival, str]] = []
+        dropped: list[tuple[Arrival, Reason]] = []
         if self.config.policy == 'latest':
             dropped = [(old, Reason.SUPERSEDED) for old in self.clear()]
         while not self.has_room(arrival.nbytes):
@@ -64,9 +64,9 @@ class Inbox:
         self.nbytes += arrival.nbytes
         return dropped
 
-    def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, str]]]:
+    def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, Reason]]]:
         """Return the oldest message that is not too old, and what was."""
-        dropped: list[tuple[Arrival, str]] = []
+        dropped: list[tuple[Arrival, Reason]] = []
         while self._queue:
             arrival = self._pop()
             if self.config.policy == 'block' or now_ns - arrival.arrived_ns <= self.config.max_age_ns:
@@ -100,7 +100,7 @@ class Inboxes:
         self,
         configs: Mapping[str, QueueConfig],
         receive: Callable[[str], None],
-        drop: Callable[[str, str], None],
+        drop: Callable[[str, Reason], None],
     ) -> None:
         self._inboxes = {name: Inbox(config) for name, config in configs.items()}
         self._receive = receive
@@ -115,7 +115,7 @@ class Inboxes:
         with self._changed:
             self._open = True
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: Reason) -> None:
         """Accept no more messages, drop those that wait, and wake whoever waits."""
         with self._changed:
             self._open = False
@@ -168,7 +168,7 @@ class Inboxes:
         waiting = [(inbox.order, name) for name, inbox in self._inboxes.items() if inbox.order is not None]
         return min(waiting)[1] if waiting else None
 
-    def _count(self, name: str, dropped: list[tuple[Arrival, str]]) -> None:
+    def _count(self, name: str, dropped: list[tuple[Arrival, Reason]]) -> None:
         for _, reason in dropped:
             self._drop(name, reason)
 

@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
-from robocache_core.pipeline import Pipeline, pose_matrix
+from robocache_core.pipeline import Pipeline
+from robocache_core.rotation import pose_matrix
 from robocache_core.samples import DataError, Sample
 from robocache_ros.bags import messages_of
 from robocache_ros.decode import decode_camera_info
@@ -57,7 +58,7 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
     cameras = defaultdict(list)
     for camera in config.cameras:
         if camera.rectify:
-            cameras[_absolute(camera.info_topic)].append(camera.name)
+            cameras[_absolute(camera.calibration_topic)].append(camera.name)
     decoders = {stream.name: decoder(stream) for stream in config.streams()}
     with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         tree = StaticTransforms.from_messages(

@@ -116,7 +116,7 @@ class Subscriptions:
         # transient_local by qos_overrides.
         return self._node.create_subscription(
             CameraInfoMsg,
-            camera.info_topic,
+            camera.calibration_topic,
             partial(self._take_info, camera.name),
             qos.sensor_data(1),
             qos_overriding_options=qos.overridable(),

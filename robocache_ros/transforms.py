@@ -11,8 +11,8 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from rclpy.time import Time
 
-from robocache_core.config import CameraConfig
-from robocache_core.pipeline import Pipeline, pose_matrix
+from robocache_core.pipeline import Pipeline
+from robocache_core.rotation import pose_matrix
 from robocache_core.samples import Sample
 
 
@@ -31,7 +31,7 @@ class Transforms:
         self._target = pipeline.config.target_frame
         self._buffer: Any = None
         located = [s for s in pipeline.streams.values() if pipeline.needs_pose(s.name)] if self._target else []
-        needed = [s.name for s in located if not isinstance(s, CameraConfig) and not s.extrinsics]
+        needed = [s.name for s in located if not s.known_pose]
         if not needed:
             return
         if importlib.util.find_spec('tf2_ros') is None:

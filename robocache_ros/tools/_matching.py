@@ -30,7 +30,7 @@ def expected_types(config: PipelineConfig) -> dict[str, str]:
             kind = IMU
         types[topic_of(stream.name, stream.topic)] = kind
         if isinstance(stream, CameraConfig) and stream.rectify:
-            types[topic_of(stream.name, stream.info_topic)] = CAMERA_INFO
+            types[topic_of(stream.name, stream.calibration_topic)] = CAMERA_INFO
     return types
 
 
