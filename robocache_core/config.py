@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS, parse_channel
 from robocache_core.frame import WAITS
-from robocache_core.plan import image_factors
+from robocache_core.ops import VoxelGrid
+from robocache_core.ops.image import image_factors
 from robocache_core.tunable import Checked, ConfigError, tunable
-from robocache_core.types import VoxelGrid
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -51,9 +52,6 @@ class StreamConfig(Checked):
     queue: QueueConfig = QueueConfig()
 
 
-_CHANNEL = re.compile('count|occupancy|density|(mean|max|min):.+')
-
-
 @dataclass(frozen=True)
 class VoxelConfig(Checked):
     """The voxel grid of a lidar, in the target frame."""
@@ -72,19 +70,22 @@ class VoxelConfig(Checked):
     quantum: float = tunable(1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9)
 
     def check(self, prefix: str) -> None:
-        if not 1 <= len(self.channels) <= 32:
-            raise ConfigError(f'{prefix}channels = {self.channels}: needs 1 to 32 channels')
+        if not 1 <= len(self.channels) <= MAX_CHANNELS:
+            raise ConfigError(f'{prefix}channels = {self.channels}: needs 1 to {MAX_CHANNELS} channels')
         for channel in self.channels:
-            if not _CHANNEL.fullmatch(channel) or self.channels.count(channel) > 1:
-                raise ConfigError(
-                    f'{prefix}channels has {channel!r}: each must be count, occupancy, density, mean:<field>, '
-                    f'max:<field> or min:<field>, and none twice'
-                )
+            try:
+                parse_channel(channel)
+            except ValueError as error:
+                raise ConfigError(f'{prefix}{error}') from None
+            if self.channels.count(channel) > 1:
+                raise ConfigError(f'{prefix}channels has {channel!r} twice')
         for axis, low, high in zip('xyz', self.lower, self.upper, strict=True):
             if not low < high:
                 raise ConfigError(f'{prefix}lower.{axis} = {low}: must be less than upper.{axis} = {high}')
-        if self.grid.num_voxels > 1 << 30:
-            raise ConfigError(f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than 2^30 voxels')
+        if self.grid.num_voxels > MAX_VOXELS:
+            raise ConfigError(
+                f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than {MAX_VOXELS} voxels'
+            )
 
     @property
     def grid(self) -> VoxelGrid:

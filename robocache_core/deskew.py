@@ -18,10 +18,10 @@ import torch
 from robocache_core import rotation
 from robocache_core.config import MS, SECOND, DeskewConfig
 from robocache_core.ledger import Reason
+from robocache_core.ops import PoseTable
 from robocache_core.rotation import Array
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 from robocache_core.time_field import TimeField, find_time_field
-from robocache_core.types import PoseTable
 
 Stamps = npt.NDArray[np.int64]
 

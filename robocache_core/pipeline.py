@@ -22,9 +22,9 @@ from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, pose_tabl
 from robocache_core.device import Device, choose_device, on_host, one_line
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Account, Reason
+from robocache_core.ops import DenseVoxels, PoseTable, SparseVoxels
 from robocache_core.rectify import Rectifier
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, LidarScan, Sample, VectorSample
-from robocache_core.types import DenseVoxels, PoseTable, SparseVoxels
 
 _DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
