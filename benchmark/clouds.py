@@ -15,8 +15,8 @@ from benchmark.peers import Peers
 from benchmark.row import Goal
 from benchmark.runner import Call, Workload, on_threads
 from robocache_core import ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import VoxelGrid
 
 SIZES = (0.1, 0.5)
 MEANS = ('mean:x', 'mean:y', 'mean:z')

@@ -21,10 +21,10 @@ def main(args: list[str] | None = None) -> None:
 
     from benchmark import document, machine, runner
     from benchmark.peers import Peers
-    from robocache_core import backend, ops
+    from robocache_core import backends, ops
 
-    if backend.active().name != 'cpu':
-        sys.exit(f'benchmark: the compiled module is needed; {backend.active().reason}')
+    if backends.active().name != 'cpu':
+        sys.exit(f'benchmark: the compiled module is needed; {backends.active().reason}')
     peers = Peers()
     ops.set_num_threads(options.threads)
     bandwidth = machine.copy_bandwidth(options.threads, (16 if options.quick else 256) << 20)

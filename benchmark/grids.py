@@ -15,8 +15,8 @@ from benchmark.clouds import sparse_buffers
 from benchmark.peers import Peers
 from benchmark.runner import Call, Workload, torch_on_threads
 from robocache_core import ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import VoxelGrid
 
 Features = npt.NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robocache_core import backend
+from robocache_core import backends
 
 _MIB = 1 << 20
 
@@ -58,7 +58,7 @@ class Others:
 
 def header(threads: int, bandwidth: float, versions: dict[str, str], quick: bool) -> dict[str, object]:
     """The facts that stand above the rows."""
-    active = backend.active()
+    active = backends.active()
     return {
         'machine': f'{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {_memory_gib():.0f} GiB',
         'cpu': _cpu_model(),

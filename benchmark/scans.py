@@ -15,8 +15,8 @@ from benchmark.inputs import DATA, OUSTER_FIELDS, OUSTER_POINT, ouster_scans, si
 from benchmark.peers import Peers
 from benchmark.runner import Call, Workload, on_threads
 from robocache_core import ops
+from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import PoseTable, VoxelGrid
 
 SIZE, MIN_RANGE, MAX_RANGE = 0.2, 0.5, 60.0
 COLUMNS, SCAN_NS = 1024, 100_000_000

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from robocache_core import backend
-from robocache_core.types import DenseVoxels, SparseVoxels
+from robocache_core import backends
+from robocache_core.ops import DenseVoxels, SparseVoxels
 
 #: What a tensor begins at a multiple of in a GPU's memory, bytes: any load of a kernel is aligned then.
 ALIGNMENT = 256
@@ -44,9 +44,9 @@ class Device:
         return str(self.torch_device)
 
     @property
-    def backend(self) -> backend.Backend:
+    def backend(self) -> backends.Backend:
         """What computes the operations."""
-        return backend.active()
+        return backends.active()
 
     def has_failed(self, error: Exception) -> bool:
         """Whether an exception means that the device cannot be relied on any more."""
@@ -120,11 +120,11 @@ class CudaDevice(Device):
         return torch.empty(size, dtype=torch.uint8, device=self.torch_device)
 
     @property
-    def backend(self) -> backend.Backend:
-        return backend.cuda()
+    def backend(self) -> backends.Backend:
+        return backends.cuda()
 
     def has_failed(self, error: Exception) -> bool:
-        if isinstance(error, _GPU_ERRORS) or backend.is_gpu_error(error):
+        if isinstance(error, _GPU_ERRORS) or backends.is_gpu_error(error):
             return True
         if not isinstance(error, RuntimeError):
             return False
@@ -224,7 +224,7 @@ def choose_device(wanted: str) -> tuple[Device, str | None]:
         return Device(reason), None if wanted == 'auto' else reason
     try:
         index = torch.cuda.current_device() if ':' not in wanted else _index(wanted)
-        uploader = backend.cuda().module.Uploader(index)
+        uploader = backends.cuda().module.Uploader(index)
         reason = f'{asked}: {torch.cuda.get_device_name(index)}'
         return CudaDevice(torch.device('cuda', index), uploader, reason), None
     except RuntimeError as error:  # it is there and does not work: a fault whatever was asked for
@@ -237,7 +237,7 @@ def _missing(wanted: str) -> str | None:
     if not torch.cuda.is_available():
         return 'there is no GPU: torch.cuda.is_available() is False'
     try:
-        backend.cuda()
+        backends.cuda()
     except RuntimeError as error:
         return str(error)
     count = torch.cuda.device_count()

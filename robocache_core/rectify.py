@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from robocache_core.ledger import Reason
-from robocache_core.plan import image_region
+from robocache_core.ops.image import image_region
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
 
 Array = npt.NDArray[Any]

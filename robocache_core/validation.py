@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments of the wrong kind, refused by name before something deeper stumbles over them.
+"""Checks of arguments: each error names the argument, its value and what is allowed.
 
-What is of the usual kind passes at once: a small call takes microseconds.
+A value of the usual type passes at once: a small call takes microseconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+
+#: Dtypes of values that operations compute with and give.
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 _TEXT = (str, bytes, bytearray)
 
@@ -132,3 +136,105 @@ def _as_tuple(name: str, values: Any, what: str) -> tuple[Any, ...]:
     except TypeError:
         pass
     raise TypeError(f'{name} is {type(values).__name__}: must be a sequence of {what}')
+
+
+def float32(value: float) -> float:
+    """``value`` rounded to float32; infinite where it is too large."""
+    with np.errstate(over='ignore'):
+        return float(np.float32(value))
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Refuse a dtype that no result can have.
+
+    Raises:
+        TypeError: it is none of ``FLOATS``.
+    """
+    if not isinstance(dtype, torch.dtype) or dtype not in FLOATS:
+        raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+
+
+def check_bytes(data: torch.Tensor) -> None:
+    """Refuse data that is not ``[nbytes]`` uint8, contiguous.
+
+    Raises:
+        ValueError, TypeError: as ``check_tensor``.
+    """
+    check_tensor('data', data, 1, (torch.uint8,), None)
+    if not data.is_contiguous():
+        raise ValueError(f'data has stride {data.stride(0)}: must be contiguous')
+
+
+def check_tensor(
+    name: str, tensor: torch.Tensor, dims: int, dtypes: tuple[torch.dtype, ...], device: torch.device | None
+) -> None:
+    """Refuse a tensor of another dtype, number of dimensions or device, or one without plain memory.
+
+    Args:
+        name: of the argument.
+        tensor: what was given.
+        dims: dimensions that it must have.
+        dtypes: of which it must have one.
+        device: where it must be; None: on the CPU or on a GPU.
+
+    Raises:
+        TypeError: it is no tensor, or of another dtype.
+        ValueError: something else is wrong.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f'{name} is {type(tensor).__name__}: must be a torch.Tensor')
+    if tensor.dtype not in dtypes:
+        raise TypeError(f'{name} is {tensor.dtype}: must be {" or ".join(str(dtype) for dtype in dtypes)}')
+    if tensor.dim() != dims:
+        raise ValueError(f'{name} has shape {tuple(tensor.shape)}: must have {dims} dimensions')
+    if device is None:
+        if not (tensor.is_cpu or tensor.is_cuda):
+            raise ValueError(f'{name} is on {tensor.device}: must be on the CPU or on a CUDA device')
+    elif tensor.device != device:
+        raise ValueError(f'{name} is on {tensor.device}: must be on {device}')
+    if tensor.layout is not torch.strided or tensor.is_neg():  # no memory, or memory of the opposite sign
+        raise ValueError(
+            f'{name} has layout {tensor.layout}, is_neg() {tensor.is_neg()}: must be strided and not negated'
+        )
+    if tensor.requires_grad:
+        raise ValueError(f'{name} requires a gradient, which no operation passes on: must be detached')
+
+
+def checked_out(
+    name: str, out: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """Return ``out``, which must be contiguous and of this shape, dtype and device.
+
+    Raises:
+        ValueError, TypeError: it is not.
+    """
+    check_tensor(name, out, len(shape), (dtype,), device)
+    if out.shape != shape:
+        raise ValueError(f'{name} has shape {tuple(out.shape)}: must be {shape}')
+    if not out.is_contiguous():
+        raise ValueError(f'{name} has strides {out.stride()}: must be contiguous')
+    return out
+
+
+def checked_rows(
+    name: str,
+    out: torch.Tensor,
+    rows: int,
+    row_shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> torch.Tensor:
+    """Return the first ``rows`` rows of ``out``, which are checked as ``checked_out`` does.
+
+    Raises:
+        ValueError, TypeError: it has fewer rows, or others.
+    """
+    check_kind(name, out, torch.Tensor)
+    if out.dim() != 1 + len(row_shape):
+        raise ValueError(f'{name} has shape {tuple(out.shape)}: must have {1 + len(row_shape)} dimensions')
+    given = out.shape[0]
+    if given < rows:
+        raise ValueError(f'{name} has {given} rows: must have at least {rows}')
+    if given > rows:
+        out = out[:rows]
+    return checked_out(name, out, (rows, *row_shape), dtype, device)

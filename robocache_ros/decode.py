@@ -21,9 +21,10 @@ from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
 from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
+from robocache_core.channels import parse_channel
 from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
+from robocache_core.encodings import encoding_of
 from robocache_core.ledger import Reason
-from robocache_core.plan import encoding_of
 from robocache_core.samples import (
     CameraFrame,
     CameraInfo,
@@ -86,8 +87,9 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
         if layout.field(name).dtype not in ('float32', 'float64'):
             raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
     for channel in config.voxel.channels:
-        if ':' in channel:
-            layout.field(channel.split(':', 1)[1])
+        _, field = parse_channel(channel)
+        if field:
+            layout.field(field)
     return LidarScan(stamp, msg.header.frame_id, _view(msg.data), layout)
 
 

@@ -17,17 +17,17 @@ from benchmark import document, machine
 from benchmark.gpu import clouds, images, measure, scans, streams
 from benchmark.gpu.device import Cuda
 from benchmark.gpu.workload import Workload
-from robocache_core import backend, ops
+from robocache_core import backends, ops
 
 
 def main(args: list[str] | None = None, make_device: Callable[[], Cuda] = Cuda) -> None:
     """Measure all workloads; ends with an error where a check failed."""
     given = sys.argv[1:] if args is None else args
     options = _parser().parse_args(given)
-    if backend.active().name != 'cpu':
-        sys.exit(f'benchmark: the compiled module is needed to check results; {backend.active().reason}')
+    if backends.active().name != 'cpu':
+        sys.exit(f'benchmark: the compiled module is needed to check results; {backends.active().reason}')
     try:
-        backend.cuda()
+        backends.cuda()
         device = make_device()
     except RuntimeError as error:
         sys.exit(f'benchmark: {error}')

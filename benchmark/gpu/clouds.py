@@ -14,8 +14,8 @@ from benchmark.gpu import in_torch
 from benchmark.gpu.workload import CALL, GRAPH, Inputs, Out, Workload
 from benchmark.grids import Features, channel_names, clustered, cube, numpy_cells, plate, uniform
 from robocache_core import ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import VoxelGrid
 
 #: Of the hard voxels: most points of one, and most of them.
 MAX_POINTS, MAX_VOXELS = 10, 60_000

@@ -11,7 +11,7 @@ import functools
 import torch
 import torch.nn.functional as F
 
-from robocache_core.types import VoxelGrid
+from robocache_core.ops import VoxelGrid
 
 # ---- clouds
 

@@ -20,8 +20,8 @@ from benchmark.inputs import OUSTER_FIELDS, OUSTER_POINT, simulated_ouster_scan,
 from benchmark.scans import COLUMNS, MAX_RANGE, MIN_RANGE, SCAN_NS, SIZE, column_poses
 from benchmark.streams import START_NS, moved_bytes, smooth_turns, torch_fuse
 from robocache_core import ops
+from robocache_core.ops import PoseTable, SparseVoxels, VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import PoseTable, SparseVoxels, VoxelGrid
 
 GRID = VoxelGrid((-60.0, -60.0, -4.0), (SIZE,) * 3, (600, 600, 40))
 IN_RANGE = {'min_range': MIN_RANGE, 'max_range': MAX_RANGE}

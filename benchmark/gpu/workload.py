@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from robocache_core.types import DenseVoxels, HardVoxels, SparseVoxels
+from robocache_core.ops import DenseVoxels, HardVoxels, SparseVoxels
 
 #: The tensors of one call, all on one device.
 Inputs = Sequence[torch.Tensor]

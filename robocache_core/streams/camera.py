@@ -10,7 +10,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
-from robocache_core.plan import image_factors
+from robocache_core.ops.image import image_factors
 from robocache_core.rectify import Rectifier
 from robocache_core.samples import CameraFrame, CameraInfo, EncodedImage, Sample
 from robocache_core.streams.base import FrameDraft, Job, Poses, Stream, StreamConfig

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from robocache_core import ops
+from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS, parse_channel
 from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.device import Device
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from robocache_core.align import Target
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
-
-_CHANNEL = re.compile('count|occupancy|density|(mean|max|min):.+')
 
 
 @dataclass(frozen=True)
@@ -50,19 +48,22 @@ class VoxelConfig(Checked):
     quantum: float = tunable(1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9)
 
     def check(self, prefix: str) -> None:
-        if not 1 <= len(self.channels) <= 32:
-            raise ConfigError(f'{prefix}channels = {self.channels}: needs 1 to 32 channels')
+        if not 1 <= len(self.channels) <= MAX_CHANNELS:
+            raise ConfigError(f'{prefix}channels = {self.channels}: needs 1 to {MAX_CHANNELS} channels')
         for channel in self.channels:
-            if not _CHANNEL.fullmatch(channel) or self.channels.count(channel) > 1:
-                raise ConfigError(
-                    f'{prefix}channels has {channel!r}: each must be count, occupancy, density, mean:<field>, '
-                    f'max:<field> or min:<field>, and none twice'
-                )
+            try:
+                parse_channel(channel)
+            except ValueError as error:
+                raise ConfigError(f'{prefix}{error}') from None
+            if self.channels.count(channel) > 1:
+                raise ConfigError(f'{prefix}channels has {channel!r} twice')
         for axis, low, high in zip('xyz', self.lower, self.upper, strict=True):
             if not low < high:
                 raise ConfigError(f'{prefix}lower.{axis} = {low}: must be less than upper.{axis} = {high}')
-        if self.grid.num_voxels > 1 << 30:
-            raise ConfigError(f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than 2^30 voxels')
+        if self.grid.num_voxels > MAX_VOXELS:
+            raise ConfigError(
+                f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than {MAX_VOXELS} voxels'
+            )
 
     @property
     def grid(self) -> VoxelGrid:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from support import on_gpu
 
-from robocache_core import backend
-from robocache_core.types import DenseVoxels, HardVoxels, SparseVoxels
+from robocache_core import backends
+from robocache_core.ops import DenseVoxels, HardVoxels, SparseVoxels
 
 
 def _skip_without(name: str) -> None:
     if name == 'cpu':
         try:
-            with backend.use('cpu'):
+            with backends.use('cpu'):
                 pass
         except RuntimeError as error:
             pytest.skip(str(error))
@@ -23,15 +23,15 @@ def _skip_without(name: str) -> None:
         pytest.skip(why_not)
 
 
-@pytest.fixture(params=[*backend.NAMES, 'cuda'])
-def each_backend(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
+@pytest.fixture(params=[*backends.NAMES, 'cuda'])
+def each_backend(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
     """Runs the test on every backend; for cuda the operations take tensors to the GPU and back."""
     _skip_without(request.param)
     if request.param == 'cuda':
         with on_gpu.operations_on_gpu():
-            yield backend.cuda()
+            yield backends.cuda()
     else:
-        with backend.use(request.param) as chosen:
+        with backends.use(request.param) as chosen:
             yield chosen
 
 
@@ -67,9 +67,9 @@ def assert_parity() -> Callable[..., Any]:
     _skip_without('cpu')
 
     def check(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with backend.use('reference'):
+        with backends.use('reference'):
             expected = function(*args, **kwargs)
-        with backend.use('cpu'):
+        with backends.use('cpu'):
             result = function(*args, **kwargs)
         assert _bits(result) == _bits(expected)
         if on_gpu.why_not() is None:

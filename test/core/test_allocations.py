@@ -54,11 +54,11 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
 CALLS = r"""
 import ctypes, functools, gc, sys
 import torch
-from robocache_core import backend, ops
+from robocache_core import backends, ops
 from robocache_core.samples import CloudLayout
-from robocache_core.types import PoseTable, VoxelGrid
+from robocache_core.ops import PoseTable, VoxelGrid
 
-assert backend.active().name == 'cpu'
+assert backends.active().name == 'cpu'
 torch.set_num_threads(1)
 ops.set_num_threads(3)
 int32 = torch.int32

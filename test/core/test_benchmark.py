@@ -13,8 +13,8 @@ import torch
 
 from benchmark import clouds, images, inputs, peers, runner, table
 from benchmark.row import Goal, Row
-from robocache_core import backend, ops
-from robocache_core.plan import MAX_VOXELS
+from robocache_core import backends, ops
+from robocache_core.channels import MAX_VOXELS
 
 ROOT = Path(__file__).parents[2]
 ROW = {'workload', 'ours_ms', 'peers', 'ratio', 'bytes', 'bandwidth_share', 'goal', 'met'}
@@ -23,7 +23,7 @@ HEADER = {
     'others_cpu',
 }  # fmt: skip
 
-needs_module = pytest.mark.skipif(backend.active().name != 'cpu', reason='the compiled module is not loaded')
+needs_module = pytest.mark.skipif(backends.active().name != 'cpu', reason='the compiled module is not loaded')
 
 
 @pytest.fixture(scope='module')

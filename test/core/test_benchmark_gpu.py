@@ -13,10 +13,10 @@ from benchmark.gpu import __main__ as program
 from benchmark.gpu import device, measure, table
 from benchmark.gpu.workload import CALL, GRAPH, PAGEABLE, PINNED, Workload, differences, unpacked
 from benchmark.row import Row
-from robocache_core import backend
-from robocache_core.types import DenseVoxels
+from robocache_core import backends
+from robocache_core.ops import DenseVoxels
 
-needs_module = pytest.mark.skipif(backend.active().name != 'cpu', reason='the compiled module is not loaded')
+needs_module = pytest.mark.skipif(backends.active().name != 'cpu', reason='the compiled module is not loaded')
 
 RATES = measure.Rates(copy=2e12, upload=50e9)
 
@@ -159,7 +159,7 @@ def test_differences_are_of_bits():
     assert differences(torch.tensor([torch.nan]), torch.tensor([torch.nan])) == ''
     assert 'differ' in differences(torch.tensor([0.0]), torch.tensor([-0.0]))
     assert 'torch.float32' in differences(torch.tensor([0.0]), torch.tensor([0]))
-    dense = [DenseVoxels(torch.zeros(1), numbers) for numbers in ([1] * 6, [1] * 5 + [2])]
+    dense = [DenseVoxels(torch.zeros(1), numbers) for numbers in ([1] * 7, [1] * 6 + [2])]
     assert differences(*dense).startswith('dropped')
 
 
@@ -245,7 +245,7 @@ def check_sparse(wanted: list[torch.Tensor], found: list[torch.Tensor], *, relat
 
 @needs_module
 def test_a_whole_run_leaves_a_file_in_the_format_of_all_benchmarks(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(backend, 'cuda', lambda: None)
+    monkeypatch.setattr(backends, 'cuda', lambda: None)
     monkeypatch.setattr(measure, 'MIN_LAUNCHES', 1)
     out = tmp_path / 'gpu.json'
     program.main(['--quick', '--commit', 'abc', '--out', str(out)], Pretended)
@@ -283,7 +283,7 @@ def check_table(results: dict[str, Any]) -> None:
 
 @needs_module
 def test_a_workload_that_fails_costs_no_other_and_the_run_ends_with_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(backend, 'cuda', lambda: None)
+    monkeypatch.setattr(backends, 'cuda', lambda: None)
     broken = doubling(ours=lambda inputs, out: 1 / 0)
     monkeypatch.setattr(program, 'workloads', lambda quick: {'bad': lambda: broken, 'good': doubling})
     out = tmp_path / 'gpu.json'
@@ -298,7 +298,7 @@ def test_without_a_gpu_it_says_so(monkeypatch):
     def none() -> Pretended:
         raise RuntimeError('no GPU is here')
 
-    monkeypatch.setattr(backend, 'cuda', lambda: None)
-    if backend.active().name == 'cpu':
+    monkeypatch.setattr(backends, 'cuda', lambda: None)
+    if backends.active().name == 'cpu':
         with pytest.raises(SystemExit, match='no GPU is here'):
             program.main([], none)

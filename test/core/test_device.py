@@ -10,7 +10,7 @@ import torch
 from support import whole_robot
 from support.driving import assert_ledger
 
-from robocache_core import backend, ops, payload
+from robocache_core import backends, ops, payload
 from robocache_core.config import ComputeConfig
 from robocache_core.device import ALIGNMENT, CudaDevice, Device, choose_device
 from robocache_core.frame import WAITS
@@ -63,7 +63,7 @@ class Gpus:
         patch.setattr(torch.cuda, 'get_device_name', 'GPU {}'.format)
         patch.setattr(CudaDevice, '_bytes', lambda self, size: torch.empty(size, dtype=torch.uint8))
         module = types.SimpleNamespace(Uploader=uploader)
-        patch.setattr(backend, 'cuda', lambda: types.SimpleNamespace(module=module))
+        patch.setattr(backends, 'cuda', lambda: types.SimpleNamespace(module=module))
 
 
 def test_the_cpu_is_taken_where_it_is_asked_for_or_nothing_else_is_there(monkeypatch):
@@ -108,7 +108,7 @@ def test_a_gpu_that_cannot_be_had_is_a_fault_and_the_frames_come_from_the_cpu(
 
 def test_a_build_without_cuda_is_told(monkeypatch):
     Gpus(monkeypatch, 1)
-    monkeypatch.setattr(backend, 'cuda', lambda: refuse())
+    monkeypatch.setattr(backends, 'cuda', lambda: refuse())
     assert choose_device('auto')[1] is None
     assert 'no memory' in choose_device('cuda')[1]
 
@@ -202,7 +202,7 @@ def test_whatever_fails_the_frames_are_those_of_the_cpu(expected, method, good, 
 def test_a_launch_that_fails_in_the_middle_of_a_frame(monkeypatch, expected):
     pipeline = Pipeline(whole_robot.config())
     pipeline.device = FailingDevice('', 0, GpuError)
-    modules = [backend.of(pipeline.device.torch_device)] * 9
+    modules = [backends.for_device(pipeline.device.torch_device)] * 9
 
     class Broken:
         def __getattr__(self, name):
@@ -210,7 +210,7 @@ def test_a_launch_that_fails_in_the_middle_of_a_frame(monkeypatch, expected):
 
     modules.append(Broken())
     working = modules[0]
-    monkeypatch.setattr(backend, 'of', lambda device: modules.pop(0) if modules else working)
+    monkeypatch.setattr(backends, 'for_device', lambda device: modules.pop(0) if modules else working)
     assert_same(pipeline, whole_robot.frames(pipeline), expected)
     assert 'illegal memory access' in pipeline.device_fault
 

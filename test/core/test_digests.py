@@ -4,8 +4,8 @@
 import pytest
 from support import digests, whole_robot
 
-from robocache_core import backend
-from robocache_core.backend import Backend
+from robocache_core import backends
+from robocache_core.backends import Backend
 from robocache_core.pipeline import Pipeline
 
 
@@ -17,9 +17,9 @@ def test_every_operation_gives_the_bits_that_it_gave(each_backend: Backend) -> N
     assert len(set(found.values())) > 0.8 * len(found), 'the cases differ'
 
 
-@pytest.mark.parametrize('name', backend.NAMES)
+@pytest.mark.parametrize('name', backends.NAMES)
 def test_a_robot_s_frames_have_the_bits_that_they_had(name: str) -> None:
-    with backend.use(name):
+    with backends.use(name):
         frames = whole_robot.frames(Pipeline(whole_robot.config()))
     assert len(frames) >= 6
     assert digests.digest_of_frames(frames) == digests.EXPECTED['robot']

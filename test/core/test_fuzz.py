@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robocache_core import ops
+from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout, PointField
-from robocache_core.types import PoseTable, VoxelGrid
 
 XYZ = tuple(PointField(name, 4 * i, 'float32') for i, name in enumerate('xyz'))
 LAYOUT = CloudLayout((*XYZ, PointField('t', 12, 'float32')), 4, 2, 16, 64)

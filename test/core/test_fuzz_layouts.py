@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robocache_core import ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout, DataError, PointField
-from robocache_core.types import VoxelGrid
 
 GRID = VoxelGrid((-4.0, -4.0, -4.0), (1.0, 0.5, 2.0), (8, 16, 4))
 CHANNELS = ('count', 'mean:x', 'mean:a', 'max:b', 'min:a')

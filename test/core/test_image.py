@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robocache_core import ops
-from robocache_core.plan import ENCODINGS
+from robocache_core.encodings import ENCODINGS
 from robocache_core.samples import DataError
 
 INF, NAN = math.inf, math.nan
@@ -371,11 +371,11 @@ class TestRule:
 LEVELS = """
 import hashlib, sys
 import numpy as np, torch
-from robocache_core import backend, ops
-from robocache_core.plan import ENCODINGS
+from robocache_core import backends, ops
+from robocache_core.encodings import ENCODINGS
 import _robocache_core
 
-assert backend.active().name == 'cpu'
+assert backends.active().name == 'cpu'
 digest = hashlib.sha256()
 rng = np.random.default_rng(0)
 for name, spec in ENCODINGS.items():
@@ -417,7 +417,7 @@ def test_every_level_of_simd_gives_the_same_bits():
 @pytest.mark.usefixtures('assert_parity')
 def test_a_level_that_does_not_exist_is_refused():
     environment = {**os.environ, 'ROBOCACHE_SIMD': 'sse9', 'ROBOCACHE_BACKEND': 'cpu'}
-    code = 'from robocache_core import backend; backend.active()'
+    code = 'from robocache_core import backends; backends.active()'
     done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     assert 'ROBOCACHE_SIMD=sse9: must be default, avx2 or avx512' in done.stderr

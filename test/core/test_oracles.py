@@ -18,8 +18,8 @@ import torch
 from packaging.requirements import Requirement
 
 from robocache_core import ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import VoxelGrid
 
 SIZE = 0.4
 LOWER = (-20.0, -20.0, -2.0)

@@ -12,9 +12,9 @@ import pytest
 CALLS = r"""
 import resource
 import torch
-from robocache_core import backend, ops
+from robocache_core import backends, ops
 from robocache_core.samples import CloudLayout
-from robocache_core.types import PoseTable, VoxelGrid
+from robocache_core.ops import PoseTable, VoxelGrid
 
 MARGIN = 4 << 20  # for Python; the large calls need ten times as much
 SMALL, MIDDLE, LARGE = range(3)
@@ -93,14 +93,14 @@ def limited(call):
     return 'nothing raised'
 
 
-assert backend.active().name == 'cpu'
+assert backends.active().name == 'cpu'
 for make in (voxels, deskew, images, streams):
     small, middle, large = map(make, (SMALL, MIDDLE, LARGE))
     for name in small:
         small[name]()  # starts the threads
         outcome = limited(large[name])
         got = tensors(middle[name]())
-        with backend.use('reference'):
+        with backends.use('reference'):
             expected = tensors(middle[name]())
         assert all(map(torch.equal, got, expected)), name
         print(name, outcome, sep='\t', flush=True)

@@ -18,8 +18,8 @@ import pytest
 import torch
 from support.clouds import packed
 
-from robocache_core import backend, ops
-from robocache_core.types import PoseTable, VoxelGrid
+from robocache_core import backends, ops
+from robocache_core.ops import PoseTable, VoxelGrid
 
 CSRC = Path(__file__).resolve().parents[2] / 'robocache_core' / 'csrc'
 GRID = VoxelGrid((-10.0, -10.0, -10.0), (0.2,) * 3, (100,) * 3)
@@ -30,7 +30,7 @@ CHANNELS = ('count', 'density', 'mean:x', 'mean:y', 'mean:z', 'mean:i', 'max:i',
 def threads():
     """The compiled backend, with its number of threads put back after the test."""
     try:
-        chosen = backend.use('cpu')
+        chosen = backends.use('cpu')
         with chosen:
             before = ops.num_threads()
             yield
@@ -155,7 +155,7 @@ def test_callers_at_the_same_time_get_their_own_results():
     def call_all(shift: int) -> None:
         names = list(OPERATIONS)
         for name in names[shift:] + names[:shift]:
-            with backend.use('cpu'):
+            with backends.use('cpu'):
                 got = tensors(OPERATIONS[name]())
             same = (torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(got, expected[name], strict=True))
             if not all(same):
@@ -194,6 +194,6 @@ def test_the_number_of_threads():
     for wrong in (-1, ops.MAX_THREADS + 1):
         with pytest.raises(ValueError, match='num_threads'):
             ops.set_num_threads(wrong)
-    with backend.use('reference'):
+    with backends.use('reference'):
         ops.set_num_threads(4)
         assert ops.num_threads() == 1

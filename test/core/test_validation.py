@@ -11,8 +11,8 @@ import torch
 
 from benchmark.gpu.workload import differences
 from robocache_core import ops
+from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout, DataError, PointField
-from robocache_core.types import PoseTable, VoxelGrid
 
 DATA, PIXELS = torch.zeros(64, dtype=torch.uint8), torch.zeros(48, dtype=torch.uint8)
 LAYOUT = CloudLayout.packed(('x', 'y', 'z', 't'), 4)

@@ -16,7 +16,7 @@ import torch
 from support import whole_robot
 from support.driving import assert_ledger
 
-from robocache_core import backend, payload
+from robocache_core import backends, payload
 from robocache_core.device import CudaDevice, Device
 from robocache_core.frame import WAITS
 from robocache_core.pipeline import Pipeline
@@ -270,7 +270,7 @@ def test_an_error_that_is_not_the_gpus_is_raised(monkeypatch):
 
 
 def test_a_launch_that_fails(expected, monkeypatch):
-    module = backend.cuda().module
+    module = backends.cuda().module
     monkeypatch.setattr(module, 'prepare_image', fail_after(module.prepare_image, 7, module.GpuError))
     pipeline, frames = frames_of('cuda')
     assert 'GpuError: out of order' in pipeline.device_fault

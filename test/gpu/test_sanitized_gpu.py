@@ -18,9 +18,9 @@ from support.on_gpu import on_gpu
 
 from robocache_core import ops, payload
 from robocache_core.device import CudaDevice, choose_device
+from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import CloudLayout, PointField
-from robocache_core.types import PoseTable, VoxelGrid
 
 SANITIZED = os.environ.get('ROBOCACHE_SANITIZED_GPU')
 

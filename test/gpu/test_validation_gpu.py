@@ -11,8 +11,8 @@ import torch
 from support.clouds_on_gpu import VOXELIZATIONS, as_bytes, assert_same_bits, buffers, layout, points
 
 from benchmark.gpu.images import image_out, noise, prepare
-from robocache_core import backend, ops
-from robocache_core.types import PoseTable, VoxelGrid
+from robocache_core import backends, ops
+from robocache_core.ops import PoseTable, VoxelGrid
 
 EVERY = pytest.mark.parametrize('name', VOXELIZATIONS)
 
@@ -191,7 +191,7 @@ def _tensors(name: str, result: Any) -> tuple[torch.Tensor, ...]:
 
 
 def test_the_cuda_backend_is_the_one_that_runs(monkeypatch):
-    module, called = backend.cuda().module, []
+    module, called = backends.cuda().module, []
     for name in ('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'prepare_image', 'fuse', 'deskew_points'):
         function = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, _f=function, _n=name: (called.append(_n), _f(*args))[1])
@@ -330,7 +330,7 @@ def test_an_error_of_the_gpu_names_the_operation_and_can_be_overcome():
         taken = []
         while (free := torch.cuda.mem_get_info()[0]) > 224 * mib:
             taken.append(torch.empty(min(1024 * mib, free - 128 * mib), dtype=torch.uint8, device='cuda'))
-        with pytest.raises(backend.cuda().module.GpuError, match=r'^voxelize_sparse: out of memory'):
+        with pytest.raises(backends.cuda().module.GpuError, match=r'^voxelize_sparse: out of memory'):
             ops.voxelize_sparse(data, layout(1000), grid, ('count',), out=out)
         taken.clear()
         torch.cuda.empty_cache()

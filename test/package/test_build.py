@@ -26,10 +26,10 @@ COMPILER = (os.environ.get('CXX') or sysconfig.get_config_var('CXX') or 'c++').s
 WHO = """
 import json
 import robocache_core
-from robocache_core import backend
+from robocache_core import backends
 from robocache_ros import dds_environment
 said = {'core': robocache_core.__file__, 'share': str(dds_environment.share_directory())}
-print(json.dumps({**said, 'backend': backend.active().name, 'reason': backend.active().reason}))
+print(json.dumps({**said, 'backend': backends.active().name, 'reason': backends.active().reason}))
 """
 
 pytestmark = [

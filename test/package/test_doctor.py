@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import robocache_core
-from robocache_core import backend
+from robocache_core import backends
 from robocache_ros import dds_environment
 from robocache_ros.tools import doctor
 
@@ -48,7 +48,7 @@ def test_whole_environment():
     assert printed.startswith(f'RoboCache {robocache_core.__version__}\n')
     assert printed.endswith('The node can run.\n')
     assert 'FAIL' not in printed
-    active = backend.active()
+    active = backends.active()
     level, what, _ = finding(printed, 'backend')
     assert what.startswith(f'{active.name}: {active.reason}')
     assert level == ('warn' if active.name == 'reference' else 'ok')
@@ -71,7 +71,7 @@ def test_a_gpu_that_fails_is_told_and_the_node_runs_all_the_same(monkeypatch):
     module = SimpleNamespace(Uploader=fail)
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     monkeypatch.setattr('torch.cuda.current_device', lambda: 0)
-    monkeypatch.setattr(backend, 'cuda', lambda: SimpleNamespace(module=module))
+    monkeypatch.setattr(backends, 'cuda', lambda: SimpleNamespace(module=module))
     found = doctor.gpu()
     assert found.level == 'warn'
     assert 'CUDA driver version is insufficient' in found.what

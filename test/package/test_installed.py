@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from robocache_core import backend
+from robocache_core import backends
 
 PREFIX = os.environ.get('ROBOCACHE_INSTALL_PREFIX')
 
@@ -20,4 +20,4 @@ def test_compiled_module_is_the_installed_one():
 
 
 def test_compiled_backend_runs():
-    assert backend.active().name == 'cpu', backend.active().reason
+    assert backends.active().name == 'cpu', backends.active().reason

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
-from robocache_core.plan import ENCODINGS
+from robocache_core.encodings import ENCODINGS
 from robocache_core.samples import DataError
 from robocache_ros import decode
 

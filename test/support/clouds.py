@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from robocache_core.ops import PoseTable
 from robocache_core.samples import CloudLayout, PointField
-from robocache_core.types import PoseTable
 
 INF, NAN = math.inf, math.nan
 COORDINATES = ('float32', 'float64')

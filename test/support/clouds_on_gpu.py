@@ -10,8 +10,8 @@ import torch
 
 from benchmark.gpu.workload import differences
 from robocache_core import ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import VoxelGrid
 
 FIELDS = ('x', 'y', 'z', 'intensity')
 GRID = VoxelGrid((-4.0, -4.0, -1.0), (0.125, 0.125, 0.125), (64, 64, 16))

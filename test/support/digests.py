@@ -18,8 +18,8 @@ import torch
 
 from robocache_core import ops, payload
 from robocache_core.frame import FusedFrame
+from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout, PointField
-from robocache_core.types import PoseTable, VoxelGrid
 
 EXPECTED = json.loads((Path(__file__).parents[1] / 'digests.json').read_text())
 

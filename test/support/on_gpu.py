@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from robocache_core import backend, ops
-from robocache_core.types import DenseVoxels, HardVoxels, PoseTable, SparseVoxels
+from robocache_core import backends, ops
+from robocache_core.ops import DenseVoxels, HardVoxels, PoseTable, SparseVoxels
 
 OPERATIONS = (
     *('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'deskew_points', 'prepare_image', 'resample', 'fuse'),
@@ -37,7 +37,7 @@ def _why_not() -> str | None:
     if not torch.cuda.is_available():
         return 'no GPU: torch.cuda.is_available() is False'
     try:
-        backend.cuda()
+        backends.cuda()
     except RuntimeError as error:
         return str(error)
     return None
@@ -79,7 +79,7 @@ class _Call:
 
     def fetch_result(self, result: Any) -> Any:
         if isinstance(result, DenseVoxels):
-            return DenseVoxels(self.fetch(result.tensor), list(result.dropped.values()))
+            return DenseVoxels(self.fetch(result.tensor), [0, *result.dropped.values()])
         if isinstance(result, SparseVoxels | HardVoxels):
             names = {SparseVoxels: ('coords', 'features', 'counts'), HardVoxels: ('voxels', 'coords', 'num_points')}
             rows = [self.fetch(getattr(result, name)) for name in names[type(result)]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from robocache_core.compiled import (
+from robocache_core.backends.compiled import (
     FILE,
     SCALAR_TYPES,
     cloud_arguments,
@@ -27,7 +27,11 @@ from robocache_core.compiled import (
     target_arguments,
     voxel_params,
 )
-from robocache_core.plan import Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
+from robocache_core.ops.hard_voxels import HardPlan
+from robocache_core.ops.image import ImagePlan
+from robocache_core.ops.points import Cloud, PointPlan
+from robocache_core.ops.resampling import FusePlan
+from robocache_core.ops.voxels import VoxelPlan
 
 if not core.cuda_archs:
     raise ImportError(f'{FILE} was built without CUDA: no nvcc was found, or ROBOCACHE_CUDA=0')

@@ -12,7 +12,12 @@ from typing import Any
 
 import torch
 
-from robocache_core.plan import BoxPlan, Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
+from robocache_core.ops.grid import BoxPlan
+from robocache_core.ops.hard_voxels import HardPlan
+from robocache_core.ops.image import ImagePlan
+from robocache_core.ops.points import Cloud, PointPlan
+from robocache_core.ops.resampling import FusePlan
+from robocache_core.ops.voxels import VoxelPlan
 
 core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__

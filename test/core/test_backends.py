@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from robocache_core import backend, ops
+from robocache_core import backends, ops
+from robocache_core.ops import VoxelGrid
 from robocache_core.samples import CloudLayout
-from robocache_core.types import VoxelGrid
 
 REPO = Path(__file__).parents[2]
-SHOW = 'from robocache_core import backend; b = backend.active(); print(b.name); print(b.reason)'
+SHOW = 'from robocache_core import backends; b = backends.active(); print(b.name); print(b.reason)'
 HAS_COMPILED = importlib.util.find_spec('_robocache_core') is not None
 
 
@@ -37,14 +37,13 @@ def show(code: str = SHOW, prelude: str = '', **environment: str) -> subprocess.
 def test_the_backend_asked_for_runs():
     """The compiled module where it is built or demanded; whoever demands neither sees the reference and why."""
     demanded = os.environ.get('ROBOCACHE_BACKEND', '')
-    active = backend.active()
+    active = backends.active()
     assert active.name == (demanded or ('cpu' if HAS_COMPILED else 'reference'))
     assert active.reason
     assert active.version
     assert active.compiler_flags
-    assert (
-        active.module.__name__ == {'cpu': 'robocache_core.native', 'reference': 'robocache_core.reference'}[active.name]
-    )
+    names = {'cpu': 'robocache_core.backends.native', 'reference': 'robocache_core.backends.reference'}
+    assert active.module.__name__ == names[active.name]
 
 
 def test_the_compiled_module_lets_loops_become_vectors():
@@ -63,19 +62,19 @@ def test_operations_run_on_the_active_backend(each_backend, monkeypatch):
 
 
 def test_use_is_undone_and_stays_in_its_thread():
-    default = backend.active()
+    default = backends.active()
     seen = []
-    with backend.use('reference') as chosen:
-        assert backend.active() is chosen
-        thread = threading.Thread(target=lambda: seen.append(backend.active().name))
+    with backends.use('reference') as chosen:
+        assert backends.active() is chosen
+        thread = threading.Thread(target=lambda: seen.append(backends.active().name))
         thread.start()
         thread.join()
     assert seen == [default.name]
-    assert backend.active() is default
+    assert backends.active() is default
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match='cpu, reference'), backend.use('tpu'):
+    with pytest.raises(ValueError, match='cpu, reference'), backends.use('tpu'):
         pass
     result = show(ROBOCACHE_BACKEND='tpu')
     assert result.returncode != 0
@@ -148,7 +147,7 @@ def test_the_compiled_module_releases_the_interpreter(assert_parity, operation, 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(60)  # without release the other thread would wait this long
     try:
-        with backend.use('cpu'):
+        with backends.use('cpu'):
             for _ in range(50):
                 thread = threading.Thread(target=lambda: (began.wait(), seen.set()))
                 thread.start()

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robocache_core import backend, ops
-from robocache_core.plan import METHODS, OUTSIDES
+from robocache_core import backends, ops
+from robocache_core.ops.resampling import METHODS, OUTSIDES
 
 INF, NAN = math.inf, math.nan
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -213,7 +213,7 @@ def test_the_number_of_threads_does_not_count(unsorted, same_times):
         return ops.fuse(given, targets, unsorted=unsorted, **how)
 
     expected = run(1)
-    with backend.use('reference'):
+    with backends.use('reference'):
         assert_same(ops.fuse(given, targets, unsorted=unsorted, **how), expected)
     for threads in (2, 3, 8):
         for _ in range(3):

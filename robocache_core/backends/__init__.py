@@ -58,7 +58,7 @@ def active() -> Backend:
     return _used.get() or _default()
 
 
-def of(device: torch.device) -> ModuleType:
+def for_device(device: torch.device) -> ModuleType:
     """The module that has the operations for tensors on ``device``, which is a tensor's: the CPU has no number.
 
     Raises:
@@ -75,7 +75,7 @@ def cuda() -> Backend:
         RuntimeError: this build has none.
     """
     try:
-        module = importlib.import_module('robocache_core.cuda')
+        module = importlib.import_module('robocache_core.backends.compiled_cuda')
     except ImportError as error:
         raise RuntimeError(f'there is no CUDA backend: {error}') from error
     reason = f'the tensors are on a GPU; compiled for {module.ARCHS}'
@@ -135,14 +135,14 @@ def _demand(name: str, by: str) -> Backend:
 def _load_native() -> tuple[ModuleType | None, str]:
     """The compiled backend and the file it is in, or None and why it cannot be had."""
     try:
-        native = importlib.import_module('robocache_core.native')
+        native = importlib.import_module('robocache_core.backends.native')
     except ImportError as error:
         return None, str(error)
     return native, _compiled().FILE
 
 
 def _compiled() -> ModuleType:
-    return importlib.import_module('robocache_core.compiled')
+    return importlib.import_module('robocache_core.backends.compiled')
 
 
 def _cpu(native: ModuleType, reason: str) -> Backend:
@@ -150,5 +150,5 @@ def _cpu(native: ModuleType, reason: str) -> Backend:
 
 
 def _reference(reason: str) -> Backend:
-    reference = importlib.import_module('robocache_core.reference')
+    reference = importlib.import_module('robocache_core.backends.reference')
     return Backend('reference', reason, robocache_core.__version__, f'numpy {np.__version__}', reference)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from robocache_core.compiled import (
+from robocache_core.backends.compiled import (
     SCALAR_TYPES,
     cloud_arguments,
     core,
@@ -22,7 +22,11 @@ from robocache_core.compiled import (
     target_arguments,
     voxel_params,
 )
-from robocache_core.plan import Cloud, FusePlan, HardPlan, ImagePlan, PointPlan, VoxelPlan
+from robocache_core.ops.hard_voxels import HardPlan
+from robocache_core.ops.image import ImagePlan
+from robocache_core.ops.points import Cloud, PointPlan
+from robocache_core.ops.resampling import FusePlan
+from robocache_core.ops.voxels import VoxelPlan
 
 
 def set_num_threads(num_threads: int) -> None:
@@ -39,7 +43,7 @@ def num_threads() -> int:
 def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> list[int]:
     """See ``reference.voxelize_dense``."""
     dropped: list[int] = core.voxelize_dense(voxel_params(plan), cloud_arguments(cloud), tensor=tensor.data_ptr())
-    return dropped
+    return [0, *dropped]
 
 
 def voxelize_sparse(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support.clouds import INF, NAN, clouds, packed, pose_tables, rotations
 
 from robocache_core import ops
+from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import DataError
-from robocache_core.types import PoseTable, VoxelGrid
 
 NAMES = ('x', 'y', 'z', 't', 'i')
 

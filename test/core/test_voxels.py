@@ -14,8 +14,8 @@ from support import recorded
 from support.clouds import INF, NAN, OTHERS, clouds, packed, pose_tables, rotations
 
 from robocache_core import ops
+from robocache_core.ops import POINT_DROP_REASONS, PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout, DataError, PointField
-from robocache_core.types import DROP_REASONS, PoseTable, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 CHANNELS = ('count', 'occupancy', 'density', 'mean:x', 'mean:y', 'mean:z', 'max:z', 'min:x')
@@ -25,7 +25,7 @@ def voxels(points: list, channels: tuple[str, ...] = ('count',), grid: VoxelGrid
     """Sparse voxels as {(z, y, x): features}, with the drops that are not 0 under 'dropped'."""
     names = options.pop('names', ('x', 'y', 'z'))
     result = ops.voxelize_sparse(*packed(points, names), grid, channels, **options)
-    assert list(result.dropped) == list(DROP_REASONS)
+    assert list(result.dropped) == list(POINT_DROP_REASONS)
     table = dict(zip(map(tuple, result.coords.tolist()), result.features.tolist(), strict=True))
     return {**table, 'dropped': {reason: count for reason, count in result.dropped.items() if count}}
 

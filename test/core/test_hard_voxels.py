@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.clouds import INF, NAN, clouds, packed, rotations
 
 from robocache_core import ops
+from robocache_core.ops import POINT_DROP_REASONS, VoxelGrid
 from robocache_core.samples import CloudLayout, DataError
-from robocache_core.types import DROP_REASONS, VoxelGrid
 
 GRID = VoxelGrid((-2.0, -1.0, -0.5), (0.5, 0.25, 0.5), (8, 7, 3))
 UNIT = VoxelGrid((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (4, 2, 2))
@@ -72,7 +72,7 @@ class TestRule:
         assert result.num_points.tolist() == [3, 1]
         expected = torch.tensor([[points[1], points[3], points[0]], [points[4], [0] * 3, [0] * 3]])
         assert torch.equal(result.voxels, expected)
-        assert list(result.dropped) == list(DROP_REASONS)
+        assert list(result.dropped) == list(POINT_DROP_REASONS)
         assert {reason: count for reason, count in result.dropped.items() if count} == {'voxel_full': 1}
 
     def test_of_points_as_near_the_lesser_values_stay(self):

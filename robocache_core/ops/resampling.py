@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resampling: streams read at given instants, one alone or several side by side."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from robocache_core import backends
+from robocache_core.validation import FLOATS, check_dtype, check_kind, check_number_of, check_tensor, checked_out
+
+METHODS = ('linear', 'slerp', 'nearest', 'previous')
+OUTSIDES = ('hold', 'zero', 'extrapolate')
+UNSORTED = ('refuse', 'sort', 'trust')
+
+_STAMPS = (torch.int64,)
+
+
+def resample(
+    values: torch.Tensor,
+    stamps_ns: torch.Tensor,
+    targets_ns: torch.Tensor,
+    *,
+    method: str,
+    tolerance_ns: int,
+    outside: str = 'hold',
+    unsorted: str = 'refuse',
+    dtype: torch.dtype | None = None,
+    out: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read a stream at given instants.
+
+    Of equal stamps the last counts, the others are not read. A target that meets a stamp gives that sample, valid.
+    Else ``linear`` and ``slerp`` go between the samples on either side, valid if each is within the tolerance;
+    ``nearest`` takes the nearest (of two equally near the earlier), valid if it is within; ``previous`` the newest
+    before, valid if it is within. ``slerp`` goes the shortest way, gives unit quaternions, and is not valid where a
+    quaternion has length zero or is not finite.
+
+    What is not valid goes by ``outside``: ``hold`` gives the nearest sample in time, ``zero`` gives zeros.
+    ``extrapolate`` (linear alone) gives a target before the first or after the last stamp its place on the line through
+    the two samples at that end, valid if both are within the tolerance; else it is as ``hold``. Where there is no
+    sample there are zeros.
+
+    Values are mixed in float32 (``slerp``: float64) and rounded once to the nearest, ties to even; a sample that is
+    taken as it is keeps its bits where the dtype stays.
+
+    Args:
+        values: ``[B, S, D]`` float32, float16 or bfloat16, any strides; D = 4 (x y z w) for slerp.
+        stamps_ns: ``[B, S]`` int64, ns, any strides.
+        targets_ns: ``[B, T]`` int64, ns, in any order, any strides; fastest where they ascend.
+        method: linear, slerp, nearest or previous.
+        tolerance_ns: greatest distance of a sample that makes a result valid, ns.
+        outside: hold, zero or extrapolate.
+        unsorted: stamps that do not ascend along a row: ``refuse`` them (which waits for a GPU), ``sort`` them with
+            their samples (stable, so that the last of equal ones is the last that was given), or ``trust`` that there
+            are none (else the result is not defined; the CPU refuses them all the same).
+        dtype: float32, float16 or bfloat16, of the result; None: that of the values.
+        out: values ``[B, T, D]`` and validity ``[B, T]`` bool, contiguous, apart from the inputs, to be written instead
+            of new tensors.
+
+    Returns:
+        Values ``[B, T, D]`` and validity ``[B, T]`` bool.
+
+    Raises:
+        ValueError, TypeError: an argument is not allowed.
+    """
+    plan = _checked_plan(1, method, tolerance_ns, outside, unsorted)
+    check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
+    rows, num_targets = targets_ns.shape
+    width = _checked_width('', values, stamps_ns, plan.methods[0], rows, targets_ns.device)
+    shapes = (rows, num_targets, width), (rows, num_targets)
+    return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, dtype, out, *shapes)
+
+
+def fuse(
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    targets_ns: torch.Tensor,
+    *,
+    method: str | Sequence[str],
+    tolerance_ns: int | Sequence[int],
+    outside: str | Sequence[str] = 'hold',
+    unsorted: str = 'refuse',
+    dtype: torch.dtype | None = None,
+    out: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read several streams at the same instants, side by side; each is read as ``resample`` reads it.
+
+    Args:
+        streams: N pairs of values ``[B, S, D]`` and stamps ``[B, S]`` int64, ns; S and D may differ, and the values'
+            dtypes too where ``dtype`` is given.
+        targets_ns: ``[B, T]`` int64, ns, in any order, any strides; fastest where they ascend.
+        method: of all streams, or one for each (list or tuple).
+        tolerance_ns: of all streams, or one for each, ns.
+        outside: of all streams, or one for each.
+        unsorted: refuse, sort or trust.
+        dtype: float32, float16 or bfloat16, of the result; None: that of the values.
+        out: values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool, contiguous, apart from the inputs, to be
+            written instead of new tensors.
+
+    Returns:
+        Values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool.
+
+    Raises:
+        ValueError, TypeError: an argument is not allowed.
+    """
+    check_kind('streams', streams, (list, tuple), 'a list or tuple of pairs of values and stamps')
+    num = len(streams)
+    if num == 0:
+        raise ValueError('streams: needs at least one')
+    plan = _checked_plan(num, method, tolerance_ns, outside, unsorted)
+    check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
+    rows, num_targets = targets_ns.shape
+    device = targets_ns.device
+    width = 0
+    for i, stream in enumerate(streams):
+        if not isinstance(stream, (list, tuple)) or len(stream) != 2:
+            raise TypeError(f'streams[{i}] is {type(stream).__name__}: must be a pair of values and stamps')
+        values, stamps_ns = stream
+        width += _checked_width(f'streams[{i}] ', values, stamps_ns, plan.methods[i], rows, device)
+        if dtype is None and values.dtype != streams[0][0].dtype:
+            first = streams[0][0].dtype
+            raise TypeError(f'streams[{i}] values are {values.dtype}: must be {first}, as of streams[0], without dtype')
+    shapes = (rows, num_targets, width), (rows, num_targets, num)
+    return _fuse(plan, streams, 'streams[{}] stamps_ns', targets_ns, dtype, out, *shapes)
+
+
+def _fuse(
+    plan: FusePlan,
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    stamps_name: str,
+    targets_ns: torch.Tensor,
+    dtype: torch.dtype | None,
+    out: tuple[torch.Tensor, torch.Tensor] | None,
+    shape: tuple[int, ...],
+    valid_shape: tuple[int, ...],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if dtype is None:
+        dtype = streams[0][0].dtype
+    else:
+        check_dtype(dtype)
+    device = targets_ns.device
+    if out is None:
+        result = torch.empty(*shape, dtype=dtype, device=device)
+        valid = torch.empty(*valid_shape, dtype=torch.bool, device=device)
+    else:
+        check_number_of('out', out, ('values', 'valid'))
+        result = checked_out('out[0] (values)', out[0], shape, dtype, device)
+        valid = checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, device)
+    descent = backends.for_device(device).fuse(plan, streams, targets_ns, result, valid)
+    if descent is not None:
+        stream, row, column = descent
+        before, stamp = streams[stream][1][row, column - 1 : column + 1].tolist()
+        raise ValueError(
+            f'{stamps_name.format(stream)}[{row}, {column}] = {stamp} follows {before}: '
+            "must be ascending along each row, or given with unsorted='sort'"
+        )
+    return result, valid
+
+
+@dataclass(frozen=True, eq=False)  # told apart by identity, which hashes fast: a small call takes microseconds
+class FusePlan:
+    """How N streams are read.
+
+    Attributes:
+        methods: linear, slerp, nearest or previous, one a stream.
+        tolerances_ns: greatest distance of a sample that makes a result valid, ns, one a stream.
+        outsides: hold, zero or extrapolate, one a stream.
+        sort: stamps may be in any order; else those of each row ascend.
+        check: whether they do has to be looked at.
+    """
+
+    methods: tuple[str, ...]
+    tolerances_ns: tuple[int, ...]
+    outsides: tuple[str, ...]
+    sort: bool
+    check: bool
+
+
+@functools.lru_cache(maxsize=64)
+def fuse_plan(
+    methods: tuple[str, ...], tolerances_ns: tuple[int, ...], outsides: tuple[str, ...], unsorted: str
+) -> FusePlan:
+    """Check how streams are to be read.
+
+    Raises:
+        ValueError: a setting is not allowed.
+    """
+    for i, (method, tolerance_ns, outside) in enumerate(zip(methods, tolerances_ns, outsides, strict=True)):
+        stream = f'streams[{i}] ' if len(methods) > 1 else ''
+        if method not in METHODS:
+            raise ValueError(f'{stream}method = {method!r}: must be one of {", ".join(METHODS)}')
+        if not 0 <= tolerance_ns < 1 << 63:
+            raise ValueError(f'{stream}tolerance_ns = {tolerance_ns}: must be 0 to 2^63 - 1')
+        allowed = OUTSIDES if method == 'linear' else OUTSIDES[:2]
+        if outside not in allowed:
+            raise ValueError(f'{stream}outside = {outside!r}: must be one of {", ".join(allowed)} for {method}')
+    if unsorted not in UNSORTED:
+        raise ValueError(f'unsorted = {unsorted!r}: must be one of {", ".join(UNSORTED)}')
+    return FusePlan(methods, tolerances_ns, outsides, unsorted == 'sort', unsorted == 'refuse')
+
+
+def _checked_plan(
+    num: int,
+    method: str | Sequence[str],
+    tolerance_ns: int | Sequence[int],
+    outside: str | Sequence[str],
+    unsorted: str,
+) -> FusePlan:
+    return fuse_plan(
+        _for_each('method', method, num, str),
+        _for_each('tolerance_ns', tolerance_ns, num, int),
+        _for_each('outside', outside, num, str),
+        *_for_each('unsorted', unsorted, 1, str),
+    )
+
+
+def _for_each(name: str, given: Any, num: int, kind: type) -> tuple[Any, ...]:
+    """A setting of each of ``num`` streams; ``given`` is that of all, or a list or tuple of theirs."""
+    if isinstance(given, kind):
+        return (given,) * num
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(f'{name} = {given!r}: must be {kind.__name__}, or a list or tuple of them')
+    if len(given) != num:
+        raise ValueError(f'{name} has {len(given)} elements: must be one, or one for each of {num} streams')
+    for setting in given:
+        if not isinstance(setting, kind):
+            raise TypeError(f'{name} has {setting!r}: must be {kind.__name__}')
+    return tuple(given)
+
+
+def _checked_width(
+    prefix: str, values: torch.Tensor, stamps_ns: torch.Tensor, method: str, rows: int, device: torch.device
+) -> int:
+    """Width of a stream that can be read at ``rows`` rows of targets on ``device``."""
+    check_tensor(f'{prefix}values', values, 3, FLOATS, device)
+    check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS, device)
+    batch, samples, width = values.shape
+    if stamps_ns.shape != (batch, samples):
+        raise ValueError(
+            f'{prefix}stamps_ns has shape {tuple(stamps_ns.shape)}: must be {(batch, samples)}, as of values'
+        )
+    if rows != batch:
+        raise ValueError(f'targets_ns has batch size {rows}: must be {batch}, as of values')
+    if method == 'slerp' and width != 4:
+        raise ValueError(f'{prefix}values has width {width}: must be 4 (x y z w) for slerp')
+    return width
