@@ -87,7 +87,7 @@ class StreamBuffer:
         self._nbytes = 0
         #: Newest stamp since the buffer was last cleared, ns; outlives the sample that had it.
         self.newest_ns: int | None = None
-        #: Stamps at or before this one can no longer be of use, ns.
+        #: Stamps at or before this one are no longer needed, ns.
         self._floor_ns: int | None = None
 
     def __len__(self) -> int:

@@ -116,7 +116,7 @@ def pose_table(
     """Table of the poses ``[P, 3, 4]`` at ``instants_ns [P]``, evenly spaced, for a scan of stamp ``stamp_ns``.
 
     Args:
-        field: what tells the time of a point.
+        field: the times of the points.
         stamp_ns: of the scan.
         instants_ns: at least two.
         poses: of the target frame at each instant, in the target frame at the target time.

@@ -77,7 +77,7 @@ class Device:
         """Wait until all that was launched is done; the numbers of ``voxels`` are on the host then."""
 
     def stage_ns(self) -> dict[str, int]:
-        """Return how long each stage took on the device, ns, after the wait; empty where the host's time tells it.
+        """Return how long each stage took on the device, ns, after the wait; empty where the host's time measures it.
 
         From mark to mark; of marks of one name all together.
         """
@@ -94,7 +94,7 @@ class Device:
 class CudaDevice(Device):
     """A GPU. Everything runs on its current stream, uploads beside it, and nothing waits but ``synchronize``.
 
-    Uploads of a frame lie in one arena, which grows to what the largest frame needs and is then allocated no more.
+    Uploads of a frame are in one arena, which grows to what the largest frame needs and is then allocated no more.
 
     Args:
         torch_device: the GPU.
@@ -114,7 +114,7 @@ class CudaDevice(Device):
         # By the tensor's id, which another may have when it is dead.
         self._constants: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
         self._events: list[torch.cuda.Event] = []
-        self._stages: list[str] = []  # a mark of each lies in _events
+        self._stages: list[str] = []  # each has an event in _events
 
     def _bytes(self, size: int) -> torch.Tensor:
         return torch.empty(size, dtype=torch.uint8, device=self.torch_device)

@@ -44,7 +44,7 @@ def motion_from_gyro(
 
     Between readings the angular velocity is linear; a step from one to the next, or to an instant between them, turns
     by the exponential of its value at the middle.
-    A gyroscope tells no translation: without ``velocity`` the origin of the target frame stands still.
+    A gyroscope gives no translation: without ``velocity`` the origin of the target frame stands still.
 
     Args:
         stamps_ns: ``[S]`` of the readings, ascending.
@@ -52,9 +52,9 @@ def motion_from_gyro(
         instants_ns: ``[P]``, ascending.
         target_ns: target time.
         imu: rotation ``[3, 3]`` of the IMU in the target frame; None: they are turned alike.
-        bias: angular velocity that the IMU tells at rest, rad/s.
+        bias: angular velocity that the IMU gives at rest, rad/s.
         velocity: ``[3]``, or ``[S, 3]`` at the readings, of the target frame's origin in the target frame, m/s.
-        tolerance_ns: greatest distance between the readings that an instant lies between.
+        tolerance_ns: greatest distance between the readings on either side of an instant.
 
     Raises:
         DataError: ``no_motion``: an instant, or the target time, has no reading within the tolerance on either side.
@@ -104,7 +104,7 @@ def motion_from_odometry(
         orientations: ``[S, 4]`` (x y z w), likewise, of any length but 0.
         instants_ns: ``[P]``, ascending.
         target_ns: target time.
-        tolerance_ns: greatest distance between the poses that an instant lies between.
+        tolerance_ns: greatest distance between the poses on either side of an instant.
 
     Raises:
         DataError: ``no_motion``: an instant, or the target time, has no pose within the tolerance on either side.
@@ -120,7 +120,7 @@ def motion_from_odometry(
 
 
 def _covered(stamps_ns: Stamps, instants_ns: Stamps, target_ns: int, tolerance_ns: int) -> tuple[int, int]:
-    """First and last instant, the target among them; raises ``no_motion`` where samples do not tell what is between."""
+    """First and last instant, the target among them; raises ``no_motion`` where samples do not cover them."""
     first, last = min(int(instants_ns[0]), target_ns), max(int(instants_ns[-1]), target_ns)
     if not len(stamps_ns) or stamps_ns[0] > first or stamps_ns[-1] < last:
         has = f'{len(stamps_ns)} from {stamps_ns[0]} to {stamps_ns[-1]} ns' if len(stamps_ns) else 'none'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the pixels of a rectified image lie in the camera's: a map, built once a camera from its CameraInfo.
+"""Rectification maps: where each pixel of a rectified image is in the camera's, from its CameraInfo.
 
 The map is in the geometry of the result, so that rectification and resizing are one look-up. Its arithmetic has no
 library functions, so that it has the same bits wherever it is built.
@@ -95,7 +95,7 @@ def rectify_map(
 
     Returns:
         ``[out_height, out_width, 2]`` float32: x y of each pixel in the camera's image, px, its first pixel's centre at
-        (0, 0); NaN for padding and for what lies behind the camera.
+        (0, 0); NaN for padding and for what is behind the camera.
 
     Raises:
         DataError: ``bad_camera_info`` (not calibrated, an unknown model, a wrong number of coefficients, a matrix that

@@ -82,7 +82,7 @@ class LidarConfig(StreamConfig):
     voxel: VoxelConfig = VoxelConfig()
     deskew: DeskewConfig = DeskewConfig()
     read: str = tunable('nearest', 'which scan is taken at the target', choices=('nearest', 'previous'))
-    min_range: float = tunable(0.5, 'nearer returns are dropped (missing ones lie at 0)', unit='m', low=0.0)
+    min_range: float = tunable(0.5, 'nearer returns are dropped (missing ones are at 0)', unit='m', low=0.0)
     max_range: float = tunable(200.0, 'farther returns are dropped', unit='m', low=0.0)
     extrinsics: tuple[float, ...] = tunable(
         (), 'pose of the sensor in the target frame, x y z (m) qx qy qz qw; empty: from TF', length=7

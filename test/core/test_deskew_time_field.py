@@ -70,7 +70,7 @@ def find(*fields, config=None, **changes):
 @pytest.mark.parametrize('bigendian', [False, True])
 def test_fields_of_real_drivers(name, dtype, values, expected, bigendian):
     if expected is None:
-        with pytest.raises(DataError, match='cannot tell'):
+        with pytest.raises(DataError, match='are not known'):
             find((name, dtype, values), bigendian=bigendian)
     else:
         assert find((name, dtype, values), bigendian=bigendian, row_padding=12) == expected
