@@ -50,6 +50,16 @@ class StreamConfig(Checked):
     buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
     queue: QueueConfig = QueueConfig()
 
+    @property
+    def message_type(self) -> str:
+        """Full ROS name of the type of the topic's messages."""
+        raise NotImplementedError
+
+    @property
+    def calibration_topic(self) -> str:
+        """Topic of the sensor's CameraInfo; empty where none is needed."""
+        return ''
+
 
 _CHANNEL = re.compile('count|occupancy|density|(mean|max|min):.+')
 
@@ -147,6 +157,10 @@ class LidarConfig(StreamConfig):
             raise ConfigError(f'{prefix}min_range = {self.min_range}: must be less than max_range = {self.max_range}')
         _check_extrinsics(prefix, self.extrinsics)
 
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/PointCloud2'
+
 
 def _check_extrinsics(prefix: str, extrinsics: tuple[float, ...]) -> None:
     if extrinsics and abs(math.hypot(*extrinsics[3:]) - 1) > 1e-3:
@@ -197,6 +211,14 @@ class CameraConfig(StreamConfig):
         return self.message == 'compressed' or (self.message == 'auto' and self.topic.endswith('/compressed'))
 
     @property
+    def message_type(self) -> str:
+        return f'sensor_msgs/msg/{"CompressedImage" if self.is_compressed else "Image"}'
+
+    @property
+    def calibration_topic(self) -> str:
+        return self.info_topic if self.rectify else ''
+
+    @property
     def info_topic(self) -> str:
         """Topic of the CameraInfo: as image_transport derives it where none is set."""
         if self.camera_info_topic:
@@ -236,6 +258,14 @@ class ImuConfig(StreamConfig):
         _check_extrinsics(prefix, self.extrinsics)
         if not self.fields or len(set(self.fields)) != len(self.fields):
             raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
+
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/Imu'
+
+
+#: Class of a stream by the parameter that lists the streams of that class.
+GROUPS: dict[str, type[StreamConfig]] = {'lidars': LidarConfig, 'cameras': CameraConfig, 'imus': ImuConfig}
 
 
 @dataclass(frozen=True)
