@@ -111,13 +111,6 @@ def open_bag(path: Path) -> Bag:
     return bag
 
 
-def messages_of(reader: AnyReader, topics: Collection[str]) -> Iterator[tuple[Any, int, bytes]]:
-    """Yield ``(connection, record_ns, raw)`` of some topics in record order; nothing where the bag has none of them."""
-    connections = [connection for connection in reader.connections if connection.topic in topics]
-    if connections:  # the reader takes an empty list for all connections
-        yield from reader.messages(connections)
-
-
 @dataclass(frozen=True)
 class Glimpse:
     """The start of a topic: its first message, deserialized, and the period between header stamps, s."""
