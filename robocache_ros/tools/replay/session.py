@@ -9,11 +9,11 @@ from collections.abc import Collection
 from rclpy.node import Node
 
 from robocache_ros.bags import Bag
+from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.replay.collector import Collector
 from robocache_ros.tools.replay.matching import MatchError, wait_matched
 from robocache_ros.tools.replay.node_process import NodeProcess
 from robocache_ros.tools.replay.player import Player
-from robocache_ros.tools.replay.progress import ProgressBar
 from robocache_ros.tools.replay.spinner import Spinner
 
 _START_TIMEOUT_S = 60.0
