@@ -235,7 +235,7 @@ setup(
     entry_points={
         'console_scripts': [
             'preprocess = robocache_ros.node:main',
-            'replay = robocache_ros.tools.replay:main',
+            'replay = robocache_ros.tools.replay.cli:main',
             'simulate = robocache_ros.tools.simulate:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rclpy.serialization import deserialize_message
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo
 
 from robocache_core.config import PipelineConfig
@@ -19,7 +17,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
 from robocache_core.samples import DataError, Sample
-from robocache_ros.bags import messages_of
+from robocache_ros.bags import open_bag
 from robocache_ros.decode import decode_camera_info
 from robocache_ros.static_tf import StaticTransforms
 from robocache_ros.subscriptions import Stream, decoder, message_type
@@ -49,6 +47,7 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
         pipeline: ``make_pipeline(config)`` by default; give one to read its ledger afterwards.
 
     Raises:
+        BagError: the bag cannot be read, or has no message.
         ValueError: a stream's topic has another type in the bag.
     """
     pipeline = pipeline or make_pipeline(config)
@@ -60,32 +59,30 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
         if camera.rectify:
             cameras[_absolute(camera.calibration_topic)].append(camera.name)
     decoders = {stream.name: decoder(stream) for stream in config.streams()}
-    with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        tree = StaticTransforms.from_messages(
-            reader.deserialize(raw, connection.msgtype) for connection, _, raw in messages_of(reader, {'/tf_static'})
-        )
-        connections = [c for c in reader.connections if c.topic in by_topic or c.topic in cameras]
-        absent = sorted({*by_topic, *cameras} - {c.topic for c in connections})
-        if absent:
-            _logger.warning(
-                '%s has no messages on %s; it has %s', bag, ', '.join(absent), ', '.join(sorted(reader.topics))
-            )
-        for connection in connections:
-            for stream in by_topic.get(connection.topic, ()):
-                _check_type(stream, connection.msgtype)
-        for connection, _, raw in messages_of(reader, {*by_topic, *cameras}):
-            for name in cameras.get(connection.topic, ()):
-                pipeline.set_camera_info(name, decode_camera_info(deserialize_message(raw, CameraInfo)))
-            for stream in by_topic.get(connection.topic, ()):
-                pipeline.receive(stream.name)
-                try:
-                    sample = decoders[stream.name](deserialize_message(raw, message_type(stream)))
-                except DataError as error:
-                    pipeline.drop(stream.name, error.reason)
-                    continue
-                _look_up(pipeline, stream, sample, tree)
-                pipeline.push(stream.name, sample)
-            yield from pipeline.poll()
+    reader = open_bag(bag)
+    tree = StaticTransforms.from_messages(
+        reader.deserialize(topic, raw) for topic, _, raw in reader.messages({'/tf_static'})
+    )
+    topics = {*by_topic, *cameras}
+    absent = sorted(topics - reader.topics.keys())
+    if absent:
+        _logger.warning('%s has no messages on %s; it has %s', bag, ', '.join(absent), ', '.join(reader.topics))
+    for topic in sorted(topics & reader.topics.keys()):
+        for stream in by_topic.get(topic, ()):
+            _check_type(stream, reader.topics[topic].msgtype)
+    for topic, _, raw in reader.messages(topics):
+        for name in cameras.get(topic, ()):
+            pipeline.set_camera_info(name, decode_camera_info(deserialize_message(raw, CameraInfo)))
+        for stream in by_topic.get(topic, ()):
+            pipeline.receive(stream.name)
+            try:
+                sample = decoders[stream.name](deserialize_message(raw, message_type(stream)))
+            except DataError as error:
+                pipeline.drop(stream.name, error.reason)
+                continue
+            _look_up(pipeline, stream, sample, tree)
+            pipeline.push(stream.name, sample)
+        yield from pipeline.poll()
     pipeline.give_up()
     while pipeline.num_ready:  # more may wait than there is room for at once
         yield from pipeline.poll()

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-import robocache_core
+import robocache_ros
 from robocache_ros import dds_environment
 
 OK, WARN, FAIL = 'ok', 'warn', 'FAIL'
@@ -107,7 +107,7 @@ def node() -> Finding:
     except Exception as error:
         mend = 'mend what fails above; else install the package again'
         return Finding(FAIL, 'node', f'broken: {_one_line(error)}', mend)
-    return Finding(OK, 'node', f'robocache_ros {robocache_core.__version__} ({Path(dds_environment.__file__).parent})')
+    return Finding(OK, 'node', f'robocache_ros {robocache_ros.__version__} ({Path(dds_environment.__file__).parent})')
 
 
 def backend() -> Finding:
@@ -227,7 +227,7 @@ def _one_line(error: BaseException) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Print the findings; return 1 if one of them keeps the node from running."""
     argparse.ArgumentParser(prog='doctor', description='Say what is installed, in force, or missing.').parse_args(argv)
-    print(f'RoboCache {robocache_core.__version__}')
+    print(f'RoboCache {robocache_ros.__version__}')
     failed = []
     mend = ''
     for finding in examine(os.environ):

@@ -22,15 +22,16 @@ class ProgressBar:
         self._quarter = 0
 
     def show(self, done_s: float, note: str) -> None:
-        """Draw, unless that was done a moment ago."""
-        share = min(1.0, done_s / self._total_s)
+        """Draw, unless the last drawing is only a moment old."""
+        done_s = min(max(done_s, 0.0), self._total_s)
+        share = done_s / self._total_s
         now = time.monotonic()
         if self._is_terminal:
             if now - self._drawn_at >= _REDRAW_S or share == 1.0:
                 self._drawn_at = now
                 filled = int(share * _WIDTH)
                 bar = '█' * filled + '░' * (_WIDTH - filled)
-                self._stream.write(f'\r{bar} {min(done_s, self._total_s):6.1f} / {self._total_s:.1f} s  {note}\x1b[K')
+                self._stream.write(f'\r{bar} {done_s:6.1f} / {self._total_s:.1f} s  {note}\x1b[K')
                 self._stream.flush()
         elif int(share * 4) > self._quarter:
             self._quarter = int(share * 4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that runs a node's callbacks, and tells when one of them failed."""
+"""A thread that runs a node's callbacks, and passes on the error of one that failed."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class Spinner:
             self._executor.spin()
         except ExternalShutdownException:
             pass
-        except Exception as error:  # handed to the thread that checks
+        except Exception as error:  # raised again in the thread that checks
             self._error = error

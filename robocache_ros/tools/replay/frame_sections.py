@@ -11,13 +11,12 @@ import numpy as np
 
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
-from robocache_ros.tools import _plots as plots
-from robocache_ros.tools import _voxel_view as voxel_view
-from robocache_ros.tools._html import data_uri, plot, section
+from robocache_ros.tools.replay import plots, voxel_view
+from robocache_ros.tools.replay.markup import data_uri, plot, section
 
 
 def frame_sections(frame: FusedFrame, config: PipelineConfig) -> str:
-    """What ``frame`` holds, in pictures."""
+    """The voxels, images and IMU windows of ``frame``, as HTML."""
     return _scene(frame, config) + _cameras(frame, config) + _imus(frame, config)
 
 
@@ -72,7 +71,7 @@ def _cameras(frame: FusedFrame, config: PipelineConfig) -> str:
 
 
 def picture(frame: FusedFrame, camera: CameraConfig) -> bytes:
-    """A camera's tensor with its normalisation undone, as a JPEG; one channel (depth, say) is stretched to be seen."""
+    """A camera's tensor with its normalisation undone, as a JPEG; one channel is stretched to the full range."""
     tensor = np.nan_to_num(frame.tensors[camera.name].float().numpy())
     channels = len(tensor)
     mean = np.asarray(camera.mean[:channels], np.float32).reshape(-1, 1, 1)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes report.html from the summary, series, frame and configuration that a replay left in a folder.
 
-    python -m robocache_ros.tools.report DIR
+    python -m robocache_ros.tools.replay.report DIR
 
-The page holds everything itself: it can be moved, mailed and opened without a network.
+The page is one file without links: it can be moved, mailed and opened without a network.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_ros import parameters
-from robocache_ros.tools import _plots as plots
-from robocache_ros.tools._html import number, plot, section
-from robocache_ros.tools._outcome import notes, problems, warnings
-from robocache_ros.tools._report_frame import frame_sections
-from robocache_ros.tools._report_style import CSS
+from robocache_ros.tools.replay import plots
+from robocache_ros.tools.replay.frame_sections import frame_sections
+from robocache_ros.tools.replay.markup import number, plot, section
+from robocache_ros.tools.replay.style import CSS
+from robocache_ros.tools.replay.verdict import notes, problems, warnings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog='report', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('folder', type=Path, metavar='DIR', help='what replay --out was given')
+    parser.add_argument('folder', type=Path, metavar='DIR', help='the folder of replay --out')
     args = parser.parse_args(argv)
     try:
         print(write_report(args.folder))
@@ -76,7 +76,7 @@ def _page(
             'Every message received is used, still held, or dropped with a reason.',
             _ledger(summary, names),
         ),
-        section('Diagnostics', 'What /diagnostics said last while the bag was played.', _statuses(series)),
+        section('Diagnostics', 'The last /diagnostics while the bag was played.', _statuses(series)),
         section('Configuration', _how(summary), f'<pre>{html.escape(config_text)}</pre>'),
     ]
     title = f'RoboCache replay of {html.escape(Path(summary["bag"]["path"]).name)}'
@@ -113,13 +113,13 @@ def _header(summary: Mapping[str, Any]) -> str:
 
 
 def _where(summary: Mapping[str, Any]) -> str:
-    """The device, and why it or, of the CPU, its backend is the one."""
+    """The device, and why it was chosen; for the CPU, why its backend was."""
     reason = summary['backend_reason'] if summary['device'] == 'cpu' else summary['device_reason'].split(': ')[-1]
     return f'{summary["device"]}: {reason.split(":")[0]}'
 
 
 def _losses(summary: Mapping[str, Any]) -> dict[str, int]:
-    """Messages that were lost on the way or dropped, but for those that simply no target needed."""
+    """Messages that were lost on the way or dropped, without those that no target needed."""
     lost = {f'transport:{name}': count for name, count in summary['lost'].items() if name != 'fused' and count}
     for name, stream in summary['streams'].items():
         for reason, count in stream['dropped'].items():
@@ -149,12 +149,12 @@ def _timing(summary: Mapping[str, Any], series: Mapping[str, Any], names: Sequen
         ),
         section(
             'Alignment',
-            'How far the sample that was used lies from the target.',
+            'Distance in time of the sample that was used from the target.',
             plot('offsets', plots.offsets(series, names)),
         ),
         section(
             'Stages',
-            'Where the node’s time goes, by its own measure.',
+            'The time of each stage, as the node measures it.',
             plot('stages', plots.stages(_stages(summary, series))),
         ),
     ]

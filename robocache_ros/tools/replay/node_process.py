@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a child process: started, watched, and ended in order."""
+"""The node as a child process: started, watched, and shut down."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _prctl = ctypes.CDLL(None).prctl  # looked up here: little is safe between fork 
 
 
 class NodeError(RuntimeError):
-    """The node did not start, or ended before its time."""
+    """The node did not start, or ended too early."""
 
 
 class NodeProcess:
@@ -32,7 +32,7 @@ class NodeProcess:
     A context manager: on the way out the node is shut down, or killed where it does not end by itself.
 
     Args:
-        node: talks to the child's lifecycle services; something else must spin it.
+        node: calls the child's lifecycle services; the caller spins it.
         params: the parameter file.
         log: file for the child's stdout and stderr.
     """
@@ -50,7 +50,7 @@ class NodeProcess:
             '-p', 'autostart:=true', '-p', 'use_sim_time:=true',
         ]  # fmt: skip
         with self._log.open('wb') as log:
-            # A session of its own: Ctrl-C reaches this process alone, which then ends the child in order.
+            # A session of its own: Ctrl-C reaches this process alone, which then shuts the child down.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 preexec_fn=_die_with_parent, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
@@ -131,5 +131,5 @@ class NodeProcess:
 
 
 def _die_with_parent() -> None:
-    """Runs in the child before exec: should this process be killed, no node is left behind (Linux)."""
+    """Runs in the child before exec: if this process is killed, the kernel ends the child too (Linux)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

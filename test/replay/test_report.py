@@ -7,8 +7,8 @@ import torch
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
 from robocache_core.frame import FusedFrame
-from robocache_ros.tools import _plots, _voxel_view
-from robocache_ros.tools._report_frame import picture
+from robocache_ros.tools.replay import plots, voxel_view
+from robocache_ros.tools.replay.frame_sections import picture
 
 GRID = {'size': (1.0, 1.0, 1.0), 'lower': (-8.0, -8.0, 0.0), 'upper': (8.0, 8.0, 4.0)}
 
@@ -24,19 +24,19 @@ def decode(data):
 def test_sparse_and_dense_voxels_are_found_where_they_are():
     where = torch.tensor([[0, 1, 15], [3, 8, 2]], dtype=torch.int32)  # z y x
     sparse = LidarConfig('top', voxel=VoxelConfig(channels=('count',), **GRID))
-    found = _voxel_view.occupied(frame(**{'top.coords': where, 'top.counts': torch.tensor([5, 1])}), sparse)
+    found = voxel_view.occupied(frame(**{'top.coords': where, 'top.counts': torch.tensor([5, 1])}), sparse)
     np.testing.assert_allclose(found.centre, [[7.5, -6.5, 0.5], [-5.5, 0.5, 3.5]])
     assert found.count.tolist() == [5, 1]
     for channel in ('count', 'max:intensity'):
         dense = LidarConfig('top', voxel=VoxelConfig(channels=(channel,), output='dense', **GRID))
         tensor = torch.zeros(1, 4, 16, 16)
         tensor[0][tuple(where.T.long())] = torch.tensor([5.0, 1.0])
-        assert sorted(_voxel_view.occupied(frame(top=tensor), dense).centre.tolist()) == sorted(found.centre.tolist())
+        assert sorted(voxel_view.occupied(frame(top=tensor), dense).centre.tolist()) == sorted(found.centre.tolist())
 
 
 def test_from_above_x_is_up_and_y_is_left():
-    ahead_left = _voxel_view.Occupied(np.array([[6.0, 3.0, 1.0]]), np.array([9.0]), (1.0, 1.0, 1.0))
-    pixels = decode(_voxel_view.from_above(ahead_left))
+    ahead_left = voxel_view.Occupied(np.array([[6.0, 3.0, 1.0]]), np.array([9.0]), (1.0, 1.0, 1.0))
+    pixels = decode(voxel_view.from_above(ahead_left))
     saturation = pixels.max(axis=2) - pixels.min(axis=2)
     row, column = (axis.mean() for axis in np.nonzero(saturation > 100))
     height, width = saturation.shape
@@ -45,9 +45,9 @@ def test_from_above_x_is_up_and_y_is_left():
 
 
 def test_pictures_of_no_voxels_are_drawn_too():
-    none = _voxel_view.Occupied(np.zeros((0, 3)), np.zeros(0), (1.0, 1.0, 1.0))
-    assert decode(_voxel_view.from_above(none)).size
-    assert decode(_voxel_view.from_behind([none])).size
+    none = voxel_view.Occupied(np.zeros((0, 3)), np.zeros(0), (1.0, 1.0, 1.0))
+    assert decode(voxel_view.from_above(none)).size
+    assert decode(voxel_view.from_behind([none])).size
 
 
 def test_a_picture_undoes_the_normalisation():
@@ -77,15 +77,15 @@ def test_the_plots_hold_their_names():
             'age_ms': {'lidar': [0.0] * 30, 'front': [None] * 30},
         },
     }
-    assert 'fused' in _plots.rates(series)
-    assert 'p99 47.7 ms' in _plots.latency(series)
-    assert 'front' in _plots.offsets(series, ['lidar', 'front'])
-    assert '1.00 / 2.00' in _plots.stages({'decode': (1.0, 2.0)})
+    assert 'fused' in plots.rates(series)
+    assert 'p99 47.7 ms' in plots.latency(series)
+    assert 'front' in plots.offsets(series, ['lidar', 'front'])
+    assert '1.00 / 2.00' in plots.stages({'decode': (1.0, 2.0)})
     window = {'imu': torch.zeros(20, 6), 'imu.valid': torch.arange(20) > 3}
-    assert 'angular velocity, rad/s' in _plots.imu_window(frame(**window), ImuConfig('imu'))
+    assert 'angular velocity, rad/s' in plots.imu_window(frame(**window), ImuConfig('imu'))
 
 
 def test_the_plots_of_nothing_are_drawn_too():
     series = {'trigger_t_s': [], 'frames': {'t_s': [], 'latency_ms': [], 'age_ms': {}}}
-    for svg in (_plots.rates(series), _plots.latency(series), _plots.offsets(series, []), _plots.stages({})):
+    for svg in (plots.rates(series), plots.latency(series), plots.offsets(series, []), plots.stages({})):
         assert '<svg' in svg

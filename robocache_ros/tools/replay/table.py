@@ -19,18 +19,25 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
-    """Everything that a summary says, as text for a terminal."""
+    """The figures of a summary, as text for a terminal."""
+    parts = [_headline(summary), _streams(summary), _drops(summary), _stages(summary)]
+    return '\n\n'.join(part for part in parts if part)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
     latency, late = summary['latency_ms'], summary['player_late_ms']
     trigger = summary['trigger'] or 'fixed rate'
-    lines = [
+    return '\n'.join([
         f'frames    {summary["frames"]} fused of {summary["targets"]["targets"]} targets, '
         f'{summary["fused_rate_hz"]:.2f} Hz; {trigger} {summary["trigger_rate_hz"]:.2f} Hz',
         f'latency   p50 {_ms(latency["p50"])}  p99 {_ms(latency["p99"])} ms, from sending {trigger} to the fused frame',
         f'device    {summary["device"]} ({summary["device_reason"]})',
         f'backend   {summary["backend"]} ({summary["backend_reason"]})',
         f'player    late by p99 {_ms(late["p99"])}  max {_ms(late["max"])} ms',
-        '',
-    ]
+    ])  # fmt: skip
+
+
+def _streams(summary: Mapping[str, Any]) -> str:
     rows = []
     for name, stream in summary['streams'].items():
         age = summary['age_ms'].get(name, {'p50': None, 'p99': None})
@@ -41,15 +48,18 @@ def format_summary(summary: Mapping[str, Any]) -> str:
             + [str(summary['valid'].get(name, 0))]
         )
     head = ['stream', 'sent', 'received', 'used', 'held', 'dropped', 'offset p50 ms', 'p99 ms', 'valid frames']
-    lines += [format_table(head, rows), '']
-    dropped = [[name, reason, str(n)] for name, s in summary['streams'].items() for reason, n in s['dropped'].items()]
-    dropped += [['(targets)', reason, str(n)] for reason, n in summary['targets']['dropped'].items()]
-    if dropped:
-        lines += [format_table(['dropped', 'reason', 'count'], dropped), '']
-    stages = [[stage, _ms(p['p50']), _ms(p['p99'])] for stage, p in summary['stage_ms'].items()]
-    if stages:
-        lines += [format_table(['stage', 'p50 ms', 'p99 ms'], stages), '']
-    return '\n'.join(lines).rstrip()
+    return format_table(head, rows)
+
+
+def _drops(summary: Mapping[str, Any]) -> str:
+    accounts = [*summary['streams'].items(), ('(targets)', summary['targets'])]
+    rows = [[name, reason, str(n)] for name, account in accounts for reason, n in account['dropped'].items()]
+    return format_table(['dropped', 'reason', 'count'], rows) if rows else ''
+
+
+def _stages(summary: Mapping[str, Any]) -> str:
+    rows = [[stage, _ms(p['p50']), _ms(p['p99'])] for stage, p in summary['stage_ms'].items()]
+    return format_table(['stage', 'p50 ms', 'p99 ms'], rows) if rows else ''
 
 
 def _ms(value: float | None) -> str:

@@ -7,12 +7,12 @@ import base64
 
 
 def section(title: str, lead: str, body: str) -> str:
-    """A card with a heading and a line that says what it shows."""
+    """A card with a heading and a line on what it shows."""
     return f'<section><h2>{title}</h2><p class="lead">{lead}</p>{body}</section>\n'
 
 
 def plot(name: str, svg: str) -> str:
-    """A drawing, as an image: the ids of two inline drawings would clash."""
+    """An SVG as an image: the ids of two inline drawings would clash."""
     return f'<img class="plot" alt="{name}" src="{data_uri("image/svg+xml", svg.encode())}">'
 
 

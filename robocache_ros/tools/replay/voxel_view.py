@@ -134,7 +134,7 @@ def _framing(polygons: Floats) -> tuple[float, float, float, float]:
 
 def _faces(centre: Floats, size: Floats, eye: Floats) -> tuple[Floats, Floats]:
     """The faces of each cube that the eye sees: ``[V * 3, 4, 3]`` corners (side, front, top), and their 3 shades."""
-    half = 0.46 * size  # a small gap tells neighbours apart
+    half = 0.46 * size  # a small gap separates neighbours
     toward = np.sign(eye - centre)
     faces = []
     for axis, (a, b) in ((1, (0, 2)), (0, (1, 2)), (2, (0, 1))):
@@ -155,7 +155,7 @@ def _project(points: Floats, eye: Floats, pitch: float) -> tuple[Floats, Floats,
 
 
 def _reach(centre: Floats) -> float:
-    """Distance, m, within which most voxels lie."""
+    """Distance, m, within which most voxels are."""
     if len(centre) == 0:
         return 10.0
     return float(max(5.0, 1.04 * np.percentile(np.abs(centre[:, :2]).max(axis=1), 98)))

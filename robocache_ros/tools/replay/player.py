@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag onto the network: raw CDR bytes at their recorded times, and /clock."""
+"""Publishes a bag's messages as raw CDR bytes at their recorded times, and /clock."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
-from robocache_ros.tools._bag import Bag, ReadAhead, Topic, header_stamp_ns
+from robocache_ros.bags import Bag, Topic, header_stamp_ns
+from robocache_ros.tools.replay.read_ahead import ReadAhead
 
 CLOCK_PERIOD_NS = 5_000_000
-_MAX_DEPTH = 10  # of a publisher: enough for a burst, and no gigabytes of clouds where the bag says keep_all
+_MAX_DEPTH = 10  # of a publisher: enough for a burst, and no gigabytes of clouds for a bag with keep_all
 
 
 @dataclass
@@ -33,8 +34,7 @@ class SentLog:
 class Player:
     """Publishes a bag's messages at ``rate`` times the recorded speed, and the recorded time on /clock.
 
-    Nothing in a message is rewritten. A topic whose type is not installed is skipped and named
-    in ``skipped``, with its type.
+    Nothing in a message is rewritten.
 
     Args:
         node: makes the publishers.
@@ -43,6 +43,8 @@ class Player:
         rate: recorded seconds a real second.
 
     Attributes:
+        publishers: by topic of the bag.
+        skipped: type of each topic whose message type is not installed.
         sent: by topic of ``stamped``.
         late_ns: for every message, how long after its due time it was published: the player's own delay.
     """
@@ -73,7 +75,7 @@ class Player:
         self._clock.publish(message)
 
     def play(self, on_progress: Callable[[float], None]) -> None:
-        """Play the bag once; ``on_progress`` gets the recorded seconds played, now and then.
+        """Play the bag once; ``on_progress`` gets the recorded seconds played at each tick of the clock.
 
         Raises:
             BagError: the bag cannot be read to its end.
@@ -87,7 +89,7 @@ class Player:
                 self._publish(topic, raw)
 
     def idle(self, seconds: float) -> None:
-        """Let the recorded time go on without messages: a clock that stands still would stop the node's ROS timers."""
+        """Let /clock go on without messages for ``seconds``: if it stood still, so would the node's ROS timers."""
         self._wait_until(time.monotonic_ns() + int(seconds * 1e9), lambda _: None)
 
     def _publish(self, topic: str, raw: bytes) -> None:
@@ -101,7 +103,7 @@ class Player:
         publisher.publish(raw)
 
     def _wait_until(self, due_ns: int, on_progress: Callable[[float], None]) -> None:
-        """Sleep until the steady clock shows ``due_ns``, and tick on the way."""
+        """Sleep until the steady clock shows ``due_ns``; publish /clock every ``CLOCK_PERIOD_NS`` on the way."""
         while True:
             now_ns = time.monotonic_ns()
             if now_ns >= self._next_tick_ns:

@@ -5,9 +5,10 @@ import pytest
 import yaml
 from support import bags
 
+from robocache_core.config import GROUPS
 from robocache_ros import parameters
-from robocache_ros.tools._bag import BagError, open_bag
-from robocache_ros.tools._config_from_bag import config_from_bag, stream_names
+from robocache_ros.bags import BagError, open_bag
+from robocache_ros.tools.config_from_bag import STREAMS, config_from_bag, stream_names
 
 NONE = (0.0, 0.0, 0.0, 1.0)
 
@@ -125,3 +126,18 @@ def test_the_yaml_is_a_ros_parameter_file(tmp_path):
     made = made_from(tmp_path, bags.every(100, '/points', bags.cloud))
     tree = yaml.safe_load(made.to_yaml('bag'))
     assert tree == {'/**/preprocess': {'ros__parameters': made.parameters}}
+
+
+@pytest.mark.parametrize('message_type', STREAMS)
+def test_a_proposed_stream_subscribes_to_the_type_that_it_was_proposed_for(tmp_path, message_type):
+    make = {
+        'sensor_msgs/msg/PointCloud2': bags.cloud,
+        'sensor_msgs/msg/Image': bags.image,
+        'sensor_msgs/msg/CompressedImage': bags.compressed,
+        'sensor_msgs/msg/Imu': bags.imu,
+    }[message_type]
+    path = tmp_path / 'preprocess.yaml'
+    path.write_text(made_from(tmp_path, bags.every(100, '/sensor', make)).to_yaml('bag'))
+    pipeline, _ = parameters.from_file(path, warn=pytest.fail)
+    assert [stream.message_type for stream in pipeline.streams()] == [message_type]
+    assert isinstance(next(pipeline.streams()), GROUPS[STREAMS[message_type][0]])

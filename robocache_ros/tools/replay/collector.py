@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes back from the node: fused frames and diagnostics, with the steady time of their arrival."""
+"""What the node sends: fused frames and diagnostics, with the steady time of their arrival."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREFIX = 'preprocess: '
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """A fused frame without its tensors, when it came, and the digest of what it said."""
+    """A fused frame without its tensors: its header, size and digest, and when it arrived."""
 
     received_ns: int
     stamp_ns: int

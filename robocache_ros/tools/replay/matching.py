@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the node's subscriptions and the player's publishers meet, and if not, why."""
+"""Whether the node's subscriptions match the topics of a bag and the player's publishers, and if not, why."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
-from robocache_core.config import CameraConfig, LidarConfig, PipelineConfig
-from robocache_ros.tools._bag import CAMERA_INFO, CLOUD, COMPRESSED_IMAGE, IMAGE, IMU, Bag, BagError
+from robocache_core.config import PipelineConfig
+from robocache_ros.bags import Bag, BagError
+
+_CALIBRATION = 'sensor_msgs/msg/CameraInfo'
 
 
 class MatchError(RuntimeError):
@@ -22,15 +24,9 @@ def expected_types(config: PipelineConfig) -> dict[str, str]:
     """Message type of every topic that a node with ``config`` subscribes to."""
     types = {}
     for stream in config.streams():
-        if isinstance(stream, LidarConfig):
-            kind = CLOUD
-        elif isinstance(stream, CameraConfig):
-            kind = COMPRESSED_IMAGE if stream.is_compressed else IMAGE
-        else:
-            kind = IMU
-        types[topic_of(stream.name, stream.topic)] = kind
-        if isinstance(stream, CameraConfig) and stream.rectify:
-            types[topic_of(stream.name, stream.calibration_topic)] = CAMERA_INFO
+        types[topic_of(stream.name, stream.topic)] = stream.message_type
+        if stream.calibration_topic:
+            types[topic_of(stream.name, stream.calibration_topic)] = _CALIBRATION
     return types
 
 

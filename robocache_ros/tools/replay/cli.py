@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a rosbag2 through the real node over DDS, and reports what came out.
+"""Plays a rosbag2 through the node over DDS, and reports what came out.
 
     replay BAG [--config preprocess.yaml] [--out DIR]
 
@@ -7,10 +7,10 @@ Starts the node as a child process, plays the bag to it from this one with /cloc
 
     report.html          plots, the voxels from above, the camera images and the IMU window of a frame
     summary.json         the key figures
-    preprocess.yaml      the configuration that was used; without --config made from the bag: start your own from it
+    preprocess.yaml      the configuration that was used; without --config it is made from the bag: a start for your own
     frame.safetensors    one fused frame, as it came over the topic
     series.json          every frame's times, for the report
-    node.log             what the node said
+    node.log             the node's log
 
 Exit status: 0; 1 when no frame came, the ledger does not add up, or the node failed; 2 when it could not be played.
 """
@@ -33,11 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _enter_environment(arguments, args.domain)
-        # Only now: torch and ROS take seconds to import, and the line before starts the program anew.
-        from robocache_ros.tools._replay_run import run
+        # Only now: torch and ROS take seconds to import, and the line before starts the program a second time.
+        from robocache_ros.tools.replay.run import run
 
         return run(args)
-    except FileNotFoundError as error:  # the package is not whole: its DDS profile is missing
+    except FileNotFoundError as error:  # the installation is incomplete: its DDS profile is missing
         print(f'replay: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='replay', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('bag', type=Path, metavar='BAG', help='rosbag2: a directory, .mcap or .db3')
-    parser.add_argument('--config', type=Path, metavar='YAML', help='parameter file; else one is made from the bag')
+    parser.add_argument('--config', type=Path, metavar='YAML', help='parameter file; default: made from the bag')
     parser.add_argument('--rate', type=_positive, default=1.0, help='speed, 1 is real time')
     parser.add_argument('--loop', type=_count, default=1, metavar='N', help='play the bag N times: stamps jump back')
     parser.add_argument('--out', type=Path, default=Path('build/replay'), metavar='DIR', help='default: %(default)s')
@@ -77,7 +77,7 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def _enter_environment(arguments: list[str], domain: int | None) -> None:
-    """Start this program anew, once, in the environment in which large messages travel fast.
+    """Replace this process, once, by one with the environment in which large messages travel fast.
 
     The allocator reads its thresholds when a process starts, so setting them here would be too late. A domain of its
     own and localhost keep other nodes out.
@@ -92,7 +92,3 @@ def _enter_environment(arguments: list[str], domain: int | None) -> None:
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         command = [sys.executable, '-m', 'robocache_ros.tools.replay', *arguments]
         os.execve(sys.executable, command, {**os.environ, **wanted})
-
-
-if __name__ == '__main__':
-    sys.exit(main())
