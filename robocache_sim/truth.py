@@ -16,22 +16,22 @@ from robocache_sim.trajectory import Pose
 POSE_STEP_NS = 5_000_000
 
 
-def write_truth(folder: Path, outfit: Robot, seconds: float) -> None:
+def write_truth(folder: Path, robot: Robot, seconds: float) -> None:
     """Write truth.json, the settings of the world and the sensors, and truth.npz, the robot's pose over time."""
-    (folder / 'truth.json').write_text(json.dumps(_settings(outfit, seconds), indent=2) + '\n', encoding='utf-8')
-    _write_poses(folder / 'truth.npz', outfit, seconds)
+    (folder / 'truth.json').write_text(json.dumps(_settings(robot, seconds), indent=2) + '\n', encoding='utf-8')
+    _write_poses(folder / 'truth.npz', robot, seconds)
 
 
-def _settings(outfit: Robot, seconds: float) -> dict[str, Any]:
-    trajectory, lidar, imu = outfit.world.trajectory, outfit.lidar, outfit.imu
+def _settings(robot: Robot, seconds: float) -> dict[str, Any]:
+    trajectory, lidar, imu = robot.world.trajectory, robot.lidar, robot.imu
     return {
         'units': 'm, rad, s; stamps in ns; boxes in map (z up, ground at z = 0); extrinsics: sensor frame in base_link',
-        'seed': outfit.world.seed,
+        'seed': robot.world.seed,
         'start_ns': trajectory.start_ns,
         'seconds': seconds,
         'scene': {
             'ground_z': 0.0,
-            'boxes': [{'name': b.name, 'lower': b.lower, 'upper': b.upper} for b in outfit.world.scene.boxes],
+            'boxes': [{'name': b.name, 'lower': b.lower, 'upper': b.upper} for b in robot.world.scene.boxes],
         },
         'trajectory': {
             'speed': trajectory.speed,
@@ -40,7 +40,7 @@ def _settings(outfit: Robot, seconds: float) -> dict[str, Any]:
             'swell': trajectory.swell,
             'swell_rate': trajectory.swell_rate,
         },
-        'extrinsics': {sensor.name: _pose(sensor.pose) for sensor in outfit.sensors},
+        'extrinsics': {sensor.name: _pose(sensor.pose) for sensor in robot.sensors},
         'lidar': {'rings': lidar.rings, 'columns': lidar.columns, 'range_noise': lidar.range_noise},
         'imu': {
             'rate_hz': imu.rate_hz,
@@ -58,11 +58,11 @@ def _pose(pose: Pose) -> dict[str, list[float]]:
     return {'translation': pose.translation.tolist(), 'quaternion_xyzw': pose.quaternion.tolist()}
 
 
-def _write_poses(path: Path, outfit: Robot, seconds: float) -> None:
+def _write_poses(path: Path, robot: Robot, seconds: float) -> None:
     """Write the motion of base_link every ``POSE_STEP_NS``, from the first reading of the IMU to the end."""
-    trajectory = outfit.world.trajectory
+    trajectory = robot.world.trajectory
     end_ns = trajectory.start_ns + round(seconds * SECOND_NS)
-    stamps_ns = np.arange(outfit.imu.stamp_ns(0), end_ns + 1, POSE_STEP_NS)
+    stamps_ns = np.arange(robot.imu.stamp_ns(0), end_ns + 1, POSE_STEP_NS)
     motion = trajectory.at(stamps_ns)
     np.savez(
         path,

@@ -30,7 +30,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.recording import TYPESTORE, Recorded, recorded_messages
-from robocache_sim.sensors import SECOND_NS, Robot, robot
+from robocache_sim import sensors
+from robocache_sim.sensors import SECOND_NS, Robot
 from robocache_sim.truth import write_truth
 
 #: QoS of a topic whose messages a late subscriber must still get.
@@ -42,7 +43,7 @@ _LATCHED = Qos(
 
 def write_bag(
     out: Path,
-    outfit: Robot,
+    robot: Robot,
     *,
     seconds: float,
     storage: str = 'mcap',
@@ -54,7 +55,7 @@ def write_bag(
 
     Args:
         out: folder of the bag.
-        outfit: the robot.
+        robot: the robot.
         seconds: see ``recorded_messages``.
         storage: ``mcap`` or ``sqlite3``.
         camera: see ``recorded_messages``.
@@ -74,9 +75,9 @@ def write_bag(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.simulate-', dir=out.parent) as scratch:
         bag = Path(scratch) / out.name
-        messages = recorded_messages(outfit, seconds, camera)
-        counts = _write_messages(bag, messages, storage, outfit.world.trajectory.start_ns, progress)
-        write_truth(bag, outfit, seconds)
+        messages = recorded_messages(robot, seconds, camera)
+        counts = _write_messages(bag, messages, storage, robot.world.trajectory.start_ns, progress)
+        write_truth(bag, robot, seconds)
         if out.exists():
             shutil.rmtree(out)
         bag.rename(out)
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, or 1 where nothing was written."""
     args = _parser().parse_args(argv)
-    outfit = robot(
+    robot = sensors.robot(
         seed=args.seed,
         speed=args.speed,
         yaw_rate=args.yaw_rate,
@@ -150,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         counts = write_bag(
             args.out,
-            outfit,
+            robot,
             seconds=args.seconds,
             storage=args.storage,
             camera=args.camera,

@@ -153,14 +153,14 @@ def test_truth_beside_the_bag(bags, tmp_path):
     [('raw', '/camera/front/image_raw'), ('png', '/camera/front/image_raw/compressed'), ('none', None)],
 )
 def test_other_cameras(camera, topic):
-    outfit = robot(lidar_rings=2)
-    messages = list(recorded_messages(outfit, 0.15, camera))
+    simulated = robot(lidar_rings=2)
+    messages = list(recorded_messages(simulated, 0.15, camera))
     assert any(m.topic == '/imu/data' for m in messages)
     images = [m.message for m in messages if m.topic == topic]
     if camera == 'none':
         assert not any(m.topic.startswith('/camera') for m in messages)
         return
-    true = outfit.cameras[0].read(0).pixels
+    true = simulated.cameras[0].read(0).pixels
     if camera == 'raw':
         assert (images[0].encoding, images[0].step, images[0].data.nbytes) == ('bgr8', 1920, 921600)
         pixels = images[0].data.reshape(480, 640, 3)

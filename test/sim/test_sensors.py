@@ -18,10 +18,10 @@ def points_in_lidar(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([points[axis] for axis in 'xyz'], -1).astype(float), scan.stamp_ns + points['t'].astype(np.int64)
 
 
-def off_the_surfaces(outfit: Robot, xyz: np.ndarray, stamps_ns: np.ndarray) -> np.ndarray:
+def off_the_surfaces(simulated: Robot, xyz: np.ndarray, stamps_ns: np.ndarray) -> np.ndarray:
     """Distance to the scene of points of the lidar, placed by the true pose at ``stamps_ns``."""
-    pose = outfit.world.trajectory.at(stamps_ns).pose @ outfit.lidar.pose
-    return outfit.world.scene.distance_to_surface(pose.apply(xyz))
+    pose = simulated.world.trajectory.at(stamps_ns).pose @ simulated.lidar.pose
+    return simulated.world.scene.distance_to_surface(pose.apply(xyz))
 
 
 @pytest.fixture(scope='module')
@@ -45,9 +45,9 @@ def test_scan_is_distorted_by_the_motion(moving):
 
 
 def test_standing_robot_sees_the_walls_where_they_stand():
-    outfit = robot(speed=0.0, yaw_rate=0.0, lidar_rings=32)
-    xyz, _ = points_in_lidar(outfit.lidar.read(5))
-    place = Pose.planar(np.array([0.0, -4.5, 0.0]), 0.0) @ outfit.lidar.pose
+    simulated = robot(speed=0.0, yaw_rate=0.0, lidar_rings=32)
+    xyz, _ = points_in_lidar(simulated.lidar.read(5))
+    place = Pose.planar(np.array([0.0, -4.5, 0.0]), 0.0) @ simulated.lidar.pose
     on_map = place.apply(xyz)
     walls = on_map[on_map[:, 2] > 2.3]
     # Above all but the pillars, the container and the walls; south of the last of them, only the walls remain.
@@ -86,8 +86,8 @@ def test_missing_returns_are_zeros(moving):
 
 
 def test_upper_rings_look_up_and_the_scan_turns_clockwise():
-    outfit = robot(speed=0.0, yaw_rate=0.0, lidar_rings=16)
-    points = outfit.lidar.read(0).points
+    simulated = robot(speed=0.0, yaw_rate=0.0, lidar_rings=16)
+    points = simulated.lidar.read(0).points
     seen = points['intensity'] > 0
     assert np.all(points['z'][:8][seen[:8]] > 0)
     assert np.all(points['z'][8:][seen[8:]] < 0)
@@ -148,11 +148,11 @@ def test_imu_noise_has_the_stated_deviation():
 
 
 def test_camera_sees_a_pillar_where_it_projects():
-    outfit = robot(speed=0.0, yaw_rate=0.0)
-    camera = outfit.cameras[0]
+    simulated = robot(speed=0.0, yaw_rate=0.0)
+    camera = simulated.cameras[0]
     pixels = camera.read(0).pixels
-    pillar = next(box for box in outfit.world.scene.boxes if box.name == 'pillar_a')
-    wall = next(box for box in outfit.world.scene.boxes if box.name == 'wall_east')
+    pillar = next(box for box in simulated.world.scene.boxes if box.name == 'pillar_a')
+    wall = next(box for box in simulated.world.scene.boxes if box.name == 'wall_east')
     base = Pose.planar(np.array([0.0, -4.5, 0.0]), 0.0)
     to_camera = base @ camera.pose
 
@@ -174,9 +174,9 @@ def test_camera_sees_a_pillar_where_it_projects():
 
 
 def test_rear_camera_looks_back():
-    outfit = robot(speed=0.0, yaw_rate=0.0)
-    front, rear = (camera.read(0).pixels for camera in outfit.cameras)
-    # The southern wall is near; it hides the sky to the right of who looks east, to the left of who looks west.
+    simulated = robot(speed=0.0, yaw_rate=0.0)
+    front, rear = (camera.read(0).pixels for camera in simulated.cameras)
+    # The southern wall is near; it hides the sky to the right when looking east, to the left when looking west.
     sky = front[0, 0]
     assert np.all(rear[0, -1] == sky)
     assert np.all(front[60, 0] == sky)

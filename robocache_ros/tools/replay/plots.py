@@ -95,7 +95,7 @@ def latency(series: Series) -> str:
 
 
 def offsets(series: Series, names: Sequence[str]) -> str:
-    """Offset of the sample used against the target, a row a stream, a dot a frame."""
+    """Offset of the sample used against the target, one row per stream, one dot per frame."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(10.8, 0.75 + 0.42 * max(1, len(names))), layout='constrained')
         axes = figure.subplots()
@@ -115,7 +115,7 @@ def offsets(series: Series, names: Sequence[str]) -> str:
 
 
 def stages(stage_ms: Mapping[str, tuple[float, float]]) -> str:
-    """Median of each stage as a bar, its p99 as a line that goes on."""
+    """Median of each stage as a bar, its p99 as a line beyond it."""
     names = list(stage_ms)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(10.8, 0.75 + 0.34 * max(1, len(names))), layout='constrained')
@@ -136,7 +136,7 @@ def stages(stage_ms: Mapping[str, tuple[float, float]]) -> str:
 
 
 def imu_window(frame: FusedFrame, imu: ImuConfig) -> str:
-    """The window of an IMU in a frame, a panel a field; instants without a reading near enough are shaded."""
+    """The window of an IMU in a frame, one panel per field; instants without a reading near enough are shaded."""
     units = {'angular_velocity': 'rad/s', 'linear_acceleration': 'm/s²', 'orientation': ''}
     values = frame.tensors[imu.name].float().numpy()
     valid = frame.tensors[f'{imu.name}.valid'].numpy()

@@ -77,7 +77,7 @@ def _page(
             _ledger(summary, names),
         ),
         section('Diagnostics', 'The last /diagnostics while the bag was played.', _statuses(series)),
-        section('Configuration', _how(summary), f'<pre>{html.escape(config_text)}</pre>'),
+        section('Configuration', _command(summary), f'<pre>{html.escape(config_text)}</pre>'),
     ]
     title = f'RoboCache replay of {html.escape(Path(summary["bag"]["path"]).name)}'
     return (
@@ -99,7 +99,7 @@ def _header(summary: Mapping[str, Any]) -> str:
         ('fused rate', f'{summary["fused_rate_hz"]:.2f}<i>Hz</i>', f'{trigger} {summary["trigger_rate_hz"]:.2f} Hz'),
         ('latency, median', f'{number(latency["p50"])}<i>ms</i>', f'p99 {number(latency["p99"])} ms'),
         ('lost or dropped', f'{sum(lost.values())}', f'of {sum(summary["published"].values())} sent'),
-        ('backend', html.escape(summary['backend'] or '–'), html.escape(_where(summary))),
+        ('backend', html.escape(summary['backend'] or '–'), html.escape(_device(summary))),
     ]
     cards = ''.join(f'<div class="card"><h3>{a}</h3><p>{b}</p><small>{c}</small></div>' for a, b, c in figures)
     return (
@@ -112,7 +112,7 @@ def _header(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _where(summary: Mapping[str, Any]) -> str:
+def _device(summary: Mapping[str, Any]) -> str:
     """The device, and why it was chosen; for the CPU, why its backend was."""
     reason = summary['backend_reason'] if summary['device'] == 'cpu' else summary['device_reason'].split(': ')[-1]
     return f'{summary["device"]}: {reason.split(":")[0]}'
@@ -223,7 +223,7 @@ def _statuses(series: Mapping[str, Any]) -> str:
     return f'<ul class="statuses">{"".join(rows)}</ul>'
 
 
-def _how(summary: Mapping[str, Any]) -> str:
+def _command(summary: Mapping[str, Any]) -> str:
     late = summary['player_late_ms']
     return (
         f'replay {html.escape(" ".join(summary["settings"]["command"]))} – the player itself was late by '

@@ -13,7 +13,7 @@ def problems(summary: Mapping[str, Any]) -> list[str]:
     """A line for each reason to fail: no frame, no ledger, or messages that are not accounted for."""
     found = []
     if summary['frames'] == 0:
-        found.append(f'no fused frame came. {summary["blocker"] or "The node gave no diagnostics that say why."}')
+        found.append(f'no fused frame came. {summary["blocker"] or "The node sent no diagnostics with a reason."}')
     if not summary['streams']:
         found.append('the node sent no /diagnostics: there is no ledger')
     return found + unbalanced(summary['streams'])

@@ -44,7 +44,7 @@ def occupied(frame: FusedFrame, lidar: LidarConfig) -> Occupied:
         count = frame.tensors[f'{lidar.name}.counts'].numpy().astype(np.float64)
     else:
         dense = frame.tensors[lidar.name].numpy()
-        # A channel that is positive wherever a point fell; without one, what is not zero in all channels.
+        # A channel that is positive in every voxel with points; without one, voxels where any channel is not zero.
         sure = next((c for c in ('count', 'occupancy', 'density') if c in channels), None)
         mass = dense[channels.index(sure)] if sure else (dense != 0).any(axis=0)
         index = np.nonzero(mass)
@@ -54,7 +54,7 @@ def occupied(frame: FusedFrame, lidar: LidarConfig) -> Occupied:
 
 
 def height_range(centre: Floats) -> tuple[float, float]:
-    """Heights, m, between which the colours run: the bulk of the voxels."""
+    """Heights, m, between which the colours run: those of nearly all voxels."""
     if len(centre) == 0:
         return 0.0, 1.0
     low, high = np.percentile(centre[:, 2], (2, 98))
