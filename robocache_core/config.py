@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from robocache_core.frame import WAITS
@@ -49,6 +49,16 @@ class StreamConfig(Checked):
     buffer_ns: int = tunable(2 * SECOND, 'time span kept for alignment', unit='s', low=MS)
     buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
     queue: QueueConfig = QueueConfig()
+
+    @property
+    def message_type(self) -> str:
+        """Full ROS name of the topic's message type."""
+        raise NotImplementedError
+
+    @property
+    def calibration_topic(self) -> str:
+        """Topic of the CameraInfo that the stream needs; empty where it needs none."""
+        return ''
 
 
 _CHANNEL = re.compile('count|occupancy|density|(mean|max|min):.+')
@@ -147,6 +157,10 @@ class LidarConfig(StreamConfig):
             raise ConfigError(f'{prefix}min_range = {self.min_range}: must be less than max_range = {self.max_range}')
         _check_extrinsics(prefix, self.extrinsics)
 
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/PointCloud2'
+
 
 def _check_extrinsics(prefix: str, extrinsics: tuple[float, ...]) -> None:
     if extrinsics and abs(math.hypot(*extrinsics[3:]) - 1) > 1e-3:
@@ -190,6 +204,14 @@ class CameraConfig(StreamConfig):
             image_factors(self.scale, self.mean, self.std, self.pad)
         except ValueError as error:
             raise ConfigError(f'{prefix}{error}') from None
+
+    @property
+    def message_type(self) -> str:
+        return f'sensor_msgs/msg/{"CompressedImage" if self.is_compressed else "Image"}'
+
+    @property
+    def calibration_topic(self) -> str:
+        return self.info_topic if self.rectify else ''
 
     @property
     def is_compressed(self) -> bool:
@@ -236,6 +258,14 @@ class ImuConfig(StreamConfig):
         _check_extrinsics(prefix, self.extrinsics)
         if not self.fields or len(set(self.fields)) != len(self.fields):
             raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
+
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/Imu'
+
+
+#: Class of the streams in each group of ``PipelineConfig``.
+GROUPS: Mapping[str, type[StreamConfig]] = {'lidars': LidarConfig, 'cameras': CameraConfig, 'imus': ImuConfig}
 
 
 @dataclass(frozen=True)
