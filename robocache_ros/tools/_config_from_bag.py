@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from robocache_core.config import SECOND, ImuConfig, StreamConfig, VoxelConfig
-from robocache_ros.static_tf import StaticTransforms
+from robocache_ros.static_transforms import StaticTransforms
 from robocache_ros.tools._bag import (
     CLOUD,
     COMPRESSED_IMAGE,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import bags
 
-from robocache_ros.static_tf import StaticTransforms, _quaternion, _rotation
+from robocache_ros.static_transforms import StaticTransforms, _quaternion, _rotation
 
 NONE = (0.0, 0.0, 0.0, 1.0)
 QUARTER_Z = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from robocache_core import rotation
+
 Matrix = npt.NDArray[np.float64]
 
 
@@ -28,10 +30,10 @@ class StaticTransforms:
                 tree.add(item.header.frame_id, item.child_frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
         return tree
 
-    def add(self, parent: str, child: str, translation: tuple[float, ...], rotation: tuple[float, ...]) -> None:
-        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w."""
+    def add(self, parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> None:
+        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w, of any length."""
         matrix = np.eye(4)
-        matrix[:3, :3] = _rotation(np.asarray(rotation, np.float64))
+        matrix[:3, :3] = _rotation(np.asarray(quaternion, np.float64))
         matrix[:3, 3] = translation
         self._parent[_plain(child)] = (_plain(parent), matrix)
 
@@ -66,17 +68,9 @@ def _plain(frame: str) -> str:
 
 
 def _rotation(quaternion: npt.NDArray[np.float64]) -> Matrix:
-    norm = np.linalg.norm(quaternion)
-    if norm == 0:  # an unset quaternion, which tf2 also takes for none
+    if not quaternion.any():  # an unset quaternion, which tf2 also takes for none
         return np.eye(3)
-    x, y, z, w = quaternion / norm
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return rotation.matrix(rotation.normalized(quaternion))
 
 
 def _quaternion(m: Matrix) -> tuple[float, float, float, float]:
