@@ -13,7 +13,7 @@ import yaml
 
 from robocache_core.config import SECOND, ImuConfig, StreamConfig, VoxelConfig
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
-from robocache_ros.static_tf import StaticTransforms
+from robocache_ros.static_transforms import StaticTransforms
 
 #: Last parts of a topic that name what it carries, not which sensor it is.
 _GENERIC = {

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import bags
 
-from robocache_ros.static_tf import StaticTransforms, _quaternion, _rotation
+from robocache_core import rotation
+from robocache_ros.static_transforms import StaticTransforms
 
 NONE = (0.0, 0.0, 0.0, 1.0)
 QUARTER_Z = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))
@@ -52,6 +53,6 @@ def test_a_slash_before_a_frame_and_a_quaternion_of_zeros_are_forgiven():
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 1e-3))
 def test_a_rotation_gives_its_quaternion_back(values):
     q = np.asarray(values) / np.linalg.norm(values)
-    back = np.asarray(_quaternion(_rotation(q)))
+    back = rotation.quaternion(rotation.matrix(q))
     assert np.abs(q @ back) == pytest.approx(1.0)  # q and -q are one rotation
     assert back[3] >= 0

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from robocache_core import rotation
+
 Matrix = npt.NDArray[np.float64]
 
 
@@ -28,10 +30,10 @@ class StaticTransforms:
                 tree.add(item.header.frame_id, item.child_frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
         return tree
 
-    def add(self, parent: str, child: str, translation: tuple[float, ...], rotation: tuple[float, ...]) -> None:
-        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w."""
+    def add(self, parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> None:
+        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w, of any length."""
         matrix = np.eye(4)
-        matrix[:3, :3] = _rotation(np.asarray(rotation, np.float64))
+        matrix[:3, :3] = _rotation(np.asarray(quaternion, np.float64))
         matrix[:3, 3] = translation
         self._parent[_plain(child)] = (_plain(parent), matrix)
 
@@ -46,7 +48,7 @@ class StaticTransforms:
         if common is None:
             return None
         matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
-        return (*(float(v) for v in matrix[:3, 3]), *_quaternion(matrix[:3, :3]))
+        return (*(float(v) for v in matrix[:3, 3]), *rotation.quaternion(matrix[:3, :3]).tolist())
 
     def _ancestors(self, frame: str) -> dict[str, Matrix]:
         """``ancestor_from_frame`` for the frame itself and all above it, nearest first."""
@@ -66,30 +68,6 @@ def _plain(frame: str) -> str:
 
 
 def _rotation(quaternion: npt.NDArray[np.float64]) -> Matrix:
-    norm = np.linalg.norm(quaternion)
-    if norm == 0:  # an unset quaternion, which tf2 also takes for none
+    if not quaternion.any():  # an unset quaternion, which tf2 also takes for none
         return np.eye(3)
-    x, y, z, w = quaternion / norm
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-def _quaternion(m: Matrix) -> tuple[float, float, float, float]:
-    """Unit quaternion x y z w, w >= 0, of a rotation matrix: the largest component first, so it is well conditioned."""
-    trace = np.trace(m)
-    squares = np.array([1 + 2 * m[0, 0] - trace, 1 + 2 * m[1, 1] - trace, 1 + 2 * m[2, 2] - trace, 1 + trace])
-    i = int(np.argmax(squares))
-    rows = (
-        (squares[0], m[1, 0] + m[0, 1], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]),
-        (m[1, 0] + m[0, 1], squares[1], m[2, 1] + m[1, 2], m[0, 2] - m[2, 0]),
-        (m[0, 2] + m[2, 0], m[2, 1] + m[1, 2], squares[2], m[1, 0] - m[0, 1]),
-        (m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]),
-    )
-    q = np.asarray(rows[i]) / np.linalg.norm(rows[i])
-    q = q if q[3] >= 0 else -q
-    return float(q[0]), float(q[1]), float(q[2]), float(q[3])
+    return rotation.matrix(rotation.normalized(quaternion))
