@@ -113,7 +113,7 @@ def node() -> Finding:
 def backend() -> Finding:
     """Return which backend computes, and the reason."""
     try:
-        active = importlib.import_module('robocache_core.backend').active()
+        active = importlib.import_module('robocache_core.backends').active()
     except Exception as error:
         fix = 'unset ROBOCACHE_BACKEND, or install the package with a compiler'
         return Finding(FAIL, 'backend', _one_line(error), fix)
