@@ -45,7 +45,7 @@ echo '== ThreadSanitizer: the thread pool, and the operations from several threa
 rm -rf "$out/threads"
 mkdir "$out/threads"
 flags=(-std=c++17 -O1 -g -ffp-contract=off -fsanitize=thread -pthread -I robocache_core/csrc)
-printf '%s\n' robocache_core/csrc/*.cpp | grep -v /bindings.cpp |
+printf '%s\n' robocache_core/csrc/*.cpp | grep -v bindings.cpp |
     xargs -P "$(nproc)" -I{} sh -c '"$@" -c {} -o "$0/$(basename {}).o"' "$out/threads" "$CXX" "${flags[@]}"
 for program in pool_stress operations_stress; do
     "$CXX" "${flags[@]}" "test/core/$program.cpp" "$out"/threads/*.o -o "$out/$program"

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "points.cuh"
+#include "gpu_points.cuh"
 
 namespace robocache {
 

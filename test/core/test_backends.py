@@ -42,7 +42,7 @@ def test_the_backend_asked_for_runs():
     assert active.reason
     assert active.version
     assert active.compiler_flags
-    names = {'cpu': 'robocache_core.backends.native', 'reference': 'robocache_core.backends.reference'}
+    names = {'cpu': 'robocache_core.backends.compiled', 'reference': 'robocache_core.backends.reference'}
     assert active.module.__name__ == names[active.name]
 
 

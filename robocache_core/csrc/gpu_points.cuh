@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "gpu.cuh"
-#include "voxelize.hpp"
+#include "points.hpp"
 
 namespace robocache {
 

@@ -218,19 +218,21 @@ RC_HD RC_INLINE bool slerp(double* a, double* b, double alpha) {
   return (norm2_a > 0.0) & (norm2_a < HUGE_VAL) & (norm2_b > 0.0) & (norm2_b < HUGE_VAL);
 }
 
-// The first stamp that is smaller than the one before it: of stream `stream`, stamps[batch, sample]; stream -1: none.
+// The first stamp that is smaller than the one before it: of stream `stream`, stamps[batch, sample].
 struct Descent {
   int64_t stream, batch, sample;
 };
+constexpr Descent kNoDescent{-1, 0, 0};
 
-// The CPU's loops (resample_cpu.cpp): all streams at the targets [batch, num_targets] (strides in elements), each read
-// by its own of `readings`. out [batch, num_targets, sum of the widths] of type out_type, valid [batch, num_targets,
-// num_streams]. sort: stamps may be in any order; else they are checked, and where one descends nothing is written.
+// The CPU's loops (resampling_cpu.cpp): all streams at the targets [batch, num_targets] (strides in elements), each
+// read by its own of `readings`. out [batch, num_targets, sum of the widths] of type out_type, valid [batch,
+// num_targets, num_streams]. sort: stamps may be in any order; else they are checked, and where one descends nothing is
+// written.
 Descent fuse_cpu(const Stream* streams, const Reading* readings, int64_t num_streams, int64_t batch,
                  const int64_t* targets, int64_t num_targets, const int64_t* target_strides, bool sort, void* out,
                  ScalarType out_type, bool* valid);
 
-// The same on a GPU (resample_cuda.cu), to which every address is the device's but those of the arrays of streams,
+// The same on a GPU (resampling_cuda.cu), to which every address is the device's but those of the arrays of streams,
 // orders and readings. orders [num_streams]: for each sample of ascending stamps, which of the values it has; with the
 // strides of the stamps; null: their own.
 void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const* orders, const Reading* readings,
