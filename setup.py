@@ -73,7 +73,7 @@ def cuda_archs(nvcc: str) -> list[str]:
 
 
 def gencode(arch: str) -> list[str]:
-    """Flags that tell nvcc to compile for ``arch``."""
+    """Flags for nvcc to compile for ``arch``."""
     if arch == 'native':
         return ['-arch=native']
     number, _, kind = arch.partition('-')

@@ -47,7 +47,7 @@ class Encoding:
         return self.channels * np.dtype(self.dtype).itemsize
 
     def check(self, name: str, width: int, height: int, step: int, nbytes: int) -> None:
-        """Check that an image of this encoding, called ``name``, lies inside ``nbytes`` bytes, rows ``step`` apart.
+        """Check that an image of this encoding, called ``name``, is inside ``nbytes`` bytes, rows ``step`` apart.
 
         Raises:
             DataError: ``empty_image``, ``bad_image_size``, ``step_too_small`` or ``data_too_short``.

@@ -280,7 +280,7 @@ def _image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
         multiply=three(plan.multiply),
         add=three(plan.add),
         pad=three(plan.pad),
-        out_type=str(out_type).removeprefix('torch.'),
+        out_type=_SCALAR_TYPES[out_type],
     )
 
 

@@ -22,7 +22,7 @@ constexpr int kNumbers = 1 + kNumDrops;
 // negative values and NaN are larger as unsigned ones. The addition takes -0 to 0.
 RC_HD RC_INLINE bool is_within(float value, float bound) { return bits_of(value + 0.0f) < bits_of(bound); }
 
-// Where a point lies in a box: index linear, ((z * shape_y) + y) * shape_x + x; fraction of the voxel's edge.
+// Where a point is in a box: index linear, ((z * shape_y) + y) * shape_x + x; fraction of the voxel's edge.
 struct Place {
   bool inside;
   uint32_t index;  // 0 outside

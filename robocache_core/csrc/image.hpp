@@ -11,7 +11,6 @@
 namespace robocache {
 
 enum class PixelType : int32_t { kUInt8, kUInt16, kFloat32 };
-enum class OutputType : int32_t { kFloat32, kFloat16, kBFloat16 };
 enum class Resize : int32_t { kBilinear, kNearest, kArea };
 enum class ImageLayout : int32_t {
   kPacked,      // the values of a pixel beside each other
@@ -24,7 +23,7 @@ constexpr int kMaxImageChannels = 3;
 // Fractions between 8-bit pixels are multiples of 2^-14, so that a blend of two is exact in float32, and in integers.
 constexpr int32_t kFractionSteps = 1 << 14;
 
-// Constants of a preparation. The source fills the output's `region`; around it lies padding. With `rectify`, which
+// Constants of a preparation. The source fills the output's `region`; around it is padding. With `rectify`, which
 // says of every output pixel where it reads, the region is the output.
 struct ImageParams {
   int32_t width, height;  // of the source, px
@@ -43,7 +42,7 @@ struct ImageParams {
   double inverse_x, inverse_y;  // 1 / width, 1 / height
   float multiply[kMaxImageChannels], add[kMaxImageChannels];
   float pad[kMaxImageChannels];  // finished values of the padding
-  OutputType out_type;
+  ScalarType out_type;
 };
 
 // The bytes of an image, rows `step` bytes apart.
@@ -58,7 +57,7 @@ RC_HD inline int32_t clamp_int(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-// T as it lies in memory.
+// T as it is in memory.
 template <class T, bool kSwap>
 RC_HD inline T load_value(const uint8_t* bytes) {
   return kSwap ? load_swapped<T>(bytes) : load_bytes<T>(bytes);
@@ -160,7 +159,7 @@ RC_HD inline Tap tap_at(Real position, int32_t size) {
   return {i < last ? i : last, i < last ? i + 1 : last, i < last ? fraction : 0.0f};
 }
 
-// `i`: pixel of the region. Centres lie at half pixels.
+// `i`: pixel of the region. Centres are at half pixels.
 template <class T>
 RC_HD inline Tap bilinear_tap(int32_t i, double scale, int32_t size) {
   return tap_at<T>((i + 0.5) * scale - 0.5, size);

@@ -297,7 +297,7 @@ class Preparation {
   using Value = typename Pixels::Value;
   static constexpr int kStride = Unpacked<Pixels>::kStride;
   static constexpr int kChannels = Pixels::kChannels;
-  // Rows lie in the image as they are unpacked.
+  // Rows of the image are as unpacked ones.
   static constexpr bool kInPlace = std::is_same_v<Pixels, PackedPixels<uint8_t, false, kStride>>;
 
  public:
@@ -327,7 +327,7 @@ class Preparation {
 #endif
   }
 
-  // Make room for all that `rows` writes to: there memory must not run out, as other threads could not be told.
+  // Make room for all that `rows` writes to: there memory must not run out, as other threads could not be stopped.
   void reserve(Scratch& s) const {
     s.rows.resize(int64_t{kChannels} * p_.out_width);
     if (!kInPlace)
@@ -494,7 +494,7 @@ class Preparation {
       return true;
     }
     if (kStride == 1 || p_.region_width < 8) return false;
-    // Eight bytes from the last column on must lie in the image, or in the slack of an unpacked row.
+    // Eight bytes from the last column on must be in the image, or in the slack of an unpacked row.
     if (kInPlace && tap.i1 * image_.step + tables_.offsets.back() + 8 > image_bytes()) return false;
     const EightColumns from{a, b, tables_.offsets.data(), nullptr, tables_.weights.data(), &tap.fraction, 0};
     bilinear_row_avx2<Out, false>(row, kStride, from, p_.region_width);
@@ -603,11 +603,11 @@ void prepare_image_cpu(const ImageParams& p, const ImageView& image, const float
           threads);
     };
     switch (p.out_type) {
-      case OutputType::kFloat32:
+      case ScalarType::kFloat32:
         return prepare(static_cast<float*>(out));
-      case OutputType::kFloat16:
+      case ScalarType::kFloat16:
         return prepare(static_cast<Half*>(out));
-      case OutputType::kBFloat16:
+      case ScalarType::kBFloat16:
         return prepare(static_cast<BFloat16*>(out));
     }
   });

@@ -8,15 +8,15 @@
 namespace robocache {
 namespace {
 
-__device__ inline void store(void* out, OutputType type, int64_t at, float value) {
+__device__ inline void store(void* out, ScalarType type, int64_t at, float value) {
   switch (type) {
-    case OutputType::kFloat32:
+    case ScalarType::kFloat32:
       static_cast<float*>(out)[at] = from_float<float>(value);
       return;
-    case OutputType::kFloat16:
+    case ScalarType::kFloat16:
       static_cast<Half*>(out)[at] = from_float<Half>(value);
       return;
-    case OutputType::kBFloat16:
+    case ScalarType::kBFloat16:
       static_cast<BFloat16*>(out)[at] = from_float<BFloat16>(value);
       return;
   }

@@ -24,7 +24,7 @@ struct Field {
 // Why a point is in no voxel, in order of test.
 enum Drop : int32_t { kNonFinite, kRange, kOutside, kOverflow, kTableFull, kVoxelFull, kNumDrops, kKept };
 
-// What is read of a cloud, and how far from the sensor a point may lie.
+// What is read of a cloud, and how far from the sensor a point may be.
 struct PointParams {
   Field fields[kMaxFields];  // x, y, z first
   int32_t num_fields;

@@ -14,7 +14,6 @@ enum class Method : int32_t { kLinear, kSlerp, kNearest, kPrevious };
 // What a target gets that cannot be read: the nearest sample, zeros, or (linear) the line through the end's two
 // samples.
 enum class Outside : int32_t { kHold, kZero, kExtrapolate };
-enum class ScalarType : int32_t { kFloat32, kFloat16, kBFloat16 };
 
 // How a stream is read.
 struct Reading {
@@ -60,7 +59,7 @@ RC_HD inline uint64_t stamp_distance(int64_t later, int64_t earlier) {
   return static_cast<uint64_t>(later) - static_cast<uint64_t>(earlier);
 }
 
-// How many stamps lie at or before the target, known to be `begin` to `end`.
+// How many stamps are at or before the target, known to be `begin` to `end`.
 RC_HD inline int64_t bisect(const Timeline& line, int64_t target, int64_t begin, int64_t end) {
   while (begin < end) {
     const int64_t middle = begin + (end - begin) / 2;
@@ -92,7 +91,7 @@ RC_HD inline int64_t gallop(const Timeline& line, int64_t target, int64_t guess)
   return bisect(line, target, begin, end);
 }
 
-// Where stamps at a steady rate would have the target: how many of them lie at or before it, about.
+// Where stamps at a steady rate would have the target: how many of them are at or before it, about.
 RC_HD inline int64_t guess_position(const Timeline& line, int64_t target) {
   if (line.size == 0 || target < line[0]) return 0;
   if (target >= line[line.size - 1]) return line.size;
@@ -107,7 +106,7 @@ RC_HD inline int64_t last_of_equal(const Timeline& line, int64_t i) {
   return gallop(line, line[i], i + 1) - 1;
 }
 
-// `upper`: how many stamps lie at or before the target. Of equal stamps the last counts, the others are not read.
+// `upper`: how many stamps are at or before the target. Of equal stamps the last counts, the others are not read.
 RC_HD inline Pick pick_samples(const Reading& reading, const Timeline& line, int64_t target, int64_t upper) {
   const Pick zeros{kNoSample, kNoSample, 0.0f, false, false};
   if (line.size == 0) return zeros;

@@ -258,7 +258,7 @@ void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& row
   check_launch(operation);
 }
 
-// By one block, when nothing is counted any more: hands the numbers over and clears them. numbers [kNumbers].
+// By one block, when nothing is counted any more: writes the numbers and clears what was counted. numbers [kNumbers].
 __device__ inline void report(const Counters& counters, int64_t capacity, int64_t* numbers) {
   if (threadIdx.x == 0) {
     const int64_t num_voxels = *counters.num_voxels;

@@ -38,7 +38,7 @@ struct Group {
   uint32_t row, lanes;
 };
 
-// Where a point lies: x y z in the target frame, then the fractions of its voxel's edges.
+// Where a point is: x y z in the target frame, then the fractions of its voxel's edges.
 struct Located {
   float values[6];
 };
@@ -82,7 +82,7 @@ class Term {
   int32_t step_;
 };
 
-// Groups the points of a warp, a lane each, whose voxels have rows; tells how many groups there are.
+// Groups the points of a warp, a lane each, whose voxels have rows; returns how many groups there are.
 __device__ inline int32_t group_points(const VoxelRows& rows, uint32_t voxel, int64_t capacity, DropCounts& drops,
                                        Group* groups) {
   constexpr uint32_t kNoRow = 0xffffffffu;
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, 6)
         if (first + k < num_voxels) out[k] = values[k];
     }
   }
-  // The rows of a warp's voxels lie side by side.
+  // The rows of a warp's voxels are side by side.
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t begin = __shfl_sync(kWholeWarp, row, 0);
   const uint32_t size = __shfl_sync(kWholeWarp, row + __popc(bits), 31) - begin;

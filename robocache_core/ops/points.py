@@ -133,7 +133,7 @@ class PointPlan:
         return [field.name for field in self.fields].index(name)
 
 
-class Cloud(NamedTuple):  # made anew for every call, sooner than a frozen dataclass
+class Cloud(NamedTuple):  # made for every call, faster than a frozen dataclass
     """The bytes of a cloud and the sensor's poses in the target frame.
 
     Attributes:

@@ -188,7 +188,7 @@ Bytes prepare_image(const Image& image, Resize resize, bool with_rectify) {
   p.inverse_x = 1.0 / p.width;
   p.inverse_y = 1.0 / p.height;
   for (float& multiply : p.multiply) multiply = 1.0f / 255;
-  p.out_type = OutputType::kFloat16;
+  p.out_type = ScalarType::kFloat16;
   Bytes out(2 * 3 * p.out_width * p.out_height);
   prepare_image_cpu(p, {image.pixels.data(), 2 * p.width}, with_rectify ? image.rectify.data() : nullptr, out.data());
   return out;
