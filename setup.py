@@ -27,7 +27,7 @@ PACKAGES = ('robocache_core', 'robocache_ros', 'robocache_sim')
 #: No wrapping, which Python's own flags have: an index that may wrap leaves its loop scalar. UBSan sees that none does.
 FLAGS = [
     *('-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math'),
-    *('-fno-wrapv', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra'),
+    *('-fno-wrapv', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra', '-Wshadow'),
 ]
 
 #: The same of what nvcc compiles: -fmad=false for the device, and FLAGS' contraction and visibility for the host.
@@ -113,7 +113,7 @@ class BuildExtension(build_ext):
         except ImportError:
             pass  # the headers may still be on the compiler's own path: Debian's pybind11-dev
         else:
-            ext.include_dirs.append(pybind11.get_include())
+            ext.extra_compile_args += ['-isystem', pybind11.get_include()]  # whose warnings are not ours
         sanitizers = os.environ.get('ROBOCACHE_SANITIZE')  # as in scripts/sanitize.sh: address,undefined
         if sanitizers:
             ext.extra_compile_args += ['-O1', '-g', '-fno-omit-frame-pointer']

@@ -59,7 +59,7 @@ def uniform(num_points: int, features: int, number: int) -> Features:
 
 
 def clustered(num_points: int, features: int, number: int) -> Features:
-    """``[N, 3 + features]``: points that lie closer to each other near the sensor, as a lidar's do."""
+    """``[N, 3 + features]``: points that are closer to each other near the sensor, as a lidar's do."""
     random = np.random.default_rng(number)
     distance, angle = random.uniform(1, 7, num_points) ** 2, random.uniform(0, 2 * np.pi, num_points)
     position = [distance * np.cos(angle), distance * np.sin(angle), random.normal(0, 0.7, num_points)]

@@ -112,7 +112,7 @@ def _resize(cv2: Any, image: Image, encoding: str) -> npt.NDArray[np.float16]:
 
 
 def _torch(image: Image) -> torch.Tensor:
-    """Bytes are resized as they lie, for which torch has a fast way, and only what is left of them becomes float."""
+    """Bytes are resized as they are, for which torch has a fast way, and only what is left of them becomes float."""
     pixels = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
     small = torch.nn.functional.interpolate(pixels, (HEIGHT, WIDTH), mode='bilinear', align_corners=False)
     rgb = small.flip(1).float()

@@ -22,7 +22,7 @@ Timer = Callable[[Call, int], float]
 
 
 def on_threads(name: str, threads: int, call: Callable[[int, int], object]) -> dict[str, Call]:
-    """A peer that is told its threads, ``call(number, threads)``, with as many as we have and with one.
+    """A peer that takes a number of threads, ``call(number, threads)``, with as many as we have and with one.
 
     Teams of threads that wait for each other by spinning take ten times as long where another process has one of the
     cores. That is not their work, so a goal is judged by the faster of the two.
@@ -110,7 +110,7 @@ def measure(everyone: Mapping[str, Call], effort: Effort, timer: Timer) -> dict[
     number = rounds = 0
     while rounds < effort.rounds or time.monotonic() < deadline:
         for who, call in everyone.items():
-            time.sleep(0.001)  # threads of whoever came before stop spinning
+            time.sleep(0.001)  # threads of the one before stop spinning
             call(number)  # and this one's caches are its own again
             for _ in range(calls[who]):
                 number += 1

@@ -24,7 +24,7 @@ sanitized() {
 }
 
 # The command is `pytest`, since `python -m pytest` would look for the module in this folder first, where the ordinary
-# one may lie (safe paths, which the tests' own processes need for that, are of Python 3.11); and it must leave stderr
+# one may be (safe paths, which the tests' own processes need for that, are of Python 3.11); and it must leave stderr
 # and signals to the sanitizers, or a finding ends it without a word.
 run_tests() {
     sanitized pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys "$@"
@@ -45,12 +45,12 @@ echo '== ThreadSanitizer: the thread pool, and the operations from several threa
 rm -rf "$out/threads"
 mkdir "$out/threads"
 flags=(-std=c++17 -O1 -g -ffp-contract=off -fsanitize=thread -pthread -I robocache_core/csrc)
-printf '%s\n' robocache_core/csrc/*.cpp | grep -v /bindings.cpp |
+printf '%s\n' robocache_core/csrc/*.cpp | grep -v bindings.cpp |
     xargs -P "$(nproc)" -I{} sh -c '"$@" -c {} -o "$0/$(basename {}).o"' "$out/threads" "$CXX" "${flags[@]}"
 for program in pool_stress operations_stress; do
     "$CXX" "${flags[@]}" "test/core/$program.cpp" "$out"/threads/*.o -o "$out/$program"
 done
-# Its shadow memory has fixed addresses: without randomisation nothing else lies there.
+# Its shadow memory has fixed addresses: without randomisation nothing else is there.
 export TSAN_OPTIONS=halt_on_error=1
 setarch -R "$out/pool_stress"
 for level in default avx2 avx512; do

@@ -27,10 +27,10 @@ if [ -z "${ROBOCACHE_MODULE:-}" ]; then
 fi
 [ $# -gt 0 ] || set -- memcheck racecheck initcheck synccheck
 
-# Every tensor is an allocation of its own, so that what lies beyond its end is not its neighbour's. The tests bring
+# Every tensor is an allocation of its own, so that what is beyond its end is not its neighbour's. The tests bring
 # their tensors to the GPU by copies, which a tool sees, and must not skip.
 export PYTORCH_NO_CUDA_MEMORY_CACHING=1 CUDA_MODULE_LOADING=LAZY ROBOCACHE_REQUIRE_GPU=1 PYTHONDONTWRITEBYTECODE=1
-# The folder of the module comes first, for in this one the ordinary one may lie: `python -m pytest` would look here.
+# The folder of the module comes first, for in this one the ordinary one may be: `python -m pytest` would look here.
 export PYTHONPATH="$module:$PWD${PYTHONPATH:+:$PYTHONPATH}" ROBOCACHE_SANITIZED_GPU="$module"
 
 for tool in "$@"; do

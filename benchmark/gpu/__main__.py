@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='python -m benchmark.gpu', description=__doc__.partition('\n')[0])
     parser.add_argument('--quick', action='store_true', help='small inputs, few calls: to see that it runs')
     parser.add_argument('--only', default='', metavar='TEXT', help='only the workloads with TEXT in their name')
-    parser.add_argument('--commit', default='', metavar='ID', help='what runs, where there is no repository to tell it')
+    parser.add_argument('--commit', default='', metavar='ID', help='what runs, where there is no repository')
     parser.add_argument('--out', type=Path, default=Path('build/bench/gpu.json'), metavar='FILE')
     return parser
 

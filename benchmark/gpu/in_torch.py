@@ -179,7 +179,7 @@ def yuyv(data: torch.Tensor, width: int, height: int, size: tuple[int, int]) -> 
 
 
 def nv12(data: torch.Tensor, width: int, height: int, size: tuple[int, int]) -> torch.Tensor:
-    """The same of planes that lie apart."""
+    """The same of planes that are apart."""
     y = data[: width * height].view(1, height, width)
     uv = data[width * height :].view(height // 2, width // 2, 2).permute(2, 0, 1)
     return rgb_of_yuv(resized(y, size), resized(uv, size))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which backend computes the operations, and why.
 
-Where tensors are decides first: those on a GPU go to ``cuda``. Of tensors on the CPU, ``cpu`` is the compiled module
-``_robocache_core``; ``reference`` is the plain NumPy statement, which always runs and gives the same bits.
+Tensors on a GPU go to ``cuda``, the compiled operations. Tensors on the CPU go to ``cpu``, the compiled operations too,
+or to ``reference``, the same operations in plain NumPy, which always run and give the same bits.
 ``ROBOCACHE_BACKEND=cpu|reference`` demands one; without it the compiled module is taken where it can be loaded.
 """
 
@@ -35,8 +35,8 @@ class Backend:
     Attributes:
         name: cpu, reference or cuda.
         reason: why it is the one that runs.
-        version: of robocache_core, whose arithmetic it states.
-        compiler_flags: compiler and flags of the compiled module; of the reference, the NumPy that it runs on.
+        version: of robocache_core, whose arithmetic it has.
+        compiler_flags: compiler and flags of the compiled module; the version of NumPy where it is the reference.
         module: has the operations: ``voxelize_dense``, ``voxelize_sparse``, ``voxelize_hard``, ``deskew_points``,
             ``prepare_image``, ``fuse``.
     """
@@ -49,7 +49,7 @@ class Backend:
 
 
 def active() -> Backend:
-    """The backend that operations run on: that of an enclosing ``use``, else what the environment and the build give.
+    """The backend of tensors on the CPU: that of an enclosing ``use``, else what the environment and the build give.
 
     Raises:
         RuntimeError: ``ROBOCACHE_BACKEND=cpu``, and the compiled module cannot be loaded.
@@ -59,7 +59,7 @@ def active() -> Backend:
 
 
 def for_device(device: torch.device) -> ModuleType:
-    """The module that has the operations for tensors on ``device``, which is a tensor's: the CPU has no number.
+    """Return the module that has the operations for tensors on ``device``.
 
     Raises:
         RuntimeError: there is none; the message says why.
@@ -74,20 +74,18 @@ def cuda() -> Backend:
     Raises:
         RuntimeError: this build has none.
     """
-    try:
-        module = importlib.import_module('robocache_core.backends.compiled_cuda')
-    except ImportError as error:
-        raise RuntimeError(f'there is no CUDA backend: {error}') from error
-    reason = f'the tensors are on a GPU; compiled for {module.ARCHS}'
-    return Backend('cuda', reason, robocache_core.__version__, _compiled().COMPILER_FLAGS, module)
+    compiled, why = _load_compiled()
+    if compiled is None:
+        raise RuntimeError(f'there is no CUDA backend: {why}')
+    if not compiled.ARCHS:
+        raise RuntimeError(f'there is no CUDA backend: {why} was built without CUDA: no nvcc, or ROBOCACHE_CUDA=0')
+    return _of_compiled('cuda', compiled, f'the tensors are on a GPU; compiled for {compiled.ARCHS}')
 
 
 def is_gpu_error(error: Exception) -> bool:
     """Whether a launch, a copy or an allocation of the compiled module failed on a GPU."""
-    try:
-        return isinstance(error, cuda().module.GpuError)
-    except RuntimeError:
-        return False  # there is no CUDA backend to raise it
+    compiled, _ = _load_compiled()
+    return compiled is not None and isinstance(error, compiled.GpuError)
 
 
 @contextmanager
@@ -114,10 +112,10 @@ def _default() -> Backend:
     demanded = os.environ.get('ROBOCACHE_BACKEND', '')
     if demanded:
         return _demand(demanded, f'ROBOCACHE_BACKEND={demanded}')
-    native, why = _load_native()
-    if native is None:
+    compiled, why = _load_compiled()
+    if compiled is None:
         return _reference(f'the compiled module cannot be loaded: {why}')
-    return _cpu(native, f'the compiled module was loaded: {why}')
+    return _of_compiled('cpu', compiled, f'the compiled module was loaded: {why}')
 
 
 def _demand(name: str, by: str) -> Backend:
@@ -125,28 +123,24 @@ def _demand(name: str, by: str) -> Backend:
         raise ValueError(f'{by}: must be one of {", ".join(NAMES)}')
     if name == 'reference':
         return _reference(by)
-    native, why = _load_native()
-    if native is None:
+    compiled, why = _load_compiled()
+    if compiled is None:
         raise RuntimeError(f'{by}, but the compiled module cannot be loaded: {why}')
-    return _cpu(native, f'{by}: {why}')
+    return _of_compiled('cpu', compiled, f'{by}: {why}')
 
 
 @functools.cache
-def _load_native() -> tuple[ModuleType | None, str]:
-    """The compiled backend and the file it is in, or None and why it cannot be had."""
+def _load_compiled() -> tuple[ModuleType | None, str]:
+    """The compiled operations and the file that they are in, or None and why they cannot be loaded."""
     try:
-        native = importlib.import_module('robocache_core.backends.native')
+        compiled = importlib.import_module('robocache_core.backends.compiled')
     except ImportError as error:
         return None, str(error)
-    return native, _compiled().FILE
+    return compiled, compiled.FILE
 
 
-def _compiled() -> ModuleType:
-    return importlib.import_module('robocache_core.backends.compiled')
-
-
-def _cpu(native: ModuleType, reason: str) -> Backend:
-    return Backend('cpu', reason, robocache_core.__version__, _compiled().COMPILER_FLAGS, native)
+def _of_compiled(name: str, compiled: ModuleType, reason: str) -> Backend:
+    return Backend(name, reason, robocache_core.__version__, compiled.COMPILER_FLAGS, compiled)
 
 
 def _reference(reason: str) -> Backend:

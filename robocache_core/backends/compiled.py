@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled module ``_robocache_core``, and plans and tensors as it takes them: tensors are addresses to it.
+"""The compiled operations, for tensors on the CPU and on a GPU: each is one call of the module ``_robocache_core``.
+
+Arguments have been checked by ``ops``; results are written to the tensors passed last, and what is returned is as of
+``reference``. On a GPU everything is done on the current stream of the tensors' device, the numbers of a voxelization
+are a tensor there, and nothing waits but ``fuse`` where it has to check stamps.
 
 Importing this raises ImportError where the module is absent or of another build.
 """
@@ -8,14 +12,16 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from robocache_core.channels import MAX_CHANNELS
 from robocache_core.ops.grid import BoxPlan
 from robocache_core.ops.hard_voxels import HardPlan
 from robocache_core.ops.image import ImagePlan
-from robocache_core.ops.points import Cloud, PointPlan
+from robocache_core.ops.points import POINT_DROP_REASONS, Cloud, PointPlan
 from robocache_core.ops.resampling import FusePlan
 from robocache_core.ops.voxels import VoxelPlan
 
@@ -23,18 +29,174 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 6
+_INTERFACE = 7
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
+assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))
 
-SCALAR_TYPES = {getattr(torch, name): number for name, number in core.scalar_types.items()}
+#: GPUs that the module was compiled for, as CMake's CUDA_ARCHITECTURES; empty: it was built without CUDA.
+ARCHS: str = core.cuda_archs
+
+#: A launch, a copy or an allocation failed on a GPU.
+GpuError: type[RuntimeError] = core.GpuError
+
+#: ``Uploader(gpu).upload(from_ptr, nbytes, to_ptr, stream)`` copies to the GPU; what the stream does next sees it.
+Uploader: Any = getattr(core, 'Uploader', None)
+
+_SCALAR_TYPES = {getattr(torch, name): number for name, number in core.scalar_types.items()}
 
 
-def stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[Any, ...]:
+def set_num_threads(num_threads: int) -> None:
+    """Let an operation use so many CPU threads; 0: as many as this process may run on."""
+    core.set_num_threads(num_threads)
+
+
+def num_threads() -> int:
+    """CPU threads that an operation may use now."""
+    threads: int = core.num_threads()
+    return threads
+
+
+def scratch_bytes() -> int:
+    """Bytes of scratch memory that operations keep on all GPUs, one for every stream that they ran on."""
+    size: int = core.gpu_memory_bytes()
+    return size
+
+
+# --- operations
+
+
+def deskew_points(plan: PointPlan, cloud: Cloud, points: torch.Tensor, valid: torch.Tensor) -> None:
+    """See ``reference.deskew_points``."""
+    core.deskew_points(
+        _where(points), _point_params(plan), _cloud_arguments(cloud), points.data_ptr(), valid.data_ptr()
+    )
+
+
+def voxelize_dense(plan: VoxelPlan, cloud: Cloud, tensor: torch.Tensor) -> Sequence[int] | torch.Tensor:
+    """See ``reference.voxelize_dense``."""
+    return _voxelize(core.voxelize_dense, tensor, _voxel_params(plan), _cloud_arguments(cloud), tensor.data_ptr())
+
+
+def voxelize_sparse(
+    plan: VoxelPlan, cloud: Cloud, coords: torch.Tensor, features: torch.Tensor, counts: torch.Tensor
+) -> Sequence[int] | torch.Tensor:
+    """See ``reference.voxelize_sparse``."""
+    return _voxelize(
+        core.voxelize_sparse,
+        counts,
+        _voxel_params(plan),
+        _cloud_arguments(cloud),
+        counts.shape[0],
+        coords.data_ptr(),
+        features.data_ptr(),
+        counts.data_ptr(),
+    )
+
+
+def voxelize_hard(
+    plan: HardPlan, cloud: Cloud, voxels: torch.Tensor, coords: torch.Tensor, num_points: torch.Tensor
+) -> Sequence[int] | torch.Tensor:
+    """See ``reference.voxelize_hard``."""
+    return _voxelize(
+        core.voxelize_hard,
+        num_points,
+        _hard_params(plan),
+        _cloud_arguments(cloud),
+        num_points.shape[0],
+        voxels.data_ptr(),
+        coords.data_ptr(),
+        num_points.data_ptr(),
+    )
+
+
+def prepare_image(
+    plan: ImagePlan, data: torch.Tensor, step: int, rectify: torch.Tensor | None, out: torch.Tensor
+) -> None:
+    """See ``reference.prepare_image``."""
+    core.prepare_image(
+        _where(out),
+        _image_params(plan, out.dtype),
+        data.data_ptr(),
+        step,
+        0 if rectify is None else rectify.data_ptr(),
+        out.data_ptr(),
+    )
+
+
+def fuse(
+    plan: FusePlan,
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    targets_ns: torch.Tensor,
+    out: torch.Tensor,
+    valid: torch.Tensor,
+) -> tuple[int, int, int] | None:
+    """See ``reference.fuse``."""
+    where = _where(out)
+    addresses: tuple[int, ...] = ()
+    if where is not None and plan.sort:
+        # The orders are kept until the launch, which is in order with what next gets their memory.
+        streams, orders = _sorted_streams(streams)
+        addresses = tuple(order.data_ptr() for order in orders)
+    descent: tuple[int, int, int] | None = core.fuse(
+        where,
+        _fuse_params(plan),
+        [_stream_arguments(values, stamps_ns) for values, stamps_ns in streams],
+        addresses,
+        (targets_ns.data_ptr(), targets_ns.shape, targets_ns.stride()),
+        out.data_ptr(),
+        _SCALAR_TYPES[out.dtype],
+        valid.data_ptr(),
+    )
+    return descent
+
+
+def _where(out: torch.Tensor) -> tuple[int, int] | None:
+    """None where ``out`` is on the CPU; else the number of its GPU, and the handle of the GPU's current stream."""
+    if out.is_cpu:
+        return None
+    device = out.get_device()
+    # What torch.cuda.current_stream wraps in an object, which takes longer than a launch.
+    return device, torch._C._cuda_getCurrentRawStream(device)
+
+
+def _voxelize(operation: Any, out: torch.Tensor, *arguments: Any) -> Sequence[int] | torch.Tensor:
+    """Call a voxelization that writes ``out``, and return its numbers: a list, or of a GPU a tensor there."""
+    where = _where(out)
+    if where is None:
+        on_cpu: list[int] = operation(None, *arguments, 0)
+        return on_cpu
+    numbers = out.new_empty(core.num_numbers, dtype=torch.int64)
+    try:
+        operation(where, *arguments, numbers.data_ptr())
+    except GpuError as error:  # its scratch memory may be what torch holds in its cache
+        if 'cudaErrorMemoryAllocation' not in str(error) or torch.cuda.is_current_stream_capturing():
+            raise
+        torch.cuda.empty_cache()
+        operation(where, *arguments, numbers.data_ptr())
+    return numbers
+
+
+def _sorted_streams(
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple[torch.Tensor, ...]]:
+    """Sort the stamps of each stream, and return in which order its samples are."""
+    found = []
+    for values, stamps_ns in streams:
+        rows = stamps_ns[:1] if stamps_ns.stride(0) == 0 else stamps_ns  # an expanded batch has one row of stamps
+        stamps, order = torch.sort(rows, dim=1, stable=True)
+        found.append(((values, stamps.expand_as(stamps_ns)), order.expand_as(stamps_ns)))
+    return [stream for stream, _ in found], tuple(order for _, order in found)
+
+
+# --- tensors and plans as the module takes them
+
+
+def _stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[Any, ...]:
     """Values ``[B, S, D]`` and stamps ``[B, S]``: address, type, shape and strides; address and strides."""
     return (
         values.data_ptr(),
-        SCALAR_TYPES[values.dtype],
+        _SCALAR_TYPES[values.dtype],
         values.shape,
         values.stride(),
         stamps_ns.data_ptr(),
@@ -42,12 +204,7 @@ def stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[Any
     )
 
 
-def target_arguments(targets_ns: torch.Tensor) -> tuple[Any, ...]:
-    """Targets ``[B, T]``: address, shape and strides."""
-    return targets_ns.data_ptr(), targets_ns.shape, targets_ns.stride()
-
-
-def cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
+def _cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
     """Address of the points, height, width, row and point step; address and number of the poses, and their clock."""
     layout, poses = cloud.layout, cloud.poses
     return (
@@ -63,7 +220,7 @@ def cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def point_params(plan: PointPlan) -> Any:
+def _point_params(plan: PointPlan) -> Any:
     """The plan as the module takes it; made once."""
     return core.PointParams(
         fields=[(field.offset, field.dtype) for field in plan.fields],
@@ -79,10 +236,10 @@ def _box(plan: BoxPlan) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=64)
-def voxel_params(plan: VoxelPlan) -> Any:
+def _voxel_params(plan: VoxelPlan) -> Any:
     """The plan as the module takes it; made once."""
     return core.VoxelParams(
-        points=point_params(plan.points),
+        points=_point_params(plan.points),
         **_box(plan.box),
         quantum=plan.quantum,
         inverse_quantum=plan.inverse_quantum,
@@ -94,15 +251,15 @@ def voxel_params(plan: VoxelPlan) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def hard_params(plan: HardPlan) -> Any:
+def _hard_params(plan: HardPlan) -> Any:
     """The plan as the module takes it; made once."""
     return core.HardParams(
-        points=point_params(plan.points), **_box(plan.box), columns=plan.columns, max_points=plan.max_points
+        points=_point_params(plan.points), **_box(plan.box), columns=plan.columns, max_points=plan.max_points
     )
 
 
 @functools.lru_cache(maxsize=64)
-def image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
+def _image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
     """The plan as the module takes it, for a result of ``out_type``; made once."""
 
     def three(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -117,19 +274,21 @@ def image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
         order=list(plan.encoding.order),
         out_size=(plan.out_width, plan.out_height),
         region=plan.region,
-        filter=plan.resize,
+        resize=plan.resize,
         scale=plan.scale,
         inverse=(1 / plan.width, 1 / plan.height),
         multiply=three(plan.multiply),
         add=three(plan.add),
         pad=three(plan.pad),
-        out_type=str(out_type).removeprefix('torch.'),
+        out_type=_SCALAR_TYPES[out_type],
     )
 
 
 @functools.lru_cache(maxsize=64)
-def fuse_params(plan: FusePlan) -> Any:
+def _fuse_params(plan: FusePlan) -> Any:
     """The plan as the module takes it; made once."""
     return core.FuseParams(
-        readings=list(zip(plan.methods, plan.outsides, plan.tolerances_ns, strict=True)), sort=plan.sort
+        readings=list(zip(plan.methods, plan.outsides, plan.tolerances_ns, strict=True)),
+        sort=plan.sort,
+        check=plan.check,
     )

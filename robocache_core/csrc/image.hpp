@@ -11,8 +11,7 @@
 namespace robocache {
 
 enum class PixelType : int32_t { kUInt8, kUInt16, kFloat32 };
-enum class OutputType : int32_t { kFloat32, kFloat16, kBFloat16 };
-enum class Filter : int32_t { kBilinear, kNearest, kArea };
+enum class Resize : int32_t { kBilinear, kNearest, kArea };
 enum class ImageLayout : int32_t {
   kPacked,      // the values of a pixel beside each other
   kBayer,       // one colour a pixel, in tiles of 2 x 2
@@ -24,8 +23,8 @@ constexpr int kMaxImageChannels = 3;
 // Fractions between 8-bit pixels are multiples of 2^-14, so that a blend of two is exact in float32, and in integers.
 constexpr int32_t kFractionSteps = 1 << 14;
 
-// Constants of a preparation. The source fills the output's `region`; around it lies padding. With a map, which says
-// of every output pixel where it reads, the region is the output.
+// Constants of a preparation. The source fills the output's `region`; around it is padding. With `rectify`, which
+// says of every output pixel where it reads, the region is the output.
 struct ImageParams {
   int32_t width, height;  // of the source, px
   PixelType type;
@@ -38,12 +37,12 @@ struct ImageParams {
   int32_t order[kMaxImageChannels];
   int32_t out_width, out_height;
   int32_t region_x, region_y, region_width, region_height;
-  Filter filter;
+  Resize resize;
   double scale_x, scale_y;      // source pixels an output pixel
   double inverse_x, inverse_y;  // 1 / width, 1 / height
   float multiply[kMaxImageChannels], add[kMaxImageChannels];
   float pad[kMaxImageChannels];  // finished values of the padding
-  OutputType out_type;
+  ScalarType out_type;
 };
 
 // The bytes of an image, rows `step` bytes apart.
@@ -58,7 +57,7 @@ RC_HD inline int32_t clamp_int(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : value > high ? high : value;
 }
 
-// T as it lies in memory.
+// T as it is in memory.
 template <class T, bool kSwap>
 RC_HD inline T load_value(const uint8_t* bytes) {
   return kSwap ? load_swapped<T>(bytes) : load_bytes<T>(bytes);
@@ -160,7 +159,7 @@ RC_HD inline Tap tap_at(Real position, int32_t size) {
   return {i < last ? i : last, i < last ? i + 1 : last, i < last ? fraction : 0.0f};
 }
 
-// `i`: pixel of the region. Centres lie at half pixels.
+// `i`: pixel of the region. Centres are at half pixels.
 template <class T>
 RC_HD inline Tap bilinear_tap(int32_t i, double scale, int32_t size) {
   return tap_at<T>((i + 0.5) * scale - 0.5, size);
@@ -172,13 +171,13 @@ RC_HD inline Tap nearest_tap(int32_t i, double scale, int32_t size) {
   return {clamped, clamped, 0.0f};
 }
 
-// Of a map's coordinate: the pixel whose centre is nearest, the right one of two.
+// Of a coordinate of `rectify`: the pixel whose centre is nearest, the right one of two.
 RC_HD inline Tap nearest_tap_at(float position, int32_t size) {
   const int32_t i0 = clamp_int(static_cast<int32_t>(position + 0.5f), 0, size - 1);
   return {i0, i0, 0.0f};
 }
 
-// Whether a map's coordinate lies on the image, its pixels being squares about their centres; NaN does not.
+// Whether a coordinate of `rectify` is on the image, its pixels being squares about their centres; NaN does not.
 RC_HD inline bool on_image(float position, int32_t size) {
   return (position >= -0.5f) & (position < static_cast<float>(size) - 0.5f);
 }
@@ -247,24 +246,24 @@ RC_HD inline void sample_area(const ImageParams& p, const ImageView& image, Span
 
 // --- a whole output pixel
 
-// out [kChannels]: finished values of output pixel (x, y). map: [out_height, out_width, 2] of source x, y in px, pixel
-// centres at whole numbers; null: there is none.
+// out [kChannels]: finished values of output pixel (x, y). rectify: [out_height, out_width, 2] of source x, y in px,
+// pixel centres at whole numbers; null: there is none.
 template <class Pixels>
-RC_HD inline void sample(const ImageParams& p, const ImageView& image, const float* map, int32_t x, int32_t y,
+RC_HD inline void sample(const ImageParams& p, const ImageView& image, const float* rectify, int32_t x, int32_t y,
                          float* out) {
   using Value = typename Pixels::Value;
   const int32_t i = x - p.region_x, j = y - p.region_y;
   bool inside = i >= 0 && i < p.region_width && j >= 0 && j < p.region_height;
-  if (map != nullptr) {
-    const float* at = map + (int64_t{y} * p.out_width + x) * 2;
+  if (rectify != nullptr) {
+    const float* at = rectify + (int64_t{y} * p.out_width + x) * 2;
     inside = on_image(at[0], p.width) && on_image(at[1], p.height);
-    if (inside && p.filter == Filter::kNearest)
+    if (inside && p.resize == Resize::kNearest)
       sample_between<Pixels>(p, image, nearest_tap_at(at[0], p.width), nearest_tap_at(at[1], p.height), out);
     else if (inside)
       sample_between<Pixels>(p, image, tap_at<Value>(at[0], p.width), tap_at<Value>(at[1], p.height), out);
-  } else if (inside && p.filter == Filter::kNearest) {
+  } else if (inside && p.resize == Resize::kNearest) {
     sample_between<Pixels>(p, image, nearest_tap(i, p.scale_x, p.width), nearest_tap(j, p.scale_y, p.height), out);
-  } else if (inside && p.filter == Filter::kBilinear) {
+  } else if (inside && p.resize == Resize::kBilinear) {
     sample_between<Pixels>(p, image, bilinear_tap<Value>(i, p.scale_x, p.width),
                            bilinear_tap<Value>(j, p.scale_y, p.height), out);
   } else if (inside) {
@@ -303,10 +302,10 @@ inline void with_pixels(const ImageParams& p, Visit&& visit) {
   return visit(PackedPixels<float, false, 1>{});
 }
 
-// The loops of the CPU (image_cpu.cpp) and of a GPU (image_cuda.cu), to which every address is the device's. map as
+// The loops of the CPU (image_cpu.cpp) and of a GPU (image_cuda.cu), to which every address is the device's. rectify as
 // `sample` takes it; out [channels, out_height, out_width] of out_type.
-void prepare_image_cpu(const ImageParams& params, const ImageView& image, const float* map, void* out);
-void prepare_image_cuda(const GpuStream& gpu, const ImageParams& params, const ImageView& image, const float* map,
+void prepare_image_cpu(const ImageParams& params, const ImageView& image, const float* rectify, void* out);
+void prepare_image_cuda(const GpuStream& gpu, const ImageParams& params, const ImageView& image, const float* rectify,
                         void* out);
 
 }  // namespace robocache

@@ -18,7 +18,7 @@ namespace {
 // Bytes after an unpacked row that may be read.
 constexpr int kSlack = 64;
 
-// Of the unpacked rows that a map reads at once, if it does not need two at the least.
+// Of the unpacked rows that `rectify` reads at once, if it does not need two at the least.
 constexpr int64_t kBandBytes = 2 << 20;
 
 // What all rows of a call share; kept from call to call, so that after the first images nothing is allocated.
@@ -36,11 +36,11 @@ struct Tables {
 struct Scratch {
   std::vector<uint8_t> unpacked[2];                    // a source row of even, of odd number
   int32_t unpacked_row[2];                             // its number, -1: none
-  std::vector<uint8_t> band;                           // rows that a map reads, unpacked
+  std::vector<uint8_t> band;                           // rows that `rectify` reads, unpacked
   std::vector<int32_t> band_rows;                      // their numbers, -1: none
   std::vector<float> sums;                             // [width * values], rows of a box added up
   std::vector<float> rows;                             // [channels, out_width], finished
-  std::vector<int32_t> offsets_a, offsets_b, weights;  // [out_width], of a map's row
+  std::vector<int32_t> offsets_a, offsets_b, weights;  // [out_width], of a row of `rectify`
   std::vector<float> fractions;
 };
 
@@ -224,17 +224,17 @@ struct BoxLoop {
   }
 };
 
-// Of each column of a map's row: bytes from the image's first to the left pixel of both rows, weights of left and right
-// (pairs of int16), fraction between the rows. A column that eight bytes cannot be read for has offsets 0, and as its
-// fraction what is the matter with it.
+// Of each column of a row of `rectify`: bytes from the image's first to the left pixel of both rows, weights of left
+// and right (pairs of int16), fraction between the rows. A column that eight bytes cannot be read for has offsets 0,
+// and as its fraction what is the matter with it.
 constexpr float kOutside = -1.0f, kUnreadable = -2.0f;
-struct MapRow {
+struct RectifyRow {
   int32_t *offsets_a, *offsets_b, *weights;
   float* fractions;
 };
 
-// Rows that a map reads from, kept where their number's lower bits say.
-struct MapSource {
+// Rows that `rectify` reads from, kept where their number's lower bits say.
+struct RectifySource {
   const uint8_t* data;
   int32_t step;         // bytes from a row to the next
   int32_t row_mask;     // of a row's number
@@ -243,9 +243,9 @@ struct MapSource {
 
 // kPixel: bytes of a pixel. rows [2]: the first and the last row that the columns on the image read.
 template <int kPixel>
-struct MapLoop {
-  static inline void run(const ImageParams& params, MapSource source, const float* __restrict map, MapRow to,
-                         int32_t* __restrict rows) {
+struct RectifyLoop {
+  static inline void run(const ImageParams& params, RectifySource source, const float* __restrict rectify,
+                         RectifyRow to, int32_t* __restrict rows) {
     const int32_t width = params.width, height = params.height, size = params.out_width;
     int32_t* __restrict offsets_a = to.offsets_a;
     int32_t* __restrict offsets_b = to.offsets_b;
@@ -253,7 +253,7 @@ struct MapLoop {
     float* __restrict fractions = to.fractions;
     int32_t first = height, last = -1;
     for (int32_t i = 0; i < size; ++i) {
-      const float x = map[2 * i], y = map[2 * i + 1];
+      const float x = rectify[2 * i], y = rectify[2 * i + 1];
       const bool inside = on_image(x, width) & on_image(y, height);
       const Tap column = tap_at<uint8_t>(inside ? x : 0.0f, width), row = tap_at<uint8_t>(inside ? y : 0.0f, height);
       const int32_t offset_a = (row.i0 & source.row_mask) * source.step + column.i0 * kPixel;
@@ -297,18 +297,18 @@ class Preparation {
   using Value = typename Pixels::Value;
   static constexpr int kStride = Unpacked<Pixels>::kStride;
   static constexpr int kChannels = Pixels::kChannels;
-  // Rows lie in the image as they are unpacked.
+  // Rows of the image are as unpacked ones.
   static constexpr bool kInPlace = std::is_same_v<Pixels, PackedPixels<uint8_t, false, kStride>>;
 
  public:
-  Preparation(const ImageParams& params, const ImageView& image, const float* map, Out* out)
-      : p_(params), image_(image), map_(map), out_(out), level_(simd_level()), tables_(tables()) {
+  Preparation(const ImageParams& params, const ImageView& image, const float* rectify, Out* out)
+      : p_(params), image_(image), rectify_(rectify), out_(out), level_(simd_level()), tables_(tables()) {
     for (int c = 0; c < kChannels; ++c) order_[c] = kInPlace || kStride == 1 ? p_.order[c] : c;
-    if (p_.filter == Filter::kArea) {
+    if (p_.resize == Resize::kArea) {
       tables_.spans.resize(p_.region_width);
       for (int32_t x = 0; x < p_.region_width; ++x)
         tables_.spans[x] = area_span(x, p_.region_width, p_.width, p_.inverse_x);
-    } else if (map_ == nullptr) {
+    } else if (rectify_ == nullptr) {
       make_columns();
     }
 #if RC_X86
@@ -322,22 +322,22 @@ class Preparation {
       is_scalable_ &= p_.multiply[c] == 0 || p_.multiply[c] > 0x1p-100f || p_.multiply[c] < -0x1p-100f;
     }
     if constexpr (sizeof(Value) == 1) {
-      if (is_scalable_ && map_ == nullptr && p_.filter != Filter::kArea) make_x86_tables();
+      if (is_scalable_ && rectify_ == nullptr && p_.resize != Resize::kArea) make_x86_tables();
     }
 #endif
   }
 
-  // Make room for all that `rows` writes to: there memory must not run out, as other threads could not be told.
+  // Make room for all that `rows` writes to: there memory must not run out, as other threads could not be stopped.
   void reserve(Scratch& s) const {
     s.rows.resize(int64_t{kChannels} * p_.out_width);
     if (!kInPlace)
       for (auto& row : s.unpacked) row.resize(int64_t{p_.width} * kStride * sizeof(Value) + kSlack);
-    if (p_.filter == Filter::kArea) s.sums.resize(int64_t{p_.width} * kStride);
+    if (p_.resize == Resize::kArea) s.sums.resize(int64_t{p_.width} * kStride);
 #if RC_X86
     if constexpr (sizeof(Value) == 1) {
-      if (map_ == nullptr) return;
-      MapSource source;
-      map_source(s, &source);
+      if (rectify_ == nullptr) return;
+      RectifySource source;
+      rectify_source(s, &source);
       for (auto* numbers : {&s.offsets_a, &s.offsets_b, &s.weights}) numbers->resize(p_.out_width);
       s.fractions.resize(p_.out_width);
     }
@@ -350,14 +350,14 @@ class Preparation {
     std::fill(s.band_rows.begin(), s.band_rows.end(), -1);
     for (int32_t y = begin; y < end; ++y) {
       const int32_t row = y - p_.region_y;
-      if (map_ != nullptr)
-        mapped_row(s, y);
+      if (rectify_ != nullptr)
+        rectified_row(s, y);
       else if (row < 0 || row >= p_.region_height)
         fill(y, 0, p_.out_width);
       else {
         fill(y, 0, p_.region_x);
         fill(y, p_.region_x + p_.region_width, p_.out_width);
-        if (p_.filter == Filter::kArea)
+        if (p_.resize == Resize::kArea)
           area_row(s, row, y);
         else
           blend_row(s, row, y);
@@ -408,7 +408,7 @@ class Preparation {
     tables_.columns.resize(p_.region_width);
     for (int32_t x = 0; x < p_.region_width; ++x) {
       Tap& tap = tables_.columns[x];
-      tap = p_.filter == Filter::kNearest ? nearest_tap(x, p_.scale_x, p_.width)
+      tap = p_.resize == Resize::kNearest ? nearest_tap(x, p_.scale_x, p_.width)
                                           : bilinear_tap<Value>(x, p_.scale_x, p_.width);
       tap.i0 *= kStride;
       tap.i1 *= kStride;
@@ -416,7 +416,7 @@ class Preparation {
   }
 
   void blend_row(Scratch& s, int32_t row, int32_t y) const {
-    const Tap tap = p_.filter == Filter::kNearest ? nearest_tap(row, p_.scale_y, p_.height)
+    const Tap tap = p_.resize == Resize::kNearest ? nearest_tap(row, p_.scale_y, p_.height)
                                                   : bilinear_tap<Value>(row, p_.scale_y, p_.height);
     const Value *a = source_row(s, tap.i0), *b = source_row(s, tap.i1);
 #if RC_X86
@@ -429,16 +429,16 @@ class Preparation {
     store(s, y, p_.region_x, p_.region_width);
   }
 
-  // Row y of an output that reads where the map says.
-  void mapped_row(Scratch& s, int32_t y) const {
+  // Row y of an output that reads where `rectify` says.
+  void rectified_row(Scratch& s, int32_t y) const {
 #if RC_X86
     if constexpr (sizeof(Value) == 1 && kStride > 1) {
-      if (mapped_row_x86(s, y)) return;
+      if (rectified_row_x86(s, y)) return;
     }
 #endif
     for (int32_t x = 0; x < p_.out_width; ++x) {
       float pixel[kChannels];
-      sample<Pixels>(p_, image_, map_, x, y, pixel);
+      sample<Pixels>(p_, image_, rectify_, x, y, pixel);
       for (int c = 0; c < kChannels; ++c) s.rows[int64_t{c} * p_.out_width + x] = pixel[c];
     }
     store(s, y, 0, p_.out_width);
@@ -494,15 +494,15 @@ class Preparation {
       return true;
     }
     if (kStride == 1 || p_.region_width < 8) return false;
-    // Eight bytes from the last column on must lie in the image, or in the slack of an unpacked row.
+    // Eight bytes from the last column on must be in the image, or in the slack of an unpacked row.
     if (kInPlace && tap.i1 * image_.step + tables_.offsets.back() + 8 > image_bytes()) return false;
     const EightColumns from{a, b, tables_.offsets.data(), nullptr, tables_.weights.data(), &tap.fraction, 0};
     bilinear_row_avx2<Out, false>(row, kStride, from, p_.region_width);
     return true;
   }
 
-  // Where a map reads: the image as it lies, or the band of its rows that are unpacked.
-  bool map_source(Scratch& s, MapSource* source) const {
+  // Where `rectify` reads: the image as it is, or the band of its rows that are unpacked.
+  bool rectify_source(Scratch& s, RectifySource* source) const {
     if constexpr (kInPlace) {
       const int64_t last_offset = image_bytes() - 8;
       if (last_offset < 0 || last_offset > INT32_MAX || image_.step > INT32_MAX) return false;
@@ -520,7 +520,7 @@ class Preparation {
   }
 
   // Whether rows [first, last] of the image are there to be read.
-  bool unpack_band(Scratch& s, const MapSource& source, int32_t first, int32_t last) const {
+  bool unpack_band(Scratch& s, const RectifySource& source, int32_t first, int32_t last) const {
     if constexpr (!kInPlace) {
       if (last - first > source.row_mask) return false;
       for (int32_t y = first; y <= last; ++y) {
@@ -534,13 +534,14 @@ class Preparation {
     return true;
   }
 
-  bool mapped_row_x86(Scratch& s, int32_t y) const {
-    MapSource source;
-    if (!is_scalable_ || p_.filter != Filter::kBilinear || p_.out_width < 8 || !map_source(s, &source)) return false;
+  bool rectified_row_x86(Scratch& s, int32_t y) const {
+    RectifySource source;
+    if (!is_scalable_ || p_.resize != Resize::kBilinear || p_.out_width < 8 || !rectify_source(s, &source))
+      return false;
     int32_t rows[2];
-    run_at<MapLoop<kStride>, const ImageParams&>(
-        level_, p_, source, map_ + int64_t{y} * p_.out_width * 2,
-        MapRow{s.offsets_a.data(), s.offsets_b.data(), s.weights.data(), s.fractions.data()}, rows);
+    run_at<RectifyLoop<kStride>, const ImageParams&>(
+        level_, p_, source, rectify_ + int64_t{y} * p_.out_width * 2,
+        RectifyRow{s.offsets_a.data(), s.offsets_b.data(), s.weights.data(), s.fractions.data()}, rows);
     if (!unpack_band(s, source, rows[0], rows[1])) return false;
     BilinearRow<Out> row = row_;
     for (int c = 0; c < kChannels; ++c) row.out[c] = at(c, y, 0);
@@ -561,7 +562,7 @@ class Preparation {
         continue;
       }
       float pixel[kChannels];
-      sample<Pixels>(p_, image_, map_, x, y, pixel);
+      sample<Pixels>(p_, image_, rectify_, x, y, pixel);
       for (int c = 0; c < kChannels; ++c) *at(c, y, x) = from_float<Out>(pixel[c]);
     }
     return true;
@@ -574,7 +575,7 @@ class Preparation {
 
   const ImageParams& p_;
   const ImageView& image_;
-  const float* map_;
+  const float* rectify_;
   Out* out_;
   Simd level_;
   Tables& tables_;
@@ -583,12 +584,13 @@ class Preparation {
 
 }  // namespace
 
-void prepare_image_cpu(const ImageParams& p, const ImageView& image, const float* map, void* out) {
+void prepare_image_cpu(const ImageParams& p, const ImageView& image, const float* rectify, void* out) {
   // Rows a chunk has at least: below this, waking a thread costs more than it saves.
   const int64_t grain = std::max<int64_t>(1, 65536 / (int64_t{p.out_width} + p.width));
   with_pixels(p, [&](auto pixels) {
     const auto prepare = [&](auto* typed_out) {
-      const Preparation<decltype(pixels), std::remove_pointer_t<decltype(typed_out)>> call(p, image, map, typed_out);
+      const Preparation<decltype(pixels), std::remove_pointer_t<decltype(typed_out)>> call(p, image, rectify,
+                                                                                           typed_out);
       const int threads = pool_threads();
       if (static_cast<int>(scratches().size()) < threads) scratches().resize(threads);
       Scratch* const scratch = scratches().data();  // this thread's: on another the name would mean its own
@@ -601,11 +603,11 @@ void prepare_image_cpu(const ImageParams& p, const ImageView& image, const float
           threads);
     };
     switch (p.out_type) {
-      case OutputType::kFloat32:
+      case ScalarType::kFloat32:
         return prepare(static_cast<float*>(out));
-      case OutputType::kFloat16:
+      case ScalarType::kFloat16:
         return prepare(static_cast<Half*>(out));
-      case OutputType::kBFloat16:
+      case ScalarType::kBFloat16:
         return prepare(static_cast<BFloat16*>(out));
     }
   });

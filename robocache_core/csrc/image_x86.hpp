@@ -141,7 +141,7 @@ RC_TARGET_AVX2 inline __m256i load_halves(const uint8_t* low, const uint8_t* hig
   return _mm256_inserti128_si256(_mm256_castsi128_si256(low8), high8, 1);
 }
 
-// The address may lie beyond the image, where no pointer may point.
+// The address may be beyond the image, where no pointer may point.
 inline void prefetch(const uint8_t* from, int64_t offset) {
   _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(offset)),
                _MM_HINT_T0);

@@ -77,7 +77,7 @@ int32_t read_triples(const PointParams& params, const uint8_t* point, int64_t st
   return i;
 }
 
-// In the loops below `size` is rounded up to a whole block: what lies beyond is computed and not used, and the
+// In the loops below `size` is rounded up to a whole block: what is beyond is computed and not used, and the
 // compiler knows how often a loop runs.
 
 // A point is dropped, or kept so far.

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "voxelize.hpp"
+#include "grid.hpp"
 
 namespace robocache {
 

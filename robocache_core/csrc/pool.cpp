@@ -122,7 +122,7 @@ class Pool {
     try {
       for (; workers_ < wanted; ++workers_) std::thread([this] { serve(); }).detach();
     } catch (const std::system_error&) {
-      num_threads = workers_ + 1;  // the system's limit is reached: pool_threads() tells
+      num_threads = workers_ + 1;  // the system's limit is reached: pool_threads() returns it
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
@@ -168,7 +168,7 @@ Pool* make_pool() { return new (storage) Pool; }
 
 Pool& pool() {
   static Pool* const instance = [] {
-    // A child process has none of the workers, and locks in any state: it starts anew.
+    // A child process has none of the workers, and locks in any state: it starts its own.
     pthread_atfork(nullptr, nullptr, [] { make_pool(); });
     return make_pool();
   }();

@@ -26,7 +26,7 @@ class RecordSort {
   void start(int64_t capacity, int num_words, uint64_t bound, int max_threads);
 
   // Part p takes at most part_begin(p + 1) - part_begin(p) records, to be written by one thread to keys(p) and
-  // words(p) [size, num_words]; `finish_part` then tells how many there are.
+  // words(p) [size, num_words]; `finish_part` then takes how many there are.
   int num_parts() const { return num_parts_; }
   int64_t part_begin(int part) const { return capacity_ * part / num_parts_; }
   uint32_t* keys(int part) { return keys_.data() + part_begin(part); }

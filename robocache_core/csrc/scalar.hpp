@@ -24,6 +24,9 @@
 
 namespace robocache {
 
+// The types of values that operations compute with and give.
+enum class ScalarType : int32_t { kFloat32, kFloat16, kBFloat16 };
+
 // Bytes at any address as a T.
 template <class T>
 RC_HD inline T load_bytes(const uint8_t* bytes) {

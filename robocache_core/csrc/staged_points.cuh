@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The points of a warp in shared memory, each as it lies in the cloud. Threads side by side copy what lies side by
+// The points of a warp in shared memory, each as it is in the cloud. Threads side by side copy what is side by
 // side, so every byte crosses once, however far points are from each other.
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "points.cuh"
+#include "gpu_points.cuh"
 
 namespace robocache {
 
@@ -21,7 +21,7 @@ RC_HD inline bool is_staged(const Cloud& cloud) {
          cloud.point_step <= kMostStagedStep && reinterpret_cast<uintptr_t>(cloud.data) % kVectorBytes == 0;
 }
 
-// Whether StagedPoints may be told kPlain.
+// Whether StagedPoints may be kPlain.
 inline bool is_staged_plain(const PointParams& params, const Cloud& cloud) {
   return is_plain(params, cloud) && is_staged(cloud);
 }
@@ -36,7 +36,7 @@ inline size_t staged_bytes(const Cloud& cloud, int points) {
   return is_staged(cloud) ? static_cast<size_t>(cloud.point_step) * points * kThreads : 0;
 }
 
-// kPoints points of each thread of a warp, from `first` on; where the cloud is not staged, where they lie.
+// kPoints points of each thread of a warp, from `first` on; where the cloud is not staged, where they are.
 template <bool kPlain, int kPoints>
 class StagedPoints {
  public:

@@ -59,7 +59,7 @@ struct Uploader::Ring {
     if (before >= 0) cudaSetDevice(before);
   }
 
-  // On a device that has failed nothing can be given back, and nobody be told.
+  // On a device that has failed nothing can be given back, and no error raised.
   void release() {
     if (stream != nullptr) cudaStreamSynchronize(stream);
     cudaFreeHost(chunks);

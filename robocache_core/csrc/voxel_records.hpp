@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "buffer.hpp"
+#include "grid.hpp"
 #include "point_block.hpp"
 #include "pool.hpp"
 #include "record_sort.hpp"
-#include "voxelize.hpp"
 
 namespace robocache {
 
@@ -74,10 +74,12 @@ struct VoxelScratch {
 
   int64_t num_voxels() const { return rows.back(); }
 
-  void sum_dropped(int64_t* dropped) const {
-    std::fill_n(dropped, kNumDrops, 0);
+  // numbers [kNumbers]: `rows_written`, then what the threads dropped.
+  void write_numbers(int64_t rows_written, int64_t* numbers) const {
+    std::fill_n(numbers, kNumbers, 0);
+    numbers[0] = rows_written;
     for (const Thread& t : threads)
-      for (int reason = 0; reason < kNumDrops; ++reason) dropped[reason] += t.dropped[reason];
+      for (int reason = 0; reason < kNumDrops; ++reason) numbers[1 + reason] += t.dropped[reason];
   }
 };
 

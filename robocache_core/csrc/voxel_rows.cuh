@@ -10,17 +10,15 @@
 #include <cstdint>
 #include <cub/block/block_scan.cuh>
 
+#include "hard_voxels.hpp"
 #include "staged_points.cuh"
+#include "voxels.hpp"
 
 namespace robocache {
 
 // Voxels are counted by words of 32, words by blocks of as many as a block of threads takes at once.
 constexpr int kThreadWords = 2;
 constexpr int64_t kRankWords = kThreadWords * kThreads;
-
-// What a voxelization tells at its end: `num_voxels` rows written, then the points dropped by reason.
-constexpr int kNumReported = 1 + kNumDrops;
-
 constexpr uint32_t kNoVoxel = 0xffffffffu;
 
 // Which voxels of a word are occupied, and how many of the block's are before them.
@@ -260,14 +258,14 @@ void find_rows(const Params& params, const GpuCloud& cloud, const VoxelRows& row
   check_launch(operation);
 }
 
-// By one block, when nothing is counted any more: hands the numbers over and clears them. reported [kNumReported].
-__device__ inline void report(const Counters& counters, int64_t capacity, int64_t* reported) {
+// By one block, when nothing is counted any more: writes the numbers and clears what was counted. numbers [kNumbers].
+__device__ inline void report(const Counters& counters, int64_t capacity, int64_t* numbers) {
   if (threadIdx.x == 0) {
     const int64_t num_voxels = *counters.num_voxels;
-    reported[0] = num_voxels < capacity ? num_voxels : capacity;
+    numbers[0] = num_voxels < capacity ? num_voxels : capacity;
   }
   if (threadIdx.x < kNumDrops) {
-    reported[1 + threadIdx.x] = static_cast<int64_t>(__ldcg(counters.dropped + threadIdx.x));
+    numbers[1 + threadIdx.x] = static_cast<int64_t>(__ldcg(counters.dropped + threadIdx.x));
     counters.dropped[threadIdx.x] = 0;
   }
 }

@@ -12,10 +12,10 @@ captured in a CUDA graph, all operations of a frame as well.
 
 from __future__ import annotations
 
-from robocache_core.ops.grid import POINT_DROP_REASONS, VoxelGrid
+from robocache_core.ops.grid import VoxelGrid
 from robocache_core.ops.hard_voxels import HardVoxels, voxelize_hard
 from robocache_core.ops.image import prepare_image
-from robocache_core.ops.points import PoseTable, deskew_points
+from robocache_core.ops.points import POINT_DROP_REASONS, PoseTable, deskew_points
 from robocache_core.ops.resampling import fuse, resample
 from robocache_core.ops.threads import num_threads, set_num_threads
 from robocache_core.ops.voxels import DenseVoxels, SparseVoxels, voxelize_dense, voxelize_sparse

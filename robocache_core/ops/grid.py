@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from robocache_core.channels import MAX_VOXELS
+from robocache_core.ops.points import POINT_DROP_REASONS
 from robocache_core.samples import CloudLayout
 from robocache_core.validation import (
     as_floats,
@@ -21,9 +22,6 @@ from robocache_core.validation import (
     checked_rows,
     float32,
 )
-
-#: Why a point is in no voxel, in order of test.
-POINT_DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
 
 _MAX_AXIS_VOXELS = 1 << 24  # a float32 holds every index below it
 

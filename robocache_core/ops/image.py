@@ -80,7 +80,7 @@ def prepare_image(
         mean: of each channel, R G B; one channel takes the first.
         std: of each channel, R G B; one channel takes the first.
         rectify: ``[out_height, out_width, 2]`` float32, contiguous: the point x y of the image, px, its first pixel's
-            centre at (0, 0), that each pixel of the result shows; NaN, or what lies off the image: padding
+            centre at (0, 0), that each pixel of the result shows; NaN, or what is off the image: padding
             (``robocache_core.rectify`` makes it). Not with area.
         dtype: float32, float16 or bfloat16.
         out: ``[C, out_height, out_width]`` of ``dtype``, contiguous, to be written instead of a new tensor.
@@ -136,7 +136,7 @@ class ImagePlan:
         swap: the source's bytes are not in this machine's order.
         width, height: of the source, px.
         out_width, out_height: of the result, px.
-        region: x, y, width, height of the part of the result that the source fills, px; padding lies around it.
+        region: x, y, width, height of the part of the result that the source fills, px; the rest is padding.
         scale: source pixels an output pixel, along x and y (double).
         resize: bilinear, nearest or area.
         multiply, add: result = pixel * multiply + add.

@@ -29,6 +29,9 @@ from robocache_core.validation import (
 
 AXES = ('x', 'y', 'z')
 
+#: Why a point is in no voxel, in order of test.
+POINT_DROP_REASONS = ('non_finite', 'range', 'outside', 'overflow', 'table_full', 'voxel_full')
+
 _FIELD_DTYPES = ('int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'float32', 'float64')
 _HOST_IS_BIGENDIAN = sys.byteorder == 'big'
 _CPU = torch.device('cpu')
@@ -130,7 +133,7 @@ class PointPlan:
         return [field.name for field in self.fields].index(name)
 
 
-class Cloud(NamedTuple):  # made anew for every call, sooner than a frozen dataclass
+class Cloud(NamedTuple):  # made for every call, faster than a frozen dataclass
     """The bytes of a cloud and the sensor's poses in the target frame.
 
     Attributes:

@@ -161,7 +161,7 @@ def _fuse(
     return result, valid
 
 
-@dataclass(frozen=True, eq=False)  # told apart by identity, which hashes fast: a small call takes microseconds
+@dataclass(frozen=True, eq=False)  # compared by identity, which hashes fast: a small call takes microseconds
 class FusePlan:
     """How N streams are read.
 

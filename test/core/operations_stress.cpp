@@ -13,10 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "hard_voxels.hpp"
 #include "image.hpp"
+#include "points.hpp"
 #include "pool.hpp"
-#include "resample.hpp"
-#include "voxelize.hpp"
+#include "resampling.hpp"
+#include "voxels.hpp"
 
 namespace {
 
@@ -101,11 +103,11 @@ VoxelParams voxel_params() {
 Bytes voxelize_dense(const Points& points) {
   const VoxelParams params = voxel_params();
   std::vector<float> tensor(3 * 100 * 100 * 100);
-  std::vector<int64_t> dropped(kNumDrops);
-  voxelize_dense_cpu(params, points.cloud(false), tensor.data(), dropped.data());
+  std::vector<int64_t> numbers(kNumbers);
+  voxelize_dense_cpu(params, points.cloud(false), tensor.data(), numbers.data());
   Bytes all;
   append(&all, tensor);
-  append(&all, dropped);
+  append(&all, numbers);
   return all;
 }
 
@@ -113,14 +115,14 @@ Bytes voxelize_sparse(const Points& points) {
   const VoxelParams params = voxel_params();
   std::vector<int32_t> coords(3 * points.size), counts(points.size);
   std::vector<float> features(3 * points.size);
-  std::vector<int64_t> dropped(kNumDrops);
+  std::vector<int64_t> numbers(kNumbers);
   voxelize_sparse_cpu(params, points.cloud(true), points.size, coords.data(), features.data(), counts.data(),
-                      dropped.data());
+                      numbers.data());
   Bytes all;
   append(&all, coords);
   append(&all, counts);
   append(&all, features);
-  append(&all, dropped);
+  append(&all, numbers);
   return all;
 }
 
@@ -134,14 +136,14 @@ Bytes voxelize_hard(const Points& points) {
   params.num_columns = params.max_points = 2;
   std::vector<float> voxels(4 * points.size);
   std::vector<int32_t> coords(3 * points.size), counts(points.size);
-  std::vector<int64_t> dropped(kNumDrops);
+  std::vector<int64_t> numbers(kNumbers);
   voxelize_hard_cpu(params, points.cloud(false), points.size, voxels.data(), coords.data(), counts.data(),
-                    dropped.data());
+                    numbers.data());
   Bytes all;
   append(&all, voxels);
   append(&all, coords);
   append(&all, counts);
-  append(&all, dropped);
+  append(&all, numbers);
   return all;
 }
 
@@ -153,24 +155,24 @@ Bytes deskew_points(const Points& points) {
   return valid;
 }
 
-// A yuv422 image; where there is a map, each pixel of the result shows a point of the source near its own.
+// A yuv422 image; with `rectify`, each pixel of the result shows a point of the source near its own.
 struct Image {
   static constexpr int kWidth = 640, kHeight = 480, kOutWidth = 320, kOutHeight = 240;
 
-  Image() : pixels(2 * kWidth * kHeight), map(2 * kOutWidth * kOutHeight) {
+  Image() : pixels(2 * kWidth * kHeight), rectify(2 * kOutWidth * kOutHeight) {
     Numbers numbers;
     for (uint8_t& byte : pixels) byte = static_cast<uint8_t>(numbers.next() >> 24);
     for (int i = 0; i < kOutWidth * kOutHeight; ++i) {
-      map[2 * i] = 2.0f * static_cast<float>(i % kOutWidth) + numbers.uniform(-3, 3);
-      map[2 * i + 1] = 2.0f * static_cast<float>(i / kOutWidth) + numbers.uniform(-3, 3);
+      rectify[2 * i] = 2.0f * static_cast<float>(i % kOutWidth) + numbers.uniform(-3, 3);
+      rectify[2 * i + 1] = 2.0f * static_cast<float>(i / kOutWidth) + numbers.uniform(-3, 3);
     }
   }
 
   Bytes pixels;
-  std::vector<float> map;
+  std::vector<float> rectify;
 };
 
-Bytes prepare_image(const Image& image, Filter filter, bool with_map) {
+Bytes prepare_image(const Image& image, Resize resize, bool with_rectify) {
   ImageParams p{};
   p.width = Image::kWidth;
   p.height = Image::kHeight;
@@ -181,14 +183,14 @@ Bytes prepare_image(const Image& image, Filter filter, bool with_map) {
   p.order[2] = 3;
   p.out_width = p.region_width = Image::kOutWidth;
   p.out_height = p.region_height = Image::kOutHeight;
-  p.filter = filter;
+  p.resize = resize;
   p.scale_x = p.scale_y = 2;
   p.inverse_x = 1.0 / p.width;
   p.inverse_y = 1.0 / p.height;
   for (float& multiply : p.multiply) multiply = 1.0f / 255;
-  p.out_type = OutputType::kFloat16;
+  p.out_type = ScalarType::kFloat16;
   Bytes out(2 * 3 * p.out_width * p.out_height);
-  prepare_image_cpu(p, {image.pixels.data(), 2 * p.width}, with_map ? image.map.data() : nullptr, out.data());
+  prepare_image_cpu(p, {image.pixels.data(), 2 * p.width}, with_rectify ? image.rectify.data() : nullptr, out.data());
   return out;
 }
 
@@ -240,9 +242,9 @@ int main() {
       {"voxelize_sparse", [&] { return voxelize_sparse(points); }},
       {"voxelize_hard", [&] { return voxelize_hard(points); }},
       {"deskew_points", [&] { return deskew_points(points); }},
-      {"prepare_image, bilinear", [&] { return prepare_image(image, Filter::kBilinear, false); }},
-      {"prepare_image, area", [&] { return prepare_image(image, Filter::kArea, false); }},
-      {"prepare_image, map", [&] { return prepare_image(image, Filter::kBilinear, true); }},
+      {"prepare_image, bilinear", [&] { return prepare_image(image, Resize::kBilinear, false); }},
+      {"prepare_image, area", [&] { return prepare_image(image, Resize::kArea, false); }},
+      {"prepare_image, rectify", [&] { return prepare_image(image, Resize::kBilinear, true); }},
       {"fuse", [&] { return fuse(readings); }},
   };
 

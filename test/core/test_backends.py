@@ -35,14 +35,14 @@ def show(code: str = SHOW, prelude: str = '', **environment: str) -> subprocess.
 
 
 def test_the_backend_asked_for_runs():
-    """The compiled module where it is built or demanded; whoever demands neither sees the reference and why."""
+    """The compiled module where it is built or demanded; where neither is, the reference and why."""
     demanded = os.environ.get('ROBOCACHE_BACKEND', '')
     active = backends.active()
     assert active.name == (demanded or ('cpu' if HAS_COMPILED else 'reference'))
     assert active.reason
     assert active.version
     assert active.compiler_flags
-    names = {'cpu': 'robocache_core.backends.native', 'reference': 'robocache_core.backends.reference'}
+    names = {'cpu': 'robocache_core.backends.compiled', 'reference': 'robocache_core.backends.reference'}
     assert active.module.__name__ == names[active.name]
 
 

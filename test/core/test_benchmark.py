@@ -130,7 +130,7 @@ def test_everyone_gets_every_round_and_medians_are_taken():
     row, fastest = runner.run('w', workload, 1e9, runner.Effort(rounds=3, seconds=0, turn_ms=0.008), timer)
     assert (row.ours_ms, row.peers, row.ratio) == (0.002, {'peer': 0.004}, {'peer': 2.0})
     assert fastest == {'ours': 0.002, 'peer': 0.004}
-    # Beside the timed calls: one that is checked (ours), four that tell how many fit in a turn, one a turn to warm up.
+    # Beside the timed calls: one that is checked (ours), four to find how many fit in a turn, one a turn to warm up.
     assert len(calls['ours']) == 1 + 4 + 3 * (1 + 4)
     assert len(calls['peer']) == 4 + 3 * (1 + 2)
     assert len(set(calls['peer'])) > 3

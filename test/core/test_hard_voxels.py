@@ -86,7 +86,7 @@ class TestRule:
 
     @pytest.mark.parametrize('step', [1, -1, 7])
     def test_many_points_as_near_in_any_order(self, step):
-        """As rays without a return are: all at one place, told apart by the ring or the time alone."""
+        """As rays without a return are: all at one place, distinguished by the ring or the time alone."""
         num = 3001
         values = torch.arange(0, num * step, step) % num
         points = torch.cat([torch.full((num, 3), 0.25), values[:, None]], 1)

@@ -23,7 +23,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def message(pixels: np.ndarray, padding: int = 0, is_bigendian: bool = False) -> tuple[torch.Tensor, dict]:
-    """Bytes of ``pixels [rows, W, C]`` with ``padding`` bytes of noise after each row, and how they lie."""
+    """Bytes of ``pixels [rows, W, C]`` with ``padding`` bytes of noise after each row, and how they are laid out."""
     height, width, _ = pixels.shape
     pixels = pixels.astype(pixels.dtype.newbyteorder('>' if is_bigendian else '<'))
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)

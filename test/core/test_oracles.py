@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Voxels against the libraries that others trust, beside our own reference.
 
-Points lie away from the faces of the voxels (``away_from_faces``), so that float32 here and float64 there put every
+Points are away from the faces of the voxels (``away_from_faces``), so that float32 here and float64 there put every
 point in the same voxel; then voxels and counts must be equal, and only means may differ, by ``tolerance``.
 """
 
@@ -90,7 +90,7 @@ def linear(cells: np.ndarray) -> np.ndarray:
 
 
 def by_voxel(means: np.ndarray, lower: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An oracle's means with the index of their voxels, in index order; a mean lies in the voxel of its points."""
+    """An oracle's means with the index of their voxels, in index order; a mean is in the voxel of its points."""
     index = linear(np.floor((means - lower) / SIZE))
     order = np.argsort(index)
     return index[order], means[order]

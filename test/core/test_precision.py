@@ -101,7 +101,7 @@ def test_image_bilinear(device, encoding, pixel, channels, out_dtype):
 
 
 def _taps(size: int, source: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each pixel of a result: the two that it lies between, and where; edges clamped."""
+    """Of each pixel of a result: the two that it is between, and where; edges clamped."""
     at = np.clip((np.arange(size) + 0.5) * (source / size) - 0.5, 0, source - 1)
     first = np.floor(at).astype(int)
     return first, np.minimum(first + 1, source - 1), at - first

@@ -126,7 +126,7 @@ def test_the_order_of_the_points_does_not_matter(assert_parity, cloud, seed):
 
 
 def scan(num: int, seed: int = 0) -> np.ndarray:
-    """``[num, 4] float32``: x y z intensity; half of it lies along walls, as a lidar sees them, half anywhere."""
+    """``[num, 4] float32``: x y z intensity; half of it is along walls, as a lidar sees them, half anywhere."""
     rng = np.random.default_rng(seed)
     angle = np.linspace(0, 12 * math.pi, num // 2)
     wall = np.column_stack([9 * np.cos(angle), 7 * np.sin(angle), np.linspace(-1, 2, num // 2)])
@@ -249,7 +249,7 @@ class TestChannels:
     def test_extremes_of_zeros_and_signs(self):
         points = [[0, 0, 0, -0.0], [0, 0, 0, 0.0], [0, 0, 0, -0.0]]
         features = voxels(points, ('max:i', 'min:i'), names=('x', 'y', 'z', 'i'))[(1, 4, 4)]
-        assert [math.copysign(1, value) for value in features] == [1, -1], '-0 lies below +0'
+        assert [math.copysign(1, value) for value in features] == [1, -1], '-0 is below +0'
         points = [[0, 0, 0, -7], [0, 0, 0, -3e38], [0, 0, 0, -1e-45]]
         features = voxels(points, ('max:i', 'min:i'), names=('x', 'y', 'z', 'i'))[(1, 4, 4)]
         assert features == [float(np.float32(-1e-45)), float(np.float32(-3e38))]

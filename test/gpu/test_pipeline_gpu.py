@@ -271,7 +271,10 @@ def test_an_error_that_is_not_the_gpus_is_raised(monkeypatch):
 
 def test_a_launch_that_fails(expected, monkeypatch):
     module = backends.cuda().module
-    monkeypatch.setattr(module, 'prepare_image', fail_after(module.prepare_image, 7, module.GpuError))
+    working, failing = module.prepare_image, fail_after(module.prepare_image, 7, module.GpuError)
+    monkeypatch.setattr(
+        module, 'prepare_image', lambda plan, data, *args: (failing if data.is_cuda else working)(plan, data, *args)
+    )
     pipeline, frames = frames_of('cuda')
     assert 'GpuError: out of order' in pipeline.device_fault
     assert {tensor.device.type for frame in frames for tensor in frame.tensors.values()} == {'cuda', 'cpu'}

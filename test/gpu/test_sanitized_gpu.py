@@ -81,7 +81,7 @@ def test_a_cloud_whose_fields_lie_anywhere(big):
 @pytest.mark.parametrize('step', [16, 20, 36, 80, 84, 300])
 @pytest.mark.parametrize('begin', [0, 4, 16])
 def test_a_cloud_whose_points_are_near_and_far(step, begin):
-    """Some go through shared memory; what lies between fields may be anything, and a tensor begins anywhere."""
+    """Some go through shared memory; what is between fields may be anything, and a tensor begins anywhere."""
     num = 1031
     data = torch.full((begin + step * num,), 0xFF, dtype=torch.uint8)[begin:]
     data.view(num, step)[:, :16] = as_bytes(points(num, step)).view(num, 16)

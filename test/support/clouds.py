@@ -48,7 +48,7 @@ def clouds(draw):
         dtype = np.dtype(field.dtype).newbyteorder('>' if big else '<')
         view = np.ndarray((height, width), dtype, data, field.offset, (row_step, point_step))
         if dtype.kind == 'f':
-            # Multiples of 1/8 lie on many boundaries of GRID.
+            # Multiples of 1/8 are on many boundaries of GRID.
             exact = rng.integers(-20, 20, (height, width)) / 8
             values = np.where(rng.random((height, width)) < 0.5, exact, rng.normal(size=(height, width)))
             special = rng.choice(SPECIAL, (height, width))
@@ -72,7 +72,7 @@ def rotations() -> st.SearchStrategy[torch.Tensor | None]:
 
 
 def pose_tables(field: str, first: float, last: float) -> st.SearchStrategy[PoseTable]:
-    """Pose tables for a field whose values lie about ``first`` to ``last``; some start late or end early."""
+    """Pose tables for a field whose values are about ``first`` to ``last``; some start late or end early."""
 
     def make(num: int, begin: float, end: float, poses: list[torch.Tensor | None]) -> PoseTable:
         rows = [torch.eye(4)[:3] if pose is None else pose[:3] for pose in poses]

@@ -16,12 +16,12 @@ def prepare_image(
 ) -> None:
     """Write ``out [C, out_height, out_width]``; ``data`` holds rows ``step`` bytes apart.
 
-    ``rectify [out_height, out_width, 2] float32``: where each pixel of the result lies in the image, px.
+    ``rectify [out_height, out_width, 2] float32``: where in the image each pixel of the result is, px.
     """
     pixels = _pixels(plan, data, step)
     left, top, width, height = plan.region
     if rectify is not None:
-        image, inside = _sample_map(plan, pixels, rectify.numpy())
+        image, inside = _sample_rectified(plan, pixels, rectify.numpy())
     elif plan.resize == 'area':
         inside = np.ones((height, width), dtype=bool)
         image = _mean_rows(_mean_rows(pixels, height).swapaxes(0, 1), width).swapaxes(0, 1)
@@ -108,7 +108,7 @@ def _taps(plan: ImagePlan, size: int, scale: float, source_size: int) -> tuple[A
 
 
 def _taps_at(plan: ImagePlan, position: Array, source_size: int) -> tuple[Array, Array, Array]:
-    """The same for positions along an axis, pixel i's centre lying at i."""
+    """The same for positions along an axis, the centre of pixel i being at i."""
     i0 = np.minimum(np.maximum(position, 0).astype(np.int64), source_size - 1)
     between = (position > 0) & (i0 < source_size - 1)
     fraction = np.where(between, position - i0.astype(position.dtype), 0).astype(np.float32)
@@ -117,8 +117,8 @@ def _taps_at(plan: ImagePlan, position: Array, source_size: int) -> tuple[Array,
     return i0, np.minimum(i0 + 1, source_size - 1), fraction
 
 
-def _sample_map(plan: ImagePlan, pixels: Array, rectify: Array) -> tuple[Array, Array]:
-    """The image ``[H, W, C]`` where the map says, and which of its pixels ``[H, W]`` lie on the source."""
+def _sample_rectified(plan: ImagePlan, pixels: Array, rectify: Array) -> tuple[Array, Array]:
+    """The image ``[H, W, C]`` where ``rectify`` says, and which of its pixels ``[H, W]`` are on the source."""
     half = np.float32(0.5)
     sizes = np.array([plan.width, plan.height], dtype=np.float32)
     inside = ((rectify >= -half) & (rectify < sizes - half)).all(axis=-1)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from robocache_core.backends.reference.arrays import Array
-from robocache_core.ops.grid import POINT_DROP_REASONS, BoxPlan
-from robocache_core.ops.points import Cloud, PointPlan
+from robocache_core.ops.grid import BoxPlan
+from robocache_core.ops.points import POINT_DROP_REASONS, Cloud, PointPlan
 from robocache_core.samples import PointField
 
 

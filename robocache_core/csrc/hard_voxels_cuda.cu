@@ -151,12 +151,12 @@ __global__ void write_voxels(const __grid_constant__ HardParams params, const __
 
 // A thread a place in a voxel: zeros after the voxel's points.
 __global__ void pad_voxels(const __grid_constant__ HardParams params, const __grid_constant__ VoxelRows rows,
-                           int64_t capacity, const int32_t* num_points, float* voxels, int64_t* reported) {
+                           int64_t capacity, const int32_t* num_points, float* voxels, int64_t* numbers) {
   const int64_t i = thread_number();
   const int64_t row = i / params.max_points, place = i % params.max_points;
   if (row < *rows.counters.num_voxels && row < capacity && place >= num_points[row])
     for (int c = 0; c < params.num_columns; ++c) voxels[i * params.num_columns + c] = 0.0f;
-  if (blockIdx.x == 0) report(rows.counters, capacity, reported);
+  if (blockIdx.x == 0) report(rows.counters, capacity, numbers);
 }
 
 int bit_length(uint64_t value) {
@@ -168,13 +168,13 @@ int bit_length(uint64_t value) {
 }  // namespace
 
 void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cloud& given, int64_t capacity,
-                        float* voxels, int32_t* coords, int32_t* num_points, int64_t* reported) {
+                        float* voxels, int32_t* coords, int32_t* num_points, int64_t* numbers) {
   const cudaStream_t stream = stream_of(gpu);
   const GpuCloud cloud(given);
   const int64_t size = cloud.size();
   with_scratch<Scratch>(gpu, kOperation, [&](Scratch& s, bool in_graph) {
     if (size == 0) {
-      check_gpu(cudaMemsetAsync(reported, 0, kNumReported * sizeof(int64_t), stream), kOperation);
+      check_gpu(cudaMemsetAsync(numbers, 0, kNumbers * sizeof(int64_t), stream), kOperation);
       return;
     }
     const VoxelRows rows = s.rows.reserve(params.box, size, in_graph, kOperation);
@@ -212,7 +212,7 @@ void voxelize_hard_cuda(const GpuStream& gpu, const HardParams& params, const Cl
     check_launch(kOperation);
     const int64_t places = std::min(rows.max_rows, capacity) * params.max_points;
     pad_voxels<<<blocks_for(std::max<int64_t>(1, places)), kThreads, 0, stream>>>(params, rows, capacity, num_points,
-                                                                                  voxels, reported);
+                                                                                  voxels, numbers);
     check_launch(kOperation);
   });
 }

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "gpu.cuh"
-#include "voxelize.hpp"
+#include "points.hpp"
 
 namespace robocache {
 
@@ -24,7 +24,7 @@ struct GpuCloud {
   RC_HD int64_t size() const { return cloud.width * cloud.height; }
 };
 
-// Whether all fields in use are floats that can be read as they lie. Then no branch stands between loads, which wait
+// Whether all fields in use are floats that can be read as they are. Then no branch stands between loads, which wait
 // for each other else.
 inline bool is_plain(const PointParams& params, const Cloud& cloud) {
   const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
@@ -99,7 +99,7 @@ __device__ inline const uint8_t* bytes_of_point(const Cloud& cloud, int64_t i) {
   return cloud.data + row * cloud.row_step + (i - row * cloud.width) * cloud.point_step;
 }
 
-// The point whose bytes lie at `bytes`, in whatever memory.
+// The point whose bytes are at `bytes`, in whatever memory.
 template <bool kPlain>
 __device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes) {
   const Poses& poses = gpu.cloud.poses;

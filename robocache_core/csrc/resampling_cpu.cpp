@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "pool.hpp"
-#include "resample.hpp"
+#include "resampling.hpp"
 #include "simd.hpp"
 
 namespace robocache {
@@ -73,7 +73,7 @@ class Timelines {
 
   Descent first_descent() const {
     const auto found = std::find(scratch_.begins.begin(), scratch_.begins.end(), 0);
-    if (found == scratch_.begins.end()) return {-1, 0, 0};
+    if (found == scratch_.begins.end()) return kNoDescent;
     const int64_t n = (found - scratch_.begins.begin()) / batch_, b = (found - scratch_.begins.begin()) % batch_;
     const int64_t* stamps = row(n, b);
     const int64_t stride = streams_[n].stamp_strides[1];
@@ -333,7 +333,7 @@ Descent fuse_cpu(const Stream* streams, const Reading* readings, int64_t num_str
       }
     }
   });
-  return {-1, 0, 0};
+  return kNoDescent;
 }
 
 }  // namespace robocache

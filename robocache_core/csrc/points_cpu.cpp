@@ -6,6 +6,7 @@
 
 #include "buffer.hpp"
 #include "point_block.hpp"
+#include "points.hpp"
 #include "pool.hpp"
 
 namespace robocache {

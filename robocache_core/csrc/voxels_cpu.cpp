@@ -15,7 +15,7 @@
 #include "pool.hpp"
 #include "simd.hpp"
 #include "voxel_records.hpp"
-#include "voxelize.hpp"
+#include "voxels.hpp"
 
 namespace robocache {
 namespace {
@@ -395,7 +395,7 @@ void write_coords(const Box& box, const uint32_t* index, int32_t size, int32_t* 
   run_at<Coordinates>(simd_level(), index, box.shape[0], box.shape[1], size, coords);
 }
 
-void voxelize_dense_cpu(const VoxelParams& params, const Cloud& cloud, float* tensor, int64_t* dropped) {
+void voxelize_dense_cpu(const VoxelParams& params, const Cloud& cloud, float* tensor, int64_t* numbers) {
   VoxelScratch<ThreadScratch>& s = scratch();
   const Words words = make_words(params);
   const int max_threads = sort_points(params, words, cloud, s);
@@ -409,11 +409,11 @@ void voxelize_dense_cpu(const VoxelParams& params, const Cloud& cloud, float* te
       for (int32_t i = 0; i < size; ++i) plane[t->voxels.index[i]] = t->voxels.channel[i];
     }
   });
-  s.sum_dropped(dropped);
+  s.write_numbers(0, numbers);
 }
 
-int64_t voxelize_sparse_cpu(const VoxelParams& params, const Cloud& cloud, int64_t capacity, int32_t* coords,
-                            float* features, int32_t* counts, int64_t* dropped) {
+void voxelize_sparse_cpu(const VoxelParams& params, const Cloud& cloud, int64_t capacity, int32_t* coords,
+                         float* features, int32_t* counts, int64_t* numbers) {
   VoxelScratch<ThreadScratch>& s = scratch();
   const Words words = make_words(params);
   const int max_threads = sort_points(params, words, cloud, s);
@@ -430,8 +430,7 @@ int64_t voxelize_sparse_cpu(const VoxelParams& params, const Cloud& cloud, int64
     }
     std::copy_n(v.count, size, counts + row);
   });
-  s.sum_dropped(dropped);
-  return std::min(s.num_voxels(), capacity);
+  s.write_numbers(std::min(s.num_voxels(), capacity), numbers);
 }
 
 }  // namespace robocache

@@ -14,7 +14,6 @@ enum class Method : int32_t { kLinear, kSlerp, kNearest, kPrevious };
 // What a target gets that cannot be read: the nearest sample, zeros, or (linear) the line through the end's two
 // samples.
 enum class Outside : int32_t { kHold, kZero, kExtrapolate };
-enum class ScalarType : int32_t { kFloat32, kFloat16, kBFloat16 };
 
 // How a stream is read.
 struct Reading {
@@ -60,7 +59,7 @@ RC_HD inline uint64_t stamp_distance(int64_t later, int64_t earlier) {
   return static_cast<uint64_t>(later) - static_cast<uint64_t>(earlier);
 }
 
-// How many stamps lie at or before the target, known to be `begin` to `end`.
+// How many stamps are at or before the target, known to be `begin` to `end`.
 RC_HD inline int64_t bisect(const Timeline& line, int64_t target, int64_t begin, int64_t end) {
   while (begin < end) {
     const int64_t middle = begin + (end - begin) / 2;
@@ -92,7 +91,7 @@ RC_HD inline int64_t gallop(const Timeline& line, int64_t target, int64_t guess)
   return bisect(line, target, begin, end);
 }
 
-// Where stamps at a steady rate would have the target: how many of them lie at or before it, about.
+// Where stamps at a steady rate would have the target: how many of them are at or before it, about.
 RC_HD inline int64_t guess_position(const Timeline& line, int64_t target) {
   if (line.size == 0 || target < line[0]) return 0;
   if (target >= line[line.size - 1]) return line.size;
@@ -107,7 +106,7 @@ RC_HD inline int64_t last_of_equal(const Timeline& line, int64_t i) {
   return gallop(line, line[i], i + 1) - 1;
 }
 
-// `upper`: how many stamps lie at or before the target. Of equal stamps the last counts, the others are not read.
+// `upper`: how many stamps are at or before the target. Of equal stamps the last counts, the others are not read.
 RC_HD inline Pick pick_samples(const Reading& reading, const Timeline& line, int64_t target, int64_t upper) {
   const Pick zeros{kNoSample, kNoSample, 0.0f, false, false};
   if (line.size == 0) return zeros;
@@ -218,19 +217,21 @@ RC_HD RC_INLINE bool slerp(double* a, double* b, double alpha) {
   return (norm2_a > 0.0) & (norm2_a < HUGE_VAL) & (norm2_b > 0.0) & (norm2_b < HUGE_VAL);
 }
 
-// The first stamp that is smaller than the one before it: of stream `stream`, stamps[batch, sample]; stream -1: none.
+// The first stamp that is smaller than the one before it: of stream `stream`, stamps[batch, sample].
 struct Descent {
   int64_t stream, batch, sample;
 };
+constexpr Descent kNoDescent{-1, 0, 0};
 
-// The CPU's loops (resample_cpu.cpp): all streams at the targets [batch, num_targets] (strides in elements), each read
-// by its own of `readings`. out [batch, num_targets, sum of the widths] of type out_type, valid [batch, num_targets,
-// num_streams]. sort: stamps may be in any order; else they are checked, and where one descends nothing is written.
+// The CPU's loops (resampling_cpu.cpp): all streams at the targets [batch, num_targets] (strides in elements), each
+// read by its own of `readings`. out [batch, num_targets, sum of the widths] of type out_type, valid [batch,
+// num_targets, num_streams]. sort: stamps may be in any order; else they are checked, and where one descends nothing is
+// written.
 Descent fuse_cpu(const Stream* streams, const Reading* readings, int64_t num_streams, int64_t batch,
                  const int64_t* targets, int64_t num_targets, const int64_t* target_strides, bool sort, void* out,
                  ScalarType out_type, bool* valid);
 
-// The same on a GPU (resample_cuda.cu), to which every address is the device's but those of the arrays of streams,
+// The same on a GPU (resampling_cuda.cu), to which every address is the device's but those of the arrays of streams,
 // orders and readings. orders [num_streams]: for each sample of ascending stamps, which of the values it has; with the
 // strides of the stamps; null: their own.
 void fuse_cuda(const GpuStream& gpu, const Stream* streams, const int64_t* const* orders, const Reading* readings,

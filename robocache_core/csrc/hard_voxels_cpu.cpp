@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "hard_voxels.hpp"
 #include "voxel_records.hpp"
 
 namespace robocache {
@@ -56,8 +57,8 @@ int32_t write_voxel(const HardParams& params, const int32_t* records, int64_t si
 
 }  // namespace
 
-int64_t voxelize_hard_cpu(const HardParams& params, const Cloud& cloud, int64_t capacity, float* voxels,
-                          int32_t* coords, int32_t* num_points, int64_t* dropped) {
+void voxelize_hard_cpu(const HardParams& params, const Cloud& cloud, int64_t capacity, float* voxels, int32_t* coords,
+                       int32_t* num_points, int64_t* numbers) {
   VoxelScratch<ThreadScratch>& s = scratch();
   const auto write = [&](ThreadScratch& t, uint32_t* keys, int32_t* words) {
     list_kept(&t.points, t.dropped);
@@ -89,8 +90,7 @@ int64_t voxelize_hard_cpu(const HardParams& params, const Cloud& cloud, int64_t 
     }
   };
   parallel_for(static_cast<int64_t>(s.records.groups().size()), 1, write_groups, max_threads);
-  s.sum_dropped(dropped);
-  return std::min(s.num_voxels(), capacity);
+  s.write_numbers(std::min(s.num_voxels(), capacity), numbers);
 }
 
 }  // namespace robocache

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Points of a cloud in the target frame, on the GPU: a thread a point.
-#include "points.cuh"
+#include "gpu_points.cuh"
 
 namespace robocache {
 namespace {

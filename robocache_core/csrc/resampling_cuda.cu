@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "gpu.cuh"
-#include "resample.hpp"
+#include "resampling.hpp"
 
 namespace robocache {
 namespace {
@@ -234,7 +234,7 @@ struct Scratch {
 }  // namespace
 
 Descent find_descent_cuda(const GpuStream& gpu, const Stream* streams, int64_t num_streams, int64_t batch) {
-  Descent found{-1, 0, 0};
+  Descent found = kNoDescent;
   with_scratch<Scratch>(gpu, kOperation, [&](Scratch& s, bool in_graph) {
     const cudaStream_t stream = stream_of(gpu);
     auto* const first = s.descents.reserve<unsigned long long>(num_streams, in_graph, kOperation);

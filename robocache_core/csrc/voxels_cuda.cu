@@ -38,7 +38,7 @@ struct Group {
   uint32_t row, lanes;
 };
 
-// Where a point lies: x y z in the target frame, then the fractions of its voxel's edges.
+// Where a point is: x y z in the target frame, then the fractions of its voxel's edges.
 struct Located {
   float values[6];
 };
@@ -82,7 +82,7 @@ class Term {
   int32_t step_;
 };
 
-// Groups the points of a warp, a lane each, whose voxels have rows; tells how many groups there are.
+// Groups the points of a warp, a lane each, whose voxels have rows; returns how many groups there are.
 __device__ inline int32_t group_points(const VoxelRows& rows, uint32_t voxel, int64_t capacity, DropCounts& drops,
                                        Group* groups) {
   constexpr uint32_t kNoRow = 0xffffffffu;
@@ -180,8 +180,8 @@ constexpr int kBlockRows = kThreads;
 __global__ void __launch_bounds__(kThreads)
     write_sparse(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
                  const __grid_constant__ Sums sums, int64_t capacity, int32_t* coords, float* features, int32_t* counts,
-                 int64_t* reported) {
-  if (blockIdx.x == 0) report(rows.counters, capacity, reported);
+                 int64_t* numbers) {
+  if (blockIdx.x == 0) report(rows.counters, capacity, numbers);
   const int64_t begin = int64_t{blockIdx.x} * kBlockRows;
   const int64_t end = min(min(begin + kBlockRows, int64_t{*rows.counters.num_voxels}), capacity);
   if (begin >= end) return;
@@ -205,8 +205,8 @@ constexpr int kVoxels = 4;  // of a thread, in one word
 template <bool kWhole>
 __global__ void __launch_bounds__(kThreads, 6)
     write_dense(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
-                const __grid_constant__ Sums sums, int64_t num_voxels, float* tensor, int64_t* reported) {
-  if (blockIdx.x == 0) report(rows.counters, num_voxels, reported);
+                const __grid_constant__ Sums sums, int64_t num_voxels, float* tensor, int64_t* numbers) {
+  if (blockIdx.x == 0) report(rows.counters, 0, numbers);
   const int64_t first = kVoxels * thread_number();
   if (first - first % (32 * kVoxels) >= num_voxels) return;  // the whole warp
   const int64_t word = first / 32;                           // there are words for all threads of the warp
@@ -232,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, 6)
         if (first + k < num_voxels) out[k] = values[k];
     }
   }
-  // The rows of a warp's voxels lie side by side.
+  // The rows of a warp's voxels are side by side.
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t begin = __shfl_sync(kWholeWarp, row, 0);
   const uint32_t size = __shfl_sync(kWholeWarp, row + __popc(bits), 31) - begin;
@@ -257,7 +257,7 @@ constexpr int kCountedPoints = 2;
 template <bool kPlain>
 __global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
                              const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
-                             float* tensor, int64_t* reported) {
+                             float* tensor, int64_t* numbers) {
   __shared__ uint32_t shared[kNumDrops];
   static_assert(fits_staged(kCountedPoints, sizeof shared));
   DropCounts drops(shared);
@@ -272,7 +272,7 @@ __global__ void count_points(const __grid_constant__ VoxelParams params, const _
     }
   });
   drops.finish(counters.dropped);
-  if (is_last_block(counters)) report(counters, 0, reported);
+  if (is_last_block(counters)) report(counters, 0, numbers);
 }
 
 int32_t words_of_row(const VoxelParams& params) { return 1 + params.num_sums + (params.num_maxima + 1) / 2; }
@@ -297,7 +297,7 @@ Sums add_cloud(const VoxelParams& params, const GpuCloud& cloud, const VoxelRows
 }  // namespace
 
 void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const Cloud& given, float* tensor,
-                         int64_t* reported) {
+                         int64_t* numbers) {
   constexpr const char* kOperation = "voxelize_dense";
   const cudaStream_t stream = stream_of(gpu);
   const GpuCloud cloud(given);
@@ -305,7 +305,7 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
   with_scratch<Scratch>(gpu, kOperation, [&](Scratch& s, bool in_graph) {
     if (cloud.size() == 0) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
-      check_gpu(cudaMemsetAsync(reported, 0, kNumReported * sizeof(int64_t), stream), kOperation);
+      check_gpu(cudaMemsetAsync(numbers, 0, kNumbers * sizeof(int64_t), stream), kOperation);
       return;
     }
     if (counts_alone(params, cloud.size())) {
@@ -314,7 +314,7 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
       with_constant(is_staged_plain(params.points, cloud.cloud), [&](auto plain) {
         const unsigned blocks = blocks_for(cloud.size(), kCountedPoints * kThreads);
         count_points<plain.value><<<blocks, kThreads, staged_bytes(cloud.cloud, kCountedPoints), stream>>>(
-            params, cloud, counters, cloud.size(), num_voxels, tensor, reported);
+            params, cloud, counters, cloud.size(), num_voxels, tensor, numbers);
       });
       check_launch(kOperation);
       return;
@@ -324,26 +324,26 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
     const bool whole = num_voxels % kVoxels == 0 && reinterpret_cast<uintptr_t>(tensor) % sizeof(float4) == 0;
     const auto write = whole ? write_dense<true> : write_dense<false>;
     const unsigned blocks = blocks_for((num_voxels + kVoxels - 1) / kVoxels);
-    write<<<blocks, kThreads, 0, stream>>>(params, rows, sums, num_voxels, tensor, reported);
+    write<<<blocks, kThreads, 0, stream>>>(params, rows, sums, num_voxels, tensor, numbers);
     check_launch(kOperation);
   });
 }
 
 void voxelize_sparse_cuda(const GpuStream& gpu, const VoxelParams& params, const Cloud& given, int64_t capacity,
-                          int32_t* coords, float* features, int32_t* counts, int64_t* reported) {
+                          int32_t* coords, float* features, int32_t* counts, int64_t* numbers) {
   constexpr const char* kOperation = "voxelize_sparse";
   const cudaStream_t stream = stream_of(gpu);
   const GpuCloud cloud(given);
   with_scratch<Scratch>(gpu, kOperation, [&](Scratch& s, bool in_graph) {
     if (cloud.size() == 0) {
-      check_gpu(cudaMemsetAsync(reported, 0, kNumReported * sizeof(int64_t), stream), kOperation);
+      check_gpu(cudaMemsetAsync(numbers, 0, kNumbers * sizeof(int64_t), stream), kOperation);
       return;
     }
     const VoxelRows rows = s.rows.reserve(params.box, cloud.size(), in_graph, kOperation);
     const Sums sums = add_cloud(params, cloud, rows, capacity, s.sums, in_graph, stream, kOperation);
     const int64_t most = std::max<int64_t>(1, std::min(rows.max_rows, capacity));
     write_sparse<<<blocks_for(most, kBlockRows), kThreads, 0, stream>>>(params, rows, sums, capacity, coords, features,
-                                                                        counts, reported);
+                                                                        counts, numbers);
     check_launch(kOperation);
   });
 }
