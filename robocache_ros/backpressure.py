@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thins the trigger while targets pile up, and comes back step by step."""
+"""Back-pressure: thins the trigger while targets pile up, and takes it back step by step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from robocache_core.config import BackpressureConfig
 
 
 class Backpressure:
-    """Hysteresis over the number of targets that wait: at the high mark keep half as many, at the low mark twice.
+    """Hysteresis over the number of targets that wait: at the high mark half as many are kept, at the low mark twice.
 
     Args:
         config: the marks and the limit.
@@ -20,7 +20,7 @@ class Backpressure:
         self._worst = 0
 
     def update(self, depth: int) -> int:
-        """Take the number of targets that wait after a frame was computed; return ``keep_every``.
+        """Update by ``depth``, the number of targets that wait after a frame was computed; return ``keep_every``.
 
         Thinning goes a step further only when the depth has grown past the last step's: a backlog that is shrinking
         needs no more of it.

@@ -3,7 +3,7 @@
 
 Publishers need the profile (a shared-memory segment that holds several clouds), subscribers the allocator's settings
 (else every message is received into fresh pages, and faulting those in costs more than the copy). Both are read when
-a process starts, so whoever starts one sets them: the launch files, ``replay``, or the user's shell.
+a process starts, so they are set where it is started: by the launch files, ``replay``, or the user's shell.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS messages to samples: every check that the bytes need, and views of them.
+"""Decode ROS messages to samples: every check that the bytes need, and views of them.
 
 Each function raises ``DataError`` with the reason under which the drop is counted. Raw points and pixels are viewed,
 not copied: a sample keeps its message's ``data`` alive.
@@ -53,10 +53,10 @@ _PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x00IEND\xae\x42\x60\
 
 
 def stamp_ns(header: Header) -> int:
-    """The header's stamp, ns.
+    """Return the header's stamp, ns.
 
     Raises:
-        DataError: ``zero_stamp``: the stamp was never set (or lies before 1970).
+        DataError: ``zero_stamp``: the stamp was never set, or is before 1970.
     """
     stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
     if stamp <= 0:
@@ -65,7 +65,7 @@ def stamp_ns(header: Header) -> int:
 
 
 def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
-    """A cloud, its bytes unread; points that are not finite are the operation's to find.
+    """Decode a cloud without reading its points: those that are not finite are found by the operation.
 
     Raises:
         DataError: ``zero_stamp``, ``empty_cloud``, ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``,
@@ -94,7 +94,7 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
 
 
 def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
-    """A raw image.
+    """Decode a raw image.
 
     Raises:
         DataError: ``zero_stamp``, ``unknown_encoding``, ``empty_image``, ``bad_image_size``, ``step_too_small``,
@@ -115,7 +115,7 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
 
 
 def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
-    """A camera's calibration, unchecked; its stamp and frame do not matter."""
+    """Decode a camera's calibration, unchecked; its stamp and frame do not matter."""
     return CameraInfo(
         width=msg.width,
         height=msg.height,
@@ -130,7 +130,7 @@ def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
 
 
 def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImage:
-    """A JPEG or PNG; its container is checked now, its pixels are decoded when a frame uses them.
+    """Decode a JPEG or PNG; its container is checked now, its pixels are decoded when a frame uses them.
 
     Decoded it has full resolution, as bgr8, bgra8, mono8 or mono16; an EXIF orientation is not applied.
 
@@ -172,7 +172,7 @@ def _decode_pixels(msg: CompressedImage, data: np.ndarray, stamp: int) -> Camera
 
 
 def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
-    """The fields that the stream asks for, in its order.
+    """Decode the fields that the stream asks for, in its order.
 
     Raises:
         DataError: ``zero_stamp``, ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
@@ -207,7 +207,7 @@ def _point_field(field: PointFieldMsg) -> PointField:
 
 
 def _view(data: object) -> torch.Tensor:
-    """``data``, a buffer of bytes, as ``[nbytes] uint8`` in place."""
+    """Return a view of ``data``, a buffer of bytes, as ``[nbytes] uint8``."""
     flat = np.frombuffer(data, dtype=np.uint8)  # type: ignore[call-overload]
     if flat.flags.writeable:
         return torch.from_numpy(flat)
@@ -223,19 +223,19 @@ def _check_container(data: np.ndarray, format_: str) -> None:
         raise DataError(Reason.UNKNOWN_ENCODING, f"format '{format_}' is not JPEG or PNG")
     start = data[:8].tobytes()
     if start.startswith(_JPEG_START):
-        kind, end = 'JPEG', _JPEG_END
+        container, end = 'JPEG', _JPEG_END
     elif start == _PNG_START:
-        kind, end = 'PNG', _PNG_END
+        container, end = 'PNG', _PNG_END
     else:
         raise DataError(
             Reason.DECODE_FAILED, f"format '{format_}': {data.size} bytes that start as neither JPEG nor PNG"
         )
     if _tail(data, len(end)) != end:
-        raise DataError(Reason.DECODE_FAILED, f'the {kind} of {data.size} bytes is cut short: its end is missing')
+        raise DataError(Reason.DECODE_FAILED, f'the {container} of {data.size} bytes is cut short: its end is missing')
 
 
 def _tail(data: np.ndarray, size: int) -> bytes:
-    """The last ``size`` bytes before any zeros that pad ``data``."""
+    """Return the last ``size`` bytes before any zeros that pad ``data``."""
     stop = data.size
     while stop and not data[max(0, stop - 4096) : stop].any():
         stop = max(0, stop - 4096)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fused frames to ROS messages. Every header stamp is the frame's target time, never the clock's."""
+"""Encode fused frames as ROS messages. Every header stamp is the frame's target time, never the clock's."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _POSITION_CHANNELS = ('mean:x', 'mean:y', 'mean:z')
 
 
 def to_stamp(stamp_ns: int) -> Time:
-    """``stamp_ns`` (not negative) as a message."""
+    """Return ``stamp_ns``, not negative, as a message."""
     sec, nanosec = divmod(stamp_ns, SECOND)
     return Time(sec=sec, nanosec=nanosec)
 
 
 def encode_fused(frame: FusedFrame) -> UInt8MultiArray:
-    """The whole frame as one message: a safetensors file, read with ``robocache_core.payload.decode``."""
+    """Encode the whole frame as one message: a safetensors file, read with ``robocache_core.payload.decode``."""
     data = payload.write(frame, lambda size: array.array('B', (0,)) * size)
     msg = UInt8MultiArray()
     msg.layout.dim = [MultiArrayDimension(label='safetensors', size=len(data), stride=len(data))]
@@ -38,7 +38,7 @@ def encode_fused(frame: FusedFrame) -> UInt8MultiArray:
 
 
 def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:
-    """The occupied voxels of ``lidar`` as points, for viewers.
+    """Encode the occupied voxels of ``lidar`` as points, for viewers.
 
     Fields: ``x y z`` float32, the mean position where the channels ``mean:x|y|z`` give it, else the voxel's centre, m
     in ``frame.frame_id``; ``count`` uint32 (where it is known: always for sparse); the other channels float32, with
@@ -67,7 +67,7 @@ def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:
 
 
 def encode_image(frame: FusedFrame, camera: CameraConfig) -> Image:
-    """The tensor of ``camera``, ``[3, H, W]`` or ``[1, H, W]``, as rgb8 or mono8: the normalisation undone.
+    """Encode the tensor of ``camera``, ``[3, H, W]`` or ``[1, H, W]``, as rgb8 or mono8: the normalisation undone.
 
     Pixels are rounded and clamped to 0..255, so what came from 16-bit or float pixels is shown saturated.
     """
@@ -97,24 +97,24 @@ def _numpy(frame: FusedFrame, *names: str) -> list[Array]:
 
 
 def _occupied(frame: FusedFrame, lidar: LidarConfig) -> tuple[Array, Array, Array | None]:
-    """``coords [V, 3]`` (z y x), ``features [V, C]``, ``counts [V]`` (None where unknown) of voxels with a point."""
+    """Return ``coords [V, 3]`` (z y x), ``features [V, C]``, ``counts [V]`` (None: unknown) of voxels with a point."""
     name, channels = lidar.name, lidar.voxel.channels
     if lidar.voxel.output == 'sparse':
         coords, features, counts = _numpy(frame, f'{name}.coords', f'{name}.features', f'{name}.counts')
         return coords, features, counts
     (dense,) = _numpy(frame, name)
-    # A channel of its own says where points are, if there is one; a mean or a maximum of a point can be 0.
-    telling = [channels.index(channel) for channel in ('count', 'occupancy', 'density') if channel in channels]
-    occupied = dense[telling[0]] > 0 if telling else (dense != 0).any(axis=0)
+    # Where points are is read from such a channel if there is one: a mean or a maximum of points can be 0.
+    counted = [channels.index(channel) for channel in ('count', 'occupancy', 'density') if channel in channels]
+    occupied = dense[counted[0]] > 0 if counted else (dense != 0).any(axis=0)
     coords = np.argwhere(occupied)
     features = dense[:, occupied].T
     return coords, features, features[:, channels.index('count')] if 'count' in channels else None
 
 
 def _cloud(points: Array, frame: FusedFrame) -> PointCloud2:
-    kinds = {'<f4': PointField.FLOAT32, '<u4': PointField.UINT32}
+    datatypes = {'<f4': PointField.FLOAT32, '<u4': PointField.UINT32}
     fields = [
-        PointField(name=name, offset=offset, datatype=kinds[dtype.str], count=1)
+        PointField(name=name, offset=offset, datatype=datatypes[dtype.str], count=1)
         for name, (dtype, offset, *_) in (points.dtype.fields or {}).items()
     ]
     data = array.array('B')

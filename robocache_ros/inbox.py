@@ -26,7 +26,7 @@ class Arrival:
 
 
 class Inbox:
-    """One stream's bounded queue. Its functions return what they dropped, as ``(arrival, reason)``."""
+    """One stream's bounded queue. Its methods return what they dropped, as ``(arrival, reason)``."""
 
     def __init__(self, config: QueueConfig) -> None:
         self.config = config
@@ -52,7 +52,7 @@ class Inbox:
         return fits or not self._queue
 
     def put(self, arrival: Arrival) -> list[tuple[Arrival, Reason]]:
-        """Add a message; make room by the policy."""
+        """Add a message, making room as the policy says."""
         dropped: list[tuple[Arrival, Reason]] = []
         if self.config.policy == 'latest':
             dropped = [(old, Reason.SUPERSEDED) for old in self.clear()]
@@ -65,7 +65,7 @@ class Inbox:
         return dropped
 
     def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, Reason]]]:
-        """Return the oldest message that is not too old, and what was."""
+        """Return the oldest message within ``max_age``, and those that were older, as dropped."""
         dropped: list[tuple[Arrival, Reason]] = []
         while self._queue:
             arrival = self._pop()
@@ -75,7 +75,7 @@ class Inbox:
         return None, dropped
 
     def clear(self) -> list[Arrival]:
-        """Empty the queue."""
+        """Empty the queue; return what was in it."""
         dropped = list(self._queue)
         self._queue.clear()
         self.nbytes = 0
@@ -181,11 +181,11 @@ class Inboxes:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Let no message in or out meanwhile."""
+        """Hold back messages in both directions within the context."""
         with self._changed:
             yield
 
     def levels(self) -> dict[str, tuple[int, float]]:
-        """By stream: messages that wait, and saturation 0..1."""
+        """Return by stream the number of messages that wait, and the saturation 0..1."""
         with self._changed:
             return {name: (len(inbox), inbox.saturation) for name, inbox in self._inboxes.items()}

@@ -29,7 +29,8 @@ class Ingest:
         self._pipeline = pipeline
         self._poses = poses
         self._log = log
-        self._sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
+        #: By stream, the row of its messages.
+        self.sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
         self._calibrations: dict[str, CameraInfo] = {}
         pipeline.on_refused = log.explain
 
@@ -45,7 +46,7 @@ class Ingest:
     def decode(self, name: str, message: Any) -> Sample | None:
         """Return the sample of a message that was announced; None where it was dropped."""
         try:
-            return self._sources[name].decode(message, self._pipeline.streams[name])
+            return self.sources[name].decode(message, self._pipeline.streams[name])
         except DataError as error:
             self._drop(name, error)
         except Exception:

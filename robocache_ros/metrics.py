@@ -20,7 +20,7 @@ _WINDOW_NS = 5_000_000_000
 
 
 def percentiles_ms(durations_ns: Iterable[int]) -> tuple[float, float]:
-    """Median and 99th percentile in ms; NaN where there is nothing."""
+    """Return median and 99th percentile in ms; NaN where there is nothing."""
     values = np.fromiter(durations_ns, np.float64)
     if not values.size:
         return float('nan'), float('nan')
@@ -30,7 +30,7 @@ def percentiles_ms(durations_ns: Iterable[int]) -> tuple[float, float]:
 
 @dataclass
 class InputRecord:
-    """What is known of one input."""
+    """What was observed of one topic."""
 
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
     ages_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
@@ -39,26 +39,26 @@ class InputRecord:
     lost: int = 0
 
     def recent(self, now_ns: int) -> np.ndarray:
-        """Arrival times of the last seconds, ns on the steady clock."""
+        """Return the arrival times of the last seconds, ns on the steady clock."""
         arrivals = np.array(self.arrivals_ns, np.int64)
         return arrivals[arrivals > now_ns - _WINDOW_NS]
 
     def rate_hz(self, now_ns: int) -> float:
-        """Arrivals a second, over the last seconds."""
+        """Return arrivals a second, over the last seconds."""
         recent = self.recent(now_ns)
         return float((recent.size - 1) / (recent[-1] - recent[0]) * 1e9) if recent.size > 1 else 0.0
 
     def jitter_ms(self, now_ns: int) -> float:
-        """Standard deviation of the time between arrivals."""
+        """Return the standard deviation of the time between arrivals."""
         recent = self.recent(now_ns)
         return float(np.diff(recent).std() / 1e6) if recent.size > 2 else 0.0
 
     def silence_ns(self, now_ns: int) -> int | None:
-        """Time since the last arrival; None before the first."""
+        """Return the time since the last arrival; None before the first."""
         return now_ns - self.arrivals_ns[-1] if self.arrivals_ns else None
 
     def offset_ms(self) -> float:
-        """Median of target minus sample stamp over recent frames."""
+        """Return the median of target minus sample stamp over recent frames."""
         return float(np.median(np.array(self.ages_ns)) / 1e6) if self.ages_ns else float('nan')
 
 
@@ -93,7 +93,7 @@ class Metrics:
             self.inputs[name].incompatible_text = text
 
     def subscriber_incompatible(self, text: str) -> None:
-        """Note that a subscriber of ours asks for a QoS that we do not offer."""
+        """Note that a subscriber asks for a QoS that the node does not offer."""
         with self.lock:
             self.output.incompatible += 1
             self.output.incompatible_text = text
@@ -109,7 +109,7 @@ class Metrics:
             self.stages[stage].append(duration_ns)
 
     def published(self, frame: FusedFrame, latency_ns: int) -> None:
-        """Note a frame that left, and its header stamp to publication by the node's clock."""
+        """Note a frame that was published, and the time from its stamp to that by the node's clock."""
         with self.lock:
             self.frames += 1
             self.output.arrivals_ns.append(self._clock.steady_ns())
@@ -120,7 +120,7 @@ class Metrics:
                 self.stages.setdefault(f'compute.{stage}', deque(maxlen=_KEPT)).append(duration_ns)
 
     def failed(self, text: str) -> None:
-        """Note an exception that no rule foresees."""
+        """Note an unforeseen exception, by its traceback."""
         with self.lock:
             self.failures += 1
             self.last_failure = text.strip().splitlines()[-1]

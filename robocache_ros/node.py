@@ -34,7 +34,7 @@ Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
 def logged(transition: Transition) -> Transition:
-    """Log an exception of a transition with its traceback: rclpy turns it into ERROR without a word."""
+    """Log an exception of a transition with its traceback: rclpy turns it into ERROR silently."""
 
     @functools.wraps(transition)
     def wrapper(self: PreprocessNode, state: LifecycleState) -> TransitionCallbackReturn:
@@ -62,7 +62,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         refuse_unknown_transitions(self)
         parameters.declare(self)
         self._runtime: Runtime | None = None
-        # What undoes the transitions, last made first; a transition that fails half-way undoes its half at once.
+        # These undo the transitions, in reverse order; a transition that fails half-way undoes its half at once.
         self._configured, self._activated = ExitStack(), ExitStack()
 
     @logged
@@ -147,7 +147,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         return Runtime(config, metrics, clock, surroundings)
 
     def _call_back(self, runtime: Runtime, node_config: parameters.NodeConfig, undo: ExitStack) -> None:
-        """Have the runtime called by a timer, and when time goes back."""
+        """Call the runtime once a period, and when ROS time goes back."""
         period_s = node_config.diagnostics_period_ns / SECOND
         timer = self.create_timer(period_s, runtime.reporter.tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         undo.callback(self.destroy_timer, timer)

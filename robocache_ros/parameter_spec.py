@@ -43,12 +43,12 @@ class Spec:
 
     @property
     def type(self) -> Parameter.Type:
-        """The parameter's ROS type."""
+        """ROS type of the parameter."""
         return Parameter.Type[_TYPES[self.element] + ('_ARRAY' if self.is_array else '')]
 
     @property
     def scale(self) -> int:
-        """The tunable's value by the parameter's: nanoseconds by seconds."""
+        """Units of the tunable in one of the parameter: nanoseconds in a second, else 1."""
         return SECOND if self.field.endswith('_ns') else 1
 
     @property
@@ -76,7 +76,7 @@ class Spec:
         return '; '.join(words)
 
     def descriptor(self) -> ParameterDescriptor:
-        """Descriptor for tools; a range where the value is one number that has both bounds."""
+        """Return the descriptor for tools, with a range where the value is one number that has both bounds."""
         descriptor = ParameterDescriptor(
             name=self.name,
             type=self.type.value,
@@ -92,7 +92,7 @@ class Spec:
         return descriptor
 
     def convert(self, value: Any) -> Any:
-        """``value`` in the parameter's type: an int where a double is due, None where an array is empty, are taken.
+        """Return ``value`` in the parameter's type; an int is taken for a double, None for an empty array.
 
         Raises:
             ConfigError: another type.
@@ -104,7 +104,7 @@ class Spec:
         return [self._convert_element(element, value) for element in value or ()]
 
     def check(self, value: Any) -> Any:
-        """``value`` as ``convert`` gives it, inside its range.
+        """Return ``value`` as ``convert`` does, if it is inside its range.
 
         Raises:
             ConfigError: another type, or outside the range.
@@ -118,7 +118,7 @@ class Spec:
         return value
 
     def to_config(self, value: Any) -> Any:
-        """A checked value as the dataclass has it: nanoseconds, a tuple."""
+        """Return a checked value as the dataclass has it: nanoseconds, a tuple."""
         if self.scale != 1:
             return round(value * self.scale)
         return tuple(value) if self.is_array else value
@@ -145,7 +145,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def tunables(config: Any, prefix: str = '') -> Iterator[Spec]:
-    """The parameters of a config dataclass; what it holds are the defaults."""
+    """Yield the parameters of a config dataclass, whose values are the defaults."""
     hints = _hints(type(config))  # type: ignore[arg-type]  # a class is hashable, whatever mypy says
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)

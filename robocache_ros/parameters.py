@@ -6,7 +6,7 @@ A tunable is declared once, there; its parameter has the same name, dotted by ne
 seconds, a tuple an array. The same code reads a node and a params file.
 
 What ROS makes hard is handled here: an integer is taken for a double, ``[]`` (which has no type in a params file) for
-an empty array, and names that nothing declares, which rclpy ignores without a word, are reported.
+an empty array, and names that nothing declares, which rclpy ignores silently, are reported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ StreamNames = dataclasses.make_dataclass(
 )
 #: Names that a stream cannot have, as parameters are grouped under them.
 RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides')
-# A pipeline needs a stream; this one's own is not looked at.
+# For the defaults beside the streams; a pipeline needs at least one stream.
 _PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
 
 
@@ -76,7 +76,7 @@ def declare(node: Node) -> None:
 
 
 def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
-    """The configuration that the node's parameters say; call in ``on_configure``.
+    """Return the configuration that the node's parameters give; call in ``on_configure``.
 
     Overrides that nothing declares (typos, streams not named) are logged as warnings, by name.
 
@@ -92,7 +92,7 @@ def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
 
 
 def autostart(node: Node) -> bool:
-    """Whether the node shall configure and activate itself.
+    """Return whether the node is to configure and activate itself.
 
     Raises:
         ConfigError: the parameter is no bool.
@@ -138,7 +138,7 @@ def from_file(
 
 
 def to_dict(pipeline: PipelineConfig, node: NodeConfig | None = None) -> dict[str, Any]:
-    """The nested dict, ready for a params file, from which ``from_dict`` makes this configuration again."""
+    """Return the nested dict, ready for a params file, from which ``from_dict`` makes this configuration."""
     names = StreamNames(**{group: tuple(stream.name for stream in getattr(pipeline, group)) for group in GROUPS})
     specs = [*tunables(names), *tunables(node or NodeConfig()), *tunables(pipeline)]
     for stream in pipeline.streams():
@@ -151,7 +151,7 @@ def to_dict(pipeline: PipelineConfig, node: NodeConfig | None = None) -> dict[st
 
 
 def _specs(names: Any) -> Iterator[Spec]:
-    """Every parameter of a node with these ``StreamNames``; a name that cannot be used has none."""
+    """Yield every parameter of a node with these ``StreamNames``; a name that cannot be used has none."""
     for config in (StreamNames(), NodeConfig(), _PIPELINE):
         yield from tunables(config)
     for group, name in _grouped(names):
@@ -160,7 +160,7 @@ def _specs(names: Any) -> Iterator[Spec]:
 
 
 def _grouped(names: Any) -> Iterator[tuple[str, str]]:
-    """Group and name of every stream of ``StreamNames``."""
+    """Yield group and name of every stream of ``StreamNames``."""
     for group in GROUPS:
         yield from ((group, name) for name in getattr(names, group))
 
@@ -170,7 +170,7 @@ def _is_usable(name: str) -> bool:
 
 
 def _names(values: Mapping[str, Any]) -> Any:
-    """The ``StreamNames`` in ``values``; a bad value counts as the default (``_configure`` refuses it)."""
+    """Return the ``StreamNames`` in ``values``; a bad value counts as the default (``_configure`` refuses it)."""
     found = {}
     for spec in tunables(StreamNames()):
         try:
@@ -181,7 +181,7 @@ def _names(values: Mapping[str, Any]) -> Any:
 
 
 def _changes(default: Any, prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config dataclass as ``values`` have them by full name, or ``default`` has them."""
+    """Return the fields of a config dataclass: as in ``values``, by full name, else as in ``default``."""
     changes = {
         spec.field: spec.to_config(spec.check(values.get(spec.name, spec.default)))
         for spec in tunables(default, prefix)
@@ -194,7 +194,7 @@ def _changes(default: Any, prefix: str, values: Mapping[str, Any]) -> dict[str, 
 
 
 def _build(default: Any, prefix: str, values: Mapping[str, Any]) -> Any:
-    """``default`` with its ``_changes``.
+    """Return ``default`` with its ``_changes``.
 
     Raises:
         ConfigError: names the parameter in full.
@@ -223,7 +223,7 @@ def _configure(values: Mapping[str, Any]) -> tuple[PipelineConfig, NodeConfig]:
 
 
 def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
-    """A line for each name that is no parameter, in order."""
+    """Yield a line for each name that is no parameter, in order."""
     groups = {name.split('.')[0] for name in known}
     for name in sorted(names):
         line = f"parameter '{name}' is unknown and has no effect"
@@ -246,7 +246,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, A
 
 
 def _sections(tree: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Pattern of the node's full name, and parameters, of each section of a params file."""
+    """Yield of each section of a params file the pattern of the node's full name, and the parameters."""
     for key, value in tree.items() if isinstance(tree, Mapping) else ():
         if key == 'ros__parameters':
             parts = [part for part in name.split('/') if part]
@@ -285,7 +285,7 @@ def _declare_streams(node: Node) -> None:
 
 
 def _on_pre_set(node: Node, parameters: list[Parameter]) -> list[Parameter]:
-    """Give parameters our types: ``ros2 param set`` sends 1 for 1.0 and an untyped array for ``[]``."""
+    """Convert parameters to the declared types: ``ros2 param set`` sends 1 for 1.0 and an untyped array for ``[]``."""
     specs = {spec.name: spec for spec in _specs(_stream_names(node))}
     converted = []
     for parameter in parameters:

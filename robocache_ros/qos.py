@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS of the node's topics, and what an incompatible QoS means in words."""
+"""QoS of the node's topics, and the explanation of an incompatible one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEDY = {'RELIABILITY': ('best_effort', 'reliable'), 'DURABILITY': ('volatile'
 
 
 def sensor_data(depth: int) -> QoSProfile:
-    """Subscriptions: best effort, volatile, keep the last ``depth``; fits every publisher (SensorDataQoS)."""
+    """Return the QoS of subscriptions: best effort, volatile, keep last; every publisher fits (SensorDataQoS)."""
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,
@@ -30,7 +30,7 @@ def sensor_data(depth: int) -> QoSProfile:
 
 
 def reliable(depth: int = 5) -> QoSProfile:
-    """Publishers: reliable, volatile, keep the last ``depth``; a subscriber may ask for either reliability."""
+    """Return the QoS of publishers: reliable, volatile, keep last; a subscriber may ask for either reliability."""
     return QoSProfile(
         history=QoSHistoryPolicy.KEEP_LAST,
         depth=depth,
@@ -40,7 +40,7 @@ def reliable(depth: int = 5) -> QoSProfile:
 
 
 def overridable() -> QoSOverridingOptions:
-    """For every endpoint: parameters ``qos_overrides.<topic>.<publisher|subscription>.<policy>`` may change its QoS.
+    """Let parameters ``qos_overrides.<topic>.<publisher|subscription>.<policy>`` change the QoS of an endpoint.
 
     The policies are history, depth, reliability and durability; they are read when the endpoint is made.
     """
@@ -50,7 +50,7 @@ def overridable() -> QoSOverridingOptions:
 
 
 def describe_incompatible(event: Any, topic: str, profile: QoSProfile, *, publisher: bool = False) -> str:
-    """An incompatible-QoS event in one line: what does not fit, what follows, and the remedy.
+    """Describe an incompatible-QoS event in one line: what does not fit, what follows, and the remedy.
 
     Args:
         event: what the event callback got; ``last_policy_kind`` and ``total_count`` are read.

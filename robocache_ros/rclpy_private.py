@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is used of rclpy beyond its public interface, tried with 7.1.6 (Jazzy) and 9.1.2 (Kilted)."""
+"""All use of rclpy's private interface, tried with 7.1.6 (Jazzy) and 9.1.2 (Kilted)."""
 
 from __future__ import annotations
 

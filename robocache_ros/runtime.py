@@ -19,7 +19,6 @@ from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 from robocache_ros.poses import PoseSource
 from robocache_ros.reporter import Load, Reporter
-from robocache_ros.sources import source_of
 from robocache_ros.worker import Worker
 
 
@@ -67,8 +66,8 @@ class Runtime:
         self._logger = surroundings.logger
         self._now_ns = surroundings.now_ns
         self._topics = {
-            name: (surroundings.topics[name], short_type(stream.message_type))
-            for name, stream in ((stream.name, stream) for stream in config.streams())
+            stream.name: (surroundings.topics[stream.name], stream.message_type.rpartition('/')[2])
+            for stream in config.streams()
         }
         self.metrics = metrics
         self.pipeline = Pipeline(config, on_host=True)
@@ -106,7 +105,7 @@ class Runtime:
     def put(self, name: str, message: object) -> None:
         """Take in a message of stream ``name``, on the thread on which it arrives."""
         self.metrics.arrived(name)
-        self.inboxes.put(name, message, source_of(self.pipeline.streams[name]).nbytes(message))
+        self.inboxes.put(name, message, self.ingest.sources[name].nbytes(message))
 
     def put_calibration(self, name: str, message: object) -> None:
         """Take in a CameraInfo of camera ``name``, on the thread on which it arrives."""
@@ -132,8 +131,3 @@ class Runtime:
 
     def _log_fault(self, fault: str) -> None:
         self._logger.warning(f'{fault}; frames are computed on the CPU from now on')
-
-
-def short_type(type_name: str) -> str:
-    """The name of a message type without its package."""
-    return type_name.rpartition('/')[2]

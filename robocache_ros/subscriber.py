@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a consumer of the fused frames imports.
+"""The subscriber for consumers of the fused frames.
 
     import rclpy
     from robocache_ros.subscriber import FusedSubscriber
@@ -13,7 +13,7 @@
     FusedSubscriber(node, on_frame)
     rclpy.spin(node)
 
-What a frame holds is told at ``robocache_core.types.FusedFrame``.
+``robocache_core.frame.FusedFrame`` documents what a frame holds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ['FusedFrame', 'FusedSubscriber']
 class FusedSubscriber:
     """Calls ``callback(frame: FusedFrame)`` for every fused frame.
 
-    The frame's tensors view the message: nothing is copied, and they stay good for as long as they are kept. The node
+    The frame's tensors view the message: nothing is copied, and they stay valid for as long as they are kept. The node
     keeps the subscription alive; this object need not be kept.
 
     Attributes:
@@ -81,6 +81,6 @@ class FusedSubscriber:
             return
         if self._next_sequence is not None and frame.sequence > self._next_sequence:
             self.missed += frame.sequence - self._next_sequence
-        self._next_sequence = frame.sequence + 1  # a sequence that goes back is a pipeline that started anew
+        self._next_sequence = frame.sequence + 1  # a sequence that goes back is a pipeline that was started again
         self.received += 1
         self._callback(frame)

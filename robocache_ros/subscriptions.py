@@ -38,7 +38,7 @@ class Subscriptions:
 
     def _subscribe(self, route: Route) -> Any:
         stream = route.stream
-        # Small messages come in fast; the middleware overwrites the oldest without a word when its queue is full.
+        # Small messages come in fast; the middleware overwrites the oldest silently when its queue is full.
         profile = qos.sensor_data(min(stream.queue.depth, 1000))
         subscription = self._node.create_subscription(
             route.message,

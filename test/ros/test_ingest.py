@@ -69,7 +69,7 @@ def test_an_exception_in_decode_costs_one_message(monkeypatch):
     bench = make(PipelineConfig(lidars=(LIDAR,)))
     broken = dataclasses.replace(SOURCES[LIDAR.message_type], decode=lambda message, config: 1 // 0)
     with monkeypatch.context() as patch:
-        patch.setitem(bench.runtime.ingest._sources, 'lidar', broken)
+        patch.setitem(bench.runtime.ingest.sources, 'lidar', broken)
         take(bench, 'lidar', cloud(0))
     take(bench, 'lidar', cloud(100))
     assert len(bench.runtime.pipeline.poll()) == 1

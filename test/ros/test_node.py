@@ -15,7 +15,7 @@ import pytest
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -27,6 +27,7 @@ from std_msgs.msg import Header
 from robocache_core import ops
 from robocache_core.device import Device
 from robocache_ros.node import PreprocessNode, main
+from robocache_ros.rclpy_private import lifecycle_state
 from robocache_ros.sources import SOURCES
 from robocache_ros.subscriber import FusedSubscriber
 
@@ -179,7 +180,7 @@ def test_a_robot_in_frames_out():
         for name in ('lidar', 'front', 'imu'):
             counts = robot.settled(name, 1)
             assert counts.used > 0
-            # The first target lies before the window can be filled.
+            # The first target is before the window can be filled.
             assert set(counts.dropped) <= {'unselected', 'missing:imu'}
         robot.until(
             lambda: robot.statuses.get('sync') and robot.statuses['sync'].level == DiagnosticStatus.OK, 'sync OK'
@@ -342,7 +343,7 @@ def test_every_transition_can_be_made_again():
 def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd):
     with Robot(**LIDAR, sync__trigger='nothing') as robot:
         assert robot.node.trigger_configure() != SUCCESS
-        assert robot.node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
+        assert lifecycle_state(robot.node) == 'unconfigured'
         robot.node.set_parameters([Parameter('sync.trigger', value='lidar')])
         assert robot.node.trigger_configure() == SUCCESS
     assert 'sync.trigger' in capfd.readouterr().err
@@ -352,7 +353,7 @@ def test_unforeseen_exception_is_logged_counted_and_survived(monkeypatch, capfd)
     with Robot(**LIDAR) as robot:
         robot.bring_up()
         source = dataclasses.replace(SOURCES['sensor_msgs/msg/PointCloud2'], decode=lambda message, config: 1 // 0)
-        monkeypatch.setattr(robot.node.runtime.ingest, '_sources', {'lidar': source})
+        monkeypatch.setattr(robot.node.runtime.ingest, 'sources', {'lidar': source})
         robot.publish('/lidar', cloud(0))
         robot.until(lambda: robot.counts('lidar').dropped.get('internal_error') == 1, 'the drop')
         assert robot.node.runtime.worker.is_alive

@@ -25,6 +25,7 @@ from robocache_core.config import (
 )
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
+from robocache_ros.parameter_spec import tunables
 from robocache_ros.parameters import NodeConfig
 
 FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
@@ -388,9 +389,9 @@ def test_the_file_s_values_are_the_defaults() -> None:
 
 
 def test_the_file_tells_each_parameter_s_unit_meaning_range_and_choices() -> None:
-    told = comments()
+    documented = comments()
     for spec in parameters._specs(NAMES):
-        comment = told[spec.name]
+        comment = documented[spec.name]
         assert len(comment) > 5, spec.name
         if spec.meta['unit']:
             assert f'[{spec.meta["unit"]}]' in comment, spec.name
@@ -415,3 +416,25 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
     assert parameters.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
     plain = [dataclasses.replace(stream, topic='') for stream in pipeline.streams()]
     assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu')]
+
+
+@pytest.mark.parametrize(
+    'config', [LidarConfig('a'), VoxelConfig(), CameraConfig('a'), ImuConfig('a'), QueueConfig(), SyncConfig()]
+)
+def test_a_parameter_has_the_range_of_its_tunable(config: object) -> None:
+    """A bound is inside the range; beyond it the parameter and the configuration refuse a value alike."""
+    checked = 0
+    for spec in tunables(config):
+        for bound, outwards in zip(spec.bounds, (-1, 1), strict=True):
+            if bound is None or '.' in spec.name:
+                continue
+            inside, outside = spec.element(bound), spec.element(bound + outwards)
+            length = spec.meta['length'] or 1
+            assert spec.check([inside] * length if spec.is_array else inside) is not None
+            value = [outside] * length if spec.is_array else outside
+            with pytest.raises(ConfigError, match=spec.name):
+                spec.check(value)
+            with pytest.raises(ConfigError, match=spec.field):
+                dataclasses.replace(config, **{spec.field: spec.to_config(value)})
+            checked += 1
+    assert checked >= 2

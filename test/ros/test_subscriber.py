@@ -105,7 +105,7 @@ def test_bad_payloads_are_counted_and_logged(node, capfd: pytest.CaptureFixture)
 
 def test_frames_lost_on_the_way_are_counted(node) -> None:
     subscriber = FusedSubscriber(node, lambda frame: None)
-    for sequence in (5, 6, 9, 10, 0, 1, 3):  # two lost; the pipeline starts anew; one lost
+    for sequence in (5, 6, 9, 10, 0, 1, 3):  # two lost; the pipeline is started again; one lost
         subscriber._on_message(message(sequence))
     assert (subscriber.received, subscriber.missed) == (7, 3)
 
