@@ -73,7 +73,7 @@ def cuda_archs(nvcc: str) -> list[str]:
 
 
 def gencode(arch: str) -> list[str]:
-    """Flags for nvcc to compile for ``arch``."""
+    """Flags of nvcc that compile for ``arch``."""
     if arch == 'native':
         return ['-arch=native']
     number, _, kind = arch.partition('-')
@@ -235,7 +235,7 @@ setup(
     entry_points={
         'console_scripts': [
             'preprocess = robocache_ros.node:main',
-            'replay = robocache_ros.tools.replay:main',
+            'replay = robocache_ros.tools.replay.cli:main',
             'simulate = robocache_ros.tools.simulate:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],

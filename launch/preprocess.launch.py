@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start the node ``preprocess``: ``ros2 launch robocache_ros preprocess.launch.py params_file:=my_robot.yaml``.
 
-The node gets the environment in which large messages travel fast (``robocache_ros.dds_environment``); what is set
-already in the shell stays. Publishers of clouds and images should get the same: the profile counts on the sending side.
+The node gets the environment in which large messages travel fast (``robocache_ros.dds_environment``); variables that
+the shell sets stay. Publishers of clouds and images need the same: the profile takes effect on the sending side.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ARGUMENTS = [
         default_value=str(SHARE / 'config' / 'preprocess.yaml'),
         description='YAML file with the parameters of the node',
     ),
-    DeclareLaunchArgument('use_sim_time', default_value='false', description='follow /clock: when a bag is played'),
+    DeclareLaunchArgument('use_sim_time', default_value='false', description='follow /clock, for a bag that is played'),
     DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
     DeclareLaunchArgument('log_level', default_value='info', description='debug, info, warn, error or fatal'),
     DeclareLaunchArgument(
@@ -37,14 +37,14 @@ ARGUMENTS = [
         description='configure and activate the node; false leaves it unconfigured, for a lifecycle manager',
     ),
     DeclareLaunchArgument(
-        'device', default_value='', description='auto, cpu, cuda or cuda:<i>; empty: as the params_file says'
+        'device', default_value='', description='auto, cpu, cuda or cuda:<i>; empty: that of the params_file'
     ),
 ]
 
 
 def start_node(context: LaunchContext) -> list[LifecycleNode | RegisterEventHandler | EmitEvent]:
     """Return the node, and the events that bring it to active."""
-    # Whether it starts by itself is decided here, once: a node that does it too would refuse the second transition.
+    # Only this file starts the node: if the node did it too, it would refuse the second transition.
     parameters = {
         'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool),
         'autostart': False,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Play a bag through the node: ``ros2 launch robocache_ros replay.launch.py bag:=path params_file:=my_robot.yaml``.
 
-Starts ``preprocess`` on the clock of the bag, then ``ros2 bag play --clock`` once the node is active, and ends when the
-bag has. The tool ``replay`` does the same without ``ros2 bag``, makes the parameters from the bag, and reports.
+Starts ``preprocess`` on the clock of the bag, then ``ros2 bag play --clock`` once the node is active, and ends with
+the bag. The tool ``replay`` does the same without ``ros2 bag``, makes the parameters from the bag, and reports.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from robocache_ros import dds_environment
 SHARE = dds_environment.share_directory()
 
 ARGUMENTS = [
-    DeclareLaunchArgument('bag', description='the bag: a folder or a file that `ros2 bag play` takes'),
+    DeclareLaunchArgument('bag', description='the bag: a folder or a file for `ros2 bag play`'),
     DeclareLaunchArgument('rate', default_value='1.0', description='speed: 1.0 as recorded, 2.0 twice as fast'),
 ]
 
-#: So that the player's publishers are matched before the first message, and the node's last frames get out.
+#: For the player's publishers to be matched before the first message, and for the node to send its last frames.
 DELAY_S, DRAIN_S = 2.0, 2.0
 
 

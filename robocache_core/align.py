@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """When is a target ready, and with which samples. Decided by stamps alone, so live and offline agree.
 
-A target is ready when every stream has a sample at or past it (an IMU with which a scan is deskewed: past the end of
-the scan), or when the newest stamp of any stream has passed it by ``max_wait``. Targets become ready in the order of
-their stamps.
+A target is ready when every stream has a sample at or past it (one whose readings undo the motion during the sample of
+another: past the end of that sample), or when the newest stamp of any stream has passed it by ``max_wait``. Targets
+become ready in the order of their stamps.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from robocache_core.buffer import Entry, StreamBuffer, nearest_index, previous_index
-from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
+from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.ledger import Account, Reason
 from robocache_core.samples import Sample
-
-Stream = LidarConfig | CameraConfig | ImuConfig
+from robocache_core.units import SECOND
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Target:
-    """A ready target: an instant, each stream's pick, and for each deskewed lidar the readings around its scan.
+    """A ready target: an instant, each stream's pick, and the readings that give the motion during a stream's sample.
 
     It holds the samples until ``close``.
     """
@@ -70,13 +69,14 @@ class Aligner:
 
     def __init__(self, config: PipelineConfig, accounts: Mapping[str, Account], targets: Account) -> None:
         self._streams = tuple(config.streams())
+        self._by_name = {stream.name: stream for stream in self._streams}
         self._sync = config.sync
         self._trigger = config.trigger
-        #: By IMU, the lidars that are deskewed with it.
-        self._deskewed: dict[str, list[LidarConfig]] = {}
-        for lidar in config.lidars:
-            if lidar.deskew.is_on:
-                self._deskewed.setdefault(lidar.deskew.source, []).append(lidar)
+        #: By the stream that gives the motion, those whose samples need it.
+        self._moved: dict[str, list[StreamConfig]] = {}
+        for stream in self._streams:
+            if stream.motion_source:
+                self._moved.setdefault(stream.motion_source, []).append(stream)
         self._accounts = accounts
         self._targets = targets
         self.buffers = {
@@ -185,7 +185,7 @@ class Aligner:
         picks = {s.name: self._pick(s, stamp) for s in self._streams}
         target = Target(stamp, self.epoch, picks, self._motion(picks, stamp))
         target.hold()
-        self._forget(stamp)
+        self._discard_before(stamp)
         return target
 
     def _timed_out(self, stamp_ns: int) -> bool:
@@ -200,45 +200,52 @@ class Aligner:
             if (newest := self.buffers[s.name].newest_ns) is None or newest < self.needed_ns(s, stamp_ns)
         ]
 
-    def needed_ns(self, stream: Stream, stamp_ns: int) -> int:
-        """Stamp that ``stream`` must have reached for the target ``stamp_ns``, ns; another thread may ask."""
-        needed = max(_instants(stream, stamp_ns))
-        for lidar in self._deskewed.get(stream.name, ()):
-            scan_ns = self._scan_ns(lidar, stamp_ns)
-            # A scan that is not valid is not worth the wait.
-            if scan_ns is not None and abs(scan_ns - stamp_ns) <= lidar.tolerance_ns:
-                needed = max(needed, stamp_ns, scan_ns + lidar.deskew.reach_ns[1])
+    def shortfall(self, stamp_ns: int) -> dict[str, int | None]:
+        """Streams that are ``behind`` the target ``stamp_ns``, and by how much, ns (None: no sample)."""
+        short: dict[str, int | None] = {}
+        for name in self.behind(stamp_ns):
+            newest = self.buffers[name].newest_ns
+            short[name] = None if newest is None else self.needed_ns(self._by_name[name], stamp_ns) - newest
+        return short
+
+    def needed_ns(self, stream: StreamConfig, stamp_ns: int) -> int:
+        """Stamp that ``stream`` must have reached for the target ``stamp_ns``, ns."""
+        needed = max(stream.instants(stamp_ns))
+        for moved in self._moved.get(stream.name, ()):
+            sample_ns = self._sample_ns(moved, stamp_ns)
+            # A sample that is not valid is not worth the wait.
+            if sample_ns is not None and abs(sample_ns - stamp_ns) <= moved.tolerance_ns:
+                needed = max(needed, stamp_ns, sample_ns + moved.motion_reach_ns[1])
         return needed
 
-    def _scan_ns(self, lidar: LidarConfig, stamp_ns: int) -> int | None:
-        """Stamp of the scan that the target ``stamp_ns`` takes, as far as scans have come, ns."""
-        if lidar.name == self._trigger:
+    def _sample_ns(self, stream: StreamConfig, stamp_ns: int) -> int | None:
+        """Stamp of the sample that the target ``stamp_ns`` takes, of those that have come, ns."""
+        if stream.name == self._trigger:
             return stamp_ns
-        stamps = self.buffers[lidar.name].stamps()
-        at = (previous_index if lidar.read == 'previous' else nearest_index)(stamps, stamp_ns)
+        stamps = self.buffers[stream.name].stamps()
+        at = (previous_index if stream.reads_previous else nearest_index)(stamps, stamp_ns)
         return None if at is None else stamps[at]
 
     def _motion(self, picks: Mapping[str, Pick], stamp_ns: int) -> dict[str, tuple[Entry, ...]]:
-        """By deskewed lidar, the readings from the scan's earliest possible begin, or the target, to its end."""
+        """By stream, the readings from the earliest possible begin of its sample, or the target, to its end."""
         motion = {}
-        for source, lidars in self._deskewed.items():
-            for lidar in lidars:
-                before, after = lidar.deskew.reach_ns
-                scans = [entry.sample.stamp_ns for entry in picks[lidar.name].entries]
-                first = min((stamp_ns, *(scan - before for scan in scans)))
-                last = max((stamp_ns, *(scan + after for scan in scans)))
-                motion[lidar.name] = self.buffers[source].window(first, last) if scans else ()
+        for source, streams in self._moved.items():
+            for stream in streams:
+                before, after = stream.motion_reach_ns
+                stamps = [entry.sample.stamp_ns for entry in picks[stream.name].entries]
+                first = min((stamp_ns, *(sample_ns - before for sample_ns in stamps)))
+                last = max((stamp_ns, *(sample_ns + after for sample_ns in stamps)))
+                motion[stream.name] = self.buffers[source].window(first, last) if stamps else ()
         return motion
 
-    def _pick(self, stream: Stream, stamp_ns: int) -> Pick:
+    def _pick(self, stream: StreamConfig, stamp_ns: int) -> Pick:
         buffer, tolerance = self.buffers[stream.name], stream.tolerance_ns
-        if isinstance(stream, ImuConfig):
-            first, last = _instants(stream, stamp_ns)
-            entries = buffer.window(first, last)
-            return Pick(entries, valid=bool(entries))  # of the instants, resampling tells
+        if stream.reads_window:
+            entries = buffer.window(*stream.instants(stamp_ns))
+            return Pick(entries, valid=bool(entries))  # whether each instant is valid, resampling finds
         if stream.name == self._trigger:
             entry = buffer.at(stamp_ns)
-        elif stream.read == 'previous':
+        elif stream.reads_previous:
             entry = buffer.previous(stamp_ns)
             if entry is not None and entry.sample.stamp_ns > stamp_ns:
                 return Pick((entry,), valid=False)
@@ -248,25 +255,18 @@ class Aligner:
             return Pick((), valid=False)
         return Pick((entry,), valid=abs(entry.sample.stamp_ns - stamp_ns) <= tolerance)
 
-    def _forget(self, stamp_ns: int) -> None:
+    def _discard_before(self, stamp_ns: int) -> None:
+        """Drop what no target after ``stamp_ns`` can need."""
         for s in self._streams:
             buffer = self.buffers[s.name]
-            buffer.forget(self._keep_from_ns(s, stamp_ns))
+            buffer.discard_before(self._keep_from_ns(s, stamp_ns))
             if s.name == self._trigger:
                 buffer.close_at(stamp_ns)
 
-    def _keep_from_ns(self, stream: Stream, stamp_ns: int) -> int:
+    def _keep_from_ns(self, stream: StreamConfig, stamp_ns: int) -> int:
         """Earliest instant of ``stream`` that a target after ``stamp_ns`` may need, ns."""
-        first = min(_instants(stream, stamp_ns))
-        for lidar in self._deskewed.get(stream.name, ()):
-            older = 0 if lidar.name == self._trigger else lidar.tolerance_ns
-            first = min(first, stamp_ns - older - lidar.deskew.reach_ns[0])
+        first = min(stream.instants(stamp_ns))
+        for moved in self._moved.get(stream.name, ()):
+            older = 0 if moved.name == self._trigger else moved.tolerance_ns
+            first = min(first, stamp_ns - older - moved.motion_reach_ns[0])
         return first
-
-
-def _instants(stream: Stream, stamp_ns: int) -> tuple[int, int]:
-    """First and last instant at which ``stream`` is read for the target ``stamp_ns``, ns."""
-    if not isinstance(stream, ImuConfig):
-        return stamp_ns, stamp_ns
-    last = stamp_ns + stream.window_offset_ns
-    return last - (stream.window_size - 1) * stream.window_period_ns, last

@@ -87,7 +87,7 @@ class StreamBuffer:
         self._nbytes = 0
         #: Newest stamp since the buffer was last cleared, ns; outlives the sample that had it.
         self.newest_ns: int | None = None
-        #: Stamps at or before this one can no longer be of use, ns.
+        #: Stamps at or before this one are no longer needed, ns.
         self._floor_ns: int | None = None
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ class StreamBuffer:
         end = bisect_left(self._stamps, last_ns) + 1
         return tuple(self._entries[begin:end])
 
-    def forget(self, before_ns: int) -> None:
+    def discard_before(self, before_ns: int) -> None:
         """Drop as ``unselected`` what no instant from ``before_ns`` on needs: all but the newest sample before it."""
         while len(self._stamps) > 1 and self._stamps[1] <= before_ns:
             self._floor_ns = self._stamps[0]

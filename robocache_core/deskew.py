@@ -1,54 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pose tables: where the sensor was when it took each point of a scan, seen from where it is at the target time.
 
-Motion is that of the target frame, which is fixed to the robot: a pose is that of the target frame at an instant, in
-the target frame at the target time. ``pose_table`` puts the sensor's place on the robot behind it. Everything is
-computed in double from integer nanoseconds, on the host, and rounded to float32 once.
+``motion`` gives the poses of the target frame; ``pose_table`` puts the sensor's place on the robot behind them.
+Everything is computed in double on the host, and rounded to float32 once.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from robocache_core import rotation
-from robocache_core.config import MS, SECOND, DeskewConfig
+from robocache_core.buffer import Entry
+from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
+from robocache_core.motion import Stamps, bracket, motion_from_gyro
 from robocache_core.ops import PoseTable
 from robocache_core.rotation import Array
-from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
+from robocache_core.samples import DataError, LidarScan, PointField, VectorSample
 from robocache_core.time_field import TimeField, find_time_field
+from robocache_core.units import MS
 
-Stamps = npt.NDArray[np.int64]
-
-_IDENTITY = (0.0, 0.0, 0.0, 1.0)
+if TYPE_CHECKING:
+    from robocache_core.streams.base import Poses
+    from robocache_core.streams.vector import ImuConfig
 
 #: Least number of poses in a table, and greatest step between two, ns.
 LEAST_POSES, GREATEST_STEP_NS = 1024, MS // 2
 
 
 class Deskewer:
-    """What is known of one lidar's scans: which field tells the time, and what it means.
+    """Makes the pose tables of one lidar's scans, and remembers which field of a layout holds the times.
 
     Args:
-        config: of the stream.
+        config: how scans are deskewed.
+        imu: the stream whose readings give the motion.
     """
 
-    def __init__(self, config: DeskewConfig) -> None:
+    def __init__(self, config: DeskewConfig, imu: ImuConfig) -> None:
         self._config = config
+        self._imu = imu
         self._fields: dict[tuple[tuple[PointField, ...], bool], TimeField] = {}
 
+    def pose_table(
+        self,
+        scan: LidarScan,
+        target_ns: int,
+        around: Sequence[Entry],
+        sensor: torch.Tensor | None,
+        poses: Poses,
+    ) -> tuple[PoseTable, list[Entry]]:
+        """Make the table of a scan.
+
+        Args:
+            scan: the scan.
+            target_ns: the target time.
+            around: readings of the IMU around the scan and the target time.
+            sensor: pose ``[4, 4]`` of the lidar in the target frame; None: they are the same.
+            poses: of the IMU's frames in the target frame; the same where there is none.
+
+        Returns:
+            The table, and the readings that it is made of.
+
+        Raises:
+            DataError: ``unknown_time_field``, ``no_motion``.
+        """
+        field = self.time_field(scan)
+        instants = self.instants_ns(field, scan.stamp_ns)
+        first, last = min(target_ns, int(instants[0])), max(target_ns, int(instants[-1]))
+        readings = list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
+        samples = [cast(VectorSample, entry.sample) for entry in readings]
+        columns = self._imu.columns('angular_velocity')
+        mount = poses.get((self._imu.name, samples[0].frame_id)) if samples else None
+        motion = motion_from_gyro(
+            np.array([sample.stamp_ns for sample in samples], dtype=np.int64),
+            np.array([sample.values[columns].tolist() for sample in samples], dtype=np.float64).reshape(-1, 3),
+            instants,
+            target_ns,
+            imu=None if mount is None else mount[:3, :3].numpy().astype(np.float64),
+            bias=self._config.gyro_bias,
+            tolerance_ns=self._imu.tolerance_ns,
+        )
+        table = pose_table(field, scan.stamp_ns, instants, motion, sensor)
+        if not table.poses.isfinite().all():  # on a GPU this could not be seen without a wait
+            raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
+        return table, readings
+
     def time_field(self, scan: LidarScan) -> TimeField:
-        """Time field of a scan; the first scan of each layout that tells it is read for it, no later one.
+        """Time field of a scan; the first scan of a layout that shows it is read for it, no later one.
 
         Raises:
             DataError: ``unknown_time_field``.
         """
-        key = _key(scan.layout)
+        key = scan.layout.fields, scan.layout.is_bigendian
         if key not in self._fields:
             self._fields[key] = find_time_field(scan, self._config)
         return self._fields[key]
@@ -63,17 +110,13 @@ class Deskewer:
         return stamp_ns + field.begin_ns + step * np.arange(intervals + 1, dtype=np.int64)
 
 
-def _key(layout: CloudLayout) -> tuple[tuple[PointField, ...], bool]:
-    return layout.fields, layout.is_bigendian
-
-
 def pose_table(
     field: TimeField, stamp_ns: int, instants_ns: Stamps, poses: Array, sensor: torch.Tensor | None = None
 ) -> PoseTable:
     """Table of the poses ``[P, 3, 4]`` at ``instants_ns [P]``, evenly spaced, for a scan of stamp ``stamp_ns``.
 
     Args:
-        field: what tells the time of a point.
+        field: the times of the points.
         stamp_ns: of the scan.
         instants_ns: at least two.
         poses: of the target frame at each instant, in the target frame at the target time.
@@ -90,149 +133,3 @@ def pose_table(
         first=field.raw_at(stamp_ns, int(instants_ns[0])),
         inverse_step=field.unit_ns / int(instants_ns[1] - instants_ns[0]),
     )
-
-
-def bracket(stamps_ns: Sequence[int] | Stamps, first_ns: int, last_ns: int) -> slice:
-    """Of ascending stamps, those in ``[first_ns, last_ns]`` and the neighbour on either side."""
-    return slice(max(0, bisect_right(stamps_ns, first_ns) - 1), bisect_left(stamps_ns, last_ns) + 1)
-
-
-def motion_from_gyro(
-    stamps_ns: Stamps,
-    angular_velocity: Array,
-    instants_ns: Stamps,
-    target_ns: int,
-    *,
-    imu: Array | None = None,
-    bias: Sequence[float] = (0.0, 0.0, 0.0),
-    velocity: Array | None = None,
-    tolerance_ns: int = 100 * MS,
-) -> Array:
-    """Integrate angular velocity: poses ``[P, 3, 4]`` of the target frame, in itself at the target time.
-
-    Between readings the angular velocity is linear; a step from one to the next, or to an instant between them, turns
-    by the exponential of its value at the middle.
-    A gyroscope tells no translation: without ``velocity`` the origin of the target frame stands still.
-
-    Args:
-        stamps_ns: ``[S]`` of the readings, ascending.
-        angular_velocity: ``[S, 3]`` rad/s in the IMU's frame.
-        instants_ns: ``[P]``, ascending.
-        target_ns: target time.
-        imu: rotation ``[3, 3]`` of the IMU in the target frame; None: they are turned alike.
-        bias: angular velocity that the IMU tells at rest, rad/s.
-        velocity: ``[3]``, or ``[S, 3]`` at the readings, of the target frame's origin in the target frame, m/s.
-        tolerance_ns: greatest distance between the readings that an instant lies between.
-
-    Raises:
-        DataError: ``no_motion``: an instant, or the target time, has no reading within the tolerance on either side.
-    """
-    first, last = _covered(stamps_ns, instants_ns, target_ns, tolerance_ns)
-    rates = angular_velocity - np.asarray(bias, float)
-    if imu is not None:
-        rates = rotation.apply(imu, rates)
-    # From knot to knot, and from the knot before it to each instant.
-    within = stamps_ns[(stamps_ns > first) & (stamps_ns < last)]
-    knots = np.unique(np.append(within, (first, target_ns, last)))
-    knot = np.searchsorted(knots, instants_ns, side='right') - 1
-    to_next, to_instant = np.diff(knots), instants_ns - knots[knot]
-    rates_at = _between(stamps_ns, rates, knots)
-    turn = _turn(rates_at[:-1], rates_at[1:], to_next)
-    turn_on = _turn(rates_at[knot], _between(stamps_ns, rates, instants_ns), to_instant)
-    turned = rotation.running_product(np.concatenate([[_IDENTITY], rotation.exp(turn)]))
-    moved, position = np.zeros((len(knots), 3)), np.zeros((len(instants_ns), 3))
-    if velocity is not None:
-        velocities = np.broadcast_to(velocity, rates.shape)
-        velocity_at = _between(stamps_ns, velocities, knots)
-        ahead = _advance(turn, velocity_at[:-1], velocity_at[1:], to_next)
-        moved[1:] = np.cumsum(rotation.apply(rotation.matrix(turned[:-1]), ahead), axis=0)
-        ahead = _advance(turn_on, velocity_at[knot], _between(stamps_ns, velocities, instants_ns), to_instant)
-        position = moved[knot] + rotation.apply(rotation.matrix(turned)[knot], ahead)
-    target = int(np.searchsorted(knots, target_ns))
-    orientation = rotation.product(turned[knot], rotation.exp(turn_on))
-    return _seen_from(turned[target], moved[target], orientation, position)
-
-
-def motion_from_odometry(
-    stamps_ns: Stamps,
-    positions: Array,
-    orientations: Array,
-    instants_ns: Stamps,
-    target_ns: int,
-    *,
-    tolerance_ns: int = 100 * MS,
-) -> Array:
-    """Interpolate odometry: poses ``[P, 3, 4]`` of the target frame, in itself at the target time.
-
-    Positions go linearly, orientations by slerp, the shortest way.
-
-    Args:
-        stamps_ns: ``[S]`` of the poses, ascending, at least one.
-        positions: ``[S, 3]`` of the target frame in a fixed frame, m.
-        orientations: ``[S, 4]`` (x y z w), likewise, of any length but 0.
-        instants_ns: ``[P]``, ascending.
-        target_ns: target time.
-        tolerance_ns: greatest distance between the poses that an instant lies between.
-
-    Raises:
-        DataError: ``no_motion``: an instant, or the target time, has no pose within the tolerance on either side.
-    """
-    _covered(stamps_ns, instants_ns, target_ns, tolerance_ns)
-    unit = rotation.normalized(orientations)
-    ways = rotation.log(rotation.product(rotation.inverse(unit[:-1]), unit[1:]))
-    lower, fraction = _locate(stamps_ns, np.append(target_ns, instants_ns))
-    way = ways[np.minimum(lower, len(ways) - 1)] * fraction if len(ways) else np.zeros((len(lower), 3))
-    orientation = rotation.normalized(rotation.product(unit[lower], rotation.exp(way)))
-    position = _between(stamps_ns, positions, np.append(target_ns, instants_ns))
-    return _seen_from(orientation[0], position[0], orientation[1:], position[1:])
-
-
-def _covered(stamps_ns: Stamps, instants_ns: Stamps, target_ns: int, tolerance_ns: int) -> tuple[int, int]:
-    """First and last instant, the target among them; raises ``no_motion`` where samples do not tell what is between."""
-    first, last = min(int(instants_ns[0]), target_ns), max(int(instants_ns[-1]), target_ns)
-    if not len(stamps_ns) or stamps_ns[0] > first or stamps_ns[-1] < last:
-        has = f'{len(stamps_ns)} from {stamps_ns[0]} to {stamps_ns[-1]} ns' if len(stamps_ns) else 'none'
-        raise DataError(Reason.NO_MOTION, f'the scan needs readings from {first} to {last} ns; there are {has}')
-    gap = int(np.diff(stamps_ns[bracket(stamps_ns, first, last)]).max(initial=0))
-    if gap > tolerance_ns:
-        raise DataError(Reason.NO_MOTION, f'readings are {gap / SECOND} s apart, more than {tolerance_ns / SECOND} s')
-    return first, last
-
-
-def _locate(stamps_ns: Stamps, instants_ns: Stamps) -> tuple[npt.NDArray[np.intp], Array]:
-    """Index of the sample at or before each instant, and how far it is to the next, 0 to 1, ``[N, 1]``."""
-    lower = np.searchsorted(stamps_ns, instants_ns, side='right') - 1
-    upper = np.minimum(lower + 1, len(stamps_ns) - 1)
-    fraction = (instants_ns - stamps_ns[lower]) / np.maximum(stamps_ns[upper] - stamps_ns[lower], 1)
-    return lower, fraction[:, None]
-
-
-def _between(stamps_ns: Stamps, values: Array, instants_ns: Stamps) -> Array:
-    """Of ``values [S, D]``, those at the instants, ``[N, D]``, linear."""
-    lower, fraction = _locate(stamps_ns, instants_ns)
-    upper = np.minimum(lower + 1, len(stamps_ns) - 1)
-    found: Array = values[lower] + (values[upper] - values[lower]) * fraction
-    return found
-
-
-def _turn(begin: Array, end: Array, duration_ns: Stamps) -> Array:
-    """Rotation vectors ``[N, 3]`` of steps, from the angular velocities at their ends."""
-    seconds = (duration_ns / SECOND)[:, None]
-    # The middle, and what an axis that turns itself adds to it.
-    return (begin + end) / 2 * seconds + rotation.cross(begin, end) * (seconds * seconds / 12)
-
-
-def _advance(turn: Array, begin: Array, end: Array, duration_ns: Stamps) -> Array:
-    """Translations ``[N, 3]`` of steps, from the velocities at their ends, in the frame as it is at their begin."""
-    ahead = (begin + end) / 2 * (duration_ns / SECOND)[:, None]
-    across = rotation.cross(turn, ahead)
-    return ahead + across / 2 + rotation.cross(turn, across) / 6
-
-
-def _seen_from(orientation: Array, position: Array, orientations: Array, positions: Array) -> Array:
-    """Poses ``[P, 3, 4]`` in the frame of one of them."""
-    back = rotation.inverse(orientation)
-    result = np.empty((len(orientations), 3, 4))
-    result[:, :, :3] = rotation.matrix(rotation.product(back, orientations))
-    result[:, :, 3] = rotation.apply(rotation.matrix(back), positions - position)
-    return result

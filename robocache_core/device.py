@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a pipeline computes: on the CPU, or on a GPU that the bytes of its samples are brought to.
 
-After ``begin_frame``, ``put`` and ``constant`` queue the copies of what the frame needs, stream by stream; operations
-are launched on the device's current stream, and ``mark`` says which; ``synchronize`` waits, once. On the CPU there is
-nothing to copy, to mark or to wait for.
+After ``begin_frame``, ``upload`` and ``constant`` queue the copies of what the frame needs, stream by stream;
+operations are launched on the device's current stream, and ``record_stage`` marks where one ends and the next begins;
+``synchronize`` waits, once. On the CPU there is nothing to copy, to mark or to wait for.
 """
 
 from __future__ import annotations
@@ -56,28 +56,28 @@ class Device:
         """Give up a device that has failed."""
 
     def begin_frame(self) -> None:
-        """Begin a frame; what ``put`` gave for the one before is of no more use."""
+        """Begin a frame; what ``upload`` gave for the one before is no longer valid."""
 
-    def put(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return ``tensor`` on the device, for this frame only: it lies in memory that the next frame takes again."""
+    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy ``tensor`` to the device; the copy is valid until the next ``begin_frame``."""
         return tensor
 
-    def own(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return what ``put`` gave in memory of its own, so that it may leave with the frame."""
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a copy of what ``upload`` gave that stays valid, so that it may leave with the frame."""
         return tensor
 
     def constant(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return ``tensor``, which never changes, on the device; it is copied once for as long as it lives."""
         return tensor
 
-    def mark(self, stage: str) -> None:
-        """Note that a stage is launched."""
+    def record_stage(self, stage: str) -> None:
+        """Mark the end of what was launched for ``stage``, for ``stage_ns``."""
 
     def synchronize(self, voxels: Sequence[DenseVoxels | SparseVoxels] = ()) -> None:
         """Wait until all that was launched is done; the numbers of ``voxels`` are on the host then."""
 
     def stage_ns(self) -> dict[str, int]:
-        """Return how long each stage took on the device, ns, after the wait; empty where the host's time tells it.
+        """Return how long each stage took on the device, ns, after the wait; empty where the host's time measures it.
 
         From mark to mark; of marks of one name all together.
         """
@@ -94,7 +94,7 @@ class Device:
 class CudaDevice(Device):
     """A GPU. Everything runs on its current stream, uploads beside it, and nothing waits but ``synchronize``.
 
-    Uploads of a frame lie in one arena, which grows to what the largest frame needs and is then allocated no more.
+    Uploads of a frame are in one arena, which grows to what the largest frame needs and is then allocated no more.
 
     Args:
         torch_device: the GPU.
@@ -114,7 +114,7 @@ class CudaDevice(Device):
         # By the tensor's id, which another may have when it is dead.
         self._constants: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
         self._events: list[torch.cuda.Event] = []
-        self._stages: list[str] = []  # a mark of each lies in _events
+        self._stages: list[str] = []  # each has an event in _events
 
     def _bytes(self, size: int) -> torch.Tensor:
         return torch.empty(size, dtype=torch.uint8, device=self.torch_device)
@@ -151,9 +151,9 @@ class CudaDevice(Device):
         self._needed = 0
         self._stages.clear()
         self._in_flight = True
-        self.mark('begin')
+        self.record_stage('begin')
 
-    def put(self, tensor: torch.Tensor) -> torch.Tensor:
+    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         if not tensor.is_cpu:
             return tensor
         tensor = tensor.contiguous()
@@ -167,7 +167,7 @@ class CudaDevice(Device):
         self._uploader.upload(tensor.data_ptr(), size, place.data_ptr(), self._stream.cuda_stream)
         return place.view(tensor.dtype).view(tensor.shape)
 
-    def own(self, tensor: torch.Tensor) -> torch.Tensor:
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.clone()
 
     def constant(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -178,7 +178,7 @@ class CudaDevice(Device):
             self._constants[id(tensor)] = weakref.ref(tensor), copy
         return copy
 
-    def mark(self, stage: str) -> None:
+    def record_stage(self, stage: str) -> None:
         if len(self._stages) == len(self._events):
             event: Any = torch.cuda.Event
             self._events.append(event(enable_timing=True))
@@ -189,8 +189,8 @@ class CudaDevice(Device):
         there = [(result, numbers) for result in voxels if (numbers := result.numbers_on_gpu) is not None]
         if there:
             # A copy to the host comes after all that was launched before, and is the wait.
-            copied = torch.stack([numbers for _, numbers in there]).tolist()
-            for (result, _), numbers in zip(there, copied, strict=True):
+            counted = torch.stack([numbers for _, numbers in there]).tolist()
+            for (result, _), numbers in zip(there, counted, strict=True):
                 result.set_numbers(numbers)
         else:
             self._stream.synchronize()

@@ -28,7 +28,7 @@ class FusedFrame:
             ``<name> [K, D]`` and ``<name>.valid [K] bool``.
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero).
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
-        latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU what its own clock tells,
+        latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU, by its own clock,
             stage after stage, so that they add up to the frame's time there: each stream's name, what its operation
             took; ``upload``, how long operations waited for their bytes (one stream's are on their way while the one
             before is computed); ``decode``, ``deskew`` and ``resample``, how long for the host to decode images, make

@@ -2,7 +2,7 @@
 """A ``FusedFrame`` as bytes and back: a safetensors file whose metadata holds the rest of the frame.
 
 The file is an 8-byte little-endian header length, a JSON header padded with spaces to a multiple of 8, and the
-tensors' bytes without a gap. Tensors are written in order of their alignment, so each one lies aligned to its type
+tensors' bytes without a gap. Tensors are written in order of their alignment, so each one is aligned to its type
 (to 8 bytes where its neighbours' sizes allow) and can be read in place. Any safetensors reader opens it.
 """
 
@@ -122,8 +122,8 @@ def digest(frame: FusedFrame) -> str:
 def decode(buffer: Buffer) -> FusedFrame:
     """The frame in ``buffer`` (bytes, bytearray, array, memoryview, ndarray of uint8).
 
-    The tensors view the buffer and keep it alive; do not write to those of a read-only buffer. A tensor that does not
-    lie aligned in memory is copied; none does so in a file that ``encode`` wrote.
+    The tensors view the buffer and keep it alive; do not write to those of a read-only buffer. A tensor whose
+    bytes are not aligned in memory is copied; in a file that ``encode`` wrote all are aligned.
 
     Raises:
         DataError: ``bad_payload``; nothing else, whatever the bytes are.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the pixels of a rectified image lie in the camera's: a map, built once a camera from its CameraInfo.
+"""Rectification maps: where each pixel of a rectified image is in the camera's, from its CameraInfo.
 
 The map is in the geometry of the result, so that rectification and resizing are one look-up. Its arithmetic has no
 library functions, so that it has the same bits wherever it is built.
@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robocache_core.config import CameraConfig
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_region
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
@@ -27,17 +26,23 @@ MODELS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (8, 12), 'equidistant':
 
 
 class Rectifier:
-    """Gives the images of one camera the map to rectify them by.
+    """Gives the images of one camera, which may change in size, the map to rectify them by.
 
     Args:
-        config: the camera; its images may change in size.
+        out_width: of the result, px.
+        out_height: of the result, px.
+        letterbox: keep the aspect ratio, centre, and pad; else stretch.
+        info_topic: where the calibration comes from, for messages.
 
     Attributes:
-        info: its calibration; None: it is not known yet.
+        info: the camera's calibration; None: it is not known yet.
     """
 
-    def __init__(self, config: CameraConfig) -> None:
-        self._config = config
+    def __init__(self, *, out_width: int, out_height: int, letterbox: bool, info_topic: str) -> None:
+        self._out_width = out_width
+        self._out_height = out_height
+        self._letterbox = letterbox
+        self._info_topic = info_topic
         self.info: CameraInfo | None = None
         self._key: tuple[CameraInfo, int, int] | None = None
         self._map: torch.Tensor | None = None
@@ -49,7 +54,7 @@ class Rectifier:
             DataError: ``no_camera_info``, or why ``rectify_map`` refuses it.
         """
         if self.info is None:
-            raise DataError(Reason.NO_CAMERA_INFO, f'no CameraInfo has come on {self._config.info_topic}')
+            raise DataError(Reason.NO_CAMERA_INFO, f'no CameraInfo has come on {self._info_topic}')
         if isinstance(image, EncodedImage):
             return dataclasses.replace(image, decode=functools.partial(self._decode, image, self.info))
         return self._with_map(image, self.info)
@@ -64,9 +69,9 @@ class Rectifier:
                 info,
                 width=frame.width,
                 height=frame.height,
-                out_width=self._config.width,
-                out_height=self._config.height,
-                letterbox=self._config.letterbox,
+                out_width=self._out_width,
+                out_height=self._out_height,
+                letterbox=self._letterbox,
             )
             self._key = key
         return dataclasses.replace(frame, rectify=self._map)
@@ -90,7 +95,7 @@ def rectify_map(
 
     Returns:
         ``[out_height, out_width, 2]`` float32: x y of each pixel in the camera's image, px, its first pixel's centre at
-        (0, 0); NaN for padding and for what lies behind the camera.
+        (0, 0); NaN for padding and for what is behind the camera.
 
     Raises:
         DataError: ``bad_camera_info`` (not calibrated, an unknown model, a wrong number of coefficients, a matrix that

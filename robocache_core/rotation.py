@@ -8,9 +8,11 @@ their last bits from machine to machine.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Array = npt.NDArray[np.float64]
 
@@ -93,6 +95,34 @@ def matrix(quaternion: Array) -> Array:
         for j, element in enumerate(row):
             result[..., i, j] = element
     return result
+
+
+def quaternion(matrices: Array) -> Array:
+    """Unit quaternions of ``matrices [..., 3, 3]``, w not negative: by the largest component, so well conditioned."""
+    m = [[matrices[..., i, j] for j in range(3)] for i in range(3)]
+    trace = (m[0][0] + m[1][1]) + m[2][2]
+    squares = np.stack([*(1 + 2 * m[i][i] - trace for i in range(3)), 1 + trace], axis=-1)
+    rows = np.stack(
+        [
+            np.stack([squares[..., 0], m[1][0] + m[0][1], m[0][2] + m[2][0], m[2][1] - m[1][2]], axis=-1),
+            np.stack([m[1][0] + m[0][1], squares[..., 1], m[2][1] + m[1][2], m[0][2] - m[2][0]], axis=-1),
+            np.stack([m[0][2] + m[2][0], m[2][1] + m[1][2], squares[..., 2], m[1][0] - m[0][1]], axis=-1),
+            np.stack([m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1], squares[..., 3]], axis=-1),
+        ],
+        axis=-2,
+    )
+    largest = np.argmax(squares, axis=-1)[..., None, None]
+    unit = normalized(np.take_along_axis(rows, largest, axis=-2)[..., 0, :])
+    positive: Array = np.where(unit[..., 3:] < 0, -unit, unit)
+    return positive
+
+
+def pose_matrix(pose: Sequence[float]) -> torch.Tensor:
+    """``[4, 4] float32`` of a pose x y z (m) and unit quaternion qx qy qz qw."""
+    result = np.eye(4)
+    result[:3, :3] = matrix(np.array(pose[3:], dtype=np.float64))
+    result[:3, 3] = pose[:3]
+    return torch.from_numpy(result.astype(np.float32))
 
 
 def apply(matrices: Array, vectors: Array) -> Array:

@@ -92,7 +92,7 @@ class CloudLayout:
         raise DataError(Reason.MISSING_FIELD, f"the cloud has no field '{name}' (it has: {names})")
 
     def validate(self, nbytes: int) -> None:
-        """Check that every field of every point lies inside ``nbytes`` bytes of data.
+        """Check that every field of every point is inside ``nbytes`` bytes of data.
 
         Raises:
             DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small`` or ``data_too_short``.

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core.config import MS, SECOND, DeskewConfig
+from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
+from robocache_core.units import MS, SECOND
 
 #: Nanoseconds of each unit that ``deskew.time_unit`` can name.
 UNITS_NS = {'ns': 1, 'us': 1000, 'ms': MS, 's': SECOND}
@@ -26,7 +27,7 @@ SHORTEST_NS, LONGEST_NS = 10 * MS, SECOND
 #: By how much the times of a scan may leave the duration that they should have, ns.
 SLACK_NS = 2 * MS
 
-#: Different times below which a scan is a fragment: its span tells no unit.
+#: Different times below which a scan is a fragment: its span shows no unit.
 LEAST_TIMES = 16
 
 _NAMES = {
@@ -70,7 +71,9 @@ class _DoubtError(Exception):
 
 
 def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
-    """Find out from a scan how its points tell their time; reads all values of the fields in question.
+    """Find the field of a scan that holds the times of its points, and what its values mean.
+
+    Reads all values of the fields in question.
 
     A field with a fitting name is taken, or ``config.time_field``. Its unit is the one in its name (``t_us``), or the
     one that makes the scan last 10 ms to 1 s. Values in ``[0, scan_duration]`` count from the stamp at the start of the
@@ -79,7 +82,7 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
     be seen. Points that are not finite, or all zero as missing returns are, are not looked at.
 
     Raises:
-        DataError: ``unknown_time_field``: it cannot be told; the message says what was seen and what to set.
+        DataError: ``unknown_time_field``: it cannot be found; the message says what was seen and what to set.
     """
     candidates = _candidates(scan.layout, config)
     found, doubts = [], []
@@ -101,7 +104,7 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
     fields = ', '.join(f'{field.name} {field.dtype}' for field in scan.layout.fields)
     raise DataError(
         Reason.UNKNOWN_TIME_FIELD,
-        f'cannot tell the times of the points: {seen}. The cloud has: {fields}. '
+        f'the times of the points are not known: {seen}. The cloud has: {fields}. '
         'Set deskew.time_field, time_unit, time_reference and scan_duration.',
     )
 
@@ -184,12 +187,12 @@ def _unit_of_span(values: npt.NDArray[np.float64], unit: str, seen: str) -> int:
     for name, span in spans.items():
         if SHORTEST_NS <= span <= LONGEST_NS:
             return UNITS_NS[name]
-    told = ', '.join(f'{span / SECOND:.3g} s in {name}' for name, span in spans.items())
-    raise _DoubtError(f'{seen}: that spans {told}, and a scan lasts 0.01 to 1 s')
+    spanned = ', '.join(f'{span / SECOND:.3g} s in {name}' for name, span in spans.items())
+    raise _DoubtError(f'{seen}: that spans {spanned}, and a scan lasts 0.01 to 1 s')
 
 
 def _begin(low_ns: float, high_ns: float, duration_ns: int) -> int | None:
-    """Begin of the scan in whose duration the times lie, all relative to its stamp, ns; None: they do not."""
+    """Begin of the scan whose duration holds the times, all relative to its stamp, ns; None: they do not."""
     for begin in (0, -duration_ns):
         if begin - SLACK_NS <= low_ns and high_ns <= begin + duration_ns + SLACK_NS:
             return begin

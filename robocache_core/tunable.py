@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -36,24 +37,65 @@ def tunable(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """Where a value is outside its range: the element, None if it is their number, and what is allowed."""
+
+    element: Any
+    rule: str
+
+
+def bounds(meta: Mapping[str, Any], scale: int = 1) -> tuple[float | None, float | None]:
+    """Return the least and the greatest value of a tunable, None where there is none, divided by ``scale``."""
+    low, high = meta['low'], meta['high']
+    if scale == 1:
+        return low, high
+    return None if low is None else low / scale, None if high is None else high / scale
+
+
+def find_fault(
+    elements: Sequence[Any],
+    meta: Mapping[str, Any],
+    *,
+    may_be_empty: bool,
+    scale: int = 1,
+    show: Callable[[float], str] = str,
+) -> Fault | None:
+    """Compare a value with the range of its tunable; the one check of all configurations and parameters.
+
+    Args:
+        elements: those of an array, or the value alone.
+        meta: the tunable's metadata.
+        may_be_empty: whether an array of a fixed length may have no element at all.
+        scale: divides the bounds, for a value in another unit than the tunable's.
+        show: formats a bound.
+    """
+    if meta['length'] is not None and len(elements) not in (meta['length'], 0 if may_be_empty else -1):
+        return Fault(None, f'needs {meta["length"]} elements')
+    low, high = bounds(meta, scale)
+    for element in elements:
+        if meta['choices'] and element not in meta['choices']:
+            return Fault(element, f'must be one of {", ".join(meta["choices"])}')
+        if isinstance(element, float) and not math.isfinite(element):
+            return Fault(element, 'must be finite')
+        if low is not None and element < low:
+            return Fault(element, f'must be at least {show(low)} {meta["unit"]}'.rstrip())
+        if high is not None and element > high:
+            return Fault(element, f'must be at most {show(high)} {meta["unit"]}'.rstrip())
+    return None
+
+
 def check_tunables(config: Any, prefix: str = '') -> None:
     """Raise ``ConfigError`` for the first tunable of a config dataclass that is outside its declared range."""
     for item in dataclasses.fields(config):
         if not item.metadata:
             continue
-        name, value, meta = f'{prefix}{item.name}', getattr(config, item.name), item.metadata
+        value = getattr(config, item.name)
         elements = value if isinstance(value, tuple) else (value,)
-        if meta['length'] is not None and len(elements) not in (meta['length'], 0 if item.default == () else -1):
-            raise ConfigError(f'{name} = {value!r}: needs {meta["length"]} elements')
-        for element in elements:
-            if meta['choices'] and element not in meta['choices']:
-                raise ConfigError(f'{name} = {element!r}: must be one of {", ".join(meta["choices"])}')
-            if isinstance(element, float) and not math.isfinite(element):
-                raise ConfigError(f'{name} = {element!r}: must be finite')
-            if meta['low'] is not None and element < meta['low']:
-                raise ConfigError(f'{name} = {element!r}: must be at least {meta["low"]} {meta["unit"]}'.rstrip())
-            if meta['high'] is not None and element > meta['high']:
-                raise ConfigError(f'{name} = {element!r}: must be at most {meta["high"]} {meta["unit"]}'.rstrip())
+        fault = find_fault(elements, item.metadata, may_be_empty=item.default == ())
+        if fault is not None:
+            culprit = value if fault.element is None else fault.element
+            raise ConfigError(f'{prefix}{item.name} = {culprit!r}: {fault.rule}')
 
 
 class Checked:

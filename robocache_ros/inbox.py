@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from robocache_core.config import QueueConfig
 from robocache_core.ledger import Reason
+from robocache_ros.clock import Clock
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Inbox:
         fits = len(self._queue) < self.config.depth and self.nbytes + nbytes <= self.config.max_bytes
         return fits or not self._queue
 
-    def put(self, arrival: Arrival) -> list[tuple[Arrival, str]]:
+    def put(self, arrival: Arrival) -> list[tuple[Arrival, Reason]]:
         """Add a message; make room by the policy."""
-        dropped: list[tuple[Arrival, str]] = []
+        dropped: list[tuple[Arrival, Reason]] = []
         if self.config.policy == 'latest':
             dropped = [(old, Reason.SUPERSEDED) for old in self.clear()]
         while not self.has_room(arrival.nbytes):
@@ -64,9 +64,9 @@ class Inbox:
         self.nbytes += arrival.nbytes
         return dropped
 
-    def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, str]]]:
+    def take(self, now_ns: int) -> tuple[Arrival | None, list[tuple[Arrival, Reason]]]:
         """Return the oldest message that is not too old, and what was."""
-        dropped: list[tuple[Arrival, str]] = []
+        dropped: list[tuple[Arrival, Reason]] = []
         while self._queue:
             arrival = self._pop()
             if self.config.policy == 'block' or now_ns - arrival.arrived_ns <= self.config.max_age_ns:
@@ -94,17 +94,20 @@ class Inboxes:
         configs: bounds by stream.
         receive: called with the stream for every arrival.
         drop: called with stream and reason for everything that does not reach ``take``.
+        clock: stamps arrivals.
     """
 
     def __init__(
         self,
         configs: Mapping[str, QueueConfig],
         receive: Callable[[str], None],
-        drop: Callable[[str, str], None],
+        drop: Callable[[str, Reason], None],
+        clock: Clock,
     ) -> None:
         self._inboxes = {name: Inbox(config) for name, config in configs.items()}
         self._receive = receive
         self._drop = drop
+        self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._events: deque[tuple[int, Callable[[], None]]] = deque()
         self._next_order = 0
@@ -115,8 +118,8 @@ class Inboxes:
         with self._changed:
             self._open = True
 
-    def close(self, reason: str) -> None:
-        """Accept no more messages, drop those that wait, and wake whoever waits."""
+    def close(self, reason: Reason) -> None:
+        """Accept no more messages, drop those that wait, and wake the threads that wait."""
         with self._changed:
             self._open = False
             self._events.clear()
@@ -136,13 +139,13 @@ class Inboxes:
                 if not self._open:
                     return
             self._receive(name)
-            arrival = Arrival(message, nbytes, time.monotonic_ns(), self._next_order)
+            arrival = Arrival(message, nbytes, self._clock.steady_ns(), self._next_order)
             self._next_order += 1
             self._count(name, inbox.put(arrival))
             self._changed.notify_all()
 
     def put_event(self, event: Callable[[], None]) -> None:
-        """Hand ``event`` to whoever takes, in its place in the order of arrival."""
+        """Have ``take`` return ``event``, in its place in the order of arrival."""
         with self._changed:
             if self._open:
                 self._events.append((self._next_order, event))
@@ -157,7 +160,7 @@ class Inboxes:
                 order = self._inboxes[name].order
                 if self._events and order is not None and self._events[0][0] < order:
                     break
-                arrival, dropped = self._inboxes[name].take(time.monotonic_ns())
+                arrival, dropped = self._inboxes[name].take(self._clock.steady_ns())
                 self._count(name, dropped)
                 self._changed.notify_all()
                 if arrival is not None:
@@ -168,7 +171,7 @@ class Inboxes:
         waiting = [(inbox.order, name) for name, inbox in self._inboxes.items() if inbox.order is not None]
         return min(waiting)[1] if waiting else None
 
-    def _count(self, name: str, dropped: list[tuple[Arrival, str]]) -> None:
+    def _count(self, name: str, dropped: list[tuple[Arrival, Reason]]) -> None:
         for _, reason in dropped:
             self._drop(name, reason)
 

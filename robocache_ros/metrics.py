@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from robocache_core.frame import FusedFrame
+from robocache_ros.clock import Clock
 
 #: Stages whose durations are kept, beside those of a frame's ``latency_ns``, as ``compute.<stage>``.
 STAGES = ('decode', 'align', 'compute', 'publish')
@@ -67,9 +67,11 @@ class Metrics:
 
     Args:
         names: the streams.
+        clock: stamps arrivals.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], clock: Clock) -> None:
+        self._clock = clock
         self.lock = threading.Lock()
         self.inputs = {name: InputRecord() for name in names}
         self.stages: dict[str, deque[int]] = {stage: deque(maxlen=_KEPT) for stage in STAGES}
@@ -82,7 +84,7 @@ class Metrics:
     def arrived(self, name: str) -> None:
         """Note a message."""
         with self.lock:
-            self.inputs[name].arrivals_ns.append(time.monotonic_ns())
+            self.inputs[name].arrivals_ns.append(self._clock.steady_ns())
 
     def incompatible(self, name: str, text: str) -> None:
         """Note that a publisher's QoS does not fit."""
@@ -110,7 +112,7 @@ class Metrics:
         """Note a frame that left, and its header stamp to publication by the node's clock."""
         with self.lock:
             self.frames += 1
-            self.output.arrivals_ns.append(time.monotonic_ns())
+            self.output.arrivals_ns.append(self._clock.steady_ns())
             self.latencies_ns.append(latency_ns)
             for name, age in frame.age_ns.items():
                 self.inputs[name].ages_ns.append(age)

@@ -12,24 +12,23 @@ from contextlib import ExitStack
 from typing import Any
 
 import rclpy
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.utilities import remove_ros_args
 
+from robocache_core.config import SECOND, PipelineConfig, StreamConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
-from robocache_ros.diagnostics import Diagnostics
-from robocache_ros.inbox import Inboxes
+from robocache_ros.clock import SteadyClock
 from robocache_ros.metrics import Metrics
+from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.publishers import Publishers
 from robocache_ros.rclpy_private import refuse_unknown_transitions
-from robocache_ros.reporter import Reporter
-from robocache_ros.subscriptions import Stream, Subscriptions, decoder, message_type
-from robocache_ros.transforms import Transforms
-from robocache_ros.worker import Worker
+from robocache_ros.runtime import Runtime, Surroundings
+from robocache_ros.subscriptions import Subscriptions
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -54,7 +53,7 @@ def logged(transition: Transition) -> Transition:
 class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     """Sensor topics in, fused tensors out; ``config/preprocess.yaml`` documents the parameters.
 
-    Unconfigured it holds parameters only; configured, the pipeline and the publishers; active, the subscriptions and
+    Unconfigured it holds parameters only; configured, the runtime and the publishers; active, the subscriptions and
     the worker too.
     """
 
@@ -62,62 +61,31 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         super().__init__('preprocess', **kwargs)
         refuse_unknown_transitions(self)
         parameters.declare(self)
-        self._pipeline: Pipeline | None = None
+        self._runtime: Runtime | None = None
         # What undoes the transitions, last made first; a transition that fails half-way undoes its half at once.
         self._configured, self._activated = ExitStack(), ExitStack()
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Read the parameters, make the pipeline and the publishers."""
+        """Read the parameters, make the runtime and the publishers."""
         self.release()
         config, node_config = parameters.read(self)
-        pipeline = Pipeline(config, on_host=True)
         with ExitStack() as undo:
-            self._metrics = Metrics(pipeline.streams)
-            self._inboxes = Inboxes(
-                {name: stream.queue for name, stream in pipeline.streams.items()}, pipeline.receive, pipeline.drop
-            )
-            transforms = Transforms(self, pipeline, undo)
-            outputs = Publishers(self, config, node_config, self._metrics, undo)
-            decoders = {name: transforms.before(name, decoder(stream)) for name, stream in pipeline.streams.items()}
-            topics = {name: self._topic(stream) for name, stream in pipeline.streams.items()}
-            self._worker = Worker(pipeline, self._inboxes, decoders, outputs.publish, self._metrics, self.get_logger())
-            self._diagnostics = Diagnostics(
-                self.get_name(),
-                pipeline,
-                self._inboxes,
-                self._worker,
-                self._metrics,
-                topics,
-                self._publisher_types,
-                lambda: outputs.num_subscribers,
-            )
-            self._reporter = Reporter(self, self._diagnostics, self._inboxes, self._worker, node_config, undo)
-            jumps = self.get_clock().create_jump_callback(
-                JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
-                post_callback=self._clock_jumped,
-            )
-            undo.callback(jumps.unregister)
+            runtime = self._make_runtime(config, node_config, undo)
+            self._call_back(runtime, node_config, undo)
             self._configured = undo.pop_all()
-        self._pipeline = pipeline
-        device, active = pipeline.device, pipeline.device.backend
-        if pipeline.device_fault is not None:
-            self.get_logger().warning(f'frames are computed on the CPU: {pipeline.device_fault}')
-        inputs = ', '.join(f'{name} from {topic} ({kind})' for name, (topic, kind) in topics.items())
-        self.get_logger().info(
-            f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
-            f'device: {device}, {device.reason}; backend: {active.name}, {active.reason}'
-        )
+        self._runtime = runtime
+        runtime.log_configuration()
         return TransitionCallbackReturn.SUCCESS
 
     @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker and subscribe."""
-        assert self._pipeline is not None
+        assert self._runtime is not None
         with ExitStack() as undo:
-            self._worker.start()
-            undo.callback(self._worker.stop)
-            Subscriptions(self, self._pipeline, self._inboxes, self._metrics, undo)
+            self._runtime.worker.start()
+            undo.callback(self._runtime.worker.stop)
+            Subscriptions(self, self._runtime, undo)
             self._activated = undo.pop_all()
         return TransitionCallbackReturn.SUCCESS
 
@@ -129,7 +97,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     @logged
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give back the pipeline and the publishers."""
+        """Undo ``on_configure``."""
         self.release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -145,33 +113,58 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         self.release()
         return TransitionCallbackReturn.SUCCESS
 
-    def _topic(self, stream: Stream) -> tuple[str, str]:
-        """Resolved topic and message type of a stream."""
-        try:
-            return self.resolve_topic_name(stream.topic), message_type(stream).__name__
-        except Exception as error:  # rclpy has a type for each of rcl's complaints
-            raise ConfigError(f'{stream.name}.topic = {stream.topic!r}: {error}') from error
-
-    def _publisher_types(self, topic: str) -> list[str]:
-        return [info.topic_type for info in self.get_publishers_info_by_topic(topic)]
+    @property
+    def runtime(self) -> Runtime | None:
+        """The runtime while the node is configured."""
+        return self._runtime
 
     @property
     def pipeline(self) -> Pipeline | None:
         """The pipeline while the node is configured."""
-        return self._pipeline
+        return None if self._runtime is None else self._runtime.pipeline
 
     def release(self) -> None:
         """Undo what the transitions made; harmless where there is nothing."""
         self._activated.close()
         self._configured.close()
-        self._pipeline = None
+        self._runtime = None
 
-    def _clock_jumped(self, jump: TimeJump) -> None:
-        now_ns = self.get_clock().now().nanoseconds
-        pipeline = self._pipeline
-        if pipeline is not None:
-            # On the worker, which alone may touch the pipeline, and in the order of arrival.
-            self._inboxes.put_event(lambda: pipeline.clock_jumped(now_ns))
+    def _make_runtime(self, config: PipelineConfig, node_config: parameters.NodeConfig, undo: ExitStack) -> Runtime:
+        clock = SteadyClock()
+        metrics = Metrics([stream.name for stream in config.streams()], clock)
+        publishers = Publishers(self, config, node_config, metrics, clock, undo)
+        surroundings = Surroundings(
+            name=self.get_name(),
+            logger=self.get_logger(),
+            now_ns=self._now_ns,
+            poses=lambda pipeline: TfPoses(self, streams_to_locate(pipeline), undo),
+            topics={stream.name: self._resolve(stream) for stream in config.streams()},
+            types_on=lambda topic: [info.topic_type for info in self.get_publishers_info_by_topic(topic)],
+            num_subscribers=lambda: publishers.num_subscribers,
+            publish=publishers.publish,
+            send=publishers.send,
+        )
+        return Runtime(config, metrics, clock, surroundings)
+
+    def _call_back(self, runtime: Runtime, node_config: parameters.NodeConfig, undo: ExitStack) -> None:
+        """Have the runtime called by a timer, and when time goes back."""
+        period_s = node_config.diagnostics_period_ns / SECOND
+        timer = self.create_timer(period_s, runtime.reporter.tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        undo.callback(self.destroy_timer, timer)
+        jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False),
+            post_callback=lambda jump: runtime.clock_jumped(),
+        )
+        undo.callback(jumps.unregister)
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _resolve(self, stream: StreamConfig) -> str:
+        try:
+            return str(self.resolve_topic_name(stream.topic))
+        except Exception as error:  # rclpy has a type for each of rcl's complaints
+            raise ConfigError(f'{stream.name}.topic = {stream.topic!r}: {error}') from error
 
 
 def main() -> int:
@@ -179,7 +172,7 @@ def main() -> int:
     argparse.ArgumentParser(
         prog='preprocess',
         description='The lifecycle node. It takes the arguments of ROS alone, as in '
-        '`preprocess --ros-args --params-file FILE -p autostart:=true`; config/preprocess.yaml tells every parameter.',
+        '`preprocess --ros-args --params-file FILE -p autostart:=true`; config/preprocess.yaml lists every parameter.',
     ).parse_args(remove_ros_args(sys.argv)[1:])
     rclpy.init()
     node = PreprocessNode()
@@ -190,7 +183,7 @@ def main() -> int:
             return 1
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # the way in which a user or a launch file ends a node
+        pass  # a user or a launch file ends a node so
     finally:
         # rclpy's signal handler has ended the context by now, so no transition can be announced any more.
         node.release()

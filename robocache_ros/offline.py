@@ -5,23 +5,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rclpy.serialization import deserialize_message
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
-from sensor_msgs.msg import CameraInfo
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
-from robocache_core.pipeline import Pipeline, pose_matrix
-from robocache_core.samples import DataError, Sample
-from robocache_ros.bags import messages_of
-from robocache_ros.decode import decode_camera_info
-from robocache_ros.static_tf import StaticTransforms
-from robocache_ros.subscriptions import Stream, decoder, message_type
+from robocache_core.pipeline import Pipeline
+from robocache_ros.bags import Bag, open_bag
+from robocache_ros.clock import SteadyClock
+from robocache_ros.drop_log import DropLog, Explanation
+from robocache_ros.ingest import Ingest
+from robocache_ros.poses import BagPoses
+from robocache_ros.sources import Route, routes
+from robocache_ros.static_transforms import StaticTransforms
 
 _UNBOUNDED = 1 << 62
 _logger = logging.getLogger(__name__)
@@ -34,10 +32,10 @@ def make_pipeline(config: PipelineConfig) -> Pipeline:
     )
 
 
-def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None) -> Iterator[FusedFrame]:
-    """Yield the fused frames of a bag, in the order in which it was recorded.
+def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None) -> BagFrames:
+    """Return the fused frames of a bag, in the order in which it was recorded.
 
-    Their tensors are on the pipeline's device, which ``compute.device`` says.
+    Their tensors are on the pipeline's device, which ``compute.device`` chooses.
 
     Poses of sensors come from the configuration, else from the bag's /tf_static. Relative topics are those of a node
     without a namespace.
@@ -45,65 +43,75 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
     Args:
         bag: a rosbag2, mcap or sqlite3.
         config: the streams; topics that the bag lacks give nothing, and a warning.
-        pipeline: ``make_pipeline(config)`` by default; give one to read its ledger afterwards.
+        pipeline: ``make_pipeline(config)`` by default.
 
     Raises:
-        ValueError: a stream's topic has another type in the bag.
+        ValueError: with the first frame: a stream's topic has another type in the bag, or (``BagError``) the bag cannot
+            be read.
     """
-    pipeline = pipeline or make_pipeline(config)
-    by_topic: dict[str, list[Stream]] = defaultdict(list)
-    for stream in config.streams():
-        by_topic[_absolute(stream.topic)].append(stream)
-    cameras = defaultdict(list)
-    for camera in config.cameras:
-        if camera.rectify:
-            cameras[_absolute(camera.info_topic)].append(camera.name)
-    decoders = {stream.name: decoder(stream) for stream in config.streams()}
-    with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        tree = StaticTransforms.from_messages(
-            reader.deserialize(raw, connection.msgtype) for connection, _, raw in messages_of(reader, {'/tf_static'})
-        )
-        connections = [c for c in reader.connections if c.topic in by_topic or c.topic in cameras]
-        absent = sorted({*by_topic, *cameras} - {c.topic for c in connections})
-        if absent:
-            _logger.warning(
-                '%s has no messages on %s; it has %s', bag, ', '.join(absent), ', '.join(sorted(reader.topics))
+    return BagFrames(bag, config, pipeline or make_pipeline(config))
+
+
+class BagFrames(Iterator[FusedFrame]):
+    """The fused frames of a bag, computed as they are asked for. Drops are logged as the node logs them.
+
+    Attributes:
+        pipeline: computes them; its ledger counts every message.
+    """
+
+    def __init__(self, bag: Path, config: PipelineConfig, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._log = DropLog(_logger, SteadyClock())
+        self._frames = self._read(bag, list(routes(config)))
+
+    def __next__(self) -> FusedFrame:
+        return next(self._frames)
+
+    @property
+    def explanations(self) -> Mapping[tuple[str, str], Explanation]:
+        """By stream and reason, why messages were dropped: the last one's explanation, and how many there were."""
+        return self._log.explanations
+
+    def _read(self, path: Path, wanted: list[Route]) -> Iterator[FusedFrame]:
+        bag = open_bag(path)
+        _check_topics(bag, wanted)
+        ingest = Ingest(self.pipeline, BagPoses(_static_transforms(bag)), self._log)
+        for topic, _, raw in bag.messages({route.absolute_topic for route in wanted}):
+            for route in wanted:
+                if route.absolute_topic == topic:
+                    _take(ingest, route, raw)
+            yield from self.pipeline.poll()
+        self.pipeline.give_up()
+        while self.pipeline.num_ready:  # more may wait than there is room for at once
+            yield from self.pipeline.poll()
+            self.pipeline.give_up()
+
+
+def _take(ingest: Ingest, route: Route, raw: bytes) -> None:
+    name = route.stream.name
+    if route.is_calibration:
+        ingest.calibrate(name, deserialize_message(raw, route.message))
+        return
+    ingest.announce(name)
+    ingest.take(name, deserialize_message(raw, route.message))
+
+
+def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
+    """Warn of topics that the bag lacks.
+
+    Raises:
+        ValueError: a topic has another type.
+    """
+    absent = sorted({route.absolute_topic for route in wanted} - bag.topics.keys())
+    if absent:
+        _logger.warning('%s has no messages on %s; it has %s', bag.path, ', '.join(absent), ', '.join(bag.topics))
+    for route in wanted:
+        topic = bag.topics.get(route.absolute_topic)
+        if topic is not None and topic.msgtype != route.type_name:
+            raise ValueError(
+                f'{route.stream.name}: {route.topic} is {topic.msgtype} in the bag, must be {route.type_name}'
             )
-        for connection in connections:
-            for stream in by_topic.get(connection.topic, ()):
-                _check_type(stream, connection.msgtype)
-        for connection, _, raw in messages_of(reader, {*by_topic, *cameras}):
-            for name in cameras.get(connection.topic, ()):
-                pipeline.set_camera_info(name, decode_camera_info(deserialize_message(raw, CameraInfo)))
-            for stream in by_topic.get(connection.topic, ()):
-                pipeline.receive(stream.name)
-                try:
-                    sample = decoders[stream.name](deserialize_message(raw, message_type(stream)))
-                except DataError as error:
-                    pipeline.drop(stream.name, error.reason)
-                    continue
-                _look_up(pipeline, stream, sample, tree)
-                pipeline.push(stream.name, sample)
-            yield from pipeline.poll()
-    pipeline.give_up()
-    while pipeline.num_ready:  # more may wait than there is room for at once
-        yield from pipeline.poll()
-        pipeline.give_up()
 
 
-def _absolute(topic: str) -> str:
-    return f'/{topic.lstrip("/")}'
-
-
-def _check_type(stream: Stream, found: str) -> None:
-    wanted = f'sensor_msgs/msg/{message_type(stream).__name__}'
-    if found != wanted:
-        raise ValueError(f'{stream.name}: {stream.topic} is {found} in the bag, must be {wanted}')
-
-
-def _look_up(pipeline: Pipeline, stream: Stream, sample: Sample, tree: StaticTransforms) -> None:
-    """Tell the pipeline the pose of a sensor's frame if it needs it and only the bag knows it."""
-    if pipeline.needs_pose(stream.name) and not pipeline.has_pose(stream.name, sample.frame_id):
-        pose = tree.pose(sample.frame_id, pipeline.config.target_frame)
-        if pose is not None:
-            pipeline.set_pose(stream.name, sample.frame_id, pose_matrix(pose))
+def _static_transforms(bag: Bag) -> StaticTransforms:
+    return StaticTransforms.from_messages(bag.deserialize(topic, raw) for topic, _, raw in bag.messages({'/tf_static'}))

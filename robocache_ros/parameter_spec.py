@@ -6,7 +6,6 @@ from __future__ import annotations
 import array
 import dataclasses
 import functools
-import math
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.parameter import Parameter
 
 from robocache_core.config import SECOND
-from robocache_core.tunable import ConfigError
+from robocache_core.tunable import ConfigError, bounds, find_fault
 
 _TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
 _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
@@ -48,10 +47,14 @@ class Spec:
         return Parameter.Type[_TYPES[self.element] + ('_ARRAY' if self.is_array else '')]
 
     @property
+    def scale(self) -> int:
+        """The tunable's value by the parameter's: nanoseconds by seconds."""
+        return SECOND if self.field.endswith('_ns') else 1
+
+    @property
     def bounds(self) -> tuple[float | None, float | None]:
         """Least and greatest value, None where there is none, in the parameter's unit."""
-        scale = SECOND if self.field.endswith('_ns') else 1
-        return tuple(None if self.meta[end] is None else self.meta[end] / scale for end in ('low', 'high'))  # type: ignore[return-value]
+        return bounds(self.meta, self.scale)
 
     @property
     def description(self) -> str:
@@ -108,25 +111,16 @@ class Spec:
         """
         value = self.convert(value)
         elements = value if self.is_array else [value]
-        allowed = (self.meta['length'], 0) if self.default == [] else (self.meta['length'],)
-        if self.meta['length'] is not None and len(elements) not in allowed:
-            raise self._bad(value, f'needs {self.meta["length"]} elements')
-        low, high = self.bounds
-        for element in elements:
-            if self.meta['choices'] and element not in self.meta['choices']:
-                raise self._bad(value, f'must be one of {", ".join(self.meta["choices"])}')
-            if self.element is float and not math.isfinite(element):
-                raise self._bad(value, 'must be finite')
-            if low is not None and element < low:
-                raise self._bad(value, f'must be at least {low:g} {self.meta["unit"]}'.rstrip())
-            if high is not None and element > high:
-                raise self._bad(value, f'must be at most {high:g} {self.meta["unit"]}'.rstrip())
+        may_be_empty = self.default == []
+        fault = find_fault(elements, self.meta, may_be_empty=may_be_empty, scale=self.scale, show='{:g}'.format)
+        if fault is not None:
+            raise self._bad(value, fault.rule)
         return value
 
     def to_config(self, value: Any) -> Any:
         """A checked value as the dataclass has it: nanoseconds, a tuple."""
-        if self.field.endswith('_ns'):
-            return round(value * SECOND)
+        if self.scale != 1:
+            return round(value * self.scale)
         return tuple(value) if self.is_array else value
 
     def _convert_element(self, element: Any, value: Any) -> Any:

@@ -27,9 +27,10 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.config import GROUPS, SECOND, LidarConfig, PipelineConfig, StreamConfig
 from robocache_core.tunable import ConfigError, check_tunables, tunable
 from robocache_ros.parameter_spec import Spec, tunables
+from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,12 @@ class NodeConfig:
         check_tunables(self)
 
 
-@dataclass(frozen=True)
-class StreamNames:
-    """Which streams there are; each has its tunables under its name."""
-
-    lidars: tuple[str, ...] = tunable((), 'names of the lidars; may be empty')
-    cameras: tuple[str, ...] = tunable((), 'names of the cameras; may be empty')
-    imus: tuple[str, ...] = tunable((), 'names of the IMUs; may be empty')
-
-    def streams(self) -> Iterator[StreamConfig]:
-        """The default configuration of every stream that has a usable name."""
-        for kind, names in ((LidarConfig, self.lidars), (CameraConfig, self.cameras), (ImuConfig, self.imus)):
-            yield from (kind(name) for name in names if name.isidentifier() and name not in RESERVED)
-
-
+#: Which streams there are, a tunable for each group; each stream has its tunables under its name.
+StreamNames = dataclasses.make_dataclass(
+    'StreamNames',
+    [(group, tuple[str, ...], tunable((), f'names of the {group}; may be empty')) for group in GROUPS],
+    frozen=True,
+)
 #: Names that a stream cannot have, as parameters are grouped under them.
 RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides')
 # A pipeline needs a stream; this one's own is not looked at.
@@ -70,7 +63,7 @@ _PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
 def declare(node: Node) -> None:
     """Declare every parameter; call once, in the node's constructor.
 
-    Never raises for a bad override: that is kept for ``read`` to refuse, so the node stays, to be asked and mended.
+    Never raises for a bad override: that is kept for ``read`` to refuse, so the node stays, to be asked and corrected.
     Later changes are refused with a reason where the value is bad, or where a lifecycle node is not unconfigured.
     Streams that are named later get their parameters then.
     """
@@ -91,10 +84,9 @@ def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
         ConfigError: names the parameter in full, its value and what is allowed.
     """
     known = [spec.name for spec in _specs(_stream_names(node))]
-    foreign = (
-        name for name in node._parameter_overrides if name.startswith('qos_overrides.') or node.has_parameter(name)
-    )
-    for line in _unknown(node._parameter_overrides.keys() - set(foreign), known):
+    given = parameter_overrides(node)
+    foreign = (name for name in given if name.startswith('qos_overrides.') or node.has_parameter(name))
+    for line in _unknown(given.keys() - set(foreign), known):
         node.get_logger().warning(line)
     return _configure({name: node.get_parameter_or(name).value for name in known})
 
@@ -147,9 +139,7 @@ def from_file(
 
 def to_dict(pipeline: PipelineConfig, node: NodeConfig | None = None) -> dict[str, Any]:
     """The nested dict, ready for a params file, from which ``from_dict`` makes this configuration again."""
-    names = StreamNames(
-        *(tuple(stream.name for stream in kind) for kind in (pipeline.lidars, pipeline.cameras, pipeline.imus))
-    )
+    names = StreamNames(**{group: tuple(stream.name for stream in getattr(pipeline, group)) for group in GROUPS})
     specs = [*tunables(names), *tunables(node or NodeConfig()), *tunables(pipeline)]
     for stream in pipeline.streams():
         specs += tunables(stream, f'{stream.name}.')
@@ -160,16 +150,27 @@ def to_dict(pipeline: PipelineConfig, node: NodeConfig | None = None) -> dict[st
     return tree
 
 
-def _specs(names: StreamNames) -> Iterator[Spec]:
-    """Every parameter of a node with these streams."""
+def _specs(names: Any) -> Iterator[Spec]:
+    """Every parameter of a node with these ``StreamNames``; a name that cannot be used has none."""
     for config in (StreamNames(), NodeConfig(), _PIPELINE):
         yield from tunables(config)
-    for stream in names.streams():
-        yield from tunables(stream, f'{stream.name}.')
+    for group, name in _grouped(names):
+        if _is_usable(name):
+            yield from tunables(GROUPS[group](name), f'{name}.')
 
 
-def _names(values: Mapping[str, Any]) -> StreamNames:
-    """The stream names in ``values``; a bad value counts as the default (``_configure`` refuses it)."""
+def _grouped(names: Any) -> Iterator[tuple[str, str]]:
+    """Group and name of every stream of ``StreamNames``."""
+    for group in GROUPS:
+        yield from ((group, name) for name in getattr(names, group))
+
+
+def _is_usable(name: str) -> bool:
+    return name.isidentifier() and name not in RESERVED
+
+
+def _names(values: Mapping[str, Any]) -> Any:
+    """The ``StreamNames`` in ``values``; a bad value counts as the default (``_configure`` refuses it)."""
     found = {}
     for spec in tunables(StreamNames()):
         try:
@@ -207,17 +208,17 @@ def _build(default: Any, prefix: str, values: Mapping[str, Any]) -> Any:
 
 
 def _configure(values: Mapping[str, Any]) -> tuple[PipelineConfig, NodeConfig]:
-    names: StreamNames = _build(StreamNames(), '', values)
-    for name in (*names.lidars, *names.cameras, *names.imus):
-        if not name.isidentifier() or name in RESERVED:
+    names = _build(StreamNames(), '', values)
+    for _, name in _grouped(names):
+        if not _is_usable(name):
             raise ConfigError(
                 f'stream name {name!r}: must be letters, digits and _, not start with a digit, '
                 f'and be none of {", ".join(RESERVED)}'
             )
-    streams: dict[str, tuple[Any, ...]] = {}
-    for group, kind in (('lidars', LidarConfig), ('cameras', CameraConfig), ('imus', ImuConfig)):
-        built = [_build(kind(name), f'{name}.', values) for name in getattr(names, group)]
-        streams[group] = tuple(dataclasses.replace(s, topic=s.topic or f'/{s.name}') for s in built)
+    streams: dict[str, tuple[StreamConfig, ...]] = dict.fromkeys(GROUPS, ())
+    for group, name in _grouped(names):
+        stream = _build(GROUPS[group](name), f'{name}.', values)
+        streams[group] += (dataclasses.replace(stream, topic=stream.topic or f'/{name}'),)
     return PipelineConfig(**(_changes(_PIPELINE, '', values) | streams)), _build(NodeConfig(), '', values)
 
 
@@ -231,7 +232,8 @@ def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
         if near:
             line += f"; did you mean '{near[0]}'?"
         elif '.' in name and stream not in groups:
-            line += f": no stream '{stream}' is named in lidars, cameras or imus"
+            *most, last = GROUPS
+            line += f": no stream '{stream}' is named in {', '.join(most)} or {last}"
         yield line
 
 
@@ -256,7 +258,7 @@ def _sections(tree: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _declare(node: Node, spec: Spec) -> None:
     if node.has_parameter(spec.name):
         return
-    override = node._parameter_overrides.get(spec.name)
+    override = parameter_overrides(node).get(spec.name)
     raw = spec.default if override is None else override.value
     try:
         value = spec.check(raw)
@@ -273,7 +275,7 @@ def _declare(node: Node, spec: Spec) -> None:
         node.declare_parameter(spec.name, value, spec.descriptor(), ignore_override=True)
 
 
-def _stream_names(node: Node) -> StreamNames:
+def _stream_names(node: Node) -> Any:
     return _names({spec.name: node.get_parameter_or(spec.name).value for spec in tunables(StreamNames())})
 
 
@@ -297,7 +299,7 @@ def _on_pre_set(node: Node, parameters: list[Parameter]) -> list[Parameter]:
 
 def _on_set(node: Node, parameters: list[Parameter]) -> SetParametersResult:
     specs = {spec.name: spec for spec in _specs(_stream_names(node))}
-    state = _lifecycle_state(node)
+    state = lifecycle_state(node)
     for parameter in parameters:
         spec = specs.get(parameter.name)
         if spec is None or node.get_parameter_or(spec.name).type_ == Parameter.Type.NOT_SET:
@@ -314,11 +316,5 @@ def _on_set(node: Node, parameters: list[Parameter]) -> SetParametersResult:
 
 
 def _on_post_set(node: Node, parameters: list[Parameter]) -> None:
-    if {parameter.name for parameter in parameters} & {'lidars', 'cameras', 'imus'}:
+    if {parameter.name for parameter in parameters} & GROUPS.keys():
         _declare_streams(node)
-
-
-def _lifecycle_state(node: Node) -> str:
-    """Label of the node's state; ``unconfigured`` for one that has no lifecycle."""
-    machine = getattr(node, '_state_machine', None)
-    return 'unconfigured' if machine is None else machine.current_state[1]

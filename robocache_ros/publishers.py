@@ -1,37 +1,95 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's publishers of frames. Nothing is encoded for a topic that has no subscriber."""
+"""The node's publishers, one row a topic. Nothing is encoded for a topic that has no subscriber."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Float64, UInt8MultiArray
+from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 
-from robocache_core.config import PipelineConfig
+from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.frame import FusedFrame
 from robocache_ros import encode, qos
+from robocache_ros.clock import Clock
 from robocache_ros.metrics import Metrics
 from robocache_ros.parameters import NodeConfig
+from robocache_ros.reporter import Load
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a frame took, ms: its computation with its publication, and from its stamp to its publication."""
+
+    processing_ms: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Output:
+    """One topic, or one for each stream of a group.
+
+    Attributes:
+        content: type of what is published there.
+        message: its message type.
+        topic: its name; ``{name}`` stands for the stream's.
+        encode: from the content, and the stream where the topic has one, to the message.
+        group: streams that have the topic, as in ``robocache_core.config.GROUPS``; empty: it is of no stream.
+        only: name of the topic where the group has one stream alone; empty: as ``topic``.
+        switch: field of ``NodeConfig`` that turns the topic off; empty: it is always there.
+    """
+
+    content: type
+    message: Any
+    topic: str
+    encode: Callable[..., Any]
+    group: str = ''
+    only: str = ''
+    switch: str = ''
+
+    def topics(self, config: PipelineConfig, node_config: NodeConfig) -> Iterator[tuple[str, tuple[StreamConfig, ...]]]:
+        """Yield the topics that are wanted, each with its stream if it has one."""
+        if self.switch and not getattr(node_config, self.switch):
+            return
+        if not self.group:
+            yield self.topic, ()
+            return
+        streams = getattr(config, self.group)
+        for stream in streams:
+            yield self.only if self.only and len(streams) == 1 else self.topic.format(name=stream.name), (stream,)
+
+
+FUSED = Output(FusedFrame, UInt8MultiArray, '~/fused', encode.encode_fused)
+OUTPUTS = (
+    FUSED,
+    Output(FusedFrame, PointCloud2, '~/voxels/{name}', encode.encode_voxels, 'lidars', '~/voxels', 'publish_voxels'),
+    Output(FusedFrame, Image, '~/image/{name}', encode.encode_image, 'cameras', switch='publish_images'),
+    Output(Timing, Float64, '~/debug/processing_time_ms', lambda timing: Float64(data=timing.processing_ms)),
+    Output(Timing, Float64, '~/debug/pipeline_latency_ms', lambda timing: Float64(data=timing.latency_ms)),
+    Output(DiagnosticArray, DiagnosticArray, '/diagnostics', lambda report: report),
+    Output(Load, UInt32, '~/queue_depth', lambda load: UInt32(data=load.queue_depth)),
+    Output(Load, DiagnosticStatus, '~/backpressure', lambda load: load.backpressure),
+)
 
 
 class Publishers:
-    """Makes the publishers; ``publish`` sends one frame to whoever listens.
+    """Makes the publishers, and sends to those that have a subscriber.
 
-    They are plain publishers: only the worker publishes, and it runs only while the node is active.
-
-    ``~/voxels`` is the view of the only lidar; with several lidars each has ``~/voxels/<lidar>``.
+    They are plain publishers: only the worker publishes frames, and it runs only while the node is active.
 
     Args:
         node: owns the publishers.
         config: the streams.
         node_config: which views are wanted.
-        metrics: is told of every frame, and of subscribers that cannot be served.
-        undo: is told how to undo this.
+        metrics: records every frame, and subscribers that cannot be served.
+        clock: measures how long a frame took.
+        undo: is given what undoes this.
     """
 
     def __init__(
@@ -40,26 +98,25 @@ class Publishers:
         config: PipelineConfig,
         node_config: NodeConfig,
         metrics: Metrics,
+        clock: Clock,
         undo: ExitStack,
     ) -> None:
         self._node = node
         self._undo = undo
         self._metrics = metrics
-        self._fused = self._make(UInt8MultiArray, '~/fused')
-        self._processing = self._make(Float64, '~/debug/processing_time_ms')
-        self._latency = self._make(Float64, '~/debug/pipeline_latency_ms')
-        lidars = config.lidars if node_config.publish_voxels else ()
-        self._voxels = [
-            (lidar, self._make(PointCloud2, '~/voxels' if len(lidars) == 1 else f'~/voxels/{lidar.name}'))
-            for lidar in lidars
-        ]
-        cameras = config.cameras if node_config.publish_images else ()
-        self._images = [(camera, self._make(Image, f'~/image/{camera.name}')) for camera in cameras]
+        self._clock = clock
 
-    def _make(self, kind: type, topic: str) -> Any:
+        self._outlets = [
+            (output, streams, self._make(output.message, topic))
+            for output in OUTPUTS
+            for topic, streams in output.topics(config, node_config)
+        ]
+        self._fused = next(publisher for output, _, publisher in self._outlets if output is FUSED)
+
+    def _make(self, message: Any, topic: str) -> Any:
         profile = qos.reliable()
         publisher = self._node.create_publisher(
-            kind,
+            message,
             topic,
             profile,
             event_callbacks=PublisherEventCallbacks(
@@ -83,17 +140,13 @@ class Publishers:
 
     def publish(self, frame: FusedFrame, began_ns: int) -> None:
         """Send ``frame``; ``began_ns`` is when its computation began, on the steady clock."""
-        if self.num_subscribers:
-            self._fused.publish(encode.encode_fused(frame))
-        for lidar, publisher in self._voxels:
-            if publisher.get_subscription_count():
-                publisher.publish(encode.encode_voxels(frame, lidar))
-        for camera, publisher in self._images:
-            if publisher.get_subscription_count():
-                publisher.publish(encode.encode_image(frame, camera))
+        self.send(frame)
         latency_ns = self._node.get_clock().now().nanoseconds - frame.stamp_ns
         self._metrics.published(frame, latency_ns)
-        if self._processing.get_subscription_count():
-            self._processing.publish(Float64(data=(time.monotonic_ns() - began_ns) / 1e6))
-        if self._latency.get_subscription_count():
-            self._latency.publish(Float64(data=latency_ns / 1e6))
+        self.send(Timing((self._clock.steady_ns() - began_ns) / 1e6, latency_ns / 1e6))
+
+    def send(self, content: FusedFrame | Timing | DiagnosticArray | Load) -> None:
+        """Send ``content`` on each of its topics that has a subscriber."""
+        for output, streams, publisher in self._outlets:
+            if isinstance(content, output.content) and publisher.get_subscription_count():
+                publisher.publish(output.encode(content, *streams))

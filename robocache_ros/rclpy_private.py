@@ -3,9 +3,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.subscription import Subscription
+
+
+def parameter_overrides(node: Node) -> Mapping[str, Parameter]:
+    """Return the parameters that ``node`` was started with, declared or not."""
+    overrides: Mapping[str, Parameter] = node._parameter_overrides
+    return overrides
+
+
+def lifecycle_state(node: Node) -> str:
+    """Return the label of the node's state; ``unconfigured`` for one that has no lifecycle."""
+    machine = getattr(node, '_state_machine', None)
+    return 'unconfigured' if machine is None else str(machine.current_state[1])
+
+
+def take_message(subscription: Subscription) -> Any:
+    """Return the next message that has arrived; None where there is none, or the subscription was destroyed."""
+    try:
+        with subscription.handle:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+    except rclpy_implementation.InvalidHandle:  # by another thread, meanwhile
+        return None
+    return None if taken is None else taken[0]
 
 
 def refuse_unknown_transitions(node: LifecycleNode) -> None:

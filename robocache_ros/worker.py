@@ -4,30 +4,22 @@
 from __future__ import annotations
 
 import threading
-import time
-import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
 
 from robocache_core.config import SECOND
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
-from robocache_core.samples import DataError, Sample
 from robocache_ros.backpressure import Backpressure
+from robocache_ros.clock import Clock
+from robocache_ros.drop_log import DropLog
 from robocache_ros.inbox import Arrival, Inboxes
+from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 
-#: Arrival times of trigger messages kept to tell how long their target waited.
+#: Arrival times of trigger messages kept to measure how long their target waited.
 _ARRIVALS = 256
-
-
-class Logger(Protocol):
-    """What the worker needs of an rclpy logger."""
-
-    def warning(self, message: str) -> bool: ...
-    def error(self, message: str) -> bool: ...
 
 
 class Worker:
@@ -36,42 +28,43 @@ class Worker:
     Args:
         pipeline: used by this thread alone while it runs.
         inboxes: where messages come from.
-        decoders: by stream, message to sample; raise ``DataError``.
+        ingest: takes them into the pipeline.
         publish: called with every frame and when its computation began (steady clock, ns).
-        metrics: is told durations, ages and drops.
-        logger: hears of drops, once a second for each stream and reason.
+        metrics: records durations.
+        log: explains exceptions.
+        clock: measures durations, and how long nothing has arrived.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
         inboxes: Inboxes,
-        decoders: Mapping[str, Callable[[Any], Sample]],
+        ingest: Ingest,
         publish: Callable[[FusedFrame, int], None],
         metrics: Metrics,
-        logger: Logger,
+        log: DropLog,
+        clock: Clock,
     ) -> None:
         self._pipeline = pipeline
         self._inboxes = inboxes
-        self._decoders = decoders
+        self._ingest = ingest
         self._publish = publish
-        pipeline.on_refused = self._log_drop
-        pipeline.on_degraded = self._log_fault
         self._metrics = metrics
-        self._logger = logger
+        self._log = log
+        self._clock = clock
         self.backpressure = Backpressure(pipeline.config.backpressure)
         self._arrived_ns: OrderedDict[int, int] = OrderedDict()
-        self._logged_ns: dict[tuple[str, str], int] = {}
-        self._stopping = threading.Event()
+        self._last_arrival_ns = 0
         #: When ``start`` was last called, steady clock.
         self.started_ns = 0
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._idle_s = 1.0 + pipeline.config.sync.max_wait_ns / SECOND
+        self._idle_ns = SECOND + pipeline.config.sync.max_wait_ns
 
     def start(self) -> None:
         """Begin to take messages."""
         self._stopping.clear()
-        self.started_ns = time.monotonic_ns()
+        self.started_ns = self._last_arrival_ns = self._clock.steady_ns()
         self.backpressure = Backpressure(self._pipeline.config.backpressure)
         self._pipeline.keep_every = self.backpressure.keep_every
         self._inboxes.open()
@@ -79,7 +72,7 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step at hand; whatever waits is dropped ``deactivated``."""
+        """End after the step at hand; all that waits is dropped ``deactivated``."""
         self._stopping.set()
         self._inboxes.close(Reason.DEACTIVATED)
         if self._thread is not None:
@@ -99,76 +92,59 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
-        last_arrival = time.monotonic()
         while not self._stopping.is_set():
-            try:
-                if self._ingest(0.0 if self._pipeline.num_ready else self._idle_s / 4):
-                    last_arrival = time.monotonic()
-                elif time.monotonic() - last_arrival > self._idle_s:
-                    # Stamps stand still when nothing arrives, so only a steady clock can end the wait.
-                    self._pipeline.give_up()
-                self._emit()
-            except Exception:
-                self._metrics.failed(traceback.format_exc())
-                if self._may_log('worker', Reason.INTERNAL_ERROR):
-                    self._logger.error(f'the worker failed and goes on:\n{traceback.format_exc()}')
+            self.step(0.0 if self._pipeline.num_ready else self._idle_ns / SECOND / 4)
 
-    def _ingest(self, timeout_s: float) -> bool:
-        """Decode and push one message, wait for it if need be. Return whether there was one."""
+    def step(self, timeout_s: float) -> None:
+        """Take in one message or event, waiting for it up to ``timeout_s``, and emit one ready target.
+
+        The thread calls it over and over; an exception is logged and counted.
+        """
+        try:
+            if self._take_in(timeout_s):
+                self._last_arrival_ns = self._clock.steady_ns()
+            elif self._clock.steady_ns() - self._last_arrival_ns > self._idle_ns:
+                # Stamps stand still when nothing arrives, so only a steady clock can end the wait.
+                self._pipeline.give_up()
+            self._emit()
+        except Exception:
+            self._log.fail('worker', 'the worker failed and goes on')
+
+    def _take_in(self, timeout_s: float) -> bool:
+        """Take in a message or event; return whether there was a message."""
         item = self._inboxes.take(timeout_s)
         if item is None:
             return False
         if callable(item):
             item()
-        else:
-            self._take_in(*item)
+            return False
+        self._decode_and_push(*item)
         return True
 
-    def _take_in(self, name: str, arrival: Arrival) -> None:
-        begin = time.monotonic_ns()
-        try:
-            sample = self._decoders[name](arrival.message)
-        except DataError as error:
-            self._pipeline.drop(name, error.reason)
-            self._log_drop(name, error.reason, str(error))
+    def _decode_and_push(self, name: str, arrival: Arrival) -> None:
+        begin = self._clock.steady_ns()
+        sample = self._ingest.decode(name, arrival.message)
+        if sample is None:
             return
-        except Exception:
-            self._pipeline.drop(name, Reason.INTERNAL_ERROR)
-            raise
-        self._metrics.took('decode', time.monotonic_ns() - begin)
+        self._metrics.took('decode', self._clock.steady_ns() - begin)
         if name == self._pipeline.config.trigger:
             self._arrived_ns[sample.stamp_ns] = arrival.arrived_ns
             if len(self._arrived_ns) > _ARRIVALS:
                 self._arrived_ns.popitem(last=False)
-        self._pipeline.push(name, sample)
+        self._ingest.push(name, sample)
 
     def _emit(self) -> None:
         """Compute and publish one ready target, and let the backlog decide how many targets are kept."""
         if not self._pipeline.num_ready:
             return
-        begin = time.monotonic_ns()
+        begin = self._clock.steady_ns()
         frames = self._pipeline.poll(limit=1)
-        computed = time.monotonic_ns()
+        computed = self._clock.steady_ns()
         self._metrics.took('compute', computed - begin)
         for frame in frames:
             arrived = self._arrived_ns.pop(frame.stamp_ns, None)
             if arrived is not None:
                 self._metrics.took('align', begin - arrived)
             self._publish(frame, begin)
-            self._metrics.took('publish', time.monotonic_ns() - computed)
+            self._metrics.took('publish', self._clock.steady_ns() - computed)
         self._pipeline.keep_every = self.backpressure.update(self.num_waiting)
-
-    def _log_fault(self, fault: str) -> None:
-        self._logger.warning(f'{fault}; frames are computed on the CPU from now on')
-
-    def _log_drop(self, name: str, reason: str, message: str) -> None:
-        if self._may_log(name, reason):
-            self._logger.warning(f'{name}: message dropped ({reason}): {message}')
-
-    def _may_log(self, name: str, reason: str) -> bool:
-        """Whether the last line of this kind is a second old."""
-        now = time.monotonic_ns()
-        if now - self._logged_ns.get((name, reason), -SECOND) < SECOND:
-            return False
-        self._logged_ns[name, reason] = now
-        return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated sensors' readings as the core's samples: a robot's data with no bag and no ROS in between."""
+"""The simulated sensors' readings as the core's samples."""
 
 from __future__ import annotations
 

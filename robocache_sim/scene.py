@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A world of known geometry, boxes on a ground plane, and the ray caster that every simulated sensor looks through.
+"""A world of known geometry, boxes on a ground plane, and the ray caster that every simulated sensor uses.
 
 All coordinates are metres in ``map``: z up, the ground at z = 0.
 """
@@ -20,7 +20,7 @@ Components = tuple[FloatArray, FloatArray, FloatArray]
 #: Edge of the checkers that cover every surface, m.
 CHECKER_SIZE = 1.0
 
-#: The checkers fill space, with seams at whole metres + this: no face of the scene lies on one, so none flickers.
+#: The checkers fill space, with seams at whole metres + this: no face of the scene is on one, so none flickers.
 CHECKER_SEAM = 0.55
 
 #: Surfaces that fit the face codes into a byte (three axes, two checker tones).
@@ -39,10 +39,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Hits:
-    """What the rays of a cast met first.
+    """The first surface that each ray of a cast meets.
 
     Attributes:
-        distance: ``[rows, columns]``, in lengths of the ray's direction; inf where it met nothing.
+        distance: ``[rows, columns]``, in lengths of the ray's direction; inf where it meets nothing.
         face: ``[rows, columns] uint8``, ``3 * surface + axis``: surface 0 is the ground and 1 + i the i-th box; axis
             0, 1, 2 is that of the face's normal. Meaningless where the distance is inf.
     """
@@ -65,7 +65,7 @@ class Scene:
     def cast(self, origin: Components, direction: Components) -> Hits:
         """Follow rays from ``origin`` along ``direction`` (any length but 0) to the first surface.
 
-        Origins must lie outside the boxes and above the ground. The arithmetic is in the type of the arrays.
+        Origins must be outside the boxes and above the ground. The arithmetic is in the type of the arrays.
         Where x and y are the same in all rows of a column, as every level sensor's are, give them as ``[1, columns]``:
         much is then done once a column.
         """
@@ -114,14 +114,14 @@ class Scene:
     def palette(self) -> npt.NDArray[np.uint8]:
         """Colour of each face code in each tone: ``[2 * 3 * surfaces, 3] uint8`` (blue, green, red), tone slowest."""
         colors = np.array([self.ground_color, *(box.color for box in self.boxes)])
-        shade = np.array([0.7, 0.85, 1.0])  # a face is as bright as it looks at the sun
+        shade = np.array([0.7, 0.85, 1.0])  # by the face's axis, as if lit from above
         tone = np.array([0.6, 1.0])
         shaded = tone[:, None, None, None] * shade[None, None, :, None] * colors[None, :, None, :]
         colors_8bit: npt.NDArray[np.uint8] = np.rint(255 * shaded).astype(np.uint8)
         return colors_8bit.reshape(-1, 3)
 
     def tinted(self, hits: Hits, origin: Components, direction: Components) -> npt.NDArray[np.uint8]:
-        """Row of ``palette`` that each ray saw, ``[rows, columns] uint8``; meaningless where it met nothing."""
+        """Row of ``palette`` that each ray sees, ``[rows, columns] uint8``; meaningless where it meets nothing."""
         distance = np.minimum(hits.distance, 1e4)  # finite, and small enough for an int32
         cells = np.zeros_like(distance)
         at = np.empty_like(distance)
@@ -153,7 +153,7 @@ def rotate(rotation: npt.NDArray[np.float64], vector: Components) -> Components:
 def courtyard() -> Scene:
     """A walled yard, 24 m by 16 m inside, open above; crates, a hedge and pillars, no two sides of it alike.
 
-    The ring between 3.4 m and 5.6 m from the origin is free for the robot. Faces lie at whole decimetres.
+    The ring between 3.4 m and 5.6 m from the origin is free for the robot. Faces are at whole decimetres.
     """
     brick, plaster, wood, steel, hedge = (
         (0.35, 0.45, 0.8), (0.75, 0.85, 0.9), (0.3, 0.55, 0.75), (0.8, 0.65, 0.5), (0.35, 0.7, 0.35))  # fmt: skip

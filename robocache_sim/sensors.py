@@ -38,7 +38,7 @@ OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 @dataclass(frozen=True)
 class World:
-    """What all sensors share: the scene, the robot's true motion, the seed of all noise."""
+    """The scene, the robot's true motion and the seed of all noise, shared by all sensors."""
 
     trajectory: Trajectory
     seed: int = 0
@@ -145,11 +145,11 @@ class Lidar:
 
 @dataclass(frozen=True)
 class Imu:
-    """An IMU with white noise and constant biases, off the robot's centre, so that it feels the turning too.
+    """An IMU with white noise and constant biases, off the robot's centre: its accelerometer measures the turning too.
 
     Attributes:
         rate_hz: readings a second.
-        lead_ns: how long before the start it is up, so that the first scan has a window of readings behind it.
+        lead_ns: how long before the start its readings begin, so that the first scan has a window of them.
         gyro_density: of the gyroscope's noise, rad/s/sqrt(Hz).
         accel_density: of the accelerometer's noise, m/s²/sqrt(Hz).
     """
@@ -216,8 +216,8 @@ class Camera:
     """A pinhole camera with a global shutter and no distortion; its frame is the optical one.
 
     Attributes:
-        yaw: direction that it looks in, from the robot's front, rad.
-        phase_ns: stamp of its first image, since the start: cameras run free of each other.
+        yaw: viewing direction, from the robot's front, rad.
+        phase_ns: stamp of its first image, since the start: the cameras are not synchronised.
         focal: focal length, px.
     """
 
@@ -278,7 +278,7 @@ def _single(components: Components) -> Components:
 
 @dataclass(frozen=True)
 class Robot:
-    """The robot's whole outfit in one world."""
+    """A robot's sensors in one world."""
 
     world: World
     lidar: Lidar

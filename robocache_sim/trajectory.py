@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the simulated robot is, how it moves, and where on it its sensors sit: closed forms, so the truth is exact.
+"""The simulated robot's motion and poses in closed form, so that the truth is exact.
 
 Frames: ``map`` is fixed, z up, the ground at z = 0; ``base_link`` stands on the ground, x forward, y left.
 """
@@ -27,7 +27,7 @@ class Pose:
 
     @staticmethod
     def planar(translation: Array, yaw: Array | float) -> Pose:
-        """Pose turned about z alone by ``yaw [...]`` rad; its zeros are exact, which ``rotate`` makes use of."""
+        """Pose turned about z alone by ``yaw [...]`` rad; its zeros are exact, which ``rotate`` relies on."""
         cos, sin = np.cos(yaw), np.sin(yaw)
         zero, one = np.zeros_like(cos), np.ones_like(cos)
         rows = ((cos, -sin, zero), (sin, cos, zero), (zero, zero, one))
@@ -85,7 +85,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A circle about the origin, driven with a speed that swells and ebbs, so nothing about the motion is constant.
+    """A circle about the origin, driven with a speed that rises and falls, so that nothing in the motion is constant.
 
     With ``s(t) = t - swell / rate * sin(rate * t)``, the arc's angle is ``speed / radius * s - pi/2`` and the yaw is
     ``yaw_rate * s``. The robot is omnidirectional: speed and yaw rate are free of each other; with

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``doctor``: what is installed, what is in force, what is missing, and how to mend it.
+"""Reports what is installed, what is in force, what is missing, and how to fix it.
 
-Ends with 1 where the node cannot run, else with 0. Imports nothing but the standard library by itself: it has to run
-where the rest does not.
+Exit status: 1 where the node cannot run, else 0. This module imports only the standard library and modules of ours that
+do the same: it has to run where nothing else does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-import robocache_core
+import robocache_ros
 from robocache_ros import dds_environment
 
 OK, WARN, FAIL = 'ok', 'warn', 'FAIL'
@@ -35,12 +35,12 @@ class Finding:
     level: str
     subject: str
     what: str
-    mend: str = ''
+    fix: str = ''
 
 
 _ROS = 'source /opt/ros/<distro>/setup.bash and start from there, or `make shell` in the source tree for the wheels'
 
-#: Module: how to get it. Without one of these the node does not run.
+#: How to get a module, by its name. The node does not run without any of these.
 REQUIRED = {
     'numpy': 'apt install python3-numpy, or pip install numpy',
     'torch': 'pip install torch==2.13.0, or apt install python3-torch',
@@ -55,7 +55,7 @@ REQUIRED = {
     'std_msgs': _ROS,
 }
 
-#: Module: what does not work without it, how to get it.
+#: What does not work without a module, and how to get it, by its name.
 OPTIONAL = {
     'matplotlib': ('`replay` does not run', 'apt install python3-matplotlib, or pip install matplotlib'),
     'rosbags': ('`replay` and `simulate` do not run', 'pip install rosbags'),
@@ -70,10 +70,10 @@ _SET_BY = 'launch files and `replay` set it for what they start'
 def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield all findings, those about a broken installation first."""
     yield from python()
-    for module, mend in REQUIRED.items():
-        yield installed(module, FAIL, '', mend)
-    for module, (without, mend) in OPTIONAL.items():
-        yield installed(module, WARN, without, mend.replace('<distro>', dds_environment.distro(environ) or '<distro>'))
+    for module, fix in REQUIRED.items():
+        yield installed(module, FAIL, '', fix)
+    for module, (without, fix) in OPTIONAL.items():
+        yield installed(module, WARN, without, fix.replace('<distro>', dds_environment.distro(environ) or '<distro>'))
     yield node()
     yield backend()
     yield gpu()
@@ -89,14 +89,14 @@ def python() -> Iterator[Finding]:
     yield Finding(level, 'python', f'{platform.python_version()} ({sys.executable})', 'use Python 3.10 or newer')
 
 
-def installed(module: str, level: str, without: str, mend: str) -> Finding:
+def installed(module: str, level: str, without: str, fix: str) -> Finding:
     """Return whether ``module`` can be imported: its version, else a finding of ``level``."""
     try:
         imported = importlib.import_module(module)
-    except Exception as error:  # a broken installation raises whatever it likes, and is what is looked for here
+    except Exception as error:  # a broken installation may raise anything, and is what this looks for
         absent = isinstance(error, ModuleNotFoundError) and error.name == module
         what = 'not installed' if absent else f'broken: {_one_line(error)}'
-        return Finding(level, module, f'{what}: {without}' if without else what, mend)
+        return Finding(level, module, f'{what}: {without}' if without else what, fix)
     return Finding(OK, module, _version(module, getattr(imported, '__version__', '')))
 
 
@@ -105,18 +105,18 @@ def node() -> Finding:
     try:
         importlib.import_module('robocache_ros.node')
     except Exception as error:
-        mend = 'mend what fails above; else install the package again'
-        return Finding(FAIL, 'node', f'broken: {_one_line(error)}', mend)
-    return Finding(OK, 'node', f'robocache_ros {robocache_core.__version__} ({Path(dds_environment.__file__).parent})')
+        fix = 'fix what fails above; else install the package again'
+        return Finding(FAIL, 'node', f'broken: {_one_line(error)}', fix)
+    return Finding(OK, 'node', f'robocache_ros {robocache_ros.__version__} ({Path(dds_environment.__file__).parent})')
 
 
 def backend() -> Finding:
-    """Return which backend computes, and why."""
+    """Return which backend computes, and the reason."""
     try:
         active = importlib.import_module('robocache_core.backends').active()
     except Exception as error:
-        mend = 'unset ROBOCACHE_BACKEND, or install the package with a compiler'
-        return Finding(FAIL, 'backend', _one_line(error), mend)
+        fix = 'unset ROBOCACHE_BACKEND, or install the package with a compiler'
+        return Finding(FAIL, 'backend', _one_line(error), fix)
     what = f'{active.name}: {active.reason}'
     if active.name != 'reference':
         return Finding(OK, 'backend', f'{what} ({active.compiler_flags})')
@@ -135,19 +135,19 @@ def gpu() -> Finding:
             what = f'{fault or device.reason}; the CPU computes'
             if not torch.cuda.is_available() and not Path('/dev/nvidiactl').exists():
                 return Finding(OK, 'GPU', what)
-            return Finding(WARN, 'GPU', what, _mend_gpu(torch))
+            return Finding(WARN, 'GPU', what, _fix_gpu(torch))
         row = torch.zeros(1, 1, dtype=torch.int64, device=device.torch_device)
         sample = torch.zeros(1, 1, 1, dtype=torch.float32, device=device.torch_device), row, row
         ops = importlib.import_module('robocache_core.ops')
         ops.resample(*sample, method='nearest', tolerance_ns=0)[0].cpu()
         memory = device.memory()
     except Exception as error:
-        return Finding(WARN, 'GPU', f'fails: {_one_line(error)}; the CPU computes', 'mend the driver, or build for it')
+        return Finding(WARN, 'GPU', f'fails: {_one_line(error)}; the CPU computes', 'fix the driver, or build for it')
     what = f'{device}, {device.reason}; {memory["free"] // MIB} of {memory["total"] // MIB} MiB free'
     return Finding(OK, 'GPU', f'{what}; {device.backend.reason}')
 
 
-def _mend_gpu(torch: ModuleType) -> str:
+def _fix_gpu(torch: ModuleType) -> str:
     if torch.version.cuda is None:
         return 'install a torch that is built with CUDA'
     if not torch.cuda.is_available():
@@ -156,7 +156,7 @@ def _mend_gpu(torch: ModuleType) -> str:
 
 
 def middleware(environ: Mapping[str, str]) -> Finding:
-    """Return the ROS 2 distribution and what its messages travel by."""
+    """Return the ROS 2 distribution and its middleware."""
     rmw = environ.get('RMW_IMPLEMENTATION', '')
     what = (
         f'{dds_environment.distro(environ) or "unknown distribution"}, {rmw or "the default middleware"}, '
@@ -173,19 +173,19 @@ def profile(environ: Mapping[str, str]) -> Finding:
     subject = 'DDS profile'
     variable = dds_environment.profile_variable(dds_environment.distro(environ))
     try:
-        mend = f'export {variable}={dds_environment.share_directory() / dds_environment.PROFILE}'
+        fix = f'export {variable}={dds_environment.share_directory() / dds_environment.PROFILE}'
     except FileNotFoundError as error:
         return Finding(WARN, subject, _one_line(error), 'install the package again')
     path = environ.get(variable)
     if not path:
-        return Finding(WARN, subject, f'none in this shell ({variable}); {_SET_BY}', mend)
+        return Finding(WARN, subject, f'none in this shell ({variable}); {_SET_BY}', fix)
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        return Finding(WARN, subject, f'{variable}={path} cannot be read: {_one_line(error)}', mend)
+        return Finding(WARN, subject, f'{variable}={path} cannot be read: {_one_line(error)}', fix)
     segments = [int(item.text or 0) for item in root.iter() if item.tag.endswith('segment_size')]
     if not segments:
-        return Finding(WARN, subject, f'{variable}={path} sets no shared-memory segment', mend)
+        return Finding(WARN, subject, f'{variable}={path} sets no shared-memory segment', fix)
     return Finding(OK, subject, f'{variable}={path} (shared-memory segment {max(segments) // MIB} MiB)')
 
 
@@ -226,15 +226,15 @@ def _one_line(error: BaseException) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the findings; return 1 if one of them keeps the node from running."""
-    argparse.ArgumentParser(prog='doctor', description='Say what is installed, in force, or missing.').parse_args(argv)
-    print(f'RoboCache {robocache_core.__version__}')
+    argparse.ArgumentParser(prog='doctor', description='Report what is installed and in force.').parse_args(argv)
+    print(f'RoboCache {robocache_ros.__version__}')
     failed = []
-    mend = ''
+    fix = ''
     for finding in examine(os.environ):
         print(f'{finding.level:>5}  {finding.subject:<16} {finding.what}')
-        if finding.level != OK and finding.mend != mend:
-            print(f'{"":<24}-> {finding.mend}')
-        mend = finding.mend
+        if finding.level != OK and finding.fix != fix:
+            print(f'{"":<24}-> {finding.fix}')
+        fix = finding.fix
         if finding.level == FAIL:
             failed.append(finding.subject)
     print(f'The node cannot run: {", ".join(failed)}.' if failed else 'The node can run.')

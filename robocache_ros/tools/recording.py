@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated sensors' readings as ROS messages, in the order in which a recorder on the robot would see them."""
+"""The simulated sensors' readings as ROS messages, in the order in which a recorder on the robot would receive them."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ class Recorded(NamedTuple):
     message: Any
 
 
-def recorded_messages(outfit: Robot, seconds: float, camera: str = 'jpeg') -> Iterator[Recorded]:
-    """Yield all messages of a bag in the order of their record time; each is made when it is asked for.
+def recorded_messages(robot: Robot, seconds: float, camera: str = 'jpeg') -> Iterator[Recorded]:
+    """Yield all messages of a bag in the order of their record time; each is made on demand.
 
     Args:
-        outfit: the robot.
+        robot: the robot.
         seconds: time that the bag covers: lidar scans that end within it, and all other readings taken within it.
         camera: ``jpeg``, ``png``, ``raw`` (bgr8) or ``none``.
     """
-    end_ns = outfit.world.trajectory.start_ns + round(seconds * SECOND_NS)
-    streams = [_static_transforms(outfit), _clouds(outfit.lidar, end_ns), _imu(outfit.imu, end_ns)]
+    end_ns = robot.world.trajectory.start_ns + round(seconds * SECOND_NS)
+    streams = [_static_transforms(robot), _clouds(robot.lidar, end_ns), _imu(robot.imu, end_ns)]
     if camera != 'none':
-        streams += [_images(c, end_ns, camera) for c in outfit.cameras]
+        streams += [_images(c, end_ns, camera) for c in robot.cameras]
     return heapq.merge(*streams, key=lambda recorded: recorded.record_ns)
 
 
-def _static_transforms(outfit: Robot) -> Iterator[Recorded]:
-    stamp_ns = outfit.imu.stamp_ns(0)
+def _static_transforms(robot: Robot) -> Iterator[Recorded]:
+    stamp_ns = robot.imu.stamp_ns(0)
     transforms = [
         TYPES['geometry_msgs/msg/TransformStamped'](
             header=_header(stamp_ns, 'base_link'),
@@ -58,7 +58,7 @@ def _static_transforms(outfit: Robot) -> Iterator[Recorded]:
                 translation=_vector(sensor.pose.translation), rotation=_quaternion(sensor.pose.quaternion)
             ),
         )
-        for sensor in outfit.sensors
+        for sensor in robot.sensors
     ]
     yield Recorded(stamp_ns, '/tf_static', TYPES['tf2_msgs/msg/TFMessage'](transforms=transforms))
 
@@ -133,7 +133,7 @@ def _image(picture: Picture, camera: Camera, encoding: str) -> Any:
     encoded, data = cv2.imencode(suffix, picture.pixels, options)
     if not encoded:
         raise RuntimeError(f'OpenCV cannot encode {encoding}')
-    # The words are those of compressed_image_transport.
+    # The format is written as compressed_image_transport writes it.
     return TYPES['sensor_msgs/msg/CompressedImage'](
         header=header, format=f'bgr8; {encoding} compressed bgr8', data=data.reshape(-1)
     )

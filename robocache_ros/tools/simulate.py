@@ -9,35 +9,32 @@ Topics
     /camera/{front,rear}/camera_info              sensor_msgs/CameraInfo    15 Hz
     /tf_static                                    base_link -> lidar, imu, front, rear (front, rear: optical frames)
 
-Beside the bag lie truth.json (scene, poses of the sensors, biases, trajectory) and truth.npz (the robot's true poses).
-The same options give the same bytes on the same machine.
+In the folder of the bag are also truth.json (scene, poses of the sensors, biases, trajectory) and truth.npz (the
+robot's true poses). The same options give the same bytes on the same machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from robocache_ros.tools.recording import TYPESTORE, recorded_messages
-from robocache_sim.sensors import SECOND_NS, Robot, robot
-from robocache_sim.trajectory import Pose
+from robocache_ros.tools.progress import ProgressBar
+from robocache_ros.tools.recording import TYPESTORE, Recorded, recorded_messages
+from robocache_sim import sensors
+from robocache_sim.sensors import SECOND_NS, Robot
+from robocache_sim.truth import write_truth
 
-#: Step of the true poses in truth.npz.
-POSE_STEP_NS = 5_000_000
-
-#: What a subscriber that comes late must still get.
+#: QoS of a topic whose messages a late subscriber must still get.
 _LATCHED = Qos(
     QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
     QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
@@ -46,7 +43,7 @@ _LATCHED = Qos(
 
 def write_bag(
     out: Path,
-    outfit: Robot,
+    robot: Robot,
     *,
     seconds: float,
     storage: str = 'mcap',
@@ -58,12 +55,12 @@ def write_bag(
 
     Args:
         out: folder of the bag.
-        outfit: the robot.
+        robot: the robot.
         seconds: see ``recorded_messages``.
         storage: ``mcap`` or ``sqlite3``.
         camera: see ``recorded_messages``.
         overwrite: replace ``out`` where it is a bag.
-        progress: told the seconds of the bag that are done, after each message.
+        progress: called after each message with the seconds of the bag that are done.
 
     Returns:
         Messages by topic.
@@ -75,79 +72,36 @@ def write_bag(
         raise FileExistsError(f'{out} exists: choose another name or overwrite it')
     if out.exists() and not (out / 'metadata.yaml').is_file():
         raise FileExistsError(f'{out} exists and is not a bag: it is not overwritten')
-    counts: Counter[str] = Counter()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.simulate-', dir=out.parent) as scratch:
         bag = Path(scratch) / out.name
-        with Writer(bag, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
-            connections = {}
-            for record_ns, topic, message in recorded_messages(outfit, seconds, camera):
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(
-                        topic,
-                        message.__msgtype__,
-                        typestore=TYPESTORE,
-                        offered_qos_profiles=[_LATCHED] if topic == '/tf_static' else [],
-                    )
-                writer.write(connections[topic], record_ns, TYPESTORE.serialize_cdr(message, message.__msgtype__))
-                counts[topic] += 1
-                progress((record_ns - outfit.world.trajectory.start_ns) / SECOND_NS)
-        _write_truth(bag, outfit, seconds)
+        messages = recorded_messages(robot, seconds, camera)
+        counts = _write_messages(bag, messages, storage, robot.world.trajectory.start_ns, progress)
+        write_truth(bag, robot, seconds)
         if out.exists():
             shutil.rmtree(out)
         bag.rename(out)
     return counts
 
 
-def _write_truth(folder: Path, outfit: Robot, seconds: float) -> None:
-    """Write what a test or a plot compares with: truth.json, and truth.npz with the pose every ``POSE_STEP_NS``."""
-    trajectory, lidar, imu = outfit.world.trajectory, outfit.lidar, outfit.imu
-
-    def pose(of: Pose) -> dict[str, list[float]]:
-        return {'translation': of.translation.tolist(), 'quaternion_xyzw': of.quaternion.tolist()}
-
-    truth = {
-        'units': 'm, rad, s; stamps in ns; boxes in map (z up, ground at z = 0); extrinsics: sensor frame in base_link',
-        'seed': outfit.world.seed,
-        'start_ns': trajectory.start_ns,
-        'seconds': seconds,
-        'scene': {
-            'ground_z': 0.0,
-            'boxes': [{'name': b.name, 'lower': b.lower, 'upper': b.upper} for b in outfit.world.scene.boxes],
-        },
-        'trajectory': {
-            'speed': trajectory.speed,
-            'yaw_rate': trajectory.yaw_rate,
-            'radius': trajectory.radius,
-            'swell': trajectory.swell,
-            'swell_rate': trajectory.swell_rate,
-        },
-        'extrinsics': {sensor.name: pose(sensor.pose) for sensor in outfit.sensors},
-        'lidar': {'rings': lidar.rings, 'columns': lidar.columns, 'range_noise': lidar.range_noise},
-        'imu': {
-            'rate_hz': imu.rate_hz,
-            'gyro_bias': imu.gyro_bias.tolist(),
-            'accel_bias': imu.accel_bias.tolist(),
-            'gyro_noise': imu.gyro_noise,
-            'accel_noise': imu.accel_noise,
-        },
-        'poses': 'truth.npz: base_link in map; stamp_ns [N], position, velocity, acceleration [N, 3], '
-        'orientation [N, 4] (x y z w), yaw, yaw_rate [N]',
-    }
-    (folder / 'truth.json').write_text(json.dumps(truth, indent=2) + '\n', encoding='utf-8')
-
-    stamps_ns = np.arange(imu.stamp_ns(0), trajectory.start_ns + round(seconds * SECOND_NS) + 1, POSE_STEP_NS)
-    motion = trajectory.at(stamps_ns)
-    np.savez(
-        folder / 'truth.npz',
-        stamp_ns=stamps_ns,
-        position=motion.position,
-        velocity=motion.velocity,
-        acceleration=motion.acceleration,
-        orientation=motion.pose.quaternion,
-        yaw=motion.yaw,
-        yaw_rate=motion.yaw_rate,
-    )
+def _write_messages(
+    bag: Path, messages: Iterable[Recorded], storage: str, start_ns: int, progress: Callable[[float], None]
+) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    with Writer(bag, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
+        connections = {}
+        for record_ns, topic, message in messages:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(
+                    topic,
+                    message.__msgtype__,
+                    typestore=TYPESTORE,
+                    offered_qos_profiles=[_LATCHED] if topic == '/tf_static' else [],
+                )
+            writer.write(connections[topic], record_ns, TYPESTORE.serialize_cdr(message, message.__msgtype__))
+            counts[topic] += 1
+            progress((record_ns - start_ns) / SECOND_NS)
+    return counts
 
 
 def _within(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
@@ -183,46 +137,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; the exit status: 0, or 1 where nothing was written."""
+    """Run the command line; returns the exit status: 0, or 1 where nothing was written."""
     args = _parser().parse_args(argv)
-    outfit = robot(
+    robot = sensors.robot(
         seed=args.seed,
         speed=args.speed,
         yaw_rate=args.yaw_rate,
         lidar_rings=args.lidar_rings,
         imu_rate=args.imu_rate,
     )
-    shown = -1
-
-    def progress(done: float) -> None:
-        nonlocal shown
-        percent = min(100, max(0, int(100 * done / args.seconds)))
-        if percent > shown and sys.stderr.isatty():
-            shown = percent
-            bar = '#' * (percent // 4)
-            print(f'\rsimulate [{bar:<25}] {percent:3d} %', end='', file=sys.stderr, flush=True)
-
+    bar = ProgressBar(args.seconds)
     began = time.monotonic()
     try:
         counts = write_bag(
             args.out,
-            outfit,
+            robot,
             seconds=args.seconds,
             storage=args.storage,
             camera=args.camera,
             overwrite=args.overwrite,
-            progress=progress,
+            progress=lambda done_s: bar.show(done_s, args.out.name),
         )
     except OSError as error:
         print(f'simulate: {error}', file=sys.stderr)
         return 1
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+    bar.close()
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 1e6
-    took = time.monotonic() - began
     print(
         f'{args.out}: {args.seconds:g} s, {counts.total()} messages on {len(counts)} topics, {size:.0f} MB, '
-        f'made in {took:.1f} s'
+        f'made in {time.monotonic() - began:.1f} s'
     )
     return 0
 

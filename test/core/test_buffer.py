@@ -85,7 +85,7 @@ def test_window_has_the_neighbour_on_either_side():
 def test_forget_keeps_the_newest_sample_before():
     buffer, account = make()
     push(buffer, account, 10, 20, 30)
-    buffer.forget(25)
+    buffer.discard_before(25)
     assert stamps(buffer) == [20, 30]
     assert account.counts().dropped == {'unselected': 1}
     push(buffer, account, 10)
@@ -128,7 +128,7 @@ def test_ledger_adds_up_after_any_sequence(steps):
         if step == 'push':
             push(buffer, account, value)
         elif step == 'forget':
-            buffer.forget(value)
+            buffer.discard_before(value)
         else:
             buffer.clear('time_jump')
         assert stamps(buffer) == sorted(set(stamps(buffer)))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robocache_core import rotation
-from robocache_core.config import MS, SECOND, DeskewConfig
-from robocache_core.deskew import Deskewer, bracket, motion_from_gyro, motion_from_odometry, pose_table
+from robocache_core.config import MS, SECOND, DeskewConfig, ImuConfig
+from robocache_core.deskew import Deskewer, pose_table
+from robocache_core.motion import bracket, motion_from_gyro, motion_from_odometry
 from robocache_core.samples import DataError
 from robocache_core.time_field import TimeField
 
@@ -182,7 +183,7 @@ def test_odometry_and_gyro_agree():
 
 @pytest.mark.parametrize('duration_ms', [1, 50, 100, 512, 1000])
 def test_instants_are_even_reach_the_end_and_are_dense(duration_ms):
-    deskewer = Deskewer(DeskewConfig(scan_duration_ns=duration_ms * MS))
+    deskewer = Deskewer(DeskewConfig(scan_duration_ns=duration_ms * MS), ImuConfig('imu'))
     instants = deskewer.instants_ns(TimeField('t', 1, False, 0, -duration_ms * MS), T0)
     steps = np.diff(instants)
     assert len(instants) >= 1024

@@ -9,8 +9,9 @@ import torch
 from support import recorded
 
 from robocache_core import ops
-from robocache_core.config import MS, SECOND, DeskewConfig
-from robocache_core.deskew import Deskewer, motion_from_gyro, motion_from_odometry, pose_table
+from robocache_core.config import MS, SECOND, DeskewConfig, ImuConfig
+from robocache_core.deskew import Deskewer, pose_table
+from robocache_core.motion import motion_from_gyro, motion_from_odometry
 from robocache_core.samples import CloudLayout, LidarScan, PointField
 from robocache_sim.samples import lidar_scan
 from robocache_sim.sensors import Imu, robot
@@ -51,7 +52,7 @@ class Drive:
         sensor = np.eye(4)
         sensor[:3, :3], sensor[:3, 3] = lidar.pose.rotation, lidar.pose.translation
         self.sensor = torch.from_numpy(sensor).float()
-        self.deskewer = Deskewer(DeskewConfig())
+        self.deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
         self.field = self.deskewer.time_field(self.scan)
         self.instants = self.deskewer.instants_ns(self.field, self.scan.stamp_ns)
 
@@ -156,7 +157,7 @@ def ouster_points(ouster, index, target_ns, sign):
     """Points ``[128, 1024, 3]`` of a scan as seen at the target time by the IMU's rotation times ``sign``."""
     stamp = int(ouster['stamp_ns'][index])
     scan = LidarScan(stamp, 'lidar', torch.from_numpy(ouster['cloud'][index].reshape(-1)), OUSTER_LAYOUT)
-    deskewer = Deskewer(DeskewConfig())
+    deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
     field = deskewer.time_field(scan)
     instants = deskewer.instants_ns(field, stamp)
     poses = motion_from_gyro(

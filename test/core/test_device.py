@@ -14,7 +14,8 @@ from robocache_core import backends, ops, payload
 from robocache_core.config import ComputeConfig
 from robocache_core.device import ALIGNMENT, CudaDevice, Device, choose_device
 from robocache_core.frame import WAITS
-from robocache_core.pipeline import Pipeline, _Draft
+from robocache_core.pipeline import Pipeline
+from robocache_core.streams.base import FrameDraft
 from robocache_core.tunable import ConfigError
 
 NO_GPU = 'there is no GPU: torch.cuda.is_available() is False'
@@ -148,20 +149,20 @@ class FailingDevice(Device):
     def begin_frame(self):
         self._note('begin_frame')
 
-    def put(self, tensor):
-        self._note('put')
+    def upload(self, tensor):
+        self._note('upload')
         return tensor.clone()
 
-    def own(self, tensor):
-        self._note('own')
+    def keep(self, tensor):
+        self._note('keep')
         return tensor.clone()
 
     def constant(self, tensor):
         self._note('constant')
         return tensor.clone()
 
-    def mark(self, stage):
-        self._note(stage)
+    def record_stage(self, stage):
+        self._note(f'stage {stage}')
 
     def synchronize(self, voxels=()):
         self._note('synchronize')
@@ -180,8 +181,8 @@ class FailingDevice(Device):
     ('method', 'good'),
     [
         *(('begin_frame', 0), ('begin_frame', 5)),
-        *(('put', 0), ('put', 3), ('put', 17), ('constant', 2)),
-        *(('upload', 4), ('rear', 1), ('own', 9), ('imu', 3)),
+        *(('upload', 0), ('upload', 3), ('upload', 17), ('constant', 2)),
+        *(('stage upload', 4), ('stage rear', 1), ('keep', 9), ('stage imu', 3)),
         *(('synchronize', 0), ('synchronize', 7), ('stage_ns', 2)),
     ],
 )
@@ -235,7 +236,7 @@ def test_a_failure_on_the_way_to_the_host_costs_no_frame(monkeypatch, expected):
         if len(brought) == 4:
             raise GpuError('the copy failed')
 
-    monkeypatch.setattr(_Draft, 'bring_to_host', bring)
+    monkeypatch.setattr(FrameDraft, 'bring_to_host', bring)
     assert_same(pipeline, whole_robot.frames(pipeline), expected)
     assert 'the copy failed' in pipeline.device_fault
 
@@ -341,7 +342,7 @@ def test_the_arena_grows_to_the_largest_frame_and_is_allocated_no_more(gpu):
     def upload(*sizes):
         gpu.begin_frame()
         sent = [torch.arange(size, dtype=torch.uint8) for size in sizes]
-        there = [gpu.put(tensor) for tensor in sent]
+        there = [gpu.upload(tensor) for tensor in sent]
         assert all(torch.equal(a, b) for a, b in zip(sent, there, strict=True))
         inside = [tensor.data_ptr() - gpu._arena.data_ptr() for tensor in there]
         gpu.synchronize()
@@ -361,11 +362,11 @@ def test_the_arena_grows_to_the_largest_frame_and_is_allocated_no_more(gpu):
 def test_one_wait_a_frame_and_one_more_where_a_frame_was_given_up(gpu):
     for _ in range(3):  # two until the arena has grown
         gpu.begin_frame()
-        gpu.put(torch.zeros(10))
+        gpu.upload(torch.zeros(10))
         gpu.synchronize()
     before = Stream.waits
     gpu.begin_frame()
-    gpu.put(torch.zeros(10))
+    gpu.upload(torch.zeros(10))
     assert Stream.waits == before
     gpu.begin_frame()
     assert Stream.waits == before + 1
@@ -377,18 +378,18 @@ def test_put_keeps_type_and_shape(gpu, dtype):
         tensor = torch.randint(0, 2, shape).to(dtype)
         for _ in range(2):
             gpu.begin_frame()
-            there = gpu.put(tensor)
+            there = gpu.upload(tensor)
             assert there.dtype == dtype
             assert torch.equal(there, tensor)
         assert there.untyped_storage().data_ptr() == gpu._arena.untyped_storage().data_ptr()
-        assert gpu.own(there).untyped_storage().data_ptr() != gpu._arena.untyped_storage().data_ptr()
+        assert gpu.keep(there).untyped_storage().data_ptr() != gpu._arena.untyped_storage().data_ptr()
 
 
 def test_what_is_not_contiguous_is_put_as_it_reads(gpu):
     tensor = torch.arange(12).view(3, 4).T
     for _ in range(2):
         gpu.begin_frame()
-        assert torch.equal(gpu.put(tensor), tensor)
+        assert torch.equal(gpu.upload(tensor), tensor)
 
 
 def test_a_constant_is_copied_once_and_forgotten_with_the_tensor(gpu, monkeypatch):

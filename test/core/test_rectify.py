@@ -227,7 +227,7 @@ class TestPipeline:
     def test_images_are_rectified_from_the_first_camera_info_on(self):
         refused = []
         pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)), on_host=True)
-        pipeline.refused = lambda *args: refused.append(args)
+        pipeline.on_refused = lambda *args: refused.append(args)
         self.push(pipeline, 1)
         assert pipeline.ledger['cam'].counts().dropped == {'no_camera_info': 1}
         assert refused == [('cam', 'no_camera_info', 'no CameraInfo has come on camera_info')]
@@ -242,10 +242,10 @@ class TestPipeline:
         )  # fmt: skip
         assert torch.equal(frame.tensors['cam'], expected)
 
-    def test_the_map_is_made_once_and_anew_for_another_calibration(self):
+    def test_the_map_is_made_once_and_again_for_another_calibration(self):
         pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)))
         pipeline.set_camera_info('cam', make_info())
-        apply = pipeline._rectifiers['cam'].apply
+        apply = pipeline._streams['cam'].admit
         first = apply(camera(1)).rectify
         pipeline.set_camera_info('cam', make_info())
         assert apply(camera(2)).rectify is first
@@ -287,7 +287,8 @@ class TestPipeline:
     ],
 )
 def test_the_topic_of_the_camera_info(topic, given, expected):
-    assert CameraConfig('front', topic=topic, camera_info_topic=given).info_topic == expected
+    assert CameraConfig('front', topic=topic, camera_info_topic=given, rectify=True).calibration_topic == expected
+    assert CameraConfig('front', topic=topic, camera_info_topic=given).calibration_topic == ''
 
 
 def test_area_cannot_be_rectified():

@@ -245,7 +245,9 @@ def without_memory(device, asked, error):
 
 
 @pytest.mark.parametrize('error', [torch.cuda.OutOfMemoryError, NoAnswer])
-@pytest.mark.parametrize('method', ['begin_frame', 'put', 'own', 'constant', 'mark', 'synchronize', 'stage_ns'])
+@pytest.mark.parametrize(
+    'method', ['begin_frame', 'upload', 'keep', 'constant', 'record_stage', 'synchronize', 'stage_ns']
+)
 @pytest.mark.parametrize('good', [0, 5])
 def test_whatever_fails_no_frame_is_lost(expected, monkeypatch, method, good, error):
     pipeline = Pipeline(whole_robot.config('cuda'))
@@ -261,7 +263,7 @@ def test_whatever_fails_no_frame_is_lost(expected, monkeypatch, method, good, er
 
 def test_an_error_that_is_not_the_gpus_is_raised(monkeypatch):
     pipeline = Pipeline(whole_robot.config('cuda'))
-    monkeypatch.setattr(pipeline.device, 'put', fail_after(pipeline.device.put, 5, RuntimeError))
+    monkeypatch.setattr(pipeline.device, 'upload', fail_after(pipeline.device.upload, 5, RuntimeError))
     with pytest.raises(RuntimeError, match='out of order'):
         whole_robot.frames(pipeline)
     assert pipeline.device_fault is None

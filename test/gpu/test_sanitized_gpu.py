@@ -172,7 +172,7 @@ def test_bytes_that_are_uploaded(pinned):
         sent.append(torch.arange((33 << 20) + 7, dtype=torch.uint8))
         if pinned:
             sent = [tensor.pin_memory() for tensor in sent]
-        there = [device.put(tensor) for tensor in sent]
+        there = [device.upload(tensor) for tensor in sent]
         device.synchronize()
         assert all(torch.equal(found.cpu(), expected) for found, expected in zip(there, sent, strict=True))
 

@@ -33,7 +33,7 @@ def run(path=(), **environ):
 
 
 def finding(printed, subject):
-    """Return level and text of the finding about ``subject``, and its mend."""
+    """Return level and text of the finding about ``subject``, and its fix."""
     lines = printed.splitlines()
     for number, text in enumerate(lines):
         if text[7:].startswith(f'{subject} '):
@@ -64,7 +64,7 @@ def test_a_machine_without_a_gpu_is_no_fault(monkeypatch):
     assert doctor.gpu().level == 'warn'
 
 
-def test_a_gpu_that_fails_is_told_and_the_node_runs_all_the_same(monkeypatch):
+def test_a_gpu_that_fails_is_reported_and_the_node_runs_all_the_same(monkeypatch):
     def fail(index):
         raise RuntimeError('CUDA driver version is insufficient')
 
@@ -79,8 +79,8 @@ def test_a_gpu_that_fails_is_told_and_the_node_runs_all_the_same(monkeypatch):
 
 def test_reference_is_named_with_its_reason():
     code, printed = run(ROBOCACHE_BACKEND='reference')
-    level, what, mend = finding(printed, 'backend')
-    assert (code, level, mend) == (0, 'warn', 'unset ROBOCACHE_BACKEND')
+    level, what, fix = finding(printed, 'backend')
+    assert (code, level, fix) == (0, 'warn', 'unset ROBOCACHE_BACKEND')
     assert what.startswith('reference: ROBOCACHE_BACKEND=reference')
 
 
@@ -96,9 +96,9 @@ def test_broken_installation(tmp_path):
     (tmp_path / 'cv2.py').write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     (tmp_path / 'rosbags.py').write_text("raise ModuleNotFoundError(\"No module named 'rosbags'\", name='rosbags')")
     code, printed = run([tmp_path])
-    level, what, mend = finding(printed, 'cv2')
+    level, what, fix = finding(printed, 'cv2')
     assert (code, level, what) == (1, 'FAIL', 'broken: libGL.so.1: cannot open shared object file')
-    assert 'python3-opencv' in mend
+    assert 'python3-opencv' in fix
     assert printed.splitlines()[-1].startswith('The node cannot run: cv2')
     assert finding(printed, 'rosbags') == (
         'warn', 'not installed: `replay` and `simulate` do not run', 'pip install rosbags'
@@ -121,7 +121,7 @@ def test_whatever_an_import_raises_is_a_finding(monkeypatch, tmp_path, text, wha
 
 
 def test_nothing_but_the_standard_library():
-    """On a bare Python everything is missing, and each is said so."""
+    """On a bare Python everything is missing, and each is a finding."""
     done = subprocess.run(
         [sys.executable, '-S', '-m', 'robocache_ros.tools.doctor'],  # -S: no site-packages
         env={'PATH': os.environ['PATH'], 'PYTHONPATH': str(ROOT)},
@@ -136,36 +136,37 @@ def test_nothing_but_the_standard_library():
     assert finding(done.stdout, 'numpy')[2] == doctor.REQUIRED['numpy']
 
 
-def test_the_transport_it_asks_for_is_in_force_when_set():
+def test_the_environment_it_asks_for_is_in_force_when_set():
     environment = dds_environment.environment('jazzy', dds_environment.share_directory(), {})
     assert doctor.profile({'ROS_DISTRO': 'jazzy', **environment}).level == doctor.OK
     assert '64 MiB' in doctor.profile({'ROS_DISTRO': 'jazzy', **environment}).what
     assert doctor.allocator(environment).level == doctor.OK
 
 
-def test_mends_name_the_values_to_set():
+def test_fixes_name_the_values_to_set():
     unset = doctor.profile({'ROS_DISTRO': 'kilted'})
     assert unset.level == doctor.WARN
     assert (
-        unset.mend
+        unset.fix
         == f'export FASTDDS_DEFAULT_PROFILES_FILE={dds_environment.share_directory() / dds_environment.PROFILE}'
     )
-    assert doctor.allocator({}).mend.startswith('export MALLOC_MMAP_THRESHOLD_=33554432 ')
+    assert doctor.allocator({}).fix.startswith('export MALLOC_MMAP_THRESHOLD_=33554432 ')
 
 
 @pytest.mark.parametrize(
-    ('text', 'said'), [(None, 'No such file'), ('<dds>', 'cannot be read'), ('<dds/>', 'sets no shared-memory segment')]
+    ('text', 'expected'),
+    [(None, 'No such file'), ('<dds>', 'cannot be read'), ('<dds/>', 'sets no shared-memory segment')],
 )
-def test_profile_that_does_nothing(tmp_path, text, said):
+def test_profile_that_does_nothing(tmp_path, text, expected):
     path = tmp_path / 'profile.xml'
     if text is not None:
         path.write_text(text)
     found = doctor.profile({'ROS_DISTRO': 'jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE': str(path)})
     assert found.level == doctor.WARN
-    assert said in found.what
+    assert expected in found.what
 
 
-def test_other_middleware_is_told():
+def test_other_middleware_is_a_warning():
     assert doctor.middleware({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}).level == doctor.WARN
     assert doctor.middleware({'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp'}).level == doctor.OK
 
@@ -173,7 +174,7 @@ def test_other_middleware_is_told():
 def test_shared_memory_too_small(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor.shutil, 'disk_usage', lambda path: SimpleNamespace(total=64 << 20, free=64 << 20))
     found = doctor.shared_memory(tmp_path)
-    assert (found.level, found.mend.startswith('docker run --shm-size')) == (doctor.WARN, True)
+    assert (found.level, found.fix.startswith('docker run --shm-size')) == (doctor.WARN, True)
     assert '64 of 64 MiB free' in found.what
 
 

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What package.xml, setup.py and the code say of each other."""
+"""package.xml, setup.py and the code agree."""
 
 import ast
 import re
+import runpy
 import sys
 import xml.etree.ElementTree as ElementTree
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import setuptools
+from packaging.requirements import Requirement
 
 import robocache_core
+import robocache_ros
+from robocache_ros.tools import doctor
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
-SETUP = (ROOT / 'setup.py').read_text()
 
 #: Keys of rosdep by the module that they bring, where the names differ.
 KEYS = {
@@ -35,37 +40,50 @@ def declared(*tags):
     return {element.text for tag in tags for element in MANIFEST.iter(tag)}
 
 
+def modules_of(path):
+    """Return the full names of the modules that a file imports when it runs."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING'
+        for inner in ast.walk(node)
+    }
+    names = set()
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    return names
+
+
 def imported(*folders):
-    """Return the top-level modules that the files in ``folders`` import when they run, and where."""
-    modules = {}
-    for path in (path for folder in folders for path in sorted((ROOT / folder).rglob('*.py'))):
-        tree = ast.parse(path.read_text())
-        for_types = {
-            inner
-            for node in ast.walk(tree)
-            if isinstance(node, ast.If) and ast.unparse(node.test) == 'TYPE_CHECKING'
-            for inner in ast.walk(node)
-        }
-        for node in ast.walk(tree):
-            if node in for_types:
-                continue
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module]
-            else:
-                continue
-            modules.update((name.split('.')[0], path.relative_to(ROOT)) for name in names)
+    """Return the top-level modules of others that the files in ``folders`` import, and where."""
+    files = [path for folder in folders for path in sorted((ROOT / folder).rglob('*.py'))]
+    modules = {name.split('.')[0]: path.relative_to(ROOT) for path in files for name in modules_of(path)}
     ours = {'robocache_core', 'robocache_ros', 'robocache_sim', '_robocache_core', 'support'}
     return {name: path for name, path in modules.items() if name not in sys.stdlib_module_names | ours}
 
 
-def test_versions_agree():
+@pytest.fixture
+def given(monkeypatch):
+    """What setup.py gives to setuptools."""
+    arguments = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, 'setup', arguments.update)
+    runpy.run_path('setup.py')
+    return arguments
+
+
+def test_names_and_versions_agree(given):
+    assert given['name'] == MANIFEST.findtext('name')
     version = MANIFEST.findtext('version')
-    assert re.search(r"version='([^']*)'", SETUP).group(1) == version
-    assert robocache_core.__version__ == version
-    newest = re.search(r'^(\d+\.\d+\.\d+) \(', (ROOT / 'CHANGELOG.rst').read_text(), re.MULTILINE)
-    assert newest.group(1) == version
+    assert given['version'] == robocache_core.__version__ == robocache_ros.__version__ == version
+    titles = (ROOT / 'CHANGELOG.rst').read_text().splitlines()
+    assert next(line for line in titles if line[:1].isdigit()).split()[0] == version
 
 
 def test_manifest_is_a_ros_package():
@@ -88,23 +106,31 @@ def test_every_import_is_declared(folder):
 def test_every_declared_message_package_is_used():
     used = imported('robocache_core', 'robocache_ros', 'robocache_sim', 'launch', 'test', 'docs', 'benchmark')
     words = {name for name in declared('exec_depend') if name.endswith(('_msgs', '_interfaces', 'sensor_msgs_py'))}
-    doctor = (ROOT / 'robocache_ros' / 'tools' / 'doctor.py').read_text()
-    assert {name for name in words if name not in used and f"'{name}'" not in doctor} == set()
+    asked_for = {*doctor.REQUIRED, *doctor.OPTIONAL}
+    assert {name for name in words if name not in used and name not in asked_for} == set()
 
 
-def test_console_scripts_exist():
-    scripts = re.findall(r"'(\w+) = ([\w.]+):(\w+)'", SETUP)
-    assert {name for name, _, _ in scripts} == {'preprocess', 'replay', 'simulate', 'doctor'}
-    for _, module, function in scripts:
-        tree = ast.parse((ROOT / f'{module.replace(".", "/")}.py').read_text())
-        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, module
+def test_console_scripts_exist(given):
+    scripts = [script.split(' = ') for script in given['entry_points']['console_scripts']]
+    assert {name for name, _ in scripts} == {'preprocess', 'replay', 'simulate', 'doctor'}
+    for name, value in scripts:
+        assert callable(metadata.EntryPoint(name, value, 'console_scripts').load()), name
+
+
+def test_every_package_is_installed(given):
+    folders = {path.parent for name in ('robocache_core', 'robocache_ros', 'robocache_sim')
+               for path in (ROOT / name).rglob('*.py')}  # fmt: skip
+    assert set(given['packages']) == {'.'.join(folder.relative_to(ROOT).parts) for folder in folders}
 
 
 def test_requirements_are_pinned():
-    for path in sorted((ROOT / 'requirements').glob('*.txt')):
-        for line in path.read_text().splitlines():
-            requirement = line.split('#')[0].strip()
-            assert not requirement or re.match(r'[\w.\[\]-]+==[\d.]+(\s*;.*)?$', requirement), f'{path.name}: {line}'
+    lines = [line.split('#')[0].strip() for path in (ROOT / 'requirements').glob('*.txt')
+             for line in path.read_text().splitlines()]  # fmt: skip
+    requirements = [Requirement(line) for line in lines if line]
+    assert len(requirements) > 10
+    for requirement in requirements:
+        (pin,) = requirement.specifier
+        assert (pin.operator, '*' in pin.version) == ('==', False), str(requirement)
 
 
 def test_every_source_file_names_its_licence():
@@ -117,5 +143,5 @@ def test_every_source_file_names_its_licence():
 
 def test_setup_needs_nothing_that_an_old_setuptools_lacks():
     """ROS 2 Jazzy's Ubuntu has setuptools 68, and colcon takes that one."""
-    modules = set(re.findall(r'^(?:from|import) (setuptools[\w.]*)', SETUP, re.MULTILINE))
+    modules = {name for name in modules_of(ROOT / 'setup.py') if name.split('.')[0] == 'setuptools'}
     assert modules == {'setuptools', 'setuptools.command.build_ext'}

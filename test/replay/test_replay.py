@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag through the node over DDS: a node process, a player process, and what they leave behind."""
+"""A bag through the node over DDS: a node process, a player process, and the files that they write."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from support import bags, recorded
 from robocache_core import payload
 from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
-from robocache_ros.tools import replay
+from robocache_ros.tools.replay import cli
 from robocache_ros.tools.simulate import write_bag
 from robocache_sim.sensors import robot
 
@@ -151,10 +151,10 @@ def test_real_payloads(tmp_path, storage):
     assert set(summary['targets']['dropped']) <= {'missing:imu'}
 
 
-def test_a_node_that_gets_nothing_it_can_use_is_a_failure_that_says_why(tmp_path):
+def test_a_node_that_gets_nothing_usable_is_a_failure_with_a_reason(tmp_path):
     clouds = [(ms, topic, cloud) for ms, topic, cloud in bags.every(100, '/points', bags.cloud, 1200)]
     for _, _, cloud in clouds:
-        cloud.point_step = 4  # its fields now lie beyond it
+        cloud.point_step = 4  # its fields are now beyond it
     bag = bags.write(tmp_path / 'bad', clouds)
     status, stdout, stderr = run(bag, '--out', tmp_path / 'out')
     assert status == 1, stdout + stderr
@@ -218,14 +218,14 @@ def broken_yaml(folder):
         (write_cloud_bag, lambda at: params_file(at, cameras=['points']), 'sensor_msgs/msg/Image'),
     ],
 )
-def test_what_cannot_be_played_is_said_on_one_line(tmp_path, capsys, monkeypatch, bag, config, expected):
-    monkeypatch.setattr(replay, '_enter_environment', lambda *_: None)  # which would start this process anew
+def test_what_cannot_be_played_is_refused_on_one_line(tmp_path, capsys, monkeypatch, bag, config, expected):
+    monkeypatch.setattr(cli, '_enter_environment', lambda *_: None)  # it would replace this process
     arguments = [str(bag(tmp_path)), '--out', str(tmp_path / 'out')]
     if config is not None:
         arguments += ['--config', str(config(tmp_path))]
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert replay.main(arguments) == 2
+        assert cli.main(arguments) == 2
     finally:
         signal.signal(signal.SIGTERM, before)
     lines = capsys.readouterr().err.splitlines()
@@ -234,7 +234,7 @@ def test_what_cannot_be_played_is_said_on_one_line(tmp_path, capsys, monkeypatch
     assert expected in lines[0]
 
 
-def test_the_command_itself_says_it_without_a_traceback(tmp_path):
+def test_the_command_itself_refuses_it_without_a_traceback(tmp_path):
     status, stdout, stderr = run(tmp_path / 'none')
     assert (status, stdout) == (2, '')
     assert stderr.splitlines() == [f'replay: {tmp_path / "none"}: there is no such bag']

@@ -17,7 +17,7 @@ from robocache_core.samples import CameraInfo
 from robocache_ros.decode import decode_camera_info
 from robocache_ros.offline import fused_frames
 from robocache_ros.tools import simulate
-from robocache_ros.tools._matching import expected_types
+from robocache_ros.tools.replay.matching import expected_types
 
 
 def test_every_field_is_read() -> None:

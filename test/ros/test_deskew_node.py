@@ -146,6 +146,7 @@ def test_a_refusal_is_logged_with_its_explanation(bag, capfd):
     assert live.counts['lidar'].dropped['unknown_time_field'] >= 18
     error = capfd.readouterr().err
     assert (
-        "message dropped (unknown_time_field): cannot tell the times of the points: there is no field 'stamp'" in error
+        "message dropped (unknown_time_field): the times of the points are not known: there is no field 'stamp'"
+        in error
     )
     assert 'Set deskew.time_field' in error

@@ -2,9 +2,9 @@
 """Bounded inboxes: what gives way, and that it is counted."""
 
 import threading
-import time
 
 import pytest
+from support.runtime import SetClock
 
 from robocache_core.config import SECOND, QueueConfig
 from robocache_core.ledger import Account
@@ -64,11 +64,12 @@ def accounts():
     return {'a': Account(), 'b': Account()}
 
 
-def make(accounts, **queue):
+def make(accounts, clock=None, **queue):
     inboxes = Inboxes(
         {name: QueueConfig(**queue) for name in accounts},
         lambda name: accounts[name].receive(),
         lambda name, reason: accounts[name].drop(reason),
+        clock or SetClock(),
     )
     inboxes.open()
     return inboxes
@@ -94,29 +95,43 @@ def test_everything_is_counted(accounts):
     assert accounts['a'].counts().received == 10
 
 
-def test_block_waits_for_room(accounts):
+@pytest.fixture
+def blocked(monkeypatch):
+    """Set once a ``put`` has found no room; it keeps the lock until it waits."""
+    event, has_room = threading.Event(), Inbox.has_room
+
+    def look(inbox, nbytes):
+        room = has_room(inbox, nbytes)
+        if not room:
+            event.set()
+        return room
+
+    monkeypatch.setattr(Inbox, 'has_room', look)
+    return event
+
+
+def test_block_waits_for_room(accounts, blocked):
     inboxes = make(accounts, depth=1, policy='block')
     inboxes.put('a', 0, 1)
     second = threading.Thread(target=inboxes.put, args=('a', 1, 1))
     second.start()
-    time.sleep(0.05)
-    assert second.is_alive(), 'put returned though the inbox was full'
-    assert inboxes.take(1.0)[1].message == 0
-    assert inboxes.take(1.0)[1].message == 1
+    assert blocked.wait(5)
+    assert inboxes.take(5.0)[1].message == 0
+    assert inboxes.take(5.0)[1].message == 1
     second.join(5)
     assert not second.is_alive()
     assert accounts['a'].counts().dropped == {}
 
 
-def test_close_frees_whoever_is_blocked(accounts):
+def test_close_frees_a_put_that_is_blocked(accounts, blocked):
     inboxes = make(accounts, depth=1, policy='block')
     inboxes.put('a', 0, 1)
-    blocked = threading.Thread(target=inboxes.put, args=('a', 1, 1))
-    blocked.start()
-    time.sleep(0.05)
+    second = threading.Thread(target=inboxes.put, args=('a', 1, 1))
+    second.start()
+    assert blocked.wait(5)
     inboxes.close('deactivated')
-    blocked.join(5)
-    assert not blocked.is_alive()
+    second.join(5)
+    assert not second.is_alive()
     counts = accounts['a'].counts()
     assert counts.received == 1
     assert counts.dropped == {'deactivated': 1}
@@ -135,9 +150,10 @@ def test_events_keep_their_place_among_the_messages(accounts):
 
 
 def test_block_keeps_what_is_old(accounts):
-    inboxes = make(accounts, policy='block', max_age_ns=0)
+    clock = SetClock()
+    inboxes = make(accounts, clock, policy='block', max_age_ns=0)
     inboxes.put('a', 0, 1)
-    time.sleep(0.01)
+    clock.advance(10.0)
     assert inboxes.take(0.0)[1].message == 0
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lifecycle node over a real ROS network: frames, faults, and what diagnostics say."""
 
+import dataclasses
 import signal
 import struct
 import subprocess
@@ -26,6 +27,7 @@ from std_msgs.msg import Header
 from robocache_core import ops
 from robocache_core.device import Device
 from robocache_ros.node import PreprocessNode, main
+from robocache_ros.sources import SOURCES
 from robocache_ros.subscriber import FusedSubscriber
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -109,7 +111,7 @@ class Robot:
         before = self.counts(name).received
         self.publish(f'/{name}', message)
         self.until(lambda: self.counts(name).received > before, 'the message')
-        self.until(lambda: self.node._worker.num_waiting == 0, 'the worker')
+        self.until(lambda: self.node.runtime.worker.num_waiting == 0, 'the worker')
 
     def until(self, condition, what, timeout_s=15.0):
         end = time.monotonic() + timeout_s
@@ -349,10 +351,11 @@ def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd
 def test_unforeseen_exception_is_logged_counted_and_survived(monkeypatch, capfd):
     with Robot(**LIDAR) as robot:
         robot.bring_up()
-        monkeypatch.setattr(robot.node._worker, '_decoders', {'lidar': lambda message: 1 // 0})
+        source = dataclasses.replace(SOURCES['sensor_msgs/msg/PointCloud2'], decode=lambda message, config: 1 // 0)
+        monkeypatch.setattr(robot.node.runtime.ingest, '_sources', {'lidar': source})
         robot.publish('/lidar', cloud(0))
         robot.until(lambda: robot.counts('lidar').dropped.get('internal_error') == 1, 'the drop')
-        assert robot.node._worker.is_alive
+        assert robot.node.runtime.worker.is_alive
         robot.until(lambda: robot.level('compute') == DiagnosticStatus.ERROR, 'compute in ERROR')
     assert 'ZeroDivisionError' in capfd.readouterr().err
 
@@ -415,7 +418,7 @@ def test_a_transition_that_fails_leaves_nothing_behind(monkeypatch):
         raise RuntimeError('injected')
 
     with Robot(**LIDAR, cameras=['front']) as robot:
-        for target in ('robocache_ros.node.Reporter', 'robocache_ros.node.Diagnostics'):
+        for target in ('robocache_ros.runtime.Reporter', 'robocache_ros.runtime.Diagnostics'):
             with monkeypatch.context() as patch:
                 patch.setattr(target, fail)
                 assert robot.node.trigger_configure() != SUCCESS
@@ -423,9 +426,10 @@ def test_a_transition_that_fails_leaves_nothing_behind(monkeypatch):
                 robot.until(lambda: not robot.node.count_publishers('/preprocess/fused'), 'no publisher')
         assert robot.node.trigger_configure() == SUCCESS
         with monkeypatch.context() as patch:
-            patch.setattr('robocache_ros.subscriptions.message_type', fail)
+            patch.setattr('robocache_ros.subscriptions.routes', fail)
+            worker = robot.node.runtime.worker
             assert robot.node.trigger_activate() != SUCCESS
-        assert not robot.node._worker.is_alive
+        assert not worker.is_alive
         assert not [t for t in threading.enumerate() if t.name == 'robocache-worker']
         robot.bring_up()
         assert len([t for t in threading.enumerate() if t.name == 'robocache-worker']) == 1
@@ -462,7 +466,7 @@ class BrokenGpu(Device):
             raise RuntimeError('an illegal memory access was encountered\nmore lines')
 
 
-def test_a_gpu_that_fails_costs_no_frame_and_is_told(capfd):
+def test_a_gpu_that_fails_costs_no_frame_and_is_reported(capfd):
     with Robot(**LIDAR) as robot:
         robot.bring_up()
         robot.node.pipeline.device = BrokenGpu('plays a GPU')
@@ -483,7 +487,7 @@ def test_a_gpu_that_fails_costs_no_frame_and_is_told(capfd):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 63, reason='cuda:63 is there')
-def test_a_gpu_that_is_not_there_is_told_and_frames_come_out(capfd):
+def test_a_gpu_that_is_not_there_is_reported_and_frames_come_out(capfd):
     with Robot(**LIDAR, compute__device='cuda:63') as robot:
         robot.bring_up()
         robot.deliver('lidar', cloud(0))
@@ -500,7 +504,7 @@ def test_clock_and_stamps_jump_back_in_either_order():
             pipeline = robot.node.pipeline
 
             def jump(pipeline=pipeline, robot=robot):
-                robot.node._inboxes.put_event(lambda: pipeline.clock_jumped(START_NS))
+                robot.node.runtime.inboxes.put_event(lambda: pipeline.clock_jumped(START_NS))
 
             for ms in range(0, 3000, 100):
                 robot.deliver('lidar', cloud(ms))
@@ -520,7 +524,7 @@ def blocker(robot):
     return robot.values('sync').get('blocker', '')
 
 
-def test_a_topic_of_another_type_is_told_by_its_type():
+def test_a_topic_of_another_type_is_named_by_its_type():
     context = rclpy.Context()  # a participant of its own: one participant cannot have two types on a topic
     rclpy.init(context=context)
     stranger = rclpy.create_node('stranger', context=context)
@@ -557,9 +561,8 @@ def test_reports_go_on_after_a_quick_restart_of_the_worker():
         for _ in range(20):
             assert robot.node.trigger_deactivate() == SUCCESS
             assert robot.node.trigger_activate() == SUCCESS
-        robot.node._reporter._asked_ns = (
-            robot.node._worker.started_ns - 1
-        )  # as if the request had gone with the old one
+        runtime = robot.node.runtime
+        runtime.reporter._asked_ns = runtime.worker.started_ns - 1  # as if the request had gone with the old one
         robot.statuses.clear()
         robot.until(lambda: 'sync' in robot.statuses, 'a whole report')
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulator: what its sensors say agrees with the truth, and its bags are what they claim to be."""
+"""Bags of the simulated robot: topics, types, stamps, record order, and the same bytes from the same seed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,24 +16,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from robocache_ros.tools import simulate
 from robocache_ros.tools.recording import recorded_messages
-from robocache_sim.samples import camera_frame, imu_sample, lidar_scan
-from robocache_sim.sensors import GRAVITY, POINT, Robot, Scan, robot
-from robocache_sim.trajectory import Pose
+from robocache_sim.sensors import GRAVITY, robot
+from robocache_sim.truth import write_truth
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 LEAD_NS = 200_000_000
-
-
-def points_in_lidar(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
-    """The returns of a scan ``[N, 3]``, m, and their times ``[N]``, ns."""
-    points = scan.points[scan.points['intensity'] > 0]
-    return np.stack([points[axis] for axis in 'xyz'], -1).astype(float), scan.stamp_ns + points['t'].astype(np.int64)
-
-
-def off_the_surfaces(outfit: Robot, xyz: np.ndarray, stamps_ns: np.ndarray) -> np.ndarray:
-    """Distance to the scene of points of the lidar, placed by the true pose at ``stamps_ns``."""
-    pose = outfit.world.trajectory.at(stamps_ns).pose @ outfit.lidar.pose
-    return outfit.world.scene.distance_to_surface(pose.apply(xyz))
 
 
 def stamp_ns(message) -> int:
@@ -47,187 +33,12 @@ def read_bag(path: Path) -> list[tuple[str, int, bytes]]:
 
 
 @pytest.fixture(scope='module')
-def moving() -> Robot:
-    return robot(seed=3, speed=2.0, lidar_rings=32)
-
-
-@pytest.fixture(scope='module')
 def bags(tmp_path_factory) -> dict[str, Path]:
     """One second of the same robot in both storages."""
     folder = tmp_path_factory.mktemp('bags')
     for storage in ('mcap', 'sqlite3'):
         assert simulate.main([str(folder / storage), '--seconds', '1', '--lidar-rings', '8', '--storage', storage]) == 0
     return {storage: folder / storage for storage in ('mcap', 'sqlite3')}
-
-
-@pytest.mark.parametrize('index', [0, 17])
-def test_points_lie_on_the_surfaces_at_their_own_time(moving, index):
-    xyz, stamps_ns = points_in_lidar(moving.lidar.read(index))
-    off = off_the_surfaces(moving, xyz, stamps_ns)
-    assert off.max() < 6 * moving.lidar.range_noise
-    assert 0.3 * moving.lidar.range_noise < off.mean() < moving.lidar.range_noise
-
-
-def test_scan_is_distorted_by_the_motion(moving):
-    scan = moving.lidar.read(17)
-    xyz, stamps_ns = points_in_lidar(scan)
-    off = off_the_surfaces(moving, xyz, np.full_like(stamps_ns, scan.stamp_ns))
-    assert off.max() > 10 * moving.lidar.range_noise
-
-
-def test_standing_robot_sees_the_walls_where_they_stand():
-    outfit = robot(speed=0.0, yaw_rate=0.0, lidar_rings=32)
-    xyz, _ = points_in_lidar(outfit.lidar.read(5))
-    place = Pose.planar(np.array([0.0, -4.5, 0.0]), 0.0) @ outfit.lidar.pose
-    on_map = place.apply(xyz)
-    walls = on_map[on_map[:, 2] > 2.3]
-    # Above all but the pillars, the container and the walls; south of the last of them, only the walls remain.
-    south = walls[walls[:, 1] < -6.5]
-    on_south, on_east, on_west = (np.abs(south[:, axis] - at) < 0.1 for axis, at in ((1, -8.0), (0, 12.0), (0, -12.0)))
-    assert np.all(on_south | on_east | on_west)
-    assert on_south.sum() > 300
-    assert on_east.sum() > 20
-    assert on_west.sum() > 20
-
-
-def test_layout_of_a_scan(moving):
-    scan = moving.lidar.read(2)
-    points, lidar = scan.points, moving.lidar
-    assert points.shape == (32, 1024)
-    assert POINT.itemsize == 32
-    assert scan.stamp_ns == moving.world.trajectory.start_ns + 2 * lidar.period_ns
-    assert np.all(np.diff(points['t'].astype(np.int64), axis=1) > 0), 'time goes on with each column'
-    assert np.all(points['t'] == points['t'][0]), 'all rays of a column leave at once'
-    assert points['t'][0, 0] == 0
-    assert points['t'].max() < lidar.period_ns
-    assert np.all(points['ring'] == np.arange(32)[:, None])
-
-
-def test_missing_returns_are_zeros(moving):
-    points = moving.lidar.read(2).points
-    missing = points['intensity'] == 0
-    assert 0.05 < missing.mean() < 0.5  # over the walls, and by chance
-    for axis in 'xyz':
-        assert not np.any(points[axis][missing])
-    ranges = np.sqrt(sum(points[axis].astype(float) ** 2 for axis in 'xyz'))[~missing]
-    assert ranges.min() > moving.lidar.min_range - 0.1
-    assert ranges.max() < 30
-    below = points['intensity'][-1]  # a ray to the ground always returns, but for the dropout
-    assert 0 < np.mean(below == 0) < 0.04
-
-
-def test_upper_rings_look_up_and_the_scan_turns_clockwise():
-    outfit = robot(speed=0.0, yaw_rate=0.0, lidar_rings=16)
-    points = outfit.lidar.read(0).points
-    seen = points['intensity'] > 0
-    assert np.all(points['z'][:8][seen[:8]] > 0)
-    assert np.all(points['z'][8:][seen[8:]] < 0)
-    azimuth = np.unwrap(np.arctan2(points['y'][12], points['x'][12])[seen[12]].astype(float))
-    assert np.all(np.diff(azimuth) < 0)
-
-
-def test_a_reading_does_not_depend_on_those_before_it(moving):
-    again = robot(seed=3, speed=2.0, lidar_rings=32)
-    later = again.lidar.read(4).points
-    moving.lidar.read(0)
-    np.testing.assert_array_equal(later, moving.lidar.read(4).points)
-    assert not np.array_equal(later, robot(seed=4, speed=2.0, lidar_rings=32).lidar.read(4).points)
-
-
-@pytest.mark.parametrize('rate', [200.0, 400.0])
-def test_gyroscope_integrates_to_the_true_yaw(rate):
-    imu = robot(seed=1, speed=2.0, yaw_rate=-0.8, imu_rate=rate).imu
-    count = int(4 * rate)
-    readings = [imu.read(i) for i in range(count)]
-    stamps_ns = np.array([reading.stamp_ns for reading in readings])
-    rates = np.stack([reading.angular_velocity for reading in readings]) - imu.gyro_bias
-    steps = np.diff(stamps_ns) * 1e-9
-    turned = np.sum((rates[1:] + rates[:-1]) / 2 * steps[:, None], axis=0)
-    yaw = imu.world.trajectory.at(stamps_ns).yaw
-    bound = 5 * imu.gyro_density * math.sqrt(4.0)
-    assert abs(yaw[-1] - yaw[0]) > 2
-    np.testing.assert_allclose(turned, [0, 0, yaw[-1] - yaw[0]], atol=bound)
-    # The bias is there, and it matters.
-    assert np.abs(imu.gyro_bias).max() * 4 > bound
-
-
-def test_accelerometer_integrates_to_the_true_velocity():
-    imu = robot(seed=1, speed=2.0, yaw_rate=0.9).imu
-    stamps_ns = np.array([imu.stamp_ns(i) for i in range(1000)])
-    _, force, orientation = imu.truth(stamps_ns)
-    yaw = 2 * np.arctan2(orientation[:, 2], orientation[:, 3])
-    pose = Pose.planar(np.zeros((1000, 3)), yaw)
-    acceleration = pose.apply(force) - [0, 0, GRAVITY]
-    got = np.sum((acceleration[1:] + acceleration[:-1]) / 2 * (np.diff(stamps_ns) * 1e-9)[:, None], axis=0)
-
-    def position(shift_ns: int) -> np.ndarray:
-        return (imu.world.trajectory.at(stamps_ns + shift_ns).pose @ imu.pose).translation
-
-    velocity = (position(1000) - position(-1000)) / 2e-6  # of the IMU, not of the robot's centre
-    np.testing.assert_allclose(got, velocity[-1] - velocity[0], atol=1e-3)
-
-
-def test_imu_noise_has_the_stated_deviation():
-    imu = robot(speed=0.0, yaw_rate=0.0).imu
-    readings = [imu.read(i) for i in range(2000)]
-    rates = np.stack([reading.angular_velocity for reading in readings])
-    forces = np.stack([reading.linear_acceleration for reading in readings])
-    np.testing.assert_allclose(rates.std(axis=0), imu.gyro_noise, rtol=0.1)
-    np.testing.assert_allclose(forces.std(axis=0), imu.accel_noise, rtol=0.1)
-    np.testing.assert_allclose(rates.mean(axis=0), imu.gyro_bias, atol=imu.gyro_noise / 8)
-    np.testing.assert_allclose(forces.mean(axis=0), np.add(imu.accel_bias, [0, 0, GRAVITY]), atol=imu.accel_noise / 8)
-
-
-def test_camera_sees_a_pillar_where_it_projects():
-    outfit = robot(speed=0.0, yaw_rate=0.0)
-    camera = outfit.cameras[0]
-    pixels = camera.read(0).pixels
-    pillar = next(box for box in outfit.world.scene.boxes if box.name == 'pillar_a')
-    wall = next(box for box in outfit.world.scene.boxes if box.name == 'wall_east')
-    base = Pose.planar(np.array([0.0, -4.5, 0.0]), 0.0)
-    to_camera = base @ camera.pose
-
-    def column(x: float, y: float) -> float:
-        """Image column of a vertical edge."""
-        forward = to_camera.rotation.T @ (np.array([x, y, 1.5]) - to_camera.translation)
-        u, _, w = camera.intrinsics @ forward
-        return u / w
-
-    left, right = column(pillar.lower[0], pillar.upper[1]), column(pillar.upper[0], pillar.lower[1])
-    row = pixels[camera.height // 2 - 40].astype(float)
-    plaster, brick = (np.array(box.color) / np.linalg.norm(box.color) for box in (pillar, wall))
-    hue = row / np.linalg.norm(row, axis=-1, keepdims=True)
-    is_pillar = hue @ plaster > hue @ brick
-    columns = np.flatnonzero(is_pillar[: camera.width // 2])  # the right half shows the southern wall, plaster too
-    assert columns[0] == math.ceil(left)
-    assert columns[-1] == math.floor(right)
-    assert np.all(np.diff(columns) == 1)
-
-
-def test_rear_camera_looks_back():
-    outfit = robot(speed=0.0, yaw_rate=0.0)
-    front, rear = (camera.read(0).pixels for camera in outfit.cameras)
-    # The southern wall is near; it hides the sky to the right of who looks east, to the left of who looks west.
-    sky = front[0, 0]
-    assert np.all(rear[0, -1] == sky)
-    assert np.all(front[60, 0] == sky)
-    assert not np.all(front[60, -1] == sky)
-    assert np.all(rear[60, -1] == sky)
-    assert not np.all(rear[60, 0] == sky)
-
-
-def test_samples_are_the_same_bytes(moving):
-    scan, frame = lidar_scan(moving.lidar, 3), camera_frame(moving.cameras[1], 2)
-    scan.layout.validate(scan.data.numel())
-    assert scan.data.numpy().tobytes() == moving.lidar.read(3).points.tobytes()
-    assert (scan.layout.width, scan.layout.height, scan.layout.point_step) == (1024, 32, 32)
-    assert [(f.name, f.offset, f.dtype) for f in scan.layout.fields] == [
-        ('x', 0, 'float32'), ('y', 4, 'float32'), ('z', 8, 'float32'),
-        ('intensity', 16, 'float32'), ('t', 20, 'uint32'), ('ring', 24, 'uint16'),
-    ]  # fmt: skip
-    assert frame.data.numel() == frame.step * frame.height == 3 * 640 * 480
-    sample, reading = imu_sample(moving.imu, 9, ('orientation', 'angular_velocity')), moving.imu.read(9)
-    np.testing.assert_allclose(sample.values.numpy(), [*reading.orientation, *reading.angular_velocity], rtol=1e-6)
 
 
 def test_same_seed_same_bytes(tmp_path):
@@ -287,7 +98,7 @@ def test_counts_stamps_and_record_order(bags):
         assert len(set(delays_ns)) == len(delays_ns), 'delays vary'
 
 
-def test_messages_say_what_they_hold(bags):
+def test_messages_describe_their_data(bags):
     with Reader(bags['mcap']) as reader:
         first = {}
         for connection, _, data in reader.messages():
@@ -331,19 +142,10 @@ def test_messages_say_what_they_hold(bags):
         assert transform.header.frame_id == 'base_link'
 
 
-def test_truth_beside_the_bag(bags):
-    truth = json.loads((bags['sqlite3'] / 'truth.json').read_text())
-    poses = np.load(bags['sqlite3'] / 'truth.npz')
-    stamps_ns = poses['stamp_ns']
-    assert stamps_ns[0] <= truth['start_ns'] - LEAD_NS
-    assert stamps_ns[-1] >= truth['start_ns'] + 10**9
-    motion = robot().world.trajectory.at(stamps_ns)
-    np.testing.assert_array_equal(poses['position'], motion.position)
-    np.testing.assert_array_equal(poses['yaw'], motion.yaw)
-    half = poses['yaw'] / 2
-    np.testing.assert_allclose(poses['orientation'][:, 2:], np.stack([np.sin(half), np.cos(half)], -1), atol=1e-12)
-    assert {box['name'] for box in truth['scene']['boxes']} > {'wall_east', 'wall_south', 'kiosk'}
-    assert len(truth['imu']['gyro_bias']) == len(truth['imu']['accel_bias']) == 3
+def test_truth_beside_the_bag(bags, tmp_path):
+    write_truth(tmp_path, robot(lidar_rings=8), 1.0)
+    for name in ('truth.json', 'truth.npz'):
+        assert (bags['sqlite3'] / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -351,14 +153,14 @@ def test_truth_beside_the_bag(bags):
     [('raw', '/camera/front/image_raw'), ('png', '/camera/front/image_raw/compressed'), ('none', None)],
 )
 def test_other_cameras(camera, topic):
-    outfit = robot(lidar_rings=2)
-    messages = list(recorded_messages(outfit, 0.15, camera))
+    simulated = robot(lidar_rings=2)
+    messages = list(recorded_messages(simulated, 0.15, camera))
     assert any(m.topic == '/imu/data' for m in messages)
     images = [m.message for m in messages if m.topic == topic]
     if camera == 'none':
         assert not any(m.topic.startswith('/camera') for m in messages)
         return
-    true = outfit.cameras[0].read(0).pixels
+    true = simulated.cameras[0].read(0).pixels
     if camera == 'raw':
         assert (images[0].encoding, images[0].step, images[0].data.nbytes) == ('bgr8', 1920, 921600)
         pixels = images[0].data.reshape(480, 640, 3)

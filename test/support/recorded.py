@@ -29,7 +29,7 @@ def payload(name: str) -> Path:
 
 
 def bag(path: Path, *options: str) -> Path:
-    """A bag of all payloads, written to ``path`` by the tool that lies beside them."""
+    """A bag of all payloads, written to ``path`` by the tool beside them."""
     tool = folder().parent / 'tools' / 'make_bag.py'
     subprocess.run([sys.executable, tool, path, *options], check=True)
     return path

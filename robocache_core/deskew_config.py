@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of deskewing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robocache_core.tunable import Checked, tunable
+from robocache_core.units import MS, SECOND
+
+
+@dataclass(frozen=True)
+class DeskewConfig(Checked):
+    """How the sensor's motion during a scan is undone: which readings give the motion, which field the times."""
+
+    source: str = tunable('none', 'IMU stream whose angular velocity undoes the turning during a scan, or none')
+    time_field: str = tunable('auto', "field of a point's time; auto: found by its name, and by the values of a scan")
+    time_unit: str = tunable(
+        'auto', 'unit of that field; auto: by its name or its values', choices=('auto', 's', 'ms', 'us', 'ns')
+    )
+    time_reference: str = tunable(
+        'auto',
+        'what the times count from: a stamp at the start of the scan, one at its end, or the origin of the stamps '
+        '(absolute); auto: by their values',
+        choices=('auto', 'start', 'end', 'absolute'),
+    )
+    scan_duration_ns: int = tunable(
+        100 * MS, 'time that a scan takes, or more; readings are awaited so long', unit='s', low=MS, high=SECOND
+    )
+    gyro_bias: tuple[float, ...] = tunable(
+        (0.0, 0.0, 0.0), "angular velocity of the IMU at rest, x y z in the IMU's frame", unit='rad/s', length=3
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether scans are deskewed."""
+        return self.source != 'none'
+
+    @property
+    def reach_ns(self) -> tuple[int, int]:
+        """How long before and after its stamp a scan may be, ns, as far as the settings say."""
+        before = 0 if self.time_reference == 'start' else self.scan_duration_ns
+        after = 0 if self.time_reference == 'end' else self.scan_duration_ns
+        return before, after

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of streams; each is one file here, and one row below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from robocache_core.streams.base import Poses, Stream, StreamConfig
+from robocache_core.streams.camera import CameraConfig, CameraStream
+from robocache_core.streams.lidar import LidarConfig, LidarStream
+from robocache_core.streams.vector import ImuConfig, VectorStream
+
+if TYPE_CHECKING:
+    from robocache_core.config import PipelineConfig
+
+
+class Kind(NamedTuple):
+    """A kind of stream: its configuration, and what computes it."""
+
+    config: type[StreamConfig]
+    stream: type[Stream[Any]]
+
+
+#: By the parameter that names the streams of the kind.
+KINDS = {
+    'lidars': Kind(LidarConfig, LidarStream),
+    'cameras': Kind(CameraConfig, CameraStream),
+    'imus': Kind(ImuConfig, VectorStream),
+}
+
+
+def make_streams(pipeline: PipelineConfig, poses: Poses) -> dict[str, Stream[Any]]:
+    """Return all streams of a pipeline, by name.
+
+    Args:
+        pipeline: its configuration.
+        poses: of the sensors, as far as they are known; the pipeline adds to it.
+    """
+    return {
+        config.name: kind.stream(config, pipeline, poses)
+        for group, kind in KINDS.items()
+        for config in getattr(pipeline, group)
+    }

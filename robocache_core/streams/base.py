@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every kind of stream has: its configuration, and a job that computes its part of a frame in three stages.
+
+A kind is one file of this package: a ``StreamConfig`` with its tunables, a ``Stream``, and a ``Job``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import torch
+
+from robocache_core.device import Device, on_host
+from robocache_core.ledger import Reason
+from robocache_core.ops import DenseVoxels, SparseVoxels
+from robocache_core.samples import CameraInfo, DataError, Sample
+from robocache_core.tunable import Checked, ConfigError, tunable
+from robocache_core.units import MIB, MS, SECOND
+
+if TYPE_CHECKING:
+    from robocache_core.align import Pick, Target
+    from robocache_core.buffer import Entry
+    from robocache_core.config import PipelineConfig
+
+#: Poses ``[4, 4] float32`` of sensors in the target frame, by stream and sensor frame.
+Poses = dict[tuple[str, str], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class QueueConfig(Checked):
+    """Bounds of a stream's inbox: what waits between the subscription and the worker."""
+
+    depth: int = tunable(32, 'messages that may wait', low=1, high=100_000)
+    max_bytes: int = tunable(256 * MIB, 'bytes that may wait', unit='bytes', low=1)
+    max_age_ns: int = tunable(2 * SECOND, 'age at which a waiting message is dropped', unit='s', low=0)
+    policy: str = tunable(
+        'drop_oldest',
+        'what gives way when the inbox is full; block holds the subscription back and is for replay alone',
+        choices=('drop_oldest', 'drop_newest', 'latest', 'block'),
+    )
+
+
+@dataclass(frozen=True)
+class StreamConfig(Checked):
+    """What every sensor stream has."""
+
+    #: Whether a target reads a window of samples; else one sample.
+    reads_window: ClassVar[bool] = False
+    #: Whether samples are brought into the target frame, for which the sensor's pose must be known.
+    is_located: ClassVar[bool] = False
+
+    name: str
+    topic: str = tunable('', 'topic to subscribe to; set when empty to /<name>')
+    required: bool = tunable(True, 'a frame without this stream is dropped; else it is marked invalid in the frame')
+    tolerance_ns: int = tunable(100 * MS, 'greatest distance of a valid sample to its instant', unit='s', low=0)
+    expected_rate_hz: float = tunable(0.0, 'rate below which diagnostics warn; 0 does not check', unit='Hz', low=0.0)
+    buffer_ns: int = tunable(2 * SECOND, 'time span kept for alignment', unit='s', low=MS)
+    buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
+    queue: QueueConfig = QueueConfig()
+
+    @property
+    def message_type(self) -> str:
+        """ROS name of the topic's message type."""
+        raise NotImplementedError
+
+    @property
+    def calibration_topic(self) -> str:
+        """Topic of the CameraInfo that the stream needs; empty where it needs none."""
+        return ''
+
+    @property
+    def known_pose(self) -> tuple[float, ...]:
+        """Pose of the sensor in the target frame, x y z (m) qx qy qz qw; empty where no parameter states it."""
+        return ()
+
+    @property
+    def reads_previous(self) -> bool:
+        """Whether the target reads the newest sample at or before it; else the nearest one."""
+        return False
+
+    @property
+    def motion_source(self) -> str:
+        """Stream whose readings around a sample are needed to compute it; empty where there is none."""
+        return ''
+
+    @property
+    def motion_reach_ns(self) -> tuple[int, int]:
+        """How long before and after its stamp a sample needs the readings of ``motion_source``, ns."""
+        return 0, 0
+
+    def instants(self, stamp_ns: int) -> tuple[int, int]:
+        """First and last instant at which the stream is read for the target ``stamp_ns``, ns."""
+        return stamp_ns, stamp_ns
+
+    def check_within(self, pipeline: PipelineConfig) -> None:
+        """Raise ``ConfigError`` where the stream does not fit the rest of the pipeline, or could never give a frame."""
+        wait = pipeline.sync.max_wait_ns
+        if wait > self.buffer_ns:
+            raise ConfigError(
+                f'sync.max_wait = {wait / SECOND} s: must be at most {self.name}.buffer = {self.buffer_ns / SECOND} s'
+            )
+
+
+def check_pose(name: str, pose: tuple[float, ...]) -> None:
+    """Raise ``ConfigError`` where the quaternion of a pose, if there is one, is none."""
+    if pose and abs(math.hypot(*pose[3:]) - 1) > 1e-3:
+        raise ConfigError(f'{name} = {pose}: the quaternion must have length 1')
+
+
+class RequiredStreamMissing(Exception):
+    """A required stream has nothing that can be used; the draft says why there is no frame."""
+
+
+@dataclass
+class FrameDraft:
+    """What the jobs of a target fill.
+
+    Attributes:
+        tensors: by stream, those of the frame by name.
+        valid, latency_ns: as in the frame.
+        voxels: results whose numbers are read when the device has finished.
+        points_dropped: by stream, points that no voxel took, by reason.
+        motion: readings that were used to undo motion.
+        refused: by stream, the reason for which its sample cannot be used, and what is wrong with it.
+        lost: why there is no frame.
+    """
+
+    tensors: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    valid: dict[str, bool] = field(default_factory=dict)
+    latency_ns: dict[str, int] = field(default_factory=dict)
+    voxels: list[DenseVoxels | SparseVoxels] = field(default_factory=list)
+    points_dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    motion: list[Entry] = field(default_factory=list)
+    refused: dict[str, tuple[Reason, str]] = field(default_factory=dict)
+    lost: str | None = None
+
+    def bring_to_host(self) -> None:
+        """Copy all tensors that are on a GPU to the CPU."""
+        places = [(name, key) for name, tensors in self.tensors.items() for key in tensors]
+        found = [self.tensors[name][key] for name, key in places]
+        if any(tensor.is_cuda for tensor in found):
+            begin = time.perf_counter_ns()
+            for (name, key), tensor in zip(places, on_host(found), strict=True):
+                self.tensors[name][key] = tensor
+            self.latency_ns['download'] = time.perf_counter_ns() - begin
+
+
+Config = TypeVar('Config', bound=StreamConfig)
+
+
+class Stream(ABC, Generic[Config]):
+    """One stream of a pipeline.
+
+    Args:
+        config: its configuration.
+        pipeline: configuration of the whole pipeline.
+        poses: of the sensors, as far as they are known; the pipeline adds to it.
+    """
+
+    def __init__(self, config: Config, pipeline: PipelineConfig, poses: Poses) -> None:
+        self.config = config
+        self.name = config.name
+
+    def admit(self, sample: Sample) -> Sample:
+        """Return the sample as it is kept until a frame uses it.
+
+        Raises:
+            DataError: it cannot be used.
+        """
+        return sample
+
+    def calibrate(self, info: CameraInfo) -> None:
+        """State the calibration of the stream's camera from here on; ignored where it is not needed."""
+
+    @abstractmethod
+    def job(self, target: Target, draft: FrameDraft) -> Job:
+        """What computes the stream's part of the frame of ``target``."""
+
+    @abstractmethod
+    def blank(self, device: Device) -> dict[str, torch.Tensor]:
+        """Tensors, by name, that hold nothing: a frame has the same names whatever is missing."""
+
+
+class Job(ABC):
+    """The stream's part of one frame: ``upload``, ``launch`` and ``collect``, in this order, fill the draft.
+
+    A job changes nothing but the draft, so that a frame can be computed again on another device. A sample that turns
+    out to be bad, and a stream that has none, become blank tensors that are not valid; each stage raises
+    ``RequiredStreamMissing`` where the stream is required.
+    """
+
+    def __init__(self, stream: Stream[Any], target: Target, draft: FrameDraft) -> None:
+        self.stream = stream
+        self.target_ns = target.stamp_ns
+        self.pick: Pick = target.picks[stream.name]
+        self.draft = draft
+        self._is_blank = False
+
+    def upload(self, device: Device) -> None:
+        """Queue the copies of what the operation needs."""
+        self.draft.valid[self.stream.name] = self.pick.valid
+        self._run(device, self._upload if self.has_samples else self._make_blank)
+        device.record_stage('upload')
+
+    def launch(self, device: Device) -> None:
+        """Launch the operation on what was uploaded."""
+        self._run(device, self._launch)
+        device.record_stage(self.stream.name)
+
+    def collect(self, device: Device) -> None:
+        """Read what the operation found out, once the device has finished."""
+        self._run(device, self._collect)
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether there is anything to compute."""
+        return bool(self.pick.entries)
+
+    @abstractmethod
+    def _upload(self, device: Device) -> None: ...
+
+    @abstractmethod
+    def _launch(self, device: Device) -> None: ...
+
+    def _collect(self, device: Device) -> None:
+        return  # most operations have put all tensors into the draft when they are launched
+
+    def _run(self, device: Device, stage: Callable[[Device], None]) -> None:
+        name, required = self.stream.name, self.stream.config.required
+        begin = time.perf_counter_ns()
+        if not self._is_blank:
+            try:
+                stage(device)
+            except DataError as error:
+                self.draft.refused[name] = error.reason, str(error)  # not the error, which would keep tensors alive
+                if required:
+                    self._lose(error.reason)
+                self._make_blank(device)
+                self.draft.valid[name] = False
+        if required and not self.draft.valid[name]:
+            self._lose(Reason.MISSING)
+        self.draft.latency_ns[name] = self.draft.latency_ns.get(name, 0) + time.perf_counter_ns() - begin
+
+    def _make_blank(self, device: Device) -> None:
+        self._is_blank = True
+        if self.stream.name not in self.draft.tensors:  # a cloud of NaN alone has given tensors that hold nothing
+            self.draft.tensors[self.stream.name] = self.stream.blank(device)
+
+    def _lose(self, reason: Reason) -> None:
+        self.draft.lost = reason.of_stream(self.stream.name)
+        raise RequiredStreamMissing(self.draft.lost)

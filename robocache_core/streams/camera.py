@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras: images, compressed or not, to normalised tensors, rectified where that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from robocache_core import ops
+from robocache_core.device import Device
+from robocache_core.ops.image import image_factors
+from robocache_core.rectify import Rectifier
+from robocache_core.samples import CameraFrame, CameraInfo, EncodedImage, Sample
+from robocache_core.streams.base import FrameDraft, Job, Poses, Stream, StreamConfig
+from robocache_core.tunable import ConfigError, tunable
+
+if TYPE_CHECKING:
+    from robocache_core.align import Target
+    from robocache_core.config import PipelineConfig
+
+_DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class CameraConfig(StreamConfig):
+    """An Image or CompressedImage stream, resized and normalised to ``[C, H, W]`` in RGB order (or one channel)."""
+
+    message: str = tunable(
+        'auto',
+        'raw (Image), compressed (CompressedImage), or auto by the topic name',
+        choices=('auto', 'raw', 'compressed'),
+    )
+    width: int = tunable(640, 'width of the result', unit='px', low=1, high=16384)
+    height: int = tunable(384, 'height of the result', unit='px', low=1, high=16384)
+    resize: str = tunable(
+        'bilinear',
+        'how pixels are resampled; area is the mean over what a pixel of the result covers',
+        choices=('bilinear', 'nearest', 'area'),
+    )
+    rectify: bool = tunable(False, 'undo the distortion of the lens, as the CameraInfo says; not with resize area')
+    camera_info_topic: str = tunable('', 'topic of the CameraInfo; empty: camera_info beside the image topic')
+    letterbox: bool = tunable(False, 'keep the aspect ratio and pad; else stretch')
+    pad: float = tunable(114.0, 'pixel value of the padding, before normalisation', low=0.0)
+    scale: float = tunable(1 / 255, 'applied to a pixel first: (pixel * scale - mean) / std')
+    mean: tuple[float, ...] = tunable(
+        (0.485, 0.456, 0.406), 'mean of each channel, R G B; mono takes the first', length=3
+    )
+    std: tuple[float, ...] = tunable(
+        (0.229, 0.224, 0.225), 'deviation of each channel, R G B; mono takes the first', low=1e-9, length=3
+    )
+    dtype: str = tunable('float16', 'type of the result', choices=('float32', 'float16', 'bfloat16'))
+    read: str = tunable('nearest', 'which image is taken at the target', choices=('nearest', 'previous'))
+
+    def check(self, prefix: str) -> None:
+        if self.rectify and self.resize == 'area':
+            raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
+        try:
+            image_factors(self.scale, self.mean, self.std, self.pad)
+        except ValueError as error:
+            raise ConfigError(f'{prefix}{error}') from None
+
+    @property
+    def message_type(self) -> str:
+        return f'sensor_msgs/msg/{"CompressedImage" if self.is_compressed else "Image"}'
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the topic carries CompressedImage."""
+        return self.message == 'compressed' or (self.message == 'auto' and self.topic.endswith('/compressed'))
+
+    @property
+    def reads_previous(self) -> bool:
+        return self.read == 'previous'
+
+    @property
+    def calibration_topic(self) -> str:
+        """Topic of the CameraInfo where images are rectified, as image_transport derives it where none is set."""
+        if not self.rectify:
+            return ''
+        if self.camera_info_topic:
+            return self.camera_info_topic
+        base = self.topic.removesuffix('/compressed') if self.is_compressed else self.topic
+        return ''.join(base.rpartition('/')[:2]) + 'camera_info'
+
+
+class CameraStream(Stream[CameraConfig]):
+    """Prepares a camera's images."""
+
+    def __init__(self, config: CameraConfig, pipeline: PipelineConfig, poses: Poses) -> None:
+        super().__init__(config, pipeline, poses)
+        self.dtype = _DTYPES[config.dtype]
+        #: Channels of the last image: what a frame without one has.
+        self.num_channels = 3
+        self._rectifier = None
+        if config.rectify:
+            self._rectifier = Rectifier(
+                out_width=config.width,
+                out_height=config.height,
+                letterbox=config.letterbox,
+                info_topic=config.calibration_topic,
+            )
+
+    def calibrate(self, info: CameraInfo) -> None:
+        if self._rectifier is not None:
+            self._rectifier.info = info
+
+    def admit(self, sample: Sample) -> Sample:
+        if self._rectifier is None:
+            return sample
+        assert isinstance(sample, CameraFrame | EncodedImage)
+        return self._rectifier.apply(sample)
+
+    def job(self, target: Target, draft: FrameDraft) -> CameraJob:
+        return CameraJob(self, target, draft)
+
+    def blank(self, device: Device) -> dict[str, torch.Tensor]:
+        shape = (self.num_channels, self.config.height, self.config.width)
+        return {self.name: torch.zeros(shape, dtype=self.dtype, device=device.torch_device)}
+
+
+class CameraJob(Job):
+    """Prepares one image."""
+
+    stream: CameraStream
+    _image: CameraFrame
+    _data: torch.Tensor
+    _rectify: torch.Tensor | None
+
+    def _upload(self, device: Device) -> None:
+        image = self.pick.entries[0].sample
+        if isinstance(image, EncodedImage):
+            image = image.decode()
+            device.record_stage('decode')
+        assert isinstance(image, CameraFrame)
+        self._image = image
+        self._data = device.upload(image.data)
+        self._rectify = None if image.rectify is None else device.constant(image.rectify)
+
+    def _launch(self, device: Device) -> None:
+        config, image = self.stream.config, self._image
+        tensor = ops.prepare_image(
+            self._data,
+            encoding=image.encoding,
+            width=image.width,
+            height=image.height,
+            step=image.step,
+            is_bigendian=image.is_bigendian,
+            out_width=config.width,
+            out_height=config.height,
+            resize=config.resize,
+            letterbox=config.letterbox,
+            rectify=self._rectify,
+            pad=config.pad,
+            scale=config.scale,
+            mean=config.mean,
+            std=config.std,
+            dtype=self.stream.dtype,
+        )
+        self.draft.tensors[self.stream.name] = {self.stream.name: tensor}
+        self.stream.num_channels = tensor.shape[0]

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lidars: point clouds to voxels, deskewed by a gyroscope where that is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from robocache_core import ops
+from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS, parse_channel
+from robocache_core.deskew import Deskewer
+from robocache_core.deskew_config import DeskewConfig
+from robocache_core.device import Device
+from robocache_core.ledger import Reason
+from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
+from robocache_core.samples import DataError, LidarScan
+from robocache_core.streams.base import FrameDraft, Job, Poses, Stream, StreamConfig, check_pose
+from robocache_core.tunable import Checked, ConfigError, tunable
+from robocache_core.units import SECOND
+
+if TYPE_CHECKING:
+    from robocache_core.align import Target
+    from robocache_core.buffer import Entry
+    from robocache_core.config import PipelineConfig
+
+
+@dataclass(frozen=True)
+class VoxelConfig(Checked):
+    """The voxel grid of a lidar, in the target frame."""
+
+    size: tuple[float, ...] = tunable((0.4, 0.4, 0.4), 'edges of a voxel, x y z', unit='m', low=1e-3, length=3)
+    lower: tuple[float, ...] = tunable((-51.2, -51.2, -3.0), 'lower corner of the grid, x y z', unit='m', length=3)
+    upper: tuple[float, ...] = tunable((51.2, 51.2, 5.0), 'upper corner of the grid, x y z', unit='m', length=3)
+    channels: tuple[str, ...] = tunable(
+        ('count', 'mean:x', 'mean:y', 'mean:z', 'max:intensity'),
+        'count, occupancy, density, and mean:, max: or min:<field>; mean:x|y|z are relative to the centre of the voxel',
+    )
+    output: str = tunable(
+        'sparse', 'sparse (coords, features, counts) or dense [C, Z, Y, X]', choices=('sparse', 'dense')
+    )
+    max_voxels: int = tunable(200_000, 'most voxels in a sparse result; beyond it points are dropped table_full', low=1)
+    quantum: float = tunable(1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9)
+
+    def check(self, prefix: str) -> None:
+        if not 1 <= len(self.channels) <= MAX_CHANNELS:
+            raise ConfigError(f'{prefix}channels = {self.channels}: needs 1 to {MAX_CHANNELS} channels')
+        for channel in self.channels:
+            try:
+                parse_channel(channel)
+            except ValueError as error:
+                raise ConfigError(f'{prefix}{error}') from None
+            if self.channels.count(channel) > 1:
+                raise ConfigError(f'{prefix}channels has {channel!r} twice')
+        for axis, low, high in zip('xyz', self.lower, self.upper, strict=True):
+            if not low < high:
+                raise ConfigError(f'{prefix}lower.{axis} = {low}: must be less than upper.{axis} = {high}')
+        if self.grid.num_voxels > MAX_VOXELS:
+            raise ConfigError(
+                f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than {MAX_VOXELS} voxels'
+            )
+
+    @property
+    def grid(self) -> VoxelGrid:
+        """The grid: whole voxels from ``lower``, as many as reach ``upper``."""
+        spans = zip(self.lower, self.upper, self.size, strict=True)
+        x, y, z = (max(1, math.ceil((high - low) / size - 1e-6)) for low, high, size in spans)
+        return VoxelGrid((*self.lower,), (*self.size,), (x, y, z))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class LidarConfig(StreamConfig):
+    """A PointCloud2 stream, voxelized."""
+
+    is_located: ClassVar[bool] = True
+
+    voxel: VoxelConfig = VoxelConfig()
+    deskew: DeskewConfig = DeskewConfig()
+    read: str = tunable('nearest', 'which scan is taken at the target', choices=('nearest', 'previous'))
+    min_range: float = tunable(0.5, 'nearer returns are dropped (missing ones are at 0)', unit='m', low=0.0)
+    max_range: float = tunable(200.0, 'farther returns are dropped', unit='m', low=0.0)
+    extrinsics: tuple[float, ...] = tunable(
+        (), 'pose of the sensor in the target frame, x y z (m) qx qy qz qw; empty: from TF', length=7
+    )
+
+    def check(self, prefix: str) -> None:
+        if not self.min_range < self.max_range:
+            raise ConfigError(f'{prefix}min_range = {self.min_range}: must be less than max_range = {self.max_range}')
+        check_pose(f'{prefix}extrinsics', self.extrinsics)
+
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/PointCloud2'
+
+    @property
+    def known_pose(self) -> tuple[float, ...]:
+        return self.extrinsics
+
+    @property
+    def reads_previous(self) -> bool:
+        return self.read == 'previous'
+
+    @property
+    def motion_source(self) -> str:
+        return self.deskew.source if self.deskew.is_on else ''
+
+    @property
+    def motion_reach_ns(self) -> tuple[int, int]:
+        return self.deskew.reach_ns
+
+    def check_within(self, pipeline: PipelineConfig) -> None:
+        super().check_within(pipeline)
+        if self.deskew.is_on:
+            self._check_deskew(pipeline)
+        if self.extrinsics and not pipeline.target_frame:
+            raise ConfigError(f'{self.name}.extrinsics: needs target_frame, the frame that they lead to')
+
+    def _check_deskew(self, pipeline: PipelineConfig) -> None:
+        source, prefix = self.deskew.source, f'{self.name}.deskew'
+        imu = next((imu for imu in pipeline.imus if imu.name == source), None)
+        if imu is None:
+            names = ', '.join(imu.name for imu in pipeline.imus) or 'there is no IMU stream'
+            raise ConfigError(f'{prefix}.source = {source!r}: must be none or name an IMU stream ({names})')
+        if 'angular_velocity' not in imu.fields:
+            raise ConfigError(f'{source}.fields = {imu.fields}: must have angular_velocity, for {prefix}.source')
+        if not pipeline.target_frame and not imu.extrinsics:
+            raise ConfigError(
+                f'{source}.extrinsics = (): must be the pose of the IMU in the frame of {self.name}, '
+                f'for {prefix}.source, since target_frame is empty'
+            )
+        if pipeline.sync.max_wait_ns < self.deskew.reach_ns[1]:
+            raise ConfigError(
+                f'sync.max_wait = {pipeline.sync.max_wait_ns / SECOND} s: must be at least {prefix}.scan_duration = '
+                f'{self.deskew.scan_duration_ns / SECOND} s, as readings are awaited to the end of the scan'
+            )
+
+
+class LidarStream(Stream[LidarConfig]):
+    """Voxelizes a lidar's scans."""
+
+    def __init__(self, config: LidarConfig, pipeline: PipelineConfig, poses: Poses) -> None:
+        super().__init__(config, pipeline, poses)
+        self.poses = poses
+        source = next((imu for imu in pipeline.imus if imu.name == config.motion_source), None)
+        self.deskewer = None if source is None else Deskewer(config.deskew, source)
+
+    def job(self, target: Target, draft: FrameDraft) -> LidarJob:
+        return LidarJob(self, target, draft)
+
+    def blank(self, device: Device) -> dict[str, torch.Tensor]:
+        channels, (x, y, z) = len(self.config.voxel.channels), self.config.voxel.grid.shape
+        where = device.torch_device
+        if self.config.voxel.output == 'dense':
+            return {self.name: torch.zeros(channels, z, y, x, dtype=torch.float32, device=where)}
+        coords = torch.zeros(0, 3, dtype=torch.int32, device=where)
+        features = torch.zeros(0, channels, dtype=torch.float32, device=where)
+        counts = torch.zeros(0, dtype=torch.int32, device=where)
+        return self.named(SparseVoxels(coords, features, counts, [0]))
+
+    def named(self, voxels: DenseVoxels | SparseVoxels) -> dict[str, torch.Tensor]:
+        """The tensors of a result by their names in a frame."""
+        if isinstance(voxels, DenseVoxels):
+            return {self.name: voxels.tensor}
+        return {
+            f'{self.name}.coords': voxels.coords,
+            f'{self.name}.features': voxels.features,
+            f'{self.name}.counts': voxels.counts,
+        }
+
+
+class LidarJob(Job):
+    """Voxelizes one scan."""
+
+    stream: LidarStream
+    _voxelize: Callable[..., DenseVoxels | SparseVoxels]
+    _result: DenseVoxels | SparseVoxels
+
+    def __init__(self, stream: LidarStream, target: Target, draft: FrameDraft) -> None:
+        super().__init__(stream, target, draft)
+        self._around = target.motion.get(stream.name, ())
+        self._readings: list[Entry] = []
+
+    def _upload(self, device: Device) -> None:
+        config, poses, scan = self.stream.config, self.stream.poses, self._scan
+        data = device.upload(scan.data)
+        transform = poses.get((config.name, scan.frame_id))
+        operation: Callable[..., DenseVoxels | SparseVoxels] = partial(ops.voxelize_dense, data)
+        if config.voxel.output == 'sparse':
+            operation = partial(ops.voxelize_sparse, data, max_voxels=config.voxel.max_voxels)
+        if self.stream.deskewer is None:
+            self._voxelize = partial(operation, transform=transform)
+            return
+        table, self._readings = self.stream.deskewer.pose_table(scan, self.target_ns, self._around, transform, poses)
+        device.record_stage('deskew')
+        self._voxelize = partial(operation, deskew=dataclasses.replace(table, poses=device.upload(table.poses)))
+
+    def _launch(self, device: Device) -> None:
+        config, voxel = self.stream.config, self.stream.config.voxel
+        self._result = self._voxelize(
+            layout=self._scan.layout,
+            grid=voxel.grid,
+            channels=voxel.channels,
+            min_range=config.min_range,
+            max_range=config.max_range,
+            quantum=voxel.quantum,
+        )
+        self.draft.voxels.append(self._result)
+
+    def _collect(self, device: Device) -> None:
+        name, num_points = self.stream.name, self._scan.layout.num_points
+        self.draft.tensors[name] = self.stream.named(self._result)
+        if self._result.dropped['non_finite'] == num_points:
+            raise DataError(Reason.ALL_NON_FINITE, f'none of the {num_points} points is finite')
+        self.draft.points_dropped[name] = self._result.dropped
+        self.draft.motion += self._readings
+
+    @property
+    def _scan(self) -> LidarScan:
+        scan = self.pick.entries[0].sample
+        assert isinstance(scan, LidarScan)
+        return scan

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vectors: an IMU's readings to a window of evenly spaced instants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import torch
+
+from robocache_core import ops
+from robocache_core.device import Device
+from robocache_core.samples import VectorSample
+from robocache_core.streams.base import FrameDraft, Job, QueueConfig, Stream, StreamConfig, check_pose
+from robocache_core.tunable import ConfigError, tunable
+from robocache_core.units import MS, SECOND
+
+if TYPE_CHECKING:
+    from robocache_core.align import Target
+    from robocache_core.config import PipelineConfig
+
+#: Elements of a reading by field.
+VECTOR_FIELDS = {'angular_velocity': 3, 'linear_acceleration': 3, 'orientation': 4}
+
+
+@dataclass(frozen=True)
+class ImuConfig(StreamConfig):
+    """An Imu stream, resampled to a window of ``window_size`` instants, the last at target + ``window_offset_ns``."""
+
+    reads_window: ClassVar[bool] = True
+
+    fields: tuple[str, ...] = tunable(
+        ('angular_velocity', 'linear_acceleration'), 'what a row holds, in this order', choices=tuple(VECTOR_FIELDS)
+    )
+    interpolation: str = tunable(
+        'linear',
+        'between readings; orientation goes by slerp where others go linear',
+        choices=('linear', 'nearest', 'previous'),
+    )
+    window_size: int = tunable(20, 'instants in the window', low=1, high=100_000)
+    window_period_ns: int = tunable(5 * MS, 'time between instants', unit='s', low=1000)
+    window_offset_ns: int = tunable(0, 'last instant minus target', unit='s')
+    extrinsics: tuple[float, ...] = tunable(
+        (),
+        "pose of the sensor in the target frame (the lidar's own where that is empty), x y z (m) qx qy qz qw; empty: "
+        'from TF; needed where a lidar is deskewed with it',
+        length=7,
+    )
+    queue: QueueConfig = QueueConfig(depth=4096)
+
+    def check(self, prefix: str) -> None:
+        check_pose(f'{prefix}extrinsics', self.extrinsics)
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
+
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/Imu'
+
+    @property
+    def known_pose(self) -> tuple[float, ...]:
+        return self.extrinsics
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Elements of each field of a row."""
+        return tuple(VECTOR_FIELDS[name] for name in self.fields)
+
+    def columns(self, field: str) -> slice:
+        """Where the elements of ``field``, which must be one of ``fields``, are in a row."""
+        at = self.fields.index(field)
+        begin = sum(self.widths[:at])
+        return slice(begin, begin + self.widths[at])
+
+    def instants(self, stamp_ns: int) -> tuple[int, int]:
+        last = stamp_ns + self.window_offset_ns
+        return last - (self.window_size - 1) * self.window_period_ns, last
+
+    def check_within(self, pipeline: PipelineConfig) -> None:
+        super().check_within(pipeline)
+        wait, name = pipeline.sync.max_wait_ns, self.name
+        span = (self.window_size - 1) * self.window_period_ns
+        if span - min(0, self.window_offset_ns) + wait > self.buffer_ns:
+            raise ConfigError(
+                f'{name}.buffer = {self.buffer_ns / SECOND} s: must hold the window of {span / SECOND} s, its offset '
+                f'and sync.max_wait'
+            )
+        if self.window_offset_ns > wait:
+            raise ConfigError(
+                f'{name}.window_offset = {self.window_offset_ns / SECOND} s: must be at most sync.max_wait = '
+                f'{wait / SECOND} s'
+            )
+
+
+class VectorStream(Stream[ImuConfig]):
+    """Resamples a vector sensor's readings."""
+
+    def job(self, target: Target, draft: FrameDraft) -> VectorJob:
+        return VectorJob(self, target, draft)
+
+    def blank(self, device: Device) -> dict[str, torch.Tensor]:
+        rows, where = self.config.window_size, device.torch_device
+        values = torch.zeros(rows, sum(self.config.widths), dtype=torch.float32, device=where)
+        return self.named(values, torch.zeros(rows, dtype=torch.bool, device=where))
+
+    def named(self, values: torch.Tensor, valid: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The tensors of a window by their names in a frame."""
+        return {self.name: values, f'{self.name}.valid': valid}
+
+
+class VectorJob(Job):
+    """Resamples the readings of one window."""
+
+    stream: VectorStream
+    _window: dict[str, torch.Tensor]
+
+    @property
+    def has_samples(self) -> bool:
+        return True  # a window of no reading has its zeros from the operation too
+
+    def _upload(self, device: Device) -> None:
+        # Computed on the CPU whatever the device is: a few readings take less time there than a launch does.
+        values, valid = self._resample()
+        device.record_stage('resample')
+        self.draft.valid[self.stream.name] = bool(valid.all())
+        window = self.stream.named(values[0], valid[0].all(dim=1))
+        self._window = {name: device.upload(tensor) for name, tensor in window.items()}
+
+    def _resample(self) -> tuple[torch.Tensor, torch.Tensor]:
+        config = self.stream.config
+        _, last = config.instants(self.target_ns)
+        steps = torch.arange(1 - config.window_size, 1, dtype=torch.int64)
+        samples = [cast(VectorSample, entry.sample) for entry in self.pick.entries]
+        stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
+        rows = [sample.values for sample in samples]
+        values = torch.stack(rows) if rows else torch.empty(0, sum(config.widths), dtype=torch.float32)
+        is_linear = config.interpolation == 'linear'
+        return ops.fuse(
+            [(block, stamps) for block in values.unsqueeze(0).split_with_sizes(list(config.widths), dim=2)],
+            (last + steps * config.window_period_ns).unsqueeze(0),
+            method=['slerp' if name == 'orientation' and is_linear else config.interpolation for name in config.fields],
+            tolerance_ns=config.tolerance_ns,
+        )
+
+    def _launch(self, device: Device) -> None:
+        self.draft.tensors[self.stream.name] = {name: device.keep(tensor) for name, tensor in self._window.items()}

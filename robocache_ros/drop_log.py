@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Explains drops: in the log, one line a second for each stream and reason, and to the caller."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from robocache_core.config import SECOND
+from robocache_core.ledger import Reason
+from robocache_ros.clock import Clock
+
+
+class Logger(Protocol):
+    """What is needed of a logger, of rclpy or of the standard library."""
+
+    def info(self, message: str) -> object: ...
+    def warning(self, message: str) -> object: ...
+    def error(self, message: str) -> object: ...
+
+
+@dataclass
+class Explanation:
+    """Why messages of a stream were dropped for a reason: the last one's explanation, and how many there were."""
+
+    message: str = ''
+    count: int = 0
+
+
+class DropLog:
+    """Logs explanations of drops, and keeps the last one by stream and reason. Used by one thread.
+
+    Args:
+        logger: receives the lines.
+        clock: paces them.
+        on_failure: called with the traceback of each unforeseen exception.
+    """
+
+    def __init__(self, logger: Logger, clock: Clock, on_failure: Callable[[str], None] = lambda trace: None) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._on_failure = on_failure
+        #: By stream and reason.
+        self.explanations: dict[tuple[str, str], Explanation] = {}
+        #: When the last line was logged, steady clock, and the count as of then.
+        self._logged: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def explain(self, name: str, reason: str, message: str) -> None:
+        """Explain that a message of stream ``name`` was dropped for ``reason``."""
+        left_out = self._count(name, reason, message)
+        if left_out is not None:
+            self._logger.warning(f'{name}: message dropped ({reason}): {message}{_others(left_out)}')
+
+    def fail(self, name: str, text: str) -> None:
+        """Log the exception at hand, which nothing foresees, behind ``text``, as ``internal_error`` of ``name``.
+
+        To be called in its ``except`` block.
+        """
+        trace = traceback.format_exc()
+        self._on_failure(trace)
+        left_out = self._count(name, Reason.INTERNAL_ERROR, trace.strip().splitlines()[-1])
+        if left_out is not None:
+            self._logger.error(f'{text}{_others(left_out)}:\n{trace}')
+
+    def _count(self, name: str, reason: str, message: str) -> int | None:
+        """Keep an explanation; return how many lines were left out since the last one, None to leave this one out."""
+        key = (name, str(reason))
+        explanation = self.explanations.setdefault(key, Explanation())
+        explanation.message = message
+        explanation.count += 1
+        now = self._clock.steady_ns()
+        logged_ns, counted = self._logged.get(key, (now - SECOND, 0))
+        if now - logged_ns < SECOND:
+            return None
+        self._logged[key] = now, explanation.count
+        return explanation.count - counted - 1
+
+
+def _others(left_out: int) -> str:
+    return f' (and {left_out} more since the last line)' if left_out else ''

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a message comes in, live and offline: it is announced, decoded, located and pushed, or counted and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from robocache_core.ledger import Reason
+from robocache_core.pipeline import Pipeline
+from robocache_core.rotation import pose_matrix
+from robocache_core.samples import CameraInfo, DataError, Sample
+from robocache_ros.decode import decode_camera_info
+from robocache_ros.drop_log import DropLog, Explanation
+from robocache_ros.poses import PoseSource
+from robocache_ros.sources import source_of
+
+
+class Ingest:
+    """Takes messages into a pipeline. All but ``announce`` belongs to the thread that runs the pipeline.
+
+    Args:
+        pipeline: receives the samples; the samples that its frames cannot use are explained too.
+        poses: gives the poses of sensors that the configuration does not state.
+        log: explains every drop.
+    """
+
+    def __init__(self, pipeline: Pipeline, poses: PoseSource, log: DropLog) -> None:
+        self._pipeline = pipeline
+        self._poses = poses
+        self._log = log
+        self._sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
+        self._calibrations: dict[str, CameraInfo] = {}
+        pipeline.on_refused = log.explain
+
+    @property
+    def explanations(self) -> Mapping[tuple[str, str], Explanation]:
+        """By stream and reason, why messages were dropped."""
+        return self._log.explanations
+
+    def announce(self, name: str) -> None:
+        """Count a message of stream ``name`` that has arrived; may be called from any thread."""
+        self._pipeline.receive(name)
+
+    def decode(self, name: str, message: Any) -> Sample | None:
+        """Return the sample of a message that was announced; None where it was dropped."""
+        try:
+            return self._sources[name].decode(message, self._pipeline.streams[name])
+        except DataError as error:
+            self._drop(name, error)
+        except Exception:
+            self._pipeline.drop(name, Reason.INTERNAL_ERROR)
+            self._log.fail(name, f'{name}: message dropped ({Reason.INTERNAL_ERROR})')
+        return None
+
+    def push(self, name: str, sample: Sample) -> None:
+        """Push a decoded sample, once the pose of its sensor is known."""
+        try:
+            self._locate(name, sample.frame_id)
+        except DataError as error:
+            self._drop(name, error)
+            return
+        self._pipeline.push(name, sample)
+
+    def take(self, name: str, message: Any) -> None:
+        """Decode a message that was announced, and push it."""
+        sample = self.decode(name, message)
+        if sample is not None:
+            self.push(name, sample)
+
+    def calibrate(self, name: str, message: Any) -> None:
+        """Take in a CameraInfo of camera ``name``, which holds until another one comes."""
+        info = decode_camera_info(message)
+        if info != self._calibrations.get(name):
+            self._calibrations[name] = info
+            self._pipeline.set_camera_info(name, info)
+
+    def _locate(self, name: str, frame_id: str) -> None:
+        """State the pose of the sensor frame ``frame_id`` to the pipeline if it needs it and has none.
+
+        Raises:
+            DataError: ``no_transform``.
+        """
+        if self._pipeline.needs_pose(name) and not self._pipeline.has_pose(name, frame_id):
+            pose = self._poses.pose(frame_id, self._pipeline.config.target_frame)
+            self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
+
+    def _drop(self, name: str, error: DataError) -> None:
+        self._pipeline.drop(name, error.reason)
+        self._log.explain(name, error.reason, str(error))

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happened between two reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robocache_core.ledger import Counts
+from robocache_core.pipeline import Pipeline
+from robocache_ros.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All counters as of one instant.
+
+    Attributes:
+        streams: by stream, its messages.
+        targets: all targets.
+        lost: by stream, messages that the middleware lost.
+        frames: frames that were published.
+        failures: unforeseen exceptions.
+    """
+
+    streams: dict[str, Counts]
+    targets: Counts
+    lost: dict[str, int]
+    frames: int
+    failures: int
+
+    @classmethod
+    def take(cls, pipeline: Pipeline, metrics: Metrics) -> Snapshot:
+        """Read the counters; the caller holds ``metrics.lock``."""
+        return cls(
+            streams={name: account.counts() for name, account in pipeline.ledger.items()},
+            targets=pipeline.targets.counts(),
+            lost={name: record.lost for name, record in metrics.inputs.items()},
+            frames=metrics.frames,
+            failures=metrics.failures,
+        )
+
+
+@dataclass(frozen=True)
+class Period:
+    """The time from one snapshot to the next, which was taken at ``now_ns`` of the steady clock."""
+
+    before: Snapshot
+    after: Snapshot
+    now_ns: int
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that were published."""
+        return self.after.frames - self.before.frames
+
+    @property
+    def num_failures(self) -> int:
+        """Unforeseen exceptions."""
+        return self.after.failures - self.before.failures
+
+    @property
+    def target_drops(self) -> dict[str, int]:
+        """Targets that were dropped, by reason."""
+        return _new_drops(self.before.targets, self.after.targets)
+
+    def num_received(self, name: str) -> int:
+        """Messages of a stream that arrived."""
+        return self.after.streams[name].received - self.before.streams[name].received
+
+    def num_lost(self, name: str) -> int:
+        """Messages of a stream that the middleware lost."""
+        return self.after.lost[name] - self.before.lost[name]
+
+    def drops(self, name: str) -> dict[str, int]:
+        """Messages of a stream that were dropped, by reason."""
+        return _new_drops(self.before.streams[name], self.after.streams[name])
+
+
+def listed(drops: dict[str, int]) -> str:
+    """Drops in one line, the most frequent reason first."""
+    return ', '.join(f'{n} {reason}' for reason, n in sorted(drops.items(), key=lambda item: -item[1]))
+
+
+def _new_drops(before: Counts, after: Counts) -> dict[str, int]:
+    return {r: n - before.dropped.get(r, 0) for r, n in after.dropped.items() if n > before.dropped.get(r, 0)}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a sensor is, if no parameter states it: from TF in the node, from /tf_static in a bag."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, NoReturn, Protocol
+
+from robocache_core.ledger import Reason
+from robocache_core.pipeline import Pipeline
+from robocache_core.samples import DataError
+from robocache_ros.static_transforms import StaticTransforms
+
+Pose = tuple[float, ...]
+
+
+class PoseSource(Protocol):
+    """Gives the poses of sensors that are fixed to the robot."""
+
+    def pose(self, frame_id: str, target: str) -> Pose:
+        """Return the pose of ``frame_id`` in ``target``: x y z, m, and a unit quaternion qx qy qz qw.
+
+        Raises:
+            DataError: ``no_transform``: it is unknown, or moves.
+        """
+        ...
+
+
+class BagPoses:
+    """Poses from the static transforms of a bag."""
+
+    def __init__(self, transforms: StaticTransforms) -> None:
+        self._transforms = transforms
+
+    def pose(self, frame_id: str, target: str) -> Pose:
+        pose = self._transforms.pose(frame_id, target)
+        if pose is None:
+            _unknown(frame_id, target, '/tf_static of the bag does not join them')
+        return pose
+
+
+class TfPoses:
+    """Poses from TF, where tf2_ros is installed and a stream needs it.
+
+    Args:
+        node: listens to TF.
+        streams: names of the streams that need TF; where there is none, nothing is made.
+        undo: is given what undoes this.
+    """
+
+    def __init__(self, node: Any, streams: Sequence[str], undo: ExitStack) -> None:
+        self._tf: Any = None
+        if not streams:
+            return
+        if importlib.util.find_spec('tf2_ros') is None:
+            node.get_logger().warning(
+                f'tf2_ros is not installed: samples of {", ".join(streams)} that are not in target_frame '
+                f'will be dropped (no_transform); set {streams[0]}.extrinsics'
+            )
+            return
+        import tf2_ros
+
+        self._tf, self._buffer = tf2_ros, tf2_ros.Buffer()
+        undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)
+
+    def pose(self, frame_id: str, target: str) -> Pose:
+        if self._tf is None:
+            _unknown(frame_id, target, 'tf2_ros is not installed')
+        from rclpy.time import Time
+
+        try:
+            found = self._buffer.lookup_transform(target, frame_id, Time())
+        except self._tf.TransformException as error:
+            _unknown(frame_id, target, str(error))
+        if found.header.stamp.sec or found.header.stamp.nanosec:
+            # tf2 gives a chain of static transforms the stamp 0; a pose that moves would stay that of the first scan.
+            raise DataError(
+                Reason.NO_TRANSFORM,
+                f'the pose of {frame_id} in {target} moves; target_frame must be fixed to the robot',
+            )
+        t, q = found.transform.translation, found.transform.rotation
+        return t.x, t.y, t.z, q.x, q.y, q.z, q.w
+
+
+def streams_to_locate(pipeline: Pipeline) -> list[str]:
+    """Return the names of the streams whose sensors' poses are needed and not stated by a parameter."""
+    if not pipeline.config.target_frame:
+        return []
+    needed = [stream for stream in pipeline.streams.values() if pipeline.needs_pose(stream.name)]
+    return [stream.name for stream in needed if not stream.known_pose]
+
+
+def _unknown(frame_id: str, target: str, why: str) -> NoReturn:
+    raise DataError(
+        Reason.NO_TRANSFORM, f'the pose of {frame_id!r} in {target!r} is unknown: {why}; set extrinsics of the stream'
+    )

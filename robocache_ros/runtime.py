@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node is made of while it is configured, without rclpy, so that it can be run by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray
+
+from robocache_core.config import PipelineConfig
+from robocache_core.frame import FusedFrame
+from robocache_core.pipeline import Pipeline
+from robocache_ros.clock import Clock
+from robocache_ros.diagnostics import Diagnostics
+from robocache_ros.drop_log import DropLog, Logger
+from robocache_ros.inbox import Inboxes
+from robocache_ros.ingest import Ingest
+from robocache_ros.metrics import Metrics
+from robocache_ros.poses import PoseSource
+from robocache_ros.reporter import Load, Reporter
+from robocache_ros.sources import source_of
+from robocache_ros.worker import Worker
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the runtime needs of the node.
+
+    Attributes:
+        name: the node's name.
+        logger: the node's.
+        now_ns: returns ROS time, ns.
+        poses: makes the source of the poses that no parameter states, for a pipeline.
+        topics: by stream, its resolved topic.
+        types_on: returns the full message types of a topic's publishers.
+        num_subscribers: returns how many subscribers the fused topic has.
+        publish: sends a frame; the other argument is when its computation began, steady clock, ns.
+        send: publishes a DiagnosticArray or a ``Load``.
+    """
+
+    name: str
+    logger: Logger
+    now_ns: Callable[[], int]
+    poses: Callable[[Pipeline], PoseSource]
+    topics: Mapping[str, str]
+    types_on: Callable[[str], list[str]]
+    num_subscribers: Callable[[], int]
+    publish: Callable[[FusedFrame, int], None]
+    send: Callable[[DiagnosticArray | Load], None]
+
+
+class Runtime:
+    """Pipeline, inboxes, worker and reports, wired together.
+
+    A message goes through ``put`` into an inbox, from there by the worker through ``ingest`` into the pipeline, and its
+    frame out through ``surroundings.publish``.
+
+    Args:
+        config: streams, alignment and operations.
+        metrics: records what the node observes of itself.
+        clock: the clock of ``metrics``, and of all else here.
+        surroundings: what the node gives.
+    """
+
+    def __init__(self, config: PipelineConfig, metrics: Metrics, clock: Clock, surroundings: Surroundings) -> None:
+        self._logger = surroundings.logger
+        self._now_ns = surroundings.now_ns
+        self._topics = {
+            name: (surroundings.topics[name], short_type(stream.message_type))
+            for name, stream in ((stream.name, stream) for stream in config.streams())
+        }
+        self.metrics = metrics
+        self.pipeline = Pipeline(config, on_host=True)
+        self.pipeline.on_degraded = self._log_fault
+        self.log = DropLog(self._logger, clock, on_failure=metrics.failed)
+        self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.log)
+        self.inboxes = Inboxes(
+            {name: stream.queue for name, stream in self.pipeline.streams.items()},
+            self.ingest.announce,
+            self.pipeline.drop,
+            clock,
+        )
+        self.worker = Worker(self.pipeline, self.inboxes, self.ingest, surroundings.publish, metrics, self.log, clock)
+        self.diagnostics = Diagnostics(
+            surroundings.name,
+            self.pipeline,
+            self.inboxes,
+            self.worker,
+            metrics,
+            self._topics,
+            surroundings.types_on,
+            surroundings.num_subscribers,
+            clock,
+        )
+        self.reporter = Reporter(
+            self.diagnostics,
+            self.inboxes,
+            self.worker,
+            surroundings.send,
+            surroundings.now_ns,
+            self._logger,
+            clock,
+        )
+
+    def put(self, name: str, message: object) -> None:
+        """Take in a message of stream ``name``, on the thread on which it arrives."""
+        self.metrics.arrived(name)
+        self.inboxes.put(name, message, source_of(self.pipeline.streams[name]).nbytes(message))
+
+    def put_calibration(self, name: str, message: object) -> None:
+        """Take in a CameraInfo of camera ``name``, on the thread on which it arrives."""
+        self.inboxes.put_event(lambda: self.ingest.calibrate(name, message))
+
+    def clock_jumped(self) -> None:
+        """Take notice that ROS time went back, on any thread."""
+        now_ns = self._now_ns()
+        # On the worker, which alone may touch the pipeline, and in the order of arrival.
+        self.inboxes.put_event(lambda: self.pipeline.clock_jumped(now_ns))
+
+    def log_configuration(self) -> None:
+        """Log what is computed, from which topics and where."""
+        pipeline, config = self.pipeline, self.pipeline.config
+        device, backend = pipeline.device, pipeline.device.backend
+        if pipeline.device_fault is not None:
+            self._logger.warning(f'frames are computed on the CPU: {pipeline.device_fault}')
+        inputs = ', '.join(f'{name} from {topic} ({kind})' for name, (topic, kind) in self._topics.items())
+        self._logger.info(
+            f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
+            f'device: {device}, {device.reason}; backend: {backend.name}, {backend.reason}'
+        )
+
+    def _log_fault(self, fault: str) -> None:
+        self._logger.warning(f'{fault}; frames are computed on the CPU from now on')
+
+
+def short_type(type_name: str) -> str:
+    """The name of a message type without its package."""
+    return type_name.rpartition('/')[2]

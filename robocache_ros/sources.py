@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The message types that streams take, one row each, and the topics on which a configuration expects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
+
+from robocache_core.config import PipelineConfig, StreamConfig
+from robocache_core.samples import Sample
+from robocache_ros import decode
+
+
+@dataclass(frozen=True)
+class Source:
+    """One message type.
+
+    Attributes:
+        type_name: full ROS name, as ``StreamConfig.message_type`` gives it.
+        message: the class.
+        decode: from a message and the configuration of its stream to a sample; raises ``DataError``.
+        nbytes: bytes that a message counts for in a bounded queue.
+        group: group of the streams that take it, as in ``robocache_core.config.GROUPS``.
+    """
+
+    type_name: str
+    message: Any
+    decode: Callable[[Any, Any], Sample]
+    nbytes: Callable[[Any], int]
+    group: str
+
+
+def _data_size(message: Any) -> int:
+    return len(message.data)
+
+
+def _negligible(message: Any) -> int:
+    return 0
+
+
+#: By full ROS name.
+SOURCES = {
+    source.type_name: source
+    for source in (
+        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode.decode_cloud, _data_size, 'lidars'),
+        Source('sensor_msgs/msg/Image', Image, decode.decode_image, _data_size, 'cameras'),
+        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode.decode_compressed, _data_size, 'cameras'),
+        Source('sensor_msgs/msg/Imu', Imu, decode.decode_imu, _negligible, 'imus'),
+    )
+}
+
+
+def source_of(stream: StreamConfig) -> Source:
+    """Return the row of the messages that ``stream`` takes."""
+    return SOURCES[stream.message_type]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A topic that a stream takes, as the stream's configuration names it.
+
+    Attributes:
+        stream: configuration of the stream.
+        topic: relative or absolute.
+        type_name: full ROS name of the message type.
+        message: its class.
+        is_calibration: whether it carries the stream's calibration, not its samples.
+    """
+
+    stream: StreamConfig
+    topic: str
+    type_name: str
+    message: Any
+    is_calibration: bool = False
+
+    @property
+    def absolute_topic(self) -> str:
+        """The topic of a node without a namespace."""
+        return f'/{self.topic.lstrip("/")}'
+
+
+def routes(config: PipelineConfig) -> Iterator[Route]:
+    """Yield every topic that the streams of ``config`` take."""
+    for stream in config.streams():
+        yield Route(stream, stream.topic, stream.message_type, source_of(stream).message)
+        if stream.calibration_topic:
+            yield Route(stream, stream.calibration_topic, 'sensor_msgs/msg/CameraInfo', CameraInfo, True)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration of the node for the topics of a bag: it runs as it is, and is a start for one's own."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from robocache_core.config import SECOND, ImuConfig, StreamConfig, VoxelConfig
+from robocache_ros.bags import Bag, BagError, Topic, glimpse
+from robocache_ros.static_transforms import StaticTransforms
+
+#: Last parts of a topic that name what it carries, not which sensor it is.
+_GENERIC = {
+    'compressed', 'image', 'image_raw', 'image_color', 'image_mono', 'image_rect', 'image_rect_color', 'points',
+    'points_raw', 'pointcloud', 'point_cloud', 'pointcloud2', 'cloud', 'scan', 'data', 'data_raw', 'raw',
+}  # fmt: skip
+
+_BASE_FRAMES = ('base_link', 'base_footprint')
+_FIXED_RATE_HZ = 10.0
+
+
+@dataclass(frozen=True)
+class BagConfig:
+    """The node's ``parameters`` (nested, as in YAML), and ``notes`` on what was left out or could not be found."""
+
+    parameters: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def to_yaml(self, source: str) -> str:
+        """A ROS parameter file, with the notes as comments; ``source`` names the bag."""
+        head = [f'# Made from {source}. Every other parameter has its default.', *(f'# {note}' for note in self.notes)]
+        tree = {'/**/preprocess': {'ros__parameters': self.parameters}}
+        body: str = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=110)
+        return '\n'.join(head) + '\n' + body
+
+
+def config_from_bag(bag: Bag) -> BagConfig:
+    """Make the configuration: a stream for each PointCloud2, Image, CompressedImage and Imu topic of ``bag``.
+
+    The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. Where /tf_static joins
+    every lidar to base_link, the voxels are in base_link and the extrinsics are written out.
+
+    Raises:
+        BagError: no topic of the bag can be a stream, or the bag cannot be read.
+    """
+    notes: list[str] = []
+    sensors = _find_sensors(bag, notes)
+    mounting = _find_mounting(bag, [sensor for sensor in sensors if sensor.group == 'lidars'], notes)
+    if not mounting.target_frame:
+        sensors = _keep_one_lidar(sensors, notes)
+    trigger = _find_trigger(sensors)
+    setting = _Setting(trigger, trigger.period_s if trigger else 1 / _FIXED_RATE_HZ, mounting)
+    parameters: dict[str, Any] = {'target_frame': mounting.target_frame}
+    for sensor in sensors:
+        parameters.setdefault(sensor.group, []).append(sensor.name)
+    parameters['sync'] = {'trigger': trigger.name} if trigger else {'rate_hz': _FIXED_RATE_HZ}
+    for sensor in sensors:
+        _, propose = STREAMS[sensor.topic.msgtype]
+        parameters[sensor.name] = {'topic': sensor.topic.name} | propose(sensor, setting)
+    return BagConfig(parameters, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Sensor:
+    """A topic that becomes the stream ``name``: its first message, and the period of its messages, s."""
+
+    name: str
+    topic: Topic
+    first: Any
+    period_s: float
+
+    @property
+    def group(self) -> str:
+        """The parameter that lists the streams of its type."""
+        return STREAMS[self.topic.msgtype][0]
+
+
+@dataclass(frozen=True)
+class _Mounting:
+    """The poses of the lidars, x y z qx qy qz qw by stream, in ``target_frame``; empty where no frame joins them."""
+
+    target_frame: str = ''
+    poses: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the parameters of a stream depend on beside its sensor; ``target_period_s`` is that of the targets."""
+
+    trigger: _Sensor | None
+    target_period_s: float
+    mounting: _Mounting
+
+
+def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
+    """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
+    topics = {topic.name: topic for topic in bag.topics.values() if _is_usable(topic, notes)}
+    if not topics:
+        held = ', '.join(f'{t.name} ({t.msgtype})' for t in bag.topics.values())
+        raise BagError(f'{bag.path}: no topic that the node can use; the bag has: {held}')
+    names = stream_names(tuple(topics))
+    seen = glimpse(bag, topics)
+    return [
+        _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
+        for topic in sorted(topics, key=names.__getitem__)
+    ]
+
+
+def _is_usable(topic: Topic, notes: list[str]) -> bool:
+    if topic.msgtype not in STREAMS:
+        return False
+    if topic.count == 0:
+        notes.append(f'left out: {topic.name} has no messages')
+        return False
+    if topic.name.endswith('/compressedDepth'):
+        notes.append(f'left out: {topic.name} is compressedDepth, which is no plain image file')
+        return False
+    return True
+
+
+def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], notes: list[str]) -> _Mounting:
+    """The poses of ``lidars`` in the first base frame that /tf_static joins all of them to."""
+    if not lidars:
+        return _Mounting()
+    tree = StaticTransforms.from_messages(_static_transforms(bag))
+    frames = {lidar.name: lidar.first.header.frame_id for lidar in lidars}
+    for target in _BASE_FRAMES:
+        poses = {name: tree.pose(frame, target) for name, frame in frames.items()}
+        found = {name: pose for name, pose in poses.items() if pose is not None}
+        if target in tree and len(found) == len(frames):
+            return _Mounting(target, found)
+    notes.append(f'no /tf_static joins {", ".join(sorted(set(frames.values())))} to base_link: voxels are in the '
+                 "lidar's own frame; set target_frame and extrinsics to change that")  # fmt: skip
+    return _Mounting()
+
+
+def _static_transforms(bag: Bag) -> Iterable[Any]:
+    topic = bag.topics.get('/tf_static')
+    if topic is None or topic.msgtype != 'tf2_msgs/msg/TFMessage':
+        return []
+    return (bag.deserialize(name, raw) for name, _, raw in bag.messages({topic.name}))
+
+
+def _keep_one_lidar(sensors: Sequence[_Sensor], notes: list[str]) -> list[_Sensor]:
+    """All but the second and further lidars: without poses there is no common frame, and a frame's voxels have one."""
+    left_out = [sensor for sensor in sensors if sensor.group == 'lidars'][1:]
+    notes.extend(f'left out: {s.topic.name}, as no common frame of the lidars is known' for s in left_out)
+    return [sensor for sensor in sensors if sensor not in left_out]
+
+
+def _find_trigger(sensors: Sequence[_Sensor]) -> _Sensor | None:
+    """The first lidar, else the first camera."""
+    return next((sensor for group in ('lidars', 'cameras') for sensor in sensors if sensor.group == group), None)
+
+
+def _propose_lidar(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+    stream = _tolerance(sensor, setting) | _voxels(sensor.first)
+    if sensor.name in setting.mounting.poses:
+        stream['extrinsics'] = [round(value, 9) for value in setting.mounting.poses[sensor.name]]
+    return stream
+
+
+def _propose_camera(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+    is_compressed = sensor.topic.msgtype.endswith('/CompressedImage')
+    return _tolerance(sensor, setting) | {'message': 'compressed' if is_compressed else 'raw'}
+
+
+def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+    """A window at the rate of the IMU that reaches from one target to the next."""
+    step_ms = max(1, round(sensor.period_s * 1000))
+    size = min(1000, max(2, round(setting.target_period_s * 1000 / step_ms)))
+    span_s = size * step_ms / 1000
+    default: type[ImuConfig] = ImuConfig
+    if span_s + 1 > default.buffer_ns / SECOND:
+        return {'window_size': size, 'window_period': step_ms / 1000, 'buffer': span_s + 1}
+    if (size, step_ms * 1_000_000) == (default.window_size, default.window_period_ns):
+        return {}
+    return {'window_size': size, 'window_period': step_ms / 1000}
+
+
+#: By message type: the parameter that lists its streams, and the function that proposes a stream's parameters.
+STREAMS: dict[str, tuple[str, Callable[[_Sensor, _Setting], dict[str, Any]]]] = {
+    'sensor_msgs/msg/PointCloud2': ('lidars', _propose_lidar),
+    'sensor_msgs/msg/Image': ('cameras', _propose_camera),
+    'sensor_msgs/msg/CompressedImage': ('cameras', _propose_camera),
+    'sensor_msgs/msg/Imu': ('imus', _propose_imu),
+}
+
+
+def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, float]:
+    """A tolerance that a slow sensor can keep; nothing where the default suffices."""
+    needed_s = 1.5 * sensor.period_s
+    default_s = StreamConfig.tolerance_ns / SECOND
+    if sensor is setting.trigger or needed_s <= default_s * 1.01:  # 15 Hz is just what the default allows
+        return {}
+    return {'tolerance': math.ceil(needed_s * 100) / 100}
+
+
+def _voxels(cloud: Any) -> dict[str, Any]:
+    """The default channels, less those of fields that the cloud does not have."""
+    fields = {f.name for f in cloud.fields}
+    default: tuple[str, ...] = VoxelConfig.channels
+    channels = [c for c in default if ':' not in c or c.split(':', 1)[1] in fields]
+    return {} if channels == list(default) else {'voxel': {'channels': channels}}
+
+
+def stream_names(topics: tuple[str, ...]) -> dict[str, str]:
+    """A short name for each topic: its last distinctive part, with as many parts before it as make the names differ."""
+    parts = {topic: _distinctive_parts(topic) for topic in topics}
+    lengths = dict.fromkeys(topics, 1)
+    while True:
+        names = {topic: _identifier('_'.join(parts[topic][-lengths[topic] :])) for topic in topics}
+        taken = list(names.values())
+        clashes = [topic for topic in topics if taken.count(names[topic]) > 1]
+        if not clashes:
+            return names
+        for topic in clashes:
+            if lengths[topic] < len(parts[topic]):
+                lengths[topic] += 1
+            else:  # nothing before it is left: only what they carry distinguishes the topics
+                parts[topic] = topic.strip('/').split('/')
+                lengths[topic] = len(parts[topic])
+
+
+def _distinctive_parts(topic: str) -> list[str]:
+    parts = topic.strip('/').split('/')
+    kept = list(parts)
+    while len(kept) > 1 and kept[-1].lower() in _GENERIC:
+        kept.pop()
+    return kept
+
+
+def _identifier(text: str) -> str:
+    name = re.sub(r'\W', '_', text, flags=re.ASCII)
+    return name if not name[:1].isdigit() else f's_{name}'

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report's sections on one fused frame: its voxels, images and IMU windows."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from robocache_core.config import CameraConfig, PipelineConfig
+from robocache_core.frame import FusedFrame
+from robocache_ros.tools.replay import plots, voxel_view
+from robocache_ros.tools.replay.markup import data_uri, plot, section
+
+
+def frame_sections(frame: FusedFrame, config: PipelineConfig) -> str:
+    """The voxels, images and IMU windows of ``frame``, as HTML."""
+    return _scene(frame, config) + _cameras(frame, config) + _imus(frame, config)
+
+
+def _scene(frame: FusedFrame, config: PipelineConfig) -> str:
+    if not config.lidars:
+        return ''
+    clouds = [voxel_view.occupied(frame, lidar) for lidar in config.lidars]
+    views = []
+    for lidar, cloud in zip(config.lidars, clouds, strict=True):
+        low, high = voxel_view.height_range(cloud.centre)
+        size = ' × '.join(f'{edge:g}' for edge in cloud.size)
+        shape = ' × '.join(str(n) for n in lidar.voxel.grid.shape)
+        facts = _facts(
+            [
+                ('stream', lidar.name),
+                ('voxels occupied', f'{len(cloud.centre):,}'),
+                ('points in them', f'{int(cloud.count.sum()):,}'),
+                ('voxel', f'{size} m'),
+                ('grid x × y × z', shape),
+                ('frame', frame.frame_id),
+                ('channels', ', '.join(lidar.voxel.channels)),
+            ]
+        )
+        scale = f'<div class="scale"><span>{low:.1f} m</span><div class="ramp"></div><span>{high:.1f} m</span></div>'
+        png = data_uri('image/png', voxel_view.from_above(cloud))
+        views.append(
+            f'<div class="split"><img class="dark" alt="voxels of {lidar.name} from above" src="{png}">'
+            f'<div>{facts}<h4>Height</h4>{scale}<p class="dim">From above: each column shows its topmost voxel, '
+            'brighter with more points. The robot is the white triangle and looks up; x is up, y left.</p></div></div>'
+        )
+    hero = data_uri('image/png', voxel_view.from_behind(clouds))
+    body = f'<img class="dark wide" alt="voxels in perspective" src="{hero}">' + ''.join(views)
+    return section('Voxels', f'One fused frame, at {frame.stamp_ns / 1e9:.3f} s: what the model sees.', body)
+
+
+def _cameras(frame: FusedFrame, config: PipelineConfig) -> str:
+    if not config.cameras:
+        return ''
+    figures = []
+    for camera in config.cameras:
+        uri = data_uri('image/jpeg', picture(frame, camera))
+        shape = ' × '.join(str(n) for n in frame.tensors[camera.name].shape)
+        figures.append(
+            f'<figure><img alt="fused image of {camera.name}" src="{uri}"><figcaption><b>{camera.name}</b> '
+            f'[{shape}] {camera.dtype} <span>{_age(frame, camera.name)}</span></figcaption></figure>'
+        )
+    return section(
+        'Cameras',
+        'The image tensors of the same frame, their normalisation undone.',
+        f'<div class="gallery">{"".join(figures)}</div>',
+    )
+
+
+def picture(frame: FusedFrame, camera: CameraConfig) -> bytes:
+    """A camera's tensor with its normalisation undone, as a JPEG; one channel is stretched to the full range."""
+    tensor = np.nan_to_num(frame.tensors[camera.name].float().numpy())
+    channels = len(tensor)
+    mean = np.asarray(camera.mean[:channels], np.float32).reshape(-1, 1, 1)
+    std = np.asarray(camera.std[:channels], np.float32).reshape(-1, 1, 1)
+    values = (tensor * std + mean) / camera.scale
+    if channels == 1:
+        low, high = np.percentile(values, (0.5, 99.5))
+        values = (values - low) * (255 / max(high - low, 1e-9))
+    pixels = np.clip(values, 0, 255).round().astype(np.uint8)
+    ok, encoded = cv2.imencode('.jpg', pixels.transpose(1, 2, 0)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    assert ok
+    return bytes(encoded)
+
+
+def _imus(frame: FusedFrame, config: PipelineConfig) -> str:
+    parts = []
+    for imu in config.imus:
+        span_ms = (imu.window_size - 1) * imu.window_period_ns / 1e6
+        parts.append(
+            section(
+                f'IMU window · {imu.name}',
+                f'{imu.window_size} instants over {span_ms:g} ms, interpolated; tensor '
+                f'[{" × ".join(str(n) for n in frame.tensors[imu.name].shape)}].',
+                plot(f'IMU window of {imu.name}', plots.imu_window(frame, imu)),
+            )
+        )
+    return ''.join(parts)
+
+
+def _facts(pairs: Iterable[tuple[str, str]]) -> str:
+    return '<dl>' + ''.join(f'<dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd>' for a, b in pairs) + '</dl>'
+
+
+def _age(frame: FusedFrame, name: str) -> str:
+    if name not in frame.age_ns:
+        return 'no sample'
+    age_ms = frame.age_ns[name] / 1e6
+    return f'{abs(age_ms):.1f} ms {"before" if age_ms >= 0 else "after"} the target'

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes a bag's messages as raw CDR bytes at their recorded times, and /clock."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import QosDurability, QosReliability
+from rosgraph_msgs.msg import Clock
+
+from robocache_ros.bags import Bag, Topic, header_stamp_ns
+from robocache_ros.tools.replay.read_ahead import ReadAhead
+
+CLOCK_PERIOD_NS = 5_000_000
+_MAX_DEPTH = 10  # of a publisher: enough for a burst, and no gigabytes of clouds for a bag with keep_all
+
+
+@dataclass
+class SentLog:
+    """What was published on a topic: header stamps, ns, and steady times of publication, ns."""
+
+    stamp_ns: array[int] = field(default_factory=lambda: array('q'))
+    sent_ns: array[int] = field(default_factory=lambda: array('q'))
+
+
+class Player:
+    """Publishes a bag's messages at ``rate`` times the recorded speed, and the recorded time on /clock.
+
+    Nothing in a message is rewritten.
+
+    Args:
+        node: makes the publishers.
+        bag: what to play.
+        stamped: topics whose header stamps are logged in ``sent``.
+        rate: recorded seconds a real second.
+
+    Attributes:
+        publishers: by topic of the bag.
+        skipped: type of each topic whose message type is not installed.
+        sent: by topic of ``stamped``.
+        late_ns: for every message, how long after its due time it was published: the player's own delay.
+    """
+
+    def __init__(self, node: Node, bag: Bag, stamped: set[str], rate: float = 1.0) -> None:
+        self._bag, self._rate = bag, rate
+        self.skipped: dict[str, str] = {}
+        self.publishers: dict[str, Publisher] = {}
+        self._latched: set[str] = set()
+        for topic in bag.topics.values():
+            message = _message_class(topic.msgtype)
+            if message is None:
+                self.skipped[topic.name] = topic.msgtype
+            elif topic.count and topic.name != '/clock':
+                profile = publisher_qos(topic)
+                self.publishers[topic.name] = node.create_publisher(message, topic.name, profile)
+                if profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+                    self._latched.add(topic.name)
+        self._clock = node.create_publisher(Clock, '/clock', QoSProfile(depth=1))
+        self.sent = {topic: SentLog() for topic in stamped if topic in self.publishers}
+        self.late_ns = array('q')
+        self._origin_ns = self._next_tick_ns = 0
+
+    def publish_clock(self, now_ns: int) -> None:
+        """Publish ``now_ns`` on /clock."""
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(now_ns, 1_000_000_000)
+        self._clock.publish(message)
+
+    def play(self, on_progress: Callable[[float], None]) -> None:
+        """Play the bag once; ``on_progress`` gets the recorded seconds played at each tick of the clock.
+
+        Raises:
+            BagError: the bag cannot be read to its end.
+        """
+        with ReadAhead(self._bag, set(self.publishers)) as messages:
+            self._origin_ns = self._next_tick_ns = time.monotonic_ns()
+            for topic, record_ns, raw in messages:
+                due_ns = self._origin_ns + int((record_ns - self._bag.start_ns) / self._rate)
+                self._wait_until(due_ns, on_progress)
+                self.late_ns.append(time.monotonic_ns() - due_ns)
+                self._publish(topic, raw)
+
+    def idle(self, seconds: float) -> None:
+        """Let /clock go on without messages for ``seconds``: if it stood still, so would the node's ROS timers."""
+        self._wait_until(time.monotonic_ns() + int(seconds * 1e9), lambda _: None)
+
+    def _publish(self, topic: str, raw: bytes) -> None:
+        publisher = self.publishers[topic]
+        log = self.sent.get(topic)
+        if log is not None:
+            log.stamp_ns.append(header_stamp_ns(raw))
+            log.sent_ns.append(time.monotonic_ns())
+        elif topic not in self._latched and publisher.get_subscription_count() == 0:
+            return
+        publisher.publish(raw)
+
+    def _wait_until(self, due_ns: int, on_progress: Callable[[float], None]) -> None:
+        """Sleep until the steady clock shows ``due_ns``; publish /clock every ``CLOCK_PERIOD_NS`` on the way."""
+        while True:
+            now_ns = time.monotonic_ns()
+            if now_ns >= self._next_tick_ns:
+                elapsed_ns = int((now_ns - self._origin_ns) * self._rate)
+                self.publish_clock(self._bag.start_ns + elapsed_ns)
+                on_progress(elapsed_ns / 1e9)
+                self._next_tick_ns = now_ns + CLOCK_PERIOD_NS
+            if now_ns >= due_ns:
+                return
+            time.sleep(max(0, min(due_ns, self._next_tick_ns) - time.monotonic_ns()) / 1e9)
+
+
+def publisher_qos(topic: Topic) -> QoSProfile:
+    """The reliability and durability that the bag's publisher offered, else reliable and volatile, at a small depth.
+
+    Deadline, lifespan and liveliness are left at their defaults: a scaled or paused replay could not keep them.
+    """
+    profile = QoSProfile(depth=_MAX_DEPTH)
+    if topic.qos:
+        offered = topic.qos[0]
+        profile.depth = min(max(offered.depth, 1), _MAX_DEPTH) if offered.depth else _MAX_DEPTH
+        if all(qos.reliability == QosReliability.BEST_EFFORT for qos in topic.qos):
+            profile.reliability = ReliabilityPolicy.BEST_EFFORT
+        if any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in topic.qos):
+            profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    elif topic.name == '/tf_static':  # late joiners need it, and tf2 asks for it
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return profile
+
+
+def _message_class(msgtype: str) -> Any | None:
+    """The Python class of ``package/msg/Name``; None where it is not installed."""
+    package, _, name = msgtype.partition('/msg/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name, None)
+    except ImportError:
+        return None

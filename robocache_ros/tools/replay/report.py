@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes report.html from the summary, series, frame and configuration that a replay left in a folder.
+
+    python -m robocache_ros.tools.replay.report DIR
+
+The page is one file without links: it can be moved, mailed and opened without a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from robocache_core import payload
+from robocache_core.config import PipelineConfig
+from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
+from robocache_ros import parameters
+from robocache_ros.tools.replay import plots
+from robocache_ros.tools.replay.frame_sections import frame_sections
+from robocache_ros.tools.replay.markup import number, plot, section
+from robocache_ros.tools.replay.style import CSS
+from robocache_ros.tools.replay.verdict import notes, problems, warnings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='report', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('folder', type=Path, metavar='DIR', help='the folder of replay --out')
+    args = parser.parse_args(argv)
+    try:
+        print(write_report(args.folder))
+    except OSError as error:
+        print(f'report: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``folder``/report.html and return its path."""
+    summary = json.loads((folder / 'summary.json').read_text(encoding='utf-8'))
+    series = json.loads((folder / 'series.json').read_text(encoding='utf-8'))
+    config_text = (folder / 'preprocess.yaml').read_text(encoding='utf-8')
+    config, _ = parameters.from_file(folder / 'preprocess.yaml', warn=lambda _: None)
+    sample = folder / 'frame.safetensors'
+    frame = payload.decode(sample.read_bytes()) if sample.exists() else None
+    page = folder / 'report.html'
+    page.write_text(_page(summary, series, config, config_text, frame), encoding='utf-8')
+    return page
+
+
+def _page(
+    summary: Mapping[str, Any],
+    series: Mapping[str, Any],
+    config: PipelineConfig,
+    config_text: str,
+    frame: FusedFrame | None,
+) -> str:
+    names = [stream.name for stream in config.streams()]
+    parts = [_header(summary), _notices(summary)]
+    if frame is not None:
+        parts.append(frame_sections(frame, config))
+    if summary['frames']:
+        parts.append(_timing(summary, series, names))
+    parts += [
+        section(
+            'Ledger',
+            'Every message received is used, still held, or dropped with a reason.',
+            _ledger(summary, names),
+        ),
+        section('Diagnostics', 'The last /diagnostics while the bag was played.', _statuses(series)),
+        section('Configuration', _command(summary), f'<pre>{html.escape(config_text)}</pre>'),
+    ]
+    title = f'RoboCache replay of {html.escape(Path(summary["bag"]["path"]).name)}'
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{title}</title>\n<style>\n{CSS}</style>\n</head>\n'
+        f'<body>\n{"".join(parts)}</body>\n</html>\n'
+    )
+
+
+def _header(summary: Mapping[str, Any]) -> str:
+    bag, latency, targets = summary['bag'], summary['latency_ms'], summary['targets']
+    failed = problems(summary)
+    badge = '<span class="badge bad">failed</span>' if failed else '<span class="badge good">ledger adds up</span>'
+    trigger = summary['trigger'] or 'fixed rate'
+    lost = _losses(summary)
+    figures = [
+        ('fused frames', f'{summary["frames"]}', f'of {targets["targets"]} targets'),
+        ('fused rate', f'{summary["fused_rate_hz"]:.2f}<i>Hz</i>', f'{trigger} {summary["trigger_rate_hz"]:.2f} Hz'),
+        ('latency, median', f'{number(latency["p50"])}<i>ms</i>', f'p99 {number(latency["p99"])} ms'),
+        ('lost or dropped', f'{sum(lost.values())}', f'of {sum(summary["published"].values())} sent'),
+        ('backend', html.escape(summary['backend'] or '–'), html.escape(_device(summary))),
+    ]
+    cards = ''.join(f'<div class="card"><h3>{a}</h3><p>{b}</p><small>{c}</small></div>' for a, b, c in figures)
+    return (
+        f'<header><div class="inner"><div class="top"><b>RoboCache</b> replay {badge}</div>'
+        f'<h1>{html.escape(Path(bag["path"]).name)}</h1>'
+        f'<p class="sub">{bag["seconds"]:.1f} s · {bag["messages"]} messages · '
+        f'{", ".join(summary["streams"])} · '
+        f'played at {summary["settings"]["rate"]:g}× through the node over DDS</p>'
+        f'<div class="cards">{cards}</div></div></header>\n'
+    )
+
+
+def _device(summary: Mapping[str, Any]) -> str:
+    """The device, and why it was chosen; for the CPU, why its backend was."""
+    reason = summary['backend_reason'] if summary['device'] == 'cpu' else summary['device_reason'].split(': ')[-1]
+    return f'{summary["device"]}: {reason.split(":")[0]}'
+
+
+def _losses(summary: Mapping[str, Any]) -> dict[str, int]:
+    """Messages that were lost on the way or dropped, without those that no target needed."""
+    lost = {f'transport:{name}': count for name, count in summary['lost'].items() if name != 'fused' and count}
+    for name, stream in summary['streams'].items():
+        for reason, count in stream['dropped'].items():
+            if reason != Reason.UNSELECTED:
+                lost[f'{name}:{reason}'] = count
+    return lost
+
+
+def _notices(summary: Mapping[str, Any]) -> str:
+    items = [('bad', text) for text in problems(summary)] + [('note', text) for text in warnings(summary)]
+    if not items:
+        return ''
+    lines = ''.join(f'<p class="notice {kind}">{html.escape(text)}</p>' for kind, text in items)
+    return f'<section>{lines}</section>\n'
+
+
+def _timing(summary: Mapping[str, Any], series: Mapping[str, Any], names: Sequence[str]) -> str:
+    sections = [
+        section(
+            'Rate', 'Trigger messages sent and fused frames received, a second.', plot('rates', plots.rates(series))
+        ),
+        section(
+            'Latency',
+            'From sending the trigger’s message to receiving the fused frame, both in the replay’s process: '
+            'the network both ways, the wait for the slower sensors, and the computation.',
+            plot('latency', plots.latency(series)),
+        ),
+        section(
+            'Alignment',
+            'Distance in time of the sample that was used from the target.',
+            plot('offsets', plots.offsets(series, names)),
+        ),
+        section(
+            'Stages',
+            'The time of each stage, as the node measures it.',
+            plot('stages', plots.stages(_stages(summary, series))),
+        ),
+    ]
+    return ''.join(sections)
+
+
+def _stages(summary: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """p50 and p99, ms: the node's stages by its last diagnostics, then the operations by stream, from the frames."""
+    values = series['diagnostics'][-1]['statuses'].get('compute', {}).get('values', {}) if series['diagnostics'] else {}
+    found = {}
+    for key, text in values.items():
+        stage = key.removesuffix('_p50_ms')
+        if stage != key:
+            pair = float(text), float(values.get(f'{stage}_p99_ms', 'nan'))
+            if all(math.isfinite(value) for value in pair):
+                found[stage.replace('.', ': ')] = pair
+    for stage, p in summary['stage_ms'].items():
+        if p['p50'] is not None:
+            found[f'compute: {stage}'] = (p['p50'], p['p99'])
+    return found
+
+
+def _ledger(summary: Mapping[str, Any], names: Sequence[str]) -> str:
+    rows = []
+    for name in names:
+        stream = summary['streams'].get(name)
+        if stream is None:
+            continue
+        parts = [('used', stream['used'], plots.colour_of(names, name)), ('held', stream['held'], '#94a3b8')]
+        parts += [(r, n, '#cbd5e1' if r == Reason.UNSELECTED else '#f87171') for r, n in stream['dropped'].items()]
+        total = max(1, stream['received'])
+        bar = ''.join(
+            f'<span style="width:{100 * count / total:.2f}%;background:{colour}" title="{label} {count}"></span>'
+            for label, count, colour in parts
+            if count
+        )
+        reasons = ', '.join(f'{html.escape(r)} {n}' for r, n in stream['dropped'].items()) or '–'
+        numbers = [summary['published'].get(name, 0), stream['received'], stream['used'], stream['held']]
+        rows.append(
+            f'<tr><th>{name}<small>{html.escape(summary["topics"].get(name, ""))}</small></th>'
+            + ''.join(f'<td>{n}</td>' for n in numbers)
+            + f'<td class="left">{reasons}</td><td class="bar"><div>{bar}</div></td></tr>'
+        )
+    titles = ''.join(f'<td>{title}</td>' for title in ('sent', 'received', 'used', 'held'))
+    head = f'<tr><th>stream</th>{titles}<td class="left">dropped</td><td></td></tr>'
+    targets = summary['targets']
+    dropped = ', '.join(f'{html.escape(r)} {n}' for r, n in targets['dropped'].items()) or 'none'
+    return (
+        f'<table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+        f'<p class="dim">{targets["targets"]} targets: {targets["emitted"]} became frames, {targets["pending"]} wait, '
+        f'dropped: {dropped}. <b>unselected</b> is a sample that no target needed, such as every third image of a '
+        '15 Hz camera at 10 Hz.</p>'
+    )
+
+
+def _statuses(series: Mapping[str, Any]) -> str:
+    during = [d for d in series['diagnostics'] if d['t_s'] <= series['ended_s']] or series['diagnostics']
+    if not during:
+        return '<p class="dim">There were none.</p>'
+    words = {0: 'ok', 1: 'warn', 2: 'error', 3: 'stale'}
+    rows = (
+        f'<li class="{words.get(status["level"], "error")}"><b>{html.escape(name)}</b> '
+        f'{html.escape(status["message"])}</li>'
+        for name, status in during[-1]['statuses'].items()
+    )
+    return f'<ul class="statuses">{"".join(rows)}</ul>'
+
+
+def _command(summary: Mapping[str, Any]) -> str:
+    late = summary['player_late_ms']
+    return (
+        f'replay {html.escape(" ".join(summary["settings"]["command"]))} – the player itself was late by '
+        f'{number(late["p99"])} ms at p99, {number(late["max"])} ms at most. ' + html.escape(' '.join(notes(summary)))
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

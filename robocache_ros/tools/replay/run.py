@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One replay, from the bag to the report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import rclpy
+import yaml
+from rclpy.signals import SignalHandlerOptions
+
+from robocache_core import payload
+from robocache_core.config import PipelineConfig
+from robocache_core.frame import FusedFrame
+from robocache_core.tunable import ConfigError
+from robocache_ros import parameters
+from robocache_ros.bags import Bag, BagError, open_bag
+from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.replay import report
+from robocache_ros.tools.replay.collector import Collector
+from robocache_ros.tools.replay.matching import MatchError, absent_topics, expected_types
+from robocache_ros.tools.replay.node_process import NodeError, NodeProcess
+from robocache_ros.tools.replay.outcome import Recording, series, summarize
+from robocache_ros.tools.replay.player import Player
+from robocache_ros.tools.replay.session import Session
+from robocache_ros.tools.replay.table import format_summary
+from robocache_ros.tools.replay.verdict import notes, problems, warnings
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay with the arguments of the command; returns the exit status."""
+    try:
+        return _replay(args)
+    except (BagError, ConfigError, MatchError, OSError) as error:
+        print(f'replay: {error}', file=sys.stderr)
+        return 2
+    except NodeError as error:
+        print(f'replay: {error}', file=sys.stderr)
+        return 1
+
+
+def _replay(args: argparse.Namespace) -> int:
+    bag = open_bag(args.bag)
+    args.out.mkdir(parents=True, exist_ok=True)
+    params_file = args.out / 'preprocess.yaml'
+    config, node_config = _configure(bag, args.config, params_file)
+    types = expected_types(config)
+    absent = absent_topics(bag, types)
+    for topic in absent:
+        print(f'warning: the bag has no messages on {topic}, a topic of the configuration')
+    print(f'{bag.path}: {bag.duration_s:.1f} s, {bag.count} messages; ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node('replay')
+        player, collector = Player(node, bag, set(types), args.rate), Collector(node)
+        child = NodeProcess(node, params_file, args.out / 'node.log')
+        session = Session(node, player, collector, child)
+        ended_ns, exit_code = session.run(
+            bag, types.keys() - absent, laps=args.loop, diagnostics_s=3 * node_config.diagnostics_period_ns / 1e9
+        )
+    finally:
+        rclpy.shutdown()
+
+    settings = {'rate': args.rate, 'loop': args.loop, 'config': str(args.config or ''), 'command': sys.argv[1:]}
+    recording = Recording(
+        bag, config, player.sent, player.late_ns, player.skipped, collector.frames, collector.missed,
+        collector.diagnostics, ended_ns, settings,
+    )  # fmt: skip
+    summary = summarize(recording)
+    failures = problems(summary)
+    if exit_code != 0:
+        failures.append(f'the node ended with exit code {exit_code}; the end of its log:\n{child.log_tail()}')
+    _write(args.out, summary, series(recording), collector.sample)
+    _print_outcome(summary, args.out / 'report.html', failures)
+    return 1 if failures else 0
+
+
+def _configure(bag: Bag, given: Path | None, params_file: Path) -> tuple[PipelineConfig, parameters.NodeConfig]:
+    """Write the parameter file, a copy of ``given`` or made from the bag, and read it."""
+    if given is None:
+        made = config_from_bag(bag)
+        for note in made.notes:
+            print(f'note: {note}')
+        text = made.to_yaml(bag.path.name)
+    else:
+        text = given.read_text(encoding='utf-8')
+    params_file.write_text(text, encoding='utf-8')
+    try:
+        return parameters.from_file(params_file, warn=lambda line: print(f'warning: {line}'))
+    except (ConfigError, yaml.YAMLError) as error:
+        raise ConfigError(f'{given or params_file}: {" ".join(str(error).split())}') from error
+
+
+def _write(out: Path, summary: dict[str, Any], over_time: dict[str, Any], sample: FusedFrame | None) -> None:
+    """Write the files that the report is made of, and the report."""
+    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
+    (out / 'series.json').write_text(json.dumps(over_time), encoding='utf-8')
+    frame = out / 'frame.safetensors'
+    if sample is not None:
+        frame.write_bytes(payload.encode(sample))
+    else:
+        frame.unlink(missing_ok=True)
+    report.write_report(out)
+
+
+def _print_outcome(summary: dict[str, Any], page: Path, failures: list[str]) -> None:
+    print(f'\n{format_summary(summary)}\n')
+    for line in notes(summary):
+        print(f'note: {line}')
+    for line in warnings(summary):
+        print(f'warning: {line}')
+    print(f'report: {page}')
+    for line in failures:
+        print(f'replay: {line}', file=sys.stderr)

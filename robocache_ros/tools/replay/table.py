@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outcome of a replay on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under a head: the first column to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        return '  ' + '  '.join(cells).rstrip()
+
+    return '\n'.join([line(head), '  ' + '  '.join('-' * width for width in widths), *map(line, rows)])
+
+
+def format_summary(summary: Mapping[str, Any]) -> str:
+    """The figures of a summary, as text for a terminal."""
+    parts = [_headline(summary), _streams(summary), _drops(summary), _stages(summary)]
+    return '\n\n'.join(part for part in parts if part)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    latency, late = summary['latency_ms'], summary['player_late_ms']
+    trigger = summary['trigger'] or 'fixed rate'
+    return '\n'.join([
+        f'frames    {summary["frames"]} fused of {summary["targets"]["targets"]} targets, '
+        f'{summary["fused_rate_hz"]:.2f} Hz; {trigger} {summary["trigger_rate_hz"]:.2f} Hz',
+        f'latency   p50 {_ms(latency["p50"])}  p99 {_ms(latency["p99"])} ms, from sending {trigger} to the fused frame',
+        f'device    {summary["device"]} ({summary["device_reason"]})',
+        f'backend   {summary["backend"]} ({summary["backend_reason"]})',
+        f'player    late by p99 {_ms(late["p99"])}  max {_ms(late["max"])} ms',
+    ])  # fmt: skip
+
+
+def _streams(summary: Mapping[str, Any]) -> str:
+    rows = []
+    for name, stream in summary['streams'].items():
+        age = summary['age_ms'].get(name, {'p50': None, 'p99': None})
+        rows.append(
+            [name, str(summary['published'].get(name, 0))]
+            + [str(stream[key]) for key in ('received', 'used', 'held')]
+            + [str(sum(stream['dropped'].values())), _ms(age['p50']), _ms(age['p99'])]
+            + [str(summary['valid'].get(name, 0))]
+        )
+    head = ['stream', 'sent', 'received', 'used', 'held', 'dropped', 'offset p50 ms', 'p99 ms', 'valid frames']
+    return format_table(head, rows)
+
+
+def _drops(summary: Mapping[str, Any]) -> str:
+    accounts = [*summary['streams'].items(), ('(targets)', summary['targets'])]
+    rows = [[name, reason, str(n)] for name, account in accounts for reason, n in account['dropped'].items()]
+    return format_table(['dropped', 'reason', 'count'], rows) if rows else ''
+
+
+def _stages(summary: Mapping[str, Any]) -> str:
+    rows = [[stage, _ms(p['p50']), _ms(p['p99'])] for stage, p in summary['stage_ms'].items()]
+    return format_table(['stage', 'p50 ms', 'p99 ms'], rows) if rows else ''
+
+
+def _ms(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict on a summary: problems make a replay a failure, warnings and notes do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LATE_MS = 10.0
+
+
+def problems(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each reason to fail: no frame, no ledger, or messages that are not accounted for."""
+    found = []
+    if summary['frames'] == 0:
+        found.append(f'no fused frame came. {summary["blocker"] or "The node sent no diagnostics with a reason."}')
+    if not summary['streams']:
+        found.append('the node sent no /diagnostics: there is no ledger')
+    return found + unbalanced(summary['streams'])
+
+
+def unbalanced(streams: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for every stream whose messages are not all accounted for."""
+    lines = []
+    for name, s in streams.items():
+        dropped = sum(s['dropped'].values())
+        if s['received'] != s['used'] + s['held'] + dropped:
+            lines.append(
+                f'the ledger of {name} does not add up: received {s["received"]} is not used {s["used"]} '
+                f'+ held {s["held"]} + dropped {dropped}'
+            )
+    return lines
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each loss, fault or delay of a replay that succeeded all the same."""
+    found = [
+        f'{count} of {summary["published"].get(name, "the")} messages of {name} were lost between player and node'
+        for name, count in summary['lost'].items()
+        if name != 'fused'
+    ]
+    if summary['lost']['fused']:
+        found.append(f'{summary["lost"]["fused"]} fused frames were lost between node and replay')
+    if summary['device_fault']:
+        found.append(f'frames were computed on the CPU: {summary["device_fault"]}')
+    late = summary['player_late_ms']['p99']
+    if late is not None and late > _LATE_MS:
+        found.append(f'the player itself was late (p99 {late:.1f} ms): latencies include waits of this machine')
+    return found
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each fact that is harmless."""
+    skipped = [f'{topic} ({kind})' for topic, kind in summary['bag']['skipped'].items()]
+    return [f'not played, as its message type is not installed here: {", ".join(skipped)}'] if skipped else []

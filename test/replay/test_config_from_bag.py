@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration made from a bag."""
+
+import pytest
+import yaml
+from support import bags
+
+from robocache_core.config import GROUPS
+from robocache_ros import parameters
+from robocache_ros.bags import BagError, open_bag
+from robocache_ros.tools.config_from_bag import STREAMS, config_from_bag, stream_names
+
+NONE = (0.0, 0.0, 0.0, 1.0)
+
+
+def made_from(tmp_path, *messages):
+    return config_from_bag(open_bag(bags.write(tmp_path / 'bag', [m for part in messages for m in part])))
+
+
+@pytest.mark.parametrize(
+    ('topics', 'names'),
+    [
+        (['/lidar/points', '/imu/data'], ['lidar', 'imu']),
+        (['/camera/front/image_raw/compressed', '/camera/rear/image_raw'], ['front', 'rear']),
+        (['/left/camera/image_raw', '/right/camera/image_raw'], ['left_camera', 'right_camera']),
+        (['/cam/image_raw', '/cam/image_raw/compressed'], ['cam_image_raw', 'cam_image_raw_compressed']),
+        (['/points', '/imu'], ['points', 'imu']),
+        (['/2d/scan', '/my-lidar/points'], ['s_2d', 'my_lidar']),
+    ],
+)
+def test_streams_are_named_after_their_topics(topics, names):
+    assert list(stream_names(tuple(topics)).values()) == names
+
+
+def test_every_sensor_topic_becomes_a_stream(tmp_path):
+    made = made_from(
+        tmp_path,
+        bags.every(100, '/lidar/points', lambda ms: bags.cloud(ms, names=('x', 'y', 'z', 'intensity'))),
+        bags.every(5, '/imu/data', bags.imu),
+        bags.every(66, '/front/image_raw/compressed', bags.compressed),
+        bags.every(66, '/rear/image_raw', bags.image),
+        bags.every(100, '/chatter', bags.text),
+        [(0, '/tf_static', bags.transforms(('base_link', 'lidar', (1.0, 0.0, 2.0), NONE)))],
+    )
+    text = made.to_yaml('a bag')
+    path = tmp_path / 'preprocess.yaml'
+    path.write_text(text)
+    unknown = []
+    pipeline, _ = parameters.from_file(path, warn=unknown.append)
+    assert unknown == []
+    assert [s.name for s in pipeline.streams()] == ['lidar', 'front', 'rear', 'imu']
+    assert pipeline.trigger == 'lidar'
+    assert pipeline.target_frame == 'base_link'
+    assert pipeline.lidars[0].extrinsics == (1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0)
+    assert [camera.is_compressed for camera in pipeline.cameras] == [True, False]
+    assert pipeline.imus[0].window_size * pipeline.imus[0].window_period_ns == 100_000_000
+    assert '# Made from a bag.' in text
+
+
+def test_lidars_without_a_common_base_stay_in_their_own_frames(tmp_path):
+    made = made_from(
+        tmp_path,
+        bags.every(100, '/a/points', lambda ms: bags.cloud(ms, 'a')),
+        bags.every(100, '/b/points', lambda ms: bags.cloud(ms, 'b')),
+        [(0, '/tf_static', bags.transforms(('base_link', 'a', (1.0, 0.0, 0.0), NONE)))],
+    )
+    assert made.parameters['target_frame'] == ''
+    assert 'extrinsics' not in made.parameters['a']
+    assert any('base_link' in note for note in made.notes)
+
+
+def test_channels_of_fields_that_the_cloud_lacks_are_left_out(tmp_path):
+    made = made_from(tmp_path, bags.every(100, '/points', bags.cloud))
+    assert made.parameters['points']['voxel']['channels'] == ['count', 'mean:x', 'mean:y', 'mean:z']
+
+
+def test_a_slow_stream_gets_a_tolerance_that_it_can_keep(tmp_path):
+    made = made_from(
+        tmp_path, bags.every(100, '/points', bags.cloud), bags.every(500, '/cam/image_raw', bags.image, 4000)
+    )
+    assert made.parameters['cam']['tolerance'] == pytest.approx(0.75)
+    assert 'tolerance' not in made.parameters['points']  # the trigger is never off its own stamps
+
+
+def test_the_window_reaches_from_target_to_target_at_the_imus_own_rate(tmp_path):
+    made = made_from(tmp_path, bags.every(50, '/points', bags.cloud), bags.every(10, '/imu', bags.imu))
+    assert (made.parameters['imu']['window_size'], made.parameters['imu']['window_period']) == (5, 0.01)
+
+
+def test_without_a_lidar_the_camera_is_the_trigger_and_without_both_a_rate(tmp_path):
+    camera = made_from(tmp_path / 'a', bags.every(100, '/z/image_raw', bags.image), bags.every(10, '/imu', bags.imu))
+    assert camera.parameters['sync'] == {'trigger': 'z'}
+    imu = made_from(tmp_path / 'b', bags.every(10, '/imu', bags.imu))
+    assert imu.parameters['sync'] == {'rate_hz': 10.0}
+    assert 'cameras' not in imu.parameters  # ROS parameter files have no empty lists
+
+
+@pytest.mark.parametrize('namespace', ['', '/robot', '/fleet/robot'])
+@pytest.mark.parametrize(
+    ('topic', 'make', 'streams'),
+    [('/points', bags.cloud, ['points']), ('/cam/image_raw', bags.image, ['cam']), ('/imu', bags.imu, ['imu'])],
+)
+def test_the_configuration_has_the_streams_of_the_bag_in_any_namespace(tmp_path, topic, make, streams, namespace):
+    path = tmp_path / 'preprocess.yaml'
+    path.write_text(made_from(tmp_path, bags.every(100, topic, make)).to_yaml('bag'))
+    pipeline, _ = parameters.from_file(path, f'{namespace}/preprocess', warn=pytest.fail)
+    assert [stream.name for stream in pipeline.streams()] == streams
+
+
+def test_what_cannot_be_a_stream_is_left_out_by_name(tmp_path):
+    made = made_from(
+        tmp_path,
+        bags.every(100, '/points', bags.cloud),
+        bags.every(100, '/depth/compressedDepth', bags.compressed),
+    )
+    assert 'cameras' not in made.parameters
+    assert any('/depth/compressedDepth' in note for note in made.notes)
+
+
+def test_a_bag_without_a_usable_topic_is_refused_by_name(tmp_path):
+    with pytest.raises(BagError, match=r'/chatter \(std_msgs/msg/String\)'):
+        made_from(tmp_path, bags.every(100, '/chatter', bags.text))
+
+
+def test_the_yaml_is_a_ros_parameter_file(tmp_path):
+    made = made_from(tmp_path, bags.every(100, '/points', bags.cloud))
+    tree = yaml.safe_load(made.to_yaml('bag'))
+    assert tree == {'/**/preprocess': {'ros__parameters': made.parameters}}
+
+
+@pytest.mark.parametrize('message_type', STREAMS)
+def test_a_proposed_stream_subscribes_to_the_type_that_it_was_proposed_for(tmp_path, message_type):
+    make = {
+        'sensor_msgs/msg/PointCloud2': bags.cloud,
+        'sensor_msgs/msg/Image': bags.image,
+        'sensor_msgs/msg/CompressedImage': bags.compressed,
+        'sensor_msgs/msg/Imu': bags.imu,
+    }[message_type]
+    path = tmp_path / 'preprocess.yaml'
+    path.write_text(made_from(tmp_path, bags.every(100, '/sensor', make)).to_yaml('bag'))
+    pipeline, _ = parameters.from_file(path, warn=pytest.fail)
+    assert [stream.message_type for stream in pipeline.streams()] == [message_type]
+    assert isinstance(next(pipeline.streams()), GROUPS[STREAMS[message_type][0]])

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The topics of a configuration against those of a bag."""
+
+from pathlib import Path
+
+import pytest
+
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig
+from robocache_ros.bags import Bag, BagError, Topic
+from robocache_ros.tools.replay.matching import absent_topics, expected_types
+
+IMAGE, IMU = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/Imu'
+
+
+def bag(**types):
+    topics = {f'/{name}': Topic(f'/{name}', msgtype, 1) for name, msgtype in types.items()}
+    return Bag(Path('bag'), 0, 1, topics, None)
+
+
+def test_every_topic_of_a_configuration_has_its_type():
+    config = PipelineConfig(
+        lidars=(LidarConfig('lidar', topic='points'),),
+        cameras=(
+            CameraConfig('front', topic='/front/image_raw'),
+            CameraConfig('rear', topic='/rear/image_raw/compressed', rectify=True),
+        ),
+        imus=(ImuConfig('imu'),),
+    )
+    assert expected_types(config) == {
+        '/points': 'sensor_msgs/msg/PointCloud2',
+        '/front/image_raw': IMAGE,
+        '/rear/image_raw/compressed': 'sensor_msgs/msg/CompressedImage',
+        '/rear/camera_info': 'sensor_msgs/msg/CameraInfo',
+        '/imu': IMU,
+    }
+
+
+def test_topics_that_the_bag_lacks_are_absent():
+    assert absent_topics(bag(a=IMAGE, b=IMU), {'/a': IMAGE, '/c': IMU}) == ['/c']
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'expected'),
+    [({'/c': IMU}, 'none of the configured topics: /c; it has: /a'), ({'/a': IMU}, f'/a is {IMAGE}, .* expects {IMU}')],
+)
+def test_a_bag_that_cannot_serve_the_configuration_is_refused(wanted, expected):
+    with pytest.raises(BagError, match=expected):
+        absent_topics(bag(a=IMAGE), wanted)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Summary and series of a replay, from a recording made by hand."""
+
+from array import array
+from pathlib import Path
+
+import pytest
+
+from robocache_core.config import CameraConfig, LidarConfig, PipelineConfig, SyncConfig
+from robocache_ros.bags import Bag, Topic
+from robocache_ros.tools.replay.collector import Diagnostics, FrameRecord, Status
+from robocache_ros.tools.replay.outcome import Recording, ledger, series, summarize
+from robocache_ros.tools.replay.player import SentLog
+
+MS = 10**6
+LIDAR, CAMERA = LidarConfig('lidar', topic='/points'), CameraConfig('front')
+
+
+def frame(stamp_ns, received_ms, valid, **age_ms):
+    age_ns = {name: value * MS for name, value in age_ms.items()}
+    return FrameRecord(received_ms * MS, stamp_ns, 0, 8, valid, age_ns, {'decode': 2 * MS}, str(stamp_ns))
+
+
+def diagnostics(at_ms, blocker='', **lidar):
+    account = {key: str(value) for key, value in lidar.items()}
+    sync = {'targets': '3', 'emitted': '2', 'dropped.overrun': '1', 'dropped.late': '0', 'blocker': blocker}
+    compute = {'backend': 'cpu', 'reason': 'loaded', 'device': 'cpu'}
+    values = {'input lidar': account, 'sync': sync, 'compute': compute}
+    return Diagnostics(at_ms * MS, {name: Status(0, '', value) for name, value in values.items()})
+
+
+def recording(**changes):
+    topics = {'/points': Topic('/points', LIDAR.message_type, 3), '/text': Topic('/text', 'std_msgs/msg/String', 4)}
+    given = {
+        'bag': Bag(Path('a/bag'), 0, 300 * MS, topics, None),
+        'config': PipelineConfig((LIDAR,), (CAMERA,)),
+        'sent': {'/points': SentLog(array('q', [100, 200, 300]), array('q', [10 * MS, 110 * MS, 210 * MS]))},
+        'late_ns': [0, 2 * MS],
+        'skipped': {},
+        'frames': [
+            frame(100, 35, {'lidar': True, 'front': True}, lidar=0, front=-5),
+            frame(200, 150, {'lidar': True, 'front': False}, lidar=0),
+        ],
+        'missed': 1,
+        'diagnostics': [diagnostics(100, 'front: no publisher'), diagnostics(900, 'idle', received=2, used=2)],
+        'ended_ns': 250 * MS,
+        'settings': {'rate': 1.0},
+    }
+    return Recording(**given | changes)
+
+
+def test_the_ledger_is_read_from_diagnostics():
+    values = {'topic': '/a', 'received': '10', 'used': '7', 'held': '1', 'dropped.thinned': '2', 'dropped.late': '0'}
+    streams = ledger({'input lidar': Status(0, '', values), 'sync': Status(0, '', {'received': '3'})})
+    assert streams == {'lidar': {'received': 10, 'used': 7, 'held': 1, 'dropped': {'thinned': 2}}}
+
+
+def test_a_summary_has_rates_latencies_and_the_nodes_own_counts():
+    summary = summarize(recording())
+    assert list(summary)[:6] == ['frames', 'trigger_rate_hz', 'fused_rate_hz', 'backend', 'streams', 'latency_ms']
+    assert (summary['frames'], summary['trigger'], summary['trigger_rate_hz']) == (2, 'lidar', 10.0)
+    assert summary['fused_rate_hz'] == pytest.approx(1000 / 115, abs=1e-3)
+    assert summary['latency_ms']['p50'] == 32.5
+    assert summary['streams'] == {'lidar': {'received': 2, 'used': 2, 'held': 0, 'dropped': {}}}
+    assert summary['targets'] == {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'overrun': 1}}
+    assert summary['topics'] == {'lidar': '/points', 'front': '/front'}
+    assert summary['published'] == {'lidar': 3}
+    assert summary['lost'] == {'fused': 1, 'lidar': 1}
+    assert summary['valid'] == {'lidar': 2, 'front': 1}
+    assert summary['age_ms']['front'] == {'p50': -5.0, 'p99': -5.0}
+    assert summary['stage_ms'] == {'decode': {'p50': 2.0, 'p99': 2.0}}
+    assert (summary['player_late_ms']['p50'], summary['player_late_ms']['max']) == (1.0, 2.0)
+    assert (summary['device'], summary['backend_reason'], summary['device_fault']) == ('cpu', 'loaded', '')
+    assert summary['bag'] == {'path': 'a/bag', 'seconds': 0.3, 'messages': 7, 'skipped': {}}
+
+
+def test_the_blocker_is_the_newest_that_was_given_while_messages_came():
+    assert summarize(recording())['blocker'] == 'front: no publisher'
+    assert summarize(recording(ended_ns=50 * MS))['blocker'] == 'idle'
+
+
+def test_at_a_fixed_rate_that_is_the_rate_of_the_targets():
+    config = PipelineConfig((LIDAR,), sync=SyncConfig(rate_hz=5.0))
+    summary = summarize(recording(config=config))
+    assert (summary['trigger'], summary['trigger_rate_hz']) == ('', 5.0)
+
+
+def test_a_replay_without_frames_and_diagnostics_is_summarized_too():
+    summary = summarize(recording(frames=[], diagnostics=[], sent={}, late_ns=[]))
+    assert summary['frames'] == summary['targets']['targets'] == 0
+    assert summary['streams'] == {}
+    assert summary['latency_ms'] == {'p50': None, 'p99': None}
+    assert summary['player_late_ms'] == {'p50': None, 'p99': None, 'max': None}
+
+
+def test_the_series_counts_from_the_first_message():
+    over_time = series(recording())
+    assert over_time['frames']['t_s'] == [0.025, 0.14]
+    assert over_time['frames']['latency_ms'] == [25.0, 40.0]
+    assert over_time['frames']['age_ms'] == {'front': [-5.0, None], 'lidar': [0.0, 0.0]}
+    assert over_time['trigger_t_s'] == [0.0, 0.1, 0.2]
+    assert over_time['ended_s'] == 0.24
+    assert [d['t_s'] for d in over_time['diagnostics']] == [0.09, 0.89]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of frames made by hand."""
+
+import cv2
+import numpy as np
+import torch
+
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
+from robocache_core.frame import FusedFrame
+from robocache_ros.tools.replay import plots, voxel_view
+from robocache_ros.tools.replay.frame_sections import picture
+
+GRID = {'size': (1.0, 1.0, 1.0), 'lower': (-8.0, -8.0, 0.0), 'upper': (8.0, 8.0, 4.0)}
+
+
+def frame(**tensors):
+    return FusedFrame(0, 0, 0, 'base_link', tensors, dict.fromkeys(tensors, True), {})
+
+
+def decode(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+
+
+def test_sparse_and_dense_voxels_are_found_where_they_are():
+    where = torch.tensor([[0, 1, 15], [3, 8, 2]], dtype=torch.int32)  # z y x
+    sparse = LidarConfig('top', voxel=VoxelConfig(channels=('count',), **GRID))
+    found = voxel_view.occupied(frame(**{'top.coords': where, 'top.counts': torch.tensor([5, 1])}), sparse)
+    np.testing.assert_allclose(found.centre, [[7.5, -6.5, 0.5], [-5.5, 0.5, 3.5]])
+    assert found.count.tolist() == [5, 1]
+    for channel in ('count', 'max:intensity'):
+        dense = LidarConfig('top', voxel=VoxelConfig(channels=(channel,), output='dense', **GRID))
+        tensor = torch.zeros(1, 4, 16, 16)
+        tensor[0][tuple(where.T.long())] = torch.tensor([5.0, 1.0])
+        assert sorted(voxel_view.occupied(frame(top=tensor), dense).centre.tolist()) == sorted(found.centre.tolist())
+
+
+def test_from_above_x_is_up_and_y_is_left():
+    ahead_left = voxel_view.Occupied(np.array([[6.0, 3.0, 1.0]]), np.array([9.0]), (1.0, 1.0, 1.0))
+    pixels = decode(voxel_view.from_above(ahead_left))
+    saturation = pixels.max(axis=2) - pixels.min(axis=2)
+    row, column = (axis.mean() for axis in np.nonzero(saturation > 100))
+    height, width = saturation.shape
+    assert row < 0.4 * height
+    assert column < 0.4 * width
+
+
+def test_pictures_of_no_voxels_are_drawn_too():
+    none = voxel_view.Occupied(np.zeros((0, 3)), np.zeros(0), (1.0, 1.0, 1.0))
+    assert decode(voxel_view.from_above(none)).size
+    assert decode(voxel_view.from_behind([none])).size
+
+
+def test_a_picture_undoes_the_normalisation():
+    camera = CameraConfig('front', width=32, height=32)
+    rgb = np.array([200.0, 100.0, 50.0])
+    normal = (rgb / 255 - np.array(camera.mean)) / np.array(camera.std)
+    tensor = torch.tensor(normal, dtype=torch.float16).reshape(3, 1, 1).expand(3, 32, 32)
+    pixels = decode(picture(frame(front=tensor), camera))
+    assert np.abs(pixels[16, 16][::-1] - rgb).max() <= 3
+
+
+def test_a_depth_image_is_stretched_to_be_seen():
+    camera = CameraConfig('depth', width=32, height=32)
+    depth = torch.linspace(0, 5, 32).expand(1, 32, 32).clone()
+    depth[0, 0, 0] = float('nan')
+    pixels = decode(picture(frame(depth=depth), camera))
+    assert pixels[16, 0].max() < 20
+    assert pixels[16, 31].min() > 235
+
+
+def test_the_plots_hold_their_names():
+    series = {
+        'trigger_t_s': [0.1 * i for i in range(30)],
+        'frames': {
+            't_s': [0.05 + 0.1 * i for i in range(30)],
+            'latency_ms': [20.0 + i for i in range(29)] + [None],
+            'age_ms': {'lidar': [0.0] * 30, 'front': [None] * 30},
+        },
+    }
+    assert 'fused' in plots.rates(series)
+    assert 'p99 47.7 ms' in plots.latency(series)
+    assert 'front' in plots.offsets(series, ['lidar', 'front'])
+    assert '1.00 / 2.00' in plots.stages({'decode': (1.0, 2.0)})
+    window = {'imu': torch.zeros(20, 6), 'imu.valid': torch.arange(20) > 3}
+    assert 'angular velocity, rad/s' in plots.imu_window(frame(**window), ImuConfig('imu'))
+
+
+def test_the_plots_of_nothing_are_drawn_too():
+    series = {'trigger_t_s': [], 'frames': {'t_s': [], 'latency_ms': [], 'age_ms': {}}}
+    for svg in (plots.rates(series), plots.latency(series), plots.offsets(series, []), plots.stages({})):
+        assert '<svg' in svg

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict on a summary and its table, from a summary made by hand."""
+
+import pytest
+
+from robocache_ros.tools.replay.table import format_summary, format_table
+from robocache_ros.tools.replay.verdict import problems, unbalanced, warnings
+
+
+def summary(**changes):
+    stream = {'received': 3, 'used': 2, 'held': 0, 'dropped': {'unselected': 1}}
+    return {
+        'frames': 2, 'trigger_rate_hz': 10.0, 'fused_rate_hz': 10.0, 'backend': 'cpu', 'streams': {'lidar': stream},
+        'latency_ms': {'p50': 20.0, 'p99': None}, 'blocker': '', 'trigger': 'lidar', 'backend_reason': 'loaded',
+        'device': 'cpu', 'device_reason': 'compute.device = auto', 'device_fault': '',
+        'targets': {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'missing:imu': 1}}, 'published': {'lidar': 3},
+        'age_ms': {'lidar': {'p50': 0.0, 'p99': 0.0}}, 'valid': {'lidar': 2}, 'lost': {'fused': 0},
+        'stage_ms': {'lidar': {'p50': 1.0, 'p99': 2.0}}, 'player_late_ms': {'p50': 0.0, 'p99': 0.1, 'max': 0.2},
+        'bag': {'skipped': {}},
+    } | changes  # fmt: skip
+
+
+def test_a_stream_whose_messages_are_not_all_accounted_for_is_named():
+    streams = {'lidar': {'received': 10, 'used': 7, 'held': 1, 'dropped': {'thinned': 2}}}
+    assert unbalanced(streams) == []
+    streams['lidar']['used'] = 6
+    assert 'lidar does not add up: received 10' in unbalanced(streams)[0]
+
+
+def test_no_frame_no_diagnostics_and_an_open_ledger_are_failures():
+    assert problems(summary()) == []
+    assert 'imu: no publisher' in problems(summary(frames=0, blocker='imu: no publisher on /imu'))[0]
+    assert 'no ledger' in problems(summary(streams={}))[0]
+    open_ledger = {'lidar': {'received': 3, 'used': 1, 'held': 0, 'dropped': {}}}
+    assert 'does not add up' in problems(summary(streams=open_ledger))[0]
+
+
+def test_losses_and_a_late_player_are_warnings():
+    assert warnings(summary()) == []
+    assert '1 of 3 messages of lidar' in warnings(summary(lost={'fused': 0, 'lidar': 1}))[0]
+    fault = 'cuda:0 failed: GpuError: out of memory'
+    assert fault in warnings(summary(device_fault=fault))[0]
+    assert '4 fused frames' in warnings(summary(lost={'fused': 4}))[0]
+    assert 'player itself was late' in warnings(summary(player_late_ms={'p50': 1.0, 'p99': 11.0, 'max': 40.0}))[0]
+
+
+def test_the_table_names_every_stream_and_every_drop():
+    text = format_summary(summary())
+    assert 'lidar' in text
+    assert 'unselected' in text
+    assert 'missing:imu' in text
+    lines = format_table(['a', 'b'], [['x', '1'], ['long', '1000']]).splitlines()
+    assert lines[2].endswith('     1')
+    assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize('streams', [{}, {'lidar': {'received': 0, 'used': 0, 'held': 0, 'dropped': {}}}])
+def test_the_table_can_be_empty(streams):
+    assert 'frames' in format_summary(summary(streams=streams, stage_ms={}))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a bag holds, and its messages."""
+
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from support import bags
+
+from robocache_ros.bags import BagError, glimpse, header_stamp_ns, open_bag
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_bag_is_read_in_record_order_and_whole(tmp_path, storage):
+    messages = [*bags.every(10, '/imu', bags.imu, 500), *bags.every(100, '/points', bags.cloud, 500)]
+    bag = open_bag(bags.write(tmp_path / 'bag', messages, storage))
+    assert bag.count == 55
+    assert bag.topics['/imu'].msgtype == 'sensor_msgs/msg/Imu'
+    assert bag.topics['/points'].count == 5
+    assert bag.duration_s == pytest.approx(0.49, abs=0.02)
+    read = list(bag.messages({'/imu', '/points'}))
+    assert [record_ns for _, record_ns, _ in read] == sorted(bags.START_NS + int(ms * bags.MS) for ms, _, _ in messages)
+    assert [topic for topic, _, _ in read].count('/points') == 5
+
+
+def test_only_the_topics_asked_for_are_read(tmp_path):
+    messages = [*bags.every(10, '/imu', bags.imu, 100), *bags.every(10, '/text', bags.text, 100)]
+    bag = open_bag(bags.write(tmp_path / 'bag', messages))
+    assert {topic for topic, _, _ in bag.messages({'/text', '/absent'})} == {'/text'}
+    assert list(bag.messages(set())) == list(bag.messages({'/absent'})) == []
+
+
+def test_a_message_is_deserialized_by_the_type_of_its_topic(tmp_path):
+    bag = open_bag(bags.write(tmp_path / 'bag', bags.every(10, '/text', bags.text, 20)))
+    assert [bag.deserialize(topic, raw).data for topic, _, raw in bag.messages({'/text'})] == ['at 0', 'at 10']
+    with pytest.raises(BagError, match='/text: cannot be read'):
+        bag.deserialize('/text', b'\x00\x01\x00\x00')
+
+
+def test_a_topic_of_two_types_names_both(tmp_path):
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for message in (bags.text(0), bags.image(0)):
+            connection = writer.add_connection('/both', message.__msgtype__, typestore=bags.STORE)
+            writer.write(connection, 0, bags.STORE.serialize_cdr(message, message.__msgtype__))
+    assert open_bag(tmp_path / 'bag').topics['/both'].msgtype == 'sensor_msgs/msg/Image and std_msgs/msg/String'
+
+
+def test_a_bag_that_breaks_off_is_an_error_on_one_line(tmp_path):
+    bag = open_bag(bags.write(tmp_path / 'bag', bags.every(10, '/imu', bags.imu, 100)))
+    for file in bag.path.glob('*.mcap'):
+        file.write_bytes(b'no mcap at all')
+    with pytest.raises(BagError, match='bag: cannot be read') as caught:
+        list(bag.messages({'/imu'}))
+    assert '\n' not in str(caught.value)
+
+
+def test_the_stamp_is_read_from_the_serialized_header(tmp_path):
+    raw = bags.STORE.serialize_cdr(bags.cloud(123.5), 'sensor_msgs/msg/PointCloud2')
+    assert header_stamp_ns(bytes(raw)) == bags.START_NS + 123_500_000
+    big = bags.STORE.serialize_cdr(bags.cloud(123.5), 'sensor_msgs/msg/PointCloud2', little_endian=False)
+    assert header_stamp_ns(bytes(big)) == bags.START_NS + 123_500_000
+    with pytest.raises(BagError, match='no header'):
+        header_stamp_ns(b'\x00\x01\x00\x00')
+
+
+def test_the_period_is_that_of_the_stamps(tmp_path):
+    late = [(ms + 1500, topic, message) for ms, topic, message in bags.every(100, '/points', bags.cloud, 1000)]
+    bag = open_bag(bags.write(tmp_path / 'bag', [*bags.every(5, '/imu', bags.imu), *late]))
+    seen = glimpse(bag, {'/imu', '/points'}, seconds=1.0)
+    assert seen['/imu'].period_s == pytest.approx(0.005)
+    assert seen['/points'].first.header.frame_id == 'lidar'
+    assert seen['/points'].period_s == pytest.approx(bag.duration_s / 10)  # it began too late to be measured
+
+
+@pytest.mark.parametrize(
+    ('make', 'expected'),
+    [
+        (lambda path: path / 'none', 'there is no such bag'),
+        (lambda path: _touch(path / 'old.bag'), 'ROS 1'),
+        (lambda path: _touch(path / 'bad.mcap'), 'cannot be read'),
+        (lambda path: path, 'cannot be read'),
+        (lambda path: bags.write(path / 'empty', []), 'no messages'),
+    ],
+)
+def test_what_is_no_bag_is_refused_on_one_line(tmp_path, make, expected):
+    with pytest.raises(BagError, match=expected) as caught:
+        open_bag(make(tmp_path))
+    assert '\n' not in str(caught.value)
+
+
+def _touch(path):
+    path.write_bytes(b'nothing')
+    return path

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Diagnostics by a set clock: levels in their order, and the one line that says why nothing comes out."""
+
+import dataclasses
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from support.runtime import FRONT, LIDAR, assert_adds_up, cloud, image, make
+
+from robocache_core.config import MS, BackpressureConfig, PipelineConfig
+
+OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+ONE = PipelineConfig(lidars=(LIDAR,))
+TWO = PipelineConfig(lidars=(LIDAR,), cameras=(FRONT,))
+
+
+def drive(bench, name, make_message, instants_ms):
+    """A message at each instant, by the clock too."""
+    for ms in instants_ms:
+        bench.clock.advance(0.1)
+        bench.put(name, make_message(ms))
+        bench.work()
+
+
+def values(status):
+    return {pair.key: pair.value for pair in status.values}
+
+
+def no_points(ms):
+    message = cloud(ms)
+    message.width = message.row_step = 0
+    message.data = b''
+    return message
+
+
+def summary(statuses, task):
+    return statuses[task].level, statuses[task].message
+
+
+def test_a_robot_that_works():
+    bench = make(ONE)
+    drive(bench, 'lidar', cloud, range(0, 1000, 100))
+    statuses = bench.report()
+    assert list(statuses) == ['input lidar', 'sync', 'queue', 'compute', 'output']
+    assert summary(statuses, 'input lidar') == (OK, '10.0 Hz')
+    assert summary(statuses, 'sync') == (OK, 'aligned')
+    assert summary(statuses, 'queue') == (OK, 'normal')
+    assert summary(statuses, 'output') == (OK, '10.0 Hz')
+    given = values(statuses['input lidar'])
+    assert (given['topic'], given['type']) == ('/lidar', 'PointCloud2')
+    assert (given['received'], given['used'], given['held']) == ('10', '10', '0')
+    assert given['jitter_ms'] == '0.000'
+    assert values(statuses['output'])['frames'] == '10'
+    assert values(statuses['output'])['latency_p50_ms'] == '5.000'
+    assert_adds_up(bench.runtime)
+
+
+def test_what_is_held_is_counted_wherever_it_is():
+    bench = make(TWO)
+    for ms in (0, 100, 200):
+        bench.put('lidar', cloud(ms))
+        bench.clock.advance(0.1)
+    bench.runtime.worker.step(0.0)  # one in the pipeline, two in the inbox
+    statuses = bench.report()
+    assert values(statuses['input lidar'])['held'] == '3'
+    assert values(statuses['sync'])['pending'] == '1'
+    assert_adds_up(bench.runtime)
+
+
+def test_a_ledger_that_does_not_add_up_is_an_error_before_all_else():
+    bench = make(ONE)
+    bench.put('lidar', cloud(0))
+    bench.runtime.ingest.announce('lidar')  # and never handed over
+    level, message = summary(bench.report(), 'input lidar')
+    assert level == ERROR
+    assert message.startswith('the ledger does not add up')
+    assert message.endswith('1 held')
+
+
+def test_silence_is_stale_after_three_periods_or_a_second():
+    for rate_hz, silence_s in ((0.0, 1.0), (10.0, 0.3)):
+        lidar = dataclasses.replace(LIDAR, expected_rate_hz=rate_hz)
+        bench = make(PipelineConfig(lidars=(lidar,)))
+        drive(bench, 'lidar', cloud, range(0, 1000, 100))
+        bench.clock.advance(silence_s - 0.05)
+        assert bench.report()['input lidar'].level == OK
+        bench.clock.advance(0.1)
+        assert bench.report()['input lidar'].level == STALE
+
+
+def test_a_rate_under_nine_tenths_of_what_is_expected_is_a_warning():
+    for expected_hz, level in ((11.0, OK), (12.0, WARN)):
+        lidar = dataclasses.replace(LIDAR, expected_rate_hz=expected_hz)
+        bench = make(PipelineConfig(lidars=(lidar,)))
+        drive(bench, 'lidar', cloud, range(0, 1000, 100))
+        assert bench.report()['input lidar'].level == level
+
+
+def test_losses_warn_and_nothing_else_left_is_an_error():
+    bench = make(ONE)
+    drive(bench, 'lidar', cloud, range(0, 500, 100))
+    drive(bench, 'lidar', no_points, [500])
+    assert summary(bench.report(), 'input lidar') == (WARN, 'dropped: 1 empty_cloud')
+    drive(bench, 'lidar', no_points, [600, 700])
+    statuses = bench.report()
+    assert summary(statuses, 'input lidar') == (ERROR, 'all dropped: 2 empty_cloud')
+    assert summary(statuses, 'sync') == (ERROR, 'lidar: dropped 2 empty_cloud')
+    assert summary(statuses, 'output') == (STALE, 'no frame: lidar: dropped 2 empty_cloud')
+    assert values(statuses['input lidar'])['dropped.empty_cloud'] == '3'
+    drive(bench, 'lidar', cloud, [800])
+    assert bench.report()['input lidar'].level == OK
+    assert_adds_up(bench.runtime)
+
+
+def test_messages_that_the_middleware_lost_are_a_warning_of_their_period():
+    bench = make(ONE)
+    drive(bench, 'lidar', cloud, range(0, 500, 100))
+    bench.runtime.metrics.lost('lidar', 3)
+    assert summary(bench.report(), 'input lidar') == (WARN, '3 lost on the way here')
+    assert bench.report()['input lidar'].level == OK
+
+
+def test_qos_that_does_not_fit():
+    bench = make(ONE)
+    bench.runtime.metrics.incompatible('lidar', '/lidar: does not fit')
+    statuses = bench.report()
+    assert summary(statuses, 'input lidar') == (ERROR, '/lidar: does not fit')
+    assert summary(statuses, 'sync') == (ERROR, '/lidar: does not fit')
+    drive(bench, 'lidar', cloud, range(0, 500, 100))
+    bench.runtime.metrics.subscriber_incompatible('~/fused: does not fit')
+    statuses = bench.report()
+    assert statuses['input lidar'].level == OK
+    assert summary(statuses, 'output') == (WARN, '~/fused: does not fit')
+
+
+def blocker(bench):
+    return values(bench.report()['sync'])['blocker']
+
+
+def test_nobody_publishes():
+    bench = make(ONE)
+    assert blocker(bench) == 'lidar: no publisher on /lidar (PointCloud2)'
+
+
+def test_somebody_publishes_another_type():
+    bench = make(ONE)
+    bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2', 'sensor_msgs/msg/Imu']
+    assert blocker(bench) == 'lidar: /lidar carries sensor_msgs/msg/Imu, not PointCloud2'
+
+
+def test_a_publisher_that_sends_nothing():
+    bench = make(ONE)
+    bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2']
+    assert blocker(bench) == 'lidar: no message on /lidar, though it has 1 publisher(s) of PointCloud2'
+
+
+def test_a_target_that_waits():
+    bench = make(TWO)
+    drive(bench, 'lidar', cloud, [0])
+    assert blocker(bench) == 'the oldest target waits for front (front: no publisher on /front (Image))'
+
+
+def test_a_required_stream_that_is_missing_is_named_with_what_it_lacks():
+    bench = make(TWO)
+    drive(bench, 'front', image, [0])
+    drive(bench, 'lidar', cloud, range(0, 1400, 100))
+    bench.report()
+    drive(bench, 'lidar', cloud, [1400])
+    statuses = bench.report()
+    text = values(statuses['sync'])['blocker']
+    assert text.startswith('targets dropped: 1 missing:front (front: no message for 1.5 s')
+    assert statuses['output'].level == STALE
+    assert_adds_up(bench.runtime)
+
+
+def test_a_clock_that_is_wrong():
+    bench = make(TWO)
+    for ms in range(5000, 5500, 100):
+        drive(bench, 'lidar', cloud, [ms])
+        drive(bench, 'front', image, [ms - 3500])
+    assert 'the stamps of front are 3.5 s behind those of lidar: one clock is wrong' in blocker(bench)
+
+
+def test_a_stream_that_is_behind():
+    bench = make(TWO)
+    drive(bench, 'front', image, [0])
+    drive(bench, 'lidar', cloud, [150])
+    assert blocker(bench) == 'the oldest target waits for front (front: is 150 ms behind)'
+
+
+def test_a_stream_outside_its_tolerance():
+    front = dataclasses.replace(FRONT, tolerance_ns=20 * MS)
+    bench = make(PipelineConfig(lidars=(LIDAR,), cameras=(front,)))
+    drive(bench, 'lidar', cloud, [50])
+    drive(bench, 'front', image, [0, 100])
+    assert blocker(bench) == (
+        'targets dropped: 1 missing:front (front: nothing within its tolerance of 20 ms, its newest is 0 ms old)'
+    )
+
+
+def test_an_exception_is_the_blocker_and_an_error_of_its_period():
+    bench = make(ONE)
+    bench.runtime.inboxes.put_event(lambda: 1 // 0)
+    bench.runtime.worker.step(0.0)
+    statuses = bench.report()
+    text = 'unforeseen exception: ZeroDivisionError: integer division or modulo by zero'
+    assert summary(statuses, 'compute') == (ERROR, text)
+    assert summary(statuses, 'sync') == (ERROR, text)
+    assert values(statuses['compute'])['exceptions'] == '1'
+    assert bench.report()['compute'].level != ERROR
+
+
+def test_while_the_node_is_not_active():
+    bench = make(ONE)
+    statuses = bench.report(active=False)
+    assert summary(statuses, 'sync') == (ERROR, 'the node is not active')
+    assert summary(statuses, 'output') == (STALE, 'no frame: the node is not active')
+
+
+@pytest.mark.parametrize(('waiting', 'state'), [(1, 'normal'), (12, 'thinning')])
+def test_back_pressure_for_upstream(waiting, state):
+    config = dataclasses.replace(ONE, backpressure=BackpressureConfig(max_ready=16))
+    bench = make(config)
+    for i in range(waiting):
+        bench.put('lidar', cloud(100 * i))
+        bench.clock.advance(0.1)
+    bench.runtime.worker.step(0.0)
+    status = bench.runtime.diagnostics.backpressure()
+    assert status.name == 'preprocess: backpressure'
+    assert (status.level, status.message) == (OK if state == 'normal' else WARN, state)
+    given = values(status)
+    assert given['depth'] == given['lidar.depth'] == str(waiting - 1)
+    assert float(given['saturation']) == pytest.approx((waiting - 1) / 16, abs=1e-3)
+    queue = bench.report()['queue']
+    assert values(queue)['state'] == state
+    assert queue.message == ('normal' if state == 'normal' else 'thinning: one target in 2 is kept')
+
+
+def test_a_gpu_that_is_not_there_is_a_warning():
+    bench = make(ONE)
+    bench.runtime.pipeline.device_fault = 'cuda:0 failed: out of memory'
+    statuses = bench.report()
+    assert summary(statuses, 'compute') == (WARN, 'on the CPU: cuda:0 failed: out of memory')
+    assert values(statuses['compute'])['device_fault'] == 'cuda:0 failed: out of memory'

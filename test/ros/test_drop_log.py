@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drops in the log: a line a second for each stream and reason, and none is forgotten."""
+
+from support.runtime import Lines, SetClock
+
+from robocache_ros.drop_log import DropLog
+
+
+def test_a_line_a_second_for_each_stream_and_reason():
+    lines, clock = Lines(), SetClock()
+    log = DropLog(lines, clock)
+    for _ in range(10):
+        log.explain('lidar', 'empty_cloud', 'no points')
+        log.explain('lidar', 'zero_stamp', 'no stamp')
+        log.explain('rear', 'empty_cloud', 'no points')
+        clock.advance(0.09)
+    assert lines.of('warning') == [
+        'lidar: message dropped (empty_cloud): no points',
+        'lidar: message dropped (zero_stamp): no stamp',
+        'rear: message dropped (empty_cloud): no points',
+    ]
+    clock.advance(0.1)
+    log.explain('lidar', 'empty_cloud', 'again')
+    assert lines.of('warning')[3:] == ['lidar: message dropped (empty_cloud): again (and 9 more since the last line)']
+    clock.advance(1.0)
+    log.explain('lidar', 'empty_cloud', 'once')
+    assert lines.of('warning')[4:] == ['lidar: message dropped (empty_cloud): once']
+
+
+def test_the_last_explanation_is_kept_with_the_count():
+    log = DropLog(Lines(), SetClock())
+    for text in ('first', 'second', 'third'):
+        log.explain('lidar', 'bad_layout', text)
+    log.explain('front', 'decode_failed', 'cut short')
+    kept = {key: (each.message, each.count) for key, each in log.explanations.items()}
+    assert kept == {('lidar', 'bad_layout'): ('third', 3), ('front', 'decode_failed'): ('cut short', 1)}
+
+
+def test_an_exception_is_logged_with_its_traceback_and_reported():
+    lines, clock, traces = Lines(), SetClock(), []
+    log = DropLog(lines, clock, traces.append)
+    for number in range(3):
+        try:
+            [][number]
+        except IndexError:
+            log.fail('lidar', 'lidar: message dropped (internal_error)')
+    (line,) = lines.of('error')
+    assert line.startswith('lidar: message dropped (internal_error):\nTraceback')
+    assert 'IndexError: list index out of range' in line
+    assert len(traces) == 3
+    assert log.explanations['lidar', 'internal_error'].message == 'IndexError: list index out of range'
+    assert log.explanations['lidar', 'internal_error'].count == 3

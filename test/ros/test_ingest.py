@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A message comes in: pushed, or counted under a reason and explained, live and offline alike."""
+
+import dataclasses
+import logging
+
+import pytest
+from sensor_msgs.msg import CameraInfo
+from support import bags
+from support.runtime import BOX, FRONT, LIDAR, NoPoses, assert_adds_up, cloud, header, image, make
+
+from robocache_core.config import LidarConfig, PipelineConfig
+from robocache_ros import offline
+from robocache_ros.sources import SOURCES
+
+IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+PROJECTION = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+IN_BASE = PipelineConfig(lidars=(LIDAR,), target_frame='base_link')
+
+
+class Poses:
+    """Knows where one frame is, and counts the questions."""
+
+    def __init__(self):
+        self.asked = []
+
+    def pose(self, frame_id, target):
+        self.asked.append((frame_id, target))
+        return (0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0) if frame_id == 'lidar' else NoPoses().pose(frame_id, target)
+
+
+def no_points(ms):
+    message = cloud(ms)
+    message.width = message.row_step = 0
+    message.data = b''
+    return message
+
+
+def take(bench, name, *messages):
+    for message in messages:
+        bench.runtime.ingest.announce(name)
+        bench.runtime.ingest.take(name, message)
+
+
+def explained(bench):
+    return {key: (each.message, each.count) for key, each in bench.runtime.ingest.explanations.items()}
+
+
+def test_a_good_message_becomes_a_frame():
+    bench = make(PipelineConfig(lidars=(LIDAR,)))
+    take(bench, 'lidar', cloud(0))
+    (frame,) = bench.runtime.pipeline.poll()
+    assert frame.valid == {'lidar': True}
+    assert explained(bench) == {}
+    assert_adds_up(bench.runtime)
+
+
+def test_a_bad_message_is_counted_and_explained():
+    bench = make(PipelineConfig(lidars=(LIDAR,)))
+    take(bench, 'lidar', no_points(0), no_points(100))
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'empty_cloud': 2}
+    text = 'the cloud has no points (width 0, height 1)'
+    assert explained(bench) == {('lidar', 'empty_cloud'): (text, 2)}
+    assert bench.log.of('warning') == [f'lidar: message dropped (empty_cloud): {text}']
+    assert_adds_up(bench.runtime)
+
+
+def test_an_exception_in_decode_costs_one_message(monkeypatch):
+    bench = make(PipelineConfig(lidars=(LIDAR,)))
+    broken = dataclasses.replace(SOURCES[LIDAR.message_type], decode=lambda message, config: 1 // 0)
+    with monkeypatch.context() as patch:
+        patch.setitem(bench.runtime.ingest._sources, 'lidar', broken)
+        take(bench, 'lidar', cloud(0))
+    take(bench, 'lidar', cloud(100))
+    assert len(bench.runtime.pipeline.poll()) == 1
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'internal_error': 1}
+    (line,) = bench.log.of('error')
+    assert line.startswith('lidar: message dropped (internal_error):\nTraceback')
+    assert line.strip().endswith('ZeroDivisionError: integer division or modulo by zero')
+    assert bench.runtime.metrics.failures == 1
+    assert_adds_up(bench.runtime)
+
+
+def test_a_pose_is_asked_for_once():
+    poses = Poses()
+    bench = make(IN_BASE, lambda pipeline: poses)
+    take(bench, 'lidar', cloud(0), cloud(100), cloud(200))
+    assert poses.asked == [('lidar', 'base_link')]
+    frames = bench.runtime.pipeline.poll()
+    assert [frame.frame_id for frame in frames] == ['base_link'] * 3
+    # A point at z 0.5 is 2 m higher in base_link: in the voxel [2, 3) of a grid that begins at -8.
+    assert frames[0].tensors['lidar.coords'].tolist() == [[10, 10, 9]]
+
+
+def test_a_parameter_comes_before_every_other_source():
+    poses = Poses()
+    lidar = dataclasses.replace(LIDAR, extrinsics=(0.0, 0.0, -2.0, 0.0, 0.0, 0.0, 1.0))
+    bench = make(dataclasses.replace(IN_BASE, lidars=(lidar,)), lambda pipeline: poses)
+    take(bench, 'lidar', cloud(0), cloud(100, frame_id='base_link'))
+    assert poses.asked == []
+    assert bench.runtime.pipeline.poll()[0].tensors['lidar.coords'][0, 0] == 6
+
+
+def test_a_sensor_that_nobody_knows_is_dropped_and_explained():
+    poses = Poses()
+    bench = make(IN_BASE, lambda pipeline: poses)
+    take(bench, 'lidar', cloud(0, frame_id='mast'))
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
+    assert explained(bench) == {('lidar', 'no_transform'): ('mast in base_link', 1)}
+    assert_adds_up(bench.runtime)
+
+
+def test_a_sample_that_its_frame_cannot_use_is_explained_too():
+    bench = make(PipelineConfig(lidars=(LIDAR,)))
+    message = cloud(0)
+    message.data = b'\xff' * 12  # NaN
+    take(bench, 'lidar', message)
+    assert bench.runtime.pipeline.poll() == []
+    assert explained(bench) == {('lidar', 'all_non_finite'): ('none of the 1 points is finite', 1)}
+    assert_adds_up(bench.runtime)
+
+
+def test_a_calibration_holds_from_when_it_comes():
+    camera = dataclasses.replace(FRONT, rectify=True)
+    bench = make(PipelineConfig(cameras=(camera,)))
+    info = CameraInfo(header=header(0), width=4, height=4, k=IDENTITY, r=IDENTITY, p=PROJECTION)
+    take(bench, 'front', image(0))
+    bench.runtime.ingest.calibrate('front', info)
+    take(bench, 'front', image(100))
+    assert len(bench.runtime.pipeline.poll()) == 1
+    assert bench.runtime.pipeline.ledger['front'].counts().dropped == {'no_camera_info': 1}
+    assert list(explained(bench)) == [('front', 'no_camera_info')]
+
+
+# --- offline
+
+
+def bare(**changes):
+    return PipelineConfig(lidars=(LidarConfig('lidar', topic='lidar', voxel=BOX, min_range=0.0),), **changes)
+
+
+def test_offline_explains_and_goes_on(tmp_path, caplog, monkeypatch):
+    clouds = [(ms, '/lidar', bags.cloud(ms)) for ms in range(0, 1000, 100)]
+    for ms, _, message in clouds:
+        if ms in (200, 300):
+            message.height = 0
+    bag = bags.write(tmp_path / 'bag', clouds)
+    source, calls = SOURCES[LIDAR.message_type], []
+
+    def decode(message, config):
+        calls.append(message)
+        return 1 // 0 if len(calls) == 5 else source.decode(message, config)
+
+    monkeypatch.setitem(SOURCES, LIDAR.message_type, dataclasses.replace(source, decode=decode))
+    with caplog.at_level(logging.WARNING):
+        found = offline.fused_frames(bag, bare())
+        frames = list(found)
+    assert len(frames) == 7
+    counts = found.pipeline.ledger['lidar'].counts()
+    assert counts.dropped == {'empty_cloud': 2, 'internal_error': 1}
+    assert counts.received == counts.used + 3 == 10
+    explanations = {key: (each.message, each.count) for key, each in found.explanations.items()}
+    assert explanations == {
+        ('lidar', 'empty_cloud'): ('the cloud has no points (width 1, height 0)', 2),
+        ('lidar', 'internal_error'): ('ZeroDivisionError: integer division or modulo by zero', 1),
+    }
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.splitlines()[0] for line in lines] == [
+        'lidar: message dropped (empty_cloud): the cloud has no points (width 1, height 0)',
+        'lidar: message dropped (internal_error):',
+    ]
+
+
+def test_offline_takes_poses_from_the_bag(tmp_path):
+    clouds = [(ms, '/lidar', bags.cloud(ms)) for ms in range(0, 300, 100)]
+    edges = bags.transforms(('base_link', 'lidar', (0.0, 0.0, 2.0), (0.0, 0.0, 0.0, 1.0)))
+    known = bags.write(tmp_path / 'known', [*clouds, (500, '/tf_static', edges)])
+    frames = list(offline.fused_frames(known, bare(target_frame='base_link')))
+    # The point 1 1 1 is at z 3 in base_link.
+    assert [frame.tensors['lidar.coords'].tolist() for frame in frames] == [[[11, 9, 9]]] * 3
+    unknown = offline.fused_frames(bags.write(tmp_path / 'unknown', clouds), bare(target_frame='base_link'))
+    assert list(unknown) == []
+    assert unknown.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 3}
+    (explanation,) = unknown.explanations.values()
+    assert explanation.count == 3
+    assert "the pose of 'lidar' in 'base_link' is unknown: /tf_static of the bag does not join" in explanation.message
+
+
+def test_offline_refuses_a_topic_of_another_type(tmp_path):
+    bag = bags.write(tmp_path / 'bag', [(0, '/lidar', bags.imu(0))])
+    with pytest.raises(ValueError, match=r'lidar: lidar is sensor_msgs/msg/Imu in the bag, must be .*PointCloud2'):
+        list(offline.fused_frames(bag, bare()))

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a sensor is, from TF (of a stand-in for tf2_ros) and from static transforms."""
+
+import sys
+import types
+from contextlib import ExitStack
+from typing import ClassVar
+
+import pytest
+from geometry_msgs.msg import TransformStamped
+from support import bags
+from support.runtime import LIDAR, Lines, assert_adds_up, cloud, make
+
+from robocache_core.config import DeskewConfig, ImuConfig, PipelineConfig
+from robocache_core.pipeline import Pipeline
+from robocache_core.samples import DataError
+from robocache_ros.poses import BagPoses, TfPoses, streams_to_locate
+from robocache_ros.static_transforms import StaticTransforms
+
+POSE = (1.0, 2.0, 3.0, 0.0, 0.0, 0.6, 0.8)
+
+
+class TransformException(Exception):
+    """As tf2_ros has it."""
+
+
+class Buffer:
+    """A buffer of tf2_ros: what it knows is set by the test."""
+
+    made: ClassVar[list['Buffer']] = []
+
+    def __init__(self):
+        self.known = {}
+        Buffer.made.append(self)
+
+    def can_transform(self, target, source, time):
+        return (target, source) in self.known
+
+    def lookup_transform(self, target, source, time):
+        assert time.nanoseconds == 0  # the latest
+        found = self.known.get((target, source))
+        if found is None:
+            raise TransformException(f'"{source}" passed to lookupTransform argument source_frame does not exist.')
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class TransformListener:
+    """Notes whether it listens."""
+
+    listening: ClassVar[list[object]] = []
+
+    def __init__(self, buffer, node):
+        self.listening.append(node)
+        self.node = node
+
+    def unregister(self):
+        self.listening.remove(self.node)
+
+
+class FakeNode:
+    def __init__(self):
+        self.log = Lines()
+
+    def get_logger(self):
+        return self.log
+
+
+@pytest.fixture
+def tf2(monkeypatch):
+    """A stand-in for tf2_ros, which is not there where only wheels are installed."""
+    module = types.ModuleType('tf2_ros')
+    module.Buffer, module.TransformListener = Buffer, TransformListener
+    module.TransformException = TransformException
+    module.__spec__ = types.SimpleNamespace(name='tf2_ros')
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    monkeypatch.setattr(Buffer, 'made', [])
+    monkeypatch.setattr(TransformListener, 'listening', [])
+    return module
+
+
+def transform(stamp_s=0):
+    message = TransformStamped()
+    message.header.stamp.sec = stamp_s
+    t, q = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z, q.x, q.y, q.z, q.w = POSE
+    return message
+
+
+@pytest.fixture
+def poses(tf2):
+    with ExitStack() as undo:
+        yield TfPoses(FakeNode(), ['lidar'], undo)
+
+
+def test_a_static_transform_is_a_pose(poses):
+    Buffer.made[0].known['base_link', 'lidar'] = transform()
+    assert poses.pose('lidar', 'base_link') == POSE
+
+
+def refusal(poses, frame_id='lidar'):
+    with pytest.raises(DataError) as refused:
+        poses.pose(frame_id, 'base_link')
+    assert refused.value.reason == 'no_transform'
+    return str(refused.value)
+
+
+def test_a_pose_that_moves_is_refused(poses):
+    Buffer.made[0].known['base_link', 'lidar'] = transform(stamp_s=1)
+    assert refusal(poses) == 'the pose of lidar in base_link moves; target_frame must be fixed to the robot'
+
+
+def test_a_frame_that_tf_does_not_have_is_refused_in_its_words(poses):
+    text = refusal(poses, 'mast')
+    assert text.startswith("the pose of 'mast' in 'base_link' is unknown: \"mast\" passed to lookupTransform")
+    assert text.endswith('set extrinsics of the stream')
+
+
+def test_a_look_up_that_fails_is_refused(poses):
+    Buffer.made[0].known['base_link', 'lidar'] = TransformException('not part of the same tree')
+    assert 'not part of the same tree' in refusal(poses)
+
+
+def test_tf_is_listened_to_until_it_is_undone(tf2):
+    node = FakeNode()
+    with ExitStack() as undo:
+        TfPoses(node, ['lidar'], undo)
+        assert TransformListener.listening == [node]
+    assert TransformListener.listening == []
+
+
+def test_nothing_is_made_where_no_stream_needs_it(tf2):
+    with ExitStack() as undo:
+        TfPoses(FakeNode(), [], undo)
+        assert TransformListener.listening == Buffer.made == []
+
+
+def test_without_tf2_ros_there_is_a_warning_and_every_sample_is_refused(monkeypatch):
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    node = FakeNode()
+    with ExitStack() as undo:
+        poses = TfPoses(node, ['lidar', 'imu'], undo)
+        assert 'tf2_ros is not installed' in refusal(poses)
+    (line,) = node.log.of('warning')
+    assert line.startswith('tf2_ros is not installed: samples of lidar, imu that are not in target_frame')
+    assert line.endswith('set lidar.extrinsics')
+
+
+def test_a_robot_that_learns_where_its_lidar_is(tf2):
+    """From the first message on which TF knows it; those before it are counted, not lost."""
+    with ExitStack() as undo:
+        config = PipelineConfig(lidars=(LIDAR,), target_frame='base_link')
+        bench = make(config, lambda pipeline: TfPoses(FakeNode(), streams_to_locate(pipeline), undo))
+        bench.put('lidar', cloud(0))
+        bench.work()
+        assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
+        (buffer,) = Buffer.made
+        buffer.known['base_link', 'lidar'] = transform()
+        bench.put('lidar', cloud(100))
+        bench.work()
+        buffer.known.clear()  # asked once: a sensor is fixed to the robot
+        bench.put('lidar', cloud(200))
+        bench.work()
+        assert [frame.frame_id for frame in bench.frames] == ['base_link'] * 2
+        assert_adds_up(bench.runtime)
+
+
+EXTRINSICS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ('target', 'lidar_pose', 'imu_pose', 'source', 'expected'),
+    [
+        ('base_link', (), (), 'imu', ['lidar', 'imu']),
+        ('base_link', EXTRINSICS, (), 'imu', ['imu']),
+        ('base_link', (), (), 'none', ['lidar']),
+        ('', (), EXTRINSICS, 'imu', []),
+    ],
+)
+def test_which_streams_need_tf(target, lidar_pose, imu_pose, source, expected):
+    lidar = type(LIDAR)('lidar', extrinsics=lidar_pose, deskew=DeskewConfig(source=source))
+    imu = ImuConfig('imu', extrinsics=imu_pose)
+    assert streams_to_locate(Pipeline(PipelineConfig((lidar,), (), (imu,), target_frame=target))) == expected
+
+
+def test_poses_of_a_bag():
+    edges = bags.transforms(('base_link', 'lidar', POSE[:3], POSE[3:]))
+    poses = BagPoses(StaticTransforms.from_messages([edges]))
+    assert poses.pose('lidar', 'base_link') == pytest.approx(POSE)
+    assert '/tf_static of the bag does not join them' in refusal(poses, 'mast')

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of message types: every stream has one, and the topics of a configuration follow from them."""
+
+import importlib
+
+import pytest
+from support.runtime import LIDAR, cloud, image, imu
+
+from robocache_core.config import GROUPS, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
+from robocache_ros.sources import SOURCES, routes, source_of
+
+CAMERAS = (
+    CameraConfig('raw', topic='/raw/image_raw'),
+    CameraConfig('small', topic='small/image_raw/compressed', rectify=True),
+)
+CONFIG = PipelineConfig((LidarConfig('lidar', topic='/points'),), CAMERAS, (ImuConfig('imu', topic='imu'),))
+
+
+@pytest.mark.parametrize('source', SOURCES.values(), ids=SOURCES)
+def test_a_row_names_its_class_and_its_group(source):
+    package, _, name = source.type_name.split('/')
+    assert getattr(importlib.import_module(f'{package}.msg'), name) is source.message
+    assert source.group in GROUPS
+
+
+def test_every_stream_has_a_row_of_its_group():
+    for group in GROUPS:
+        for stream in getattr(CONFIG, group):
+            assert source_of(stream).group == group
+
+
+@pytest.mark.parametrize(
+    ('stream', 'message', 'nbytes'),
+    [(LIDAR, cloud(0), 12), (CAMERAS[0], image(0), 48), (CONFIG.imus[0], imu(0), 0)],
+    ids=['lidar', 'camera', 'imu'],
+)
+def test_a_message_is_decoded_and_measured_by_its_row(stream, message, nbytes):
+    source = source_of(stream)
+    sample = source.decode(message, stream)
+    assert sample.frame_id == message.header.frame_id
+    assert source.nbytes(message) == nbytes
+
+
+def test_topics_of_a_configuration():
+    found = [
+        (route.stream.name, route.absolute_topic, route.type_name, route.is_calibration) for route in routes(CONFIG)
+    ]
+    assert found == [
+        ('lidar', '/points', 'sensor_msgs/msg/PointCloud2', False),
+        ('raw', '/raw/image_raw', 'sensor_msgs/msg/Image', False),
+        ('small', '/small/image_raw/compressed', 'sensor_msgs/msg/CompressedImage', False),
+        ('small', '/small/camera_info', 'sensor_msgs/msg/CameraInfo', True),
+        ('imu', '/imu', 'sensor_msgs/msg/Imu', False),
+    ]
+    assert all(route.message.__name__ == route.type_name.rpartition('/')[2] for route in routes(CONFIG))

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker, step by step, by a clock that stands still until it is set."""
+
+import dataclasses
+import threading
+
+import pytest
+from support.runtime import FRONT, LIDAR, START_NS, assert_adds_up, cloud, image, make
+
+from robocache_core import ops
+from robocache_core.config import MS, BackpressureConfig, PipelineConfig, QueueConfig
+
+ONE = PipelineConfig(lidars=(LIDAR,))
+TWO = PipelineConfig(lidars=(LIDAR,), cameras=(dataclasses.replace(FRONT, required=False),))
+
+
+def stamps(bench):
+    return [(frame.stamp_ns - START_NS) // MS for frame in bench.frames]
+
+
+def test_a_step_takes_one_message_and_emits_one_frame():
+    bench = make(ONE)
+    bench.put('lidar', cloud(0), cloud(100))
+    assert bench.runtime.worker.num_waiting == 2
+    bench.runtime.worker.step(0.0)
+    assert stamps(bench) == [0]
+    assert bench.runtime.worker.num_waiting == 1
+    assert_adds_up(bench.runtime)
+    bench.runtime.worker.step(0.0)
+    assert stamps(bench) == [0, 100]
+    assert_adds_up(bench.runtime)
+
+
+def test_durations_are_measured_by_the_clock(monkeypatch):
+    bench = make(ONE)
+    voxelize = ops.voxelize_sparse
+
+    def slow(*args, **kwargs):
+        bench.clock.advance(0.02)
+        return voxelize(*args, **kwargs)
+
+    monkeypatch.setattr(ops, 'voxelize_sparse', slow)
+    bench.put('lidar', cloud(0))
+    bench.clock.advance(0.5)
+    bench.work()
+    stages = {name: list(found) for name, found in bench.runtime.metrics.stages.items() if '.' not in name}
+    assert stages == {'decode': [0], 'align': [500 * MS], 'compute': [20 * MS], 'publish': [0]}
+
+
+def test_a_target_waits_for_a_late_stream_until_nothing_has_arrived_for_a_while():
+    bench = make(TWO)
+    bench.put('lidar', cloud(0))
+    bench.work()
+    bench.clock.advance(1.2)  # 1 s and max_wait
+    bench.work()
+    assert stamps(bench) == []
+    assert_adds_up(bench.runtime)
+    bench.clock.advance(0.1)
+    bench.work()
+    assert bench.frames[0].valid == {'lidar': True, 'front': False}
+    assert_adds_up(bench.runtime)
+
+
+def test_a_message_begins_the_wait_again():
+    bench = make(TWO)
+    bench.put('lidar', cloud(0))
+    bench.work()
+    bench.clock.advance(1.0)
+    bench.put('lidar', cloud(50))
+    bench.work()
+    bench.clock.advance(1.0)
+    bench.work()
+    assert stamps(bench) == []
+    bench.put('front', image(50))
+    bench.work()
+    assert stamps(bench) == [0, 50]
+
+
+def test_a_request_for_a_report_is_no_arrival():
+    """Reports come once a second, which is less than the wait: they must not prolong it for ever."""
+    bench = make(TWO)
+    bench.put('lidar', cloud(0))
+    bench.work()
+    for _ in range(2):
+        bench.clock.advance(0.7)
+        bench.runtime.inboxes.put_event(lambda: None)
+        bench.runtime.worker.step(0.0)
+    bench.work()
+    assert stamps(bench) == [0]
+
+
+def test_an_event_keeps_its_place_among_the_messages():
+    bench, order = make(ONE), []
+    bench.put('lidar', cloud(0))
+    bench.runtime.inboxes.put_event(lambda: order.append(len(bench.frames)))
+    bench.put('lidar', cloud(100))
+    bench.work()
+    assert order == [1]
+    assert stamps(bench) == [0, 100]
+
+
+def test_an_exception_of_a_step_is_logged_once_a_second_counted_and_survived():
+    bench = make(ONE)
+    for _ in range(3):
+        bench.runtime.inboxes.put_event(lambda: 1 // 0)
+        bench.runtime.worker.step(0.0)
+    (line,) = bench.log.of('error')
+    assert line.startswith('the worker failed and goes on:\nTraceback')
+    assert bench.runtime.metrics.failures == 3
+    bench.put('lidar', cloud(0))
+    bench.work()
+    assert stamps(bench) == [0]
+
+
+def test_a_fault_in_compute_costs_its_target(monkeypatch):
+    bench = make(ONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(ops, 'voxelize_sparse', lambda *args, **kwargs: 1 // 0)
+        bench.put('lidar', cloud(0))
+        bench.work()
+    bench.put('lidar', cloud(100))
+    bench.work()
+    assert stamps(bench) == [100]
+    assert bench.runtime.pipeline.targets.counts().dropped == {'internal_error': 1}
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'internal_error': 1}
+    assert_adds_up(bench.runtime)
+
+
+def test_a_backlog_thins_the_trigger_and_an_empty_one_takes_it_back():
+    config = dataclasses.replace(ONE, backpressure=BackpressureConfig(high_watermark=4, low_watermark=1))
+    bench = make(config)
+    bench.put('lidar', *(cloud(100 * i) for i in range(12)))
+    bench.runtime.worker.step(0.0)  # 11 wait
+    assert bench.runtime.worker.backpressure.state == 'thinning'
+    assert bench.runtime.pipeline.keep_every == 2
+    assert_adds_up(bench.runtime)
+    bench.work()
+    assert bench.runtime.pipeline.targets.counts().dropped['thinned'] > 0
+    assert len(bench.frames) < 12
+    bench.put('lidar', *(cloud(100 * i) for i in range(12, 14)))
+    bench.work()
+    assert bench.runtime.pipeline.keep_every == 1
+    assert_adds_up(bench.runtime)
+
+
+def test_what_is_too_old_is_not_computed():
+    lidar = dataclasses.replace(LIDAR, queue=QueueConfig(max_age_ns=100 * MS))
+    bench = make(PipelineConfig(lidars=(lidar,)))
+    bench.put('lidar', cloud(0))
+    bench.clock.advance(0.2)
+    bench.put('lidar', cloud(100))
+    bench.work()
+    assert stamps(bench) == [100]
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'inbox_age': 1}
+    assert_adds_up(bench.runtime)
+
+
+def test_stopped_it_drops_what_waits():
+    bench = make(TWO)
+    bench.put('lidar', cloud(0), cloud(100))
+    bench.runtime.worker.step(0.0)  # the first waits for the camera, the second in the inbox
+    bench.runtime.worker.stop()
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'deactivated': 2}
+    assert bench.runtime.pipeline.targets.counts().dropped == {'deactivated': 1}
+    assert bench.runtime.pipeline.num_held('lidar') == 0
+    assert_adds_up(bench.runtime)
+    bench.put('lidar', cloud(200))
+    assert bench.runtime.pipeline.ledger['lidar'].counts().received == 2
+
+
+@pytest.mark.parametrize('times', [1, 3])
+def test_on_its_thread_it_does_the_same(times):
+    bench = make(ONE)
+    worker = bench.runtime.worker
+    for _ in range(times):
+        done = threading.Event()
+        worker.start()
+        assert worker.is_alive
+        bench.put('lidar', cloud(0))
+        bench.runtime.inboxes.put_event(done.set)
+        assert done.wait(10)
+        worker.stop()
+        assert not worker.is_alive
+    assert stamps(bench) == [0] * times
+    assert_adds_up(bench.runtime)
