@@ -21,7 +21,7 @@ SHOW = 'from robocache_core import backends; b = backends.active(); print(b.name
 HAS_COMPILED = importlib.util.find_spec('_robocache_core') is not None
 
 
-def native_core():
+def compiled_core():
     return importlib.import_module('_robocache_core')
 
 
@@ -49,7 +49,7 @@ def test_the_backend_asked_for_runs():
 def test_the_compiled_module_lets_loops_become_vectors():
     """Python's own flags have -fwrapv, which leaves every loop scalar whose index might wrap; the last flag counts."""
     if HAS_COMPILED:
-        assert '-fno-wrapv' in native_core().compiler_flags.split()
+        assert '-fno-wrapv' in compiled_core().compiler_flags.split()
 
 
 def test_operations_run_on_the_active_backend(each_backend, monkeypatch):
@@ -141,7 +141,7 @@ def test_the_compiled_module_releases_the_interpreter(assert_parity, operation, 
 
         return call
 
-    core = native_core()
+    core = compiled_core()
     for name in ('voxelize_dense', 'voxelize_sparse', 'prepare_image', 'fuse'):
         monkeypatch.setattr(core, name, recording(getattr(core, name)))
     interval = sys.getswitchinterval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,7 +46,17 @@ def fuse(
     return None
 
 
-@np.errstate(all='ignore')
+class _Picks(NamedTuple):
+    """What each of T targets reads, ``[T]`` each: samples ``lower`` and ``upper`` where it is mixed, else ``held``."""
+
+    held: Array
+    lower: Array
+    upper: Array
+    alpha: Array  # of the way from lower to upper, float32
+    mixed: Array
+    valid: Array
+
+
 def _resample(
     values: torch.Tensor,
     stamps: Array,
@@ -59,63 +70,65 @@ def _resample(
     order = np.argsort(stamps, kind='stable')
     order = order[np.append(stamps[order][1:] != stamps[order][:-1], True)] if len(order) else order
     values, stamps = values[torch.from_numpy(order)], stamps[order]  # of equal stamps the last
-    num_samples, width = values.shape
-    if num_samples == 0:
-        return torch.zeros(len(targets), width, dtype=dtype), np.zeros(len(targets), dtype=bool)
+    if len(stamps) == 0:
+        return torch.zeros(len(targets), values.shape[1], dtype=dtype), np.zeros(len(targets), dtype=bool)
+    picks = _pick_samples(stamps, targets, method, outside, np.uint64(tolerance_ns))
+    result, has_direction = _mix(values, picks, method)
+    mixed, valid = picks.mixed & has_direction, picks.valid & (has_direction | ~picks.mixed)
+
+    rows = torch.empty(len(targets), values.shape[1], dtype=dtype)
+    held = values[torch.from_numpy(picks.held)]
+    if dtype == values.dtype:
+        rows.copy_(held)
+    else:
+        round_to(held.to(torch.float32).numpy(), rows)
+    if outside == 'zero':
+        rows[torch.from_numpy(~valid)] = 0
+    mixed_rows = torch.empty_like(rows)
+    round_to(result, mixed_rows)
+    return torch.where(torch.from_numpy(mixed)[:, None], mixed_rows, rows), valid
+
+
+@np.errstate(all='ignore')
+def _pick_samples(stamps: Array, targets: Array, method: str, outside: str, tolerance: np.uint64) -> _Picks:
+    """Which samples each target reads; ``stamps`` ascend, none twice, at least one."""
     upper = np.searchsorted(stamps, targets, side='right')
-    lower = upper - 1
-    has_lower, has_upper = lower >= 0, upper < num_samples
-    lower, upper = np.maximum(lower, 0), np.minimum(upper, num_samples - 1)
+    has_lower, has_upper = upper > 0, upper < len(stamps)
+    lower, upper = np.maximum(upper - 1, 0), np.minimum(upper, len(stamps) - 1)
     before, after = _distance(targets, stamps[lower]), _distance(stamps[upper], targets)
-    tolerance = np.uint64(tolerance_ns)
     lower_valid, upper_valid = has_lower & (before <= tolerance), has_upper & (after <= tolerance)
     lower_is_nearest = ~has_upper | (has_lower & (before <= after))
     nearest = np.where(lower_is_nearest, lower, upper)
     exact = has_lower & (before == 0)
-
-    held = nearest  # the sample taken where nothing is mixed
-    mixed = np.zeros(len(targets), dtype=bool)
+    alpha = (before.astype(np.float64) / (before + after).astype(np.float64)).astype(np.float32)
+    none = np.zeros(len(targets), dtype=bool)
     if method == 'previous':
-        valid = lower_valid
-        held = np.where(valid, lower, nearest)
-    elif method == 'nearest':
-        valid = np.where(lower_is_nearest, lower_valid, upper_valid)
-    else:
-        mixed = lower_valid & upper_valid & ~exact
-        valid = exact | mixed
-        alpha = (before.astype(np.float64) / (before + after).astype(np.float64)).astype(np.float32)
-        if outside == 'extrapolate' and num_samples > 1:
-            other = np.where(has_lower, num_samples - 2, 1)
-            beyond = np.where(has_lower, before, after)
-            span = np.where(has_lower, _distance(stamps[-1], stamps[-2]), _distance(stamps[1], stamps[0]))
-            on_line = (has_lower != has_upper) & ~exact & (beyond <= tolerance) & (span <= tolerance - beyond)
-            line_alpha = -(beyond.astype(np.float64) / span.astype(np.float64)).astype(np.float32)
-            lower, upper = np.where(on_line, nearest, lower), np.where(on_line, other, upper)
-            alpha = np.where(on_line, line_alpha, alpha)
-            mixed, valid = mixed | on_line, valid | on_line
-        alpha = alpha[:, None]
-        a = values[torch.from_numpy(lower)].to(torch.float32).numpy()
-        b = values[torch.from_numpy(upper)].to(torch.float32).numpy()
-        if method == 'slerp':
-            result, has_direction = _slerp(a.astype(np.float64), b.astype(np.float64), alpha.astype(np.float64))
-            mixed &= has_direction
-            valid &= has_direction | exact
-        else:
-            result = a + (b - a) * alpha
+        return _Picks(np.where(lower_valid, lower, nearest), lower, upper, alpha, none, lower_valid)
+    if method == 'nearest':
+        return _Picks(nearest, lower, upper, alpha, none, np.where(lower_is_nearest, lower_valid, upper_valid))
+    mixed = lower_valid & upper_valid & ~exact
+    if outside == 'extrapolate' and len(stamps) > 1:
+        # On the line through the two samples at the end that the target is beyond.
+        other = np.where(has_lower, len(stamps) - 2, 1)
+        beyond = np.where(has_lower, before, after)
+        span = np.where(has_lower, _distance(stamps[-1], stamps[-2]), _distance(stamps[1], stamps[0]))
+        on_line = (has_lower != has_upper) & ~exact & (beyond <= tolerance) & (span <= tolerance - beyond)
+        line_alpha = -(beyond.astype(np.float64) / span.astype(np.float64)).astype(np.float32)
+        lower, upper = np.where(on_line, nearest, lower), np.where(on_line, other, upper)
+        alpha, mixed = np.where(on_line, line_alpha, alpha), mixed | on_line
+    return _Picks(nearest, lower, upper, alpha, mixed, exact | mixed)
 
-    rows = torch.empty(len(targets), width, dtype=dtype)
-    taken = values[torch.from_numpy(held)]
-    if dtype == values.dtype:
-        rows.copy_(taken)
-    else:
-        round_to(taken.to(torch.float32).numpy(), rows)
-    if outside == 'zero':
-        rows[torch.from_numpy(~valid)] = 0
-    if mixed.any():
-        mixed_rows = torch.empty_like(rows)
-        round_to(result.astype(np.float32), mixed_rows)
-        rows = torch.where(torch.from_numpy(mixed)[:, None], mixed_rows, rows)
-    return rows, valid
+
+@np.errstate(all='ignore')
+def _mix(values: torch.Tensor, picks: _Picks, method: str) -> tuple[Array, Array]:
+    """The samples mixed for every target, ``[T, D] float32``, and where that has a direction, ``[T]``."""
+    a = values[torch.from_numpy(picks.lower)].to(torch.float32).numpy()
+    b = values[torch.from_numpy(picks.upper)].to(torch.float32).numpy()
+    alpha = picks.alpha[:, None]
+    if method != 'slerp':
+        return a + (b - a) * alpha, np.ones(len(a), dtype=bool)
+    result, has_direction = _slerp(a.astype(np.float64), b.astype(np.float64), alpha.astype(np.float64))
+    return result.astype(np.float32), has_direction
 
 
 def _distance(later: Array, earlier: Array) -> Array:
