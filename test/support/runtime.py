@@ -11,10 +11,11 @@ from typing import Any
 from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from robocache_core.config import MS, SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig, VoxelConfig
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, VoxelConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
+from robocache_core.units import MS, SECOND
 from robocache_ros.metrics import Metrics
 from robocache_ros.runtime import Runtime, Surroundings
 
@@ -125,7 +126,7 @@ def assert_adds_up(runtime: Runtime) -> None:
         held = levels[name][0] + pipeline.num_held(name)
         assert counts.received == counts.used + sum(counts.dropped.values()) + held, (name, counts, held)
     targets = pipeline.targets.counts()
-    held = len(pipeline._aligner.waiting) + pipeline.num_ready
+    held = pipeline.num_held_targets
     assert targets.received == targets.used + sum(targets.dropped.values()) + held, (targets, held)
 
 
