@@ -107,7 +107,7 @@ def test_a_frame_on_a_gpu_is_written_as_one_on_the_cpu():
 # ---- time ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_stages_are_told_by_the_gpus_clock():
+def test_stages_are_timed_by_the_gpus_clock():
     _, frames = frames_of('cuda')
     for frame in frames[2:]:
         assert {*frame.latency_ns, 'decode', 'download'} == {*WAITS, 'top', 'rear', 'front', 'back', 'imu'}
