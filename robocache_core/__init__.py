@@ -19,8 +19,8 @@ A pipeline aligns streams and computes a frame at every target:
 >>> (frame,) = pipeline.poll()
 >>> frame.stamp_ns, frame.valid
 (1000000000, {'lidar': True})
->>> frame.tensors['lidar.counts']
-tensor([2, 1], dtype=torch.int32)
+>>> frame.tensors['lidar.counts'].tolist()
+[2, 1]
 >>> pipeline.ledger['lidar'].counts()
 Counts(received=1, used=1, dropped={})
 
