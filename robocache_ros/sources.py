@@ -85,6 +85,6 @@ class Route:
 def routes(config: PipelineConfig) -> Iterator[Route]:
     """Yield every topic that the streams of ``config`` take."""
     for stream in config.streams():
-        yield Route(stream, stream.topic, stream.message_type, source_of(stream).message)
+        yield Route(stream, stream.topic or stream.name, stream.message_type, source_of(stream).message)
         if stream.calibration_topic:
             yield Route(stream, stream.calibration_topic, 'sensor_msgs/msg/CameraInfo', CameraInfo, True)

@@ -125,7 +125,7 @@ def assert_adds_up(runtime: Runtime) -> None:
         held = levels[name][0] + pipeline.num_held(name)
         assert counts.received == counts.used + sum(counts.dropped.values()) + held, (name, counts, held)
     targets = pipeline.targets.counts()
-    held = len(pipeline._aligner.waiting) + pipeline.num_ready
+    held = pipeline.num_held_targets
     assert targets.received == targets.used + sum(targets.dropped.values()) + held, (targets, held)
 
 

@@ -12,8 +12,7 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from robocache_core.config import PipelineConfig
 from robocache_ros.bags import Bag, BagError
-
-_CALIBRATION = 'sensor_msgs/msg/CameraInfo'
+from robocache_ros.sources import routes
 
 
 class MatchError(RuntimeError):
@@ -22,18 +21,7 @@ class MatchError(RuntimeError):
 
 def expected_types(config: PipelineConfig) -> dict[str, str]:
     """Message type of every topic that a node with ``config`` subscribes to."""
-    types = {}
-    for stream in config.streams():
-        types[topic_of(stream.name, stream.topic)] = stream.message_type
-        if stream.calibration_topic:
-            types[topic_of(stream.name, stream.calibration_topic)] = _CALIBRATION
-    return types
-
-
-def topic_of(name: str, topic: str) -> str:
-    """The absolute topic of a stream: what is configured, else ``/<name>``."""
-    topic = topic or name
-    return topic if topic.startswith('/') else f'/{topic}'
+    return {route.absolute_topic: route.type_name for route in routes(config)}
 
 
 def absent_topics(bag: Bag, types: Mapping[str, str]) -> list[str]:

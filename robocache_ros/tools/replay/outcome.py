@@ -14,9 +14,9 @@ import numpy as np
 
 from robocache_core.config import PipelineConfig
 from robocache_ros.bags import Bag
+from robocache_ros.sources import routes
 from robocache_ros.tools.replay.collector import Diagnostics, FrameRecord, Status
 from robocache_ros.tools.replay.figures import latencies_ms, percentiles, rate_hz
-from robocache_ros.tools.replay.matching import topic_of
 from robocache_ros.tools.replay.player import SentLog
 
 _DROPPED = 'dropped.'
@@ -56,7 +56,7 @@ class Recording:
     @cached_property
     def topics(self) -> dict[str, str]:
         """Topic of every stream, by its name."""
-        return {stream.name: topic_of(stream.name, stream.topic) for stream in self.config.streams()}
+        return {each.stream.name: each.absolute_topic for each in routes(self.config) if not each.is_calibration}
 
     @property
     def trigger_topic(self) -> str:
