@@ -20,13 +20,10 @@ from robocache_core.streams.camera import CameraConfig
 from robocache_core.streams.lidar import LidarConfig, VoxelConfig
 from robocache_core.streams.vector import VECTOR_FIELDS, ImuConfig
 from robocache_core.tunable import Checked, ConfigError, tunable
-from robocache_core.units import MIB, MS, SECOND
+from robocache_core.units import MS
 
 __all__ = [
     'GROUPS',
-    'MIB',
-    'MS',
-    'SECOND',
     'VECTOR_FIELDS',
     'BackpressureConfig',
     'CameraConfig',

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from robocache_core.config import SECOND
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.units import SECOND
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed
 

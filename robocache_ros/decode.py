@@ -22,7 +22,7 @@ from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
 from robocache_core.channels import parse_channel
-from robocache_core.config import SECOND, CameraConfig, ImuConfig, LidarConfig
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig
 from robocache_core.encodings import encoding_of
 from robocache_core.ledger import Reason
 from robocache_core.samples import (
@@ -35,6 +35,7 @@ from robocache_core.samples import (
     PointField,
     VectorSample,
 )
+from robocache_core.units import SECOND
 
 #: NumPy names of the datatypes of a sensor_msgs/PointField.
 POINT_DTYPES = {

@@ -15,9 +15,9 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from robocache_core.config import SECOND
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.units import SECOND
 from robocache_ros.blocker import Blocker
 from robocache_ros.clock import Clock
 from robocache_ros.inbox import Inboxes

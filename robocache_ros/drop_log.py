@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from robocache_core.config import SECOND
 from robocache_core.ledger import Reason
+from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
 
 

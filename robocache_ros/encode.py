@@ -13,9 +13,10 @@ from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header, MultiArrayDimension, UInt8MultiArray
 
 from robocache_core import payload
-from robocache_core.config import SECOND, CameraConfig, LidarConfig
+from robocache_core.config import CameraConfig, LidarConfig
 from robocache_core.device import on_host
 from robocache_core.frame import FusedFrame
+from robocache_core.units import SECOND
 
 Array = np.ndarray[Any, Any]
 

@@ -18,9 +18,10 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.utilities import remove_ros_args
 
-from robocache_core.config import SECOND, PipelineConfig, StreamConfig
+from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.tunable import ConfigError
+from robocache_core.units import SECOND
 from robocache_ros import parameters
 from robocache_ros.clock import SteadyClock
 from robocache_ros.metrics import Metrics

@@ -14,8 +14,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-from robocache_core.config import SECOND
 from robocache_core.tunable import ConfigError, bounds, find_fault
+from robocache_core.units import SECOND
 
 _TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
 _WORDS = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}

@@ -27,8 +27,9 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robocache_core.config import GROUPS, SECOND, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.config import GROUPS, LidarConfig, PipelineConfig, StreamConfig
 from robocache_core.tunable import ConfigError, check_tunables, tunable
+from robocache_core.units import SECOND
 from robocache_ros.parameter_spec import Spec, tunables
 from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
 

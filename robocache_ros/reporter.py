@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
-from robocache_core.config import SECOND
+from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.drop_log import Logger

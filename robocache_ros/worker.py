@@ -7,10 +7,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from robocache_core.config import SECOND
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.units import SECOND
 from robocache_ros.backpressure import Backpressure
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DropLog

@@ -132,12 +132,14 @@ def fuse(
     valid: torch.Tensor,
 ) -> tuple[int, int, int] | None:
     """See ``reference.fuse``."""
-    where = _where(out)
+    where: tuple[int, int] | None = None
     addresses: tuple[int, ...] = ()
-    if where is not None and plan.sort:
-        # The orders are kept until the launch, which is in order with what next gets their memory.
-        streams, orders = _sorted_streams(streams)
-        addresses = tuple(order.data_ptr() for order in orders)
+    if not out.is_cpu:
+        where = _where(out)
+        if plan.sort:
+            # The orders are kept until the launch, which is in order with what next gets their memory.
+            streams, orders = _sorted_streams(streams)
+            addresses = tuple(order.data_ptr() for order in orders)
     descent: tuple[int, int, int] | None = core.fuse(
         where,
         _fuse_params(plan),

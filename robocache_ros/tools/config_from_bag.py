@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from robocache_core.config import SECOND, ImuConfig, StreamConfig, VoxelConfig
+from robocache_core.config import ImuConfig, StreamConfig, VoxelConfig
+from robocache_core.units import SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms

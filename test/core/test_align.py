@@ -4,9 +4,10 @@
 import torch
 
 from robocache_core.align import Aligner
-from robocache_core.config import MS, SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.ledger import Account
 from robocache_core.samples import CameraFrame, CloudLayout, LidarScan, VectorSample
+from robocache_core.units import MS, SECOND
 
 T0 = 1_000 * SECOND
 

@@ -9,10 +9,11 @@ import torch
 from support import recorded
 
 from robocache_core import ops
-from robocache_core.config import MS, SECOND, DeskewConfig, ImuConfig
+from robocache_core.config import DeskewConfig, ImuConfig
 from robocache_core.deskew import Deskewer, pose_table
 from robocache_core.motion import motion_from_gyro, motion_from_odometry
 from robocache_core.samples import CloudLayout, LidarScan, PointField
+from robocache_core.units import MS, SECOND
 from robocache_sim.samples import lidar_scan
 from robocache_sim.sensors import Imu, robot
 from robocache_sim.trajectory import Pose

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robocache_core.config import MS, SECOND, DeskewConfig, ImuConfig
+from robocache_core.config import DeskewConfig, ImuConfig
 from robocache_core.deskew import Deskewer
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 from robocache_core.time_field import TimeField, find_time_field
+from robocache_core.units import MS, SECOND
 
 STAMP = 1_760_000_000_123_456_789
 COLUMNS = np.arange(0, 100 * MS, 100_000)  # ns since the start of the scan

@@ -9,8 +9,6 @@ from support.driving import IMU, T0, VOXEL, Robot, assert_ledger, image, lidar
 
 from robocache_core import ops
 from robocache_core.config import (
-    MS,
-    SECOND,
     BackpressureConfig,
     CameraConfig,
     ComputeConfig,
@@ -24,6 +22,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import CloudLayout, DataError, EncodedImage, LidarScan, VectorSample
 from robocache_core.tunable import ConfigError
+from robocache_core.units import MS, SECOND
 
 CAMERA = CameraConfig('front', width=4, height=2, tolerance_ns=50 * MS)
 

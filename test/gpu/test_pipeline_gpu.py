@@ -21,7 +21,7 @@ from robocache_core.device import CudaDevice, Device
 from robocache_core.frame import WAITS
 from robocache_core.pipeline import Pipeline
 
-CORE = Path(whole_robot.__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def frames_of(device, num_frames=12):
@@ -107,7 +107,7 @@ def test_a_frame_on_a_gpu_is_written_as_one_on_the_cpu():
 # ---- time ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_stages_are_told_by_the_gpus_clock():
+def test_stages_are_timed_by_the_gpus_clock():
     _, frames = frames_of('cuda')
     for frame in frames[2:]:
         assert {*frame.latency_ns, 'decode', 'download'} == {*WAITS, 'top', 'rear', 'front', 'back', 'imu'}
@@ -294,7 +294,8 @@ def test_memory_that_runs_out(expected):
 
 
 BROKEN = """
-import torch, whole_robot
+import torch
+from support import whole_robot
 from robocache_core import payload
 from robocache_core.pipeline import Pipeline
 
@@ -326,12 +327,12 @@ print('all frames:', pipeline.device_fault)
 
 def test_a_gpu_whose_context_is_lost_costs_no_frame_and_not_the_process():
     done = subprocess.run(
-        [sys.executable, '-c', BROKEN], cwd=CORE, env=environment(), capture_output=True, text=True, timeout=300
+        [sys.executable, '-c', BROKEN], cwd=TESTS, env=environment(), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith('all frames: cuda:0 failed: ')
 
 
 def environment():
-    path = [str(CORE.parents[1]), os.environ.get('PYTHONPATH', '')]
+    path = [str(TESTS), str(TESTS.parent), os.environ.get('PYTHONPATH', '')]
     return {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, path))}

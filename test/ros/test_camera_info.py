@@ -17,7 +17,6 @@ from robocache_core.samples import CameraInfo
 from robocache_ros.decode import decode_camera_info
 from robocache_ros.offline import fused_frames
 from robocache_ros.tools import simulate
-from robocache_ros.tools.replay.matching import expected_types
 
 
 def test_every_field_is_read() -> None:
@@ -70,10 +69,3 @@ def test_a_bag_without_it_gives_nothing_and_says_so(bag: Path) -> None:
     assert list(fused_frames(bag, config, pipeline)) == []
     counts = pipeline.ledger['front'].counts()
     assert counts.dropped == {'no_camera_info': counts.received}
-
-
-def test_a_replay_expects_it_where_images_are_rectified() -> None:
-    images = {'/camera/front/image_raw/compressed': 'sensor_msgs/msg/CompressedImage'}
-    assert expected_types(PipelineConfig(cameras=(CAMERA,))) == images
-    rectified = PipelineConfig(cameras=(dataclasses.replace(CAMERA, rectify=True),))
-    assert expected_types(rectified) == images | {'/camera/front/camera_info': 'sensor_msgs/msg/CameraInfo'}

@@ -7,7 +7,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from support.runtime import FRONT, LIDAR, assert_adds_up, cloud, image, make
 
-from robocache_core.config import MS, BackpressureConfig, PipelineConfig
+from robocache_core.config import BackpressureConfig, PipelineConfig
+from robocache_core.units import MS
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 ONE = PipelineConfig(lidars=(LIDAR,))

@@ -6,8 +6,9 @@ import threading
 import pytest
 from support.runtime import SetClock
 
-from robocache_core.config import SECOND, QueueConfig
+from robocache_core.config import QueueConfig
 from robocache_core.ledger import Account
+from robocache_core.units import SECOND
 from robocache_ros.inbox import Arrival, Inbox, Inboxes
 
 

@@ -408,7 +408,7 @@ def test_slow_compute_thins_the_trigger_and_comes_back(monkeypatch):
             time.sleep(0.01)
         robot.until(lambda: robot.values('queue')['state'] == 'normal', 'the normal state again')
         counts = robot.settled('lidar', 1)
-        assert counts.received == counts.used + counts.held + sum(counts.dropped.values())
+        assert counts.received == counts.used + robot.node.pipeline.num_held('lidar') + sum(counts.dropped.values())
         before = len(robot.frames)
         robot.publish('/lidar', cloud(5000))
         robot.until(lambda: len(robot.frames) > before, 'a frame at full rate')

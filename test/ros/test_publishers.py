@@ -13,8 +13,9 @@ from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock
 
 from robocache_core import payload
-from robocache_core.config import MS, LidarConfig, PipelineConfig
+from robocache_core.config import LidarConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.units import MS
 from robocache_ros.metrics import Metrics
 from robocache_ros.parameters import NodeConfig
 from robocache_ros.publishers import Publishers

@@ -7,7 +7,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from support.runtime import LIDAR, START_NS, cloud, make
 
-from robocache_core.config import SECOND, PipelineConfig
+from robocache_core.config import PipelineConfig
+from robocache_core.units import SECOND
 from robocache_ros.reporter import Load
 
 ONE = PipelineConfig(lidars=(LIDAR,))

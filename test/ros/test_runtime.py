@@ -10,7 +10,8 @@ import pytest
 from sensor_msgs.msg import CameraInfo
 from support.runtime import FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, header, image, imu, make
 
-from robocache_core.config import MS, PipelineConfig, QueueConfig, SyncConfig
+from robocache_core.config import PipelineConfig, QueueConfig, SyncConfig
+from robocache_core.units import MS
 
 ROBOT = PipelineConfig(lidars=(LIDAR,), cameras=(FRONT,), imus=(IMU,))
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]

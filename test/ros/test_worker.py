@@ -8,7 +8,8 @@ import pytest
 from support.runtime import FRONT, LIDAR, START_NS, assert_adds_up, cloud, image, make
 
 from robocache_core import ops
-from robocache_core.config import MS, BackpressureConfig, PipelineConfig, QueueConfig
+from robocache_core.config import BackpressureConfig, PipelineConfig, QueueConfig
+from robocache_core.units import MS
 
 ONE = PipelineConfig(lidars=(LIDAR,))
 TWO = PipelineConfig(lidars=(LIDAR,), cameras=(dataclasses.replace(FRONT, required=False),))

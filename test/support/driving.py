@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import torch
 
-from robocache_core.config import MS, SECOND, ImuConfig, LidarConfig, VoxelConfig
+from robocache_core.config import ImuConfig, LidarConfig, VoxelConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import CameraFrame, Sample
+from robocache_core.units import MS, SECOND
 
 T0 = 1_000 * SECOND
 VOXEL = VoxelConfig(size=(1.0, 1.0, 1.0), lower=(-4.0, -4.0, -4.0), upper=(4.0, 4.0, 4.0), channels=('count', 'mean:z'))
@@ -50,7 +51,9 @@ class Robot:
 
 
 def assert_ledger(pipeline: Pipeline) -> None:
+    """What the accounts say is open, of samples and of targets, is what is held, counted one by one."""
     for name, account in pipeline.ledger.items():
         counts = account.counts()
         assert counts.held == pipeline.num_held(name), (name, counts)
         assert min(counts.received, counts.used, counts.held, *counts.dropped.values(), 0) == 0
+    assert pipeline.targets.counts().held == pipeline.num_held_targets, pipeline.targets.counts()

@@ -11,10 +11,11 @@ from typing import Any
 from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from robocache_core.config import MS, SECOND, CameraConfig, ImuConfig, LidarConfig, PipelineConfig, VoxelConfig
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, VoxelConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
+from robocache_core.units import MS, SECOND
 from robocache_ros.metrics import Metrics
 from robocache_ros.runtime import Runtime, Surroundings
 

@@ -15,7 +15,6 @@ import torch
 from support.driving import T0, Robot
 
 from robocache_core.config import (
-    MS,
     CameraConfig,
     ComputeConfig,
     DeskewConfig,
@@ -37,6 +36,7 @@ from robocache_core.samples import (
     PointField,
     VectorSample,
 )
+from robocache_core.units import MS
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 LAYOUT = CloudLayout(

@@ -24,13 +24,15 @@ import sys
 from pathlib import Path
 
 from robocache_ros import dds_environment
+from robocache_ros.tools.replay import interruption
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interruption.on_signal)
     try:
         _enter_environment(arguments, args.domain)
         # Only now: torch and ROS take seconds to import, and the line before starts the program a second time.
@@ -70,10 +72,6 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f'{text}: must be at least 1')
     return value
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _enter_environment(arguments: list[str], domain: int | None) -> None:

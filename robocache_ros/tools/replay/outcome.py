@@ -56,7 +56,7 @@ class Recording:
     @cached_property
     def topics(self) -> dict[str, str]:
         """Topic of every stream, by its name."""
-        return {each.stream.name: each.absolute_topic for each in routes(self.config) if not each.is_calibration}
+        return {route.stream.name: route.absolute_topic for route in routes(self.config) if not route.is_calibration}
 
     @property
     def trigger_topic(self) -> str:

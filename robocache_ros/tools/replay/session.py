@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 from robocache_ros.bags import Bag
 from robocache_ros.tools.progress import ProgressBar
+from robocache_ros.tools.replay import interruption
 from robocache_ros.tools.replay.collector import Collector
 from robocache_ros.tools.replay.matching import MatchError, wait_matched
 from robocache_ros.tools.replay.node_process import NodeProcess
@@ -53,6 +54,7 @@ class Session:
         return ended_ns, exit_code
 
     def _check(self) -> None:
+        interruption.check()
         self._spinner.check()
         self._child.check()
 
