@@ -101,28 +101,24 @@ class Worker:
         The thread calls it over and over; an exception is logged and counted.
         """
         try:
-            if self._take_in(timeout_s):
-                self._last_arrival_ns = self._clock.steady_ns()
-            elif self._clock.steady_ns() - self._last_arrival_ns > self._idle_ns:
-                # Stamps stand still when nothing arrives, so only a steady clock can end the wait.
-                self._pipeline.give_up()
+            item = self._inboxes.take(timeout_s)
+            if item is None:
+                self._give_up_if_idle()
+            elif callable(item):
+                item()
+            else:
+                self._take_in(*item)
             self._emit()
         except Exception:
             self._log.fail('worker', 'the worker failed and goes on')
 
-    def _take_in(self, timeout_s: float) -> bool:
-        """Take in a message or event; return whether there was a message."""
-        item = self._inboxes.take(timeout_s)
-        if item is None:
-            return False
-        if callable(item):
-            item()
-            return False
-        self._decode_and_push(*item)
-        return True
+    def _give_up_if_idle(self) -> None:
+        """End the wait for late streams once nothing arrives: stamps stand still then, so only a steady clock can."""
+        if self._clock.steady_ns() - self._last_arrival_ns > self._idle_ns:
+            self._pipeline.give_up()
 
-    def _decode_and_push(self, name: str, arrival: Arrival) -> None:
-        begin = self._clock.steady_ns()
+    def _take_in(self, name: str, arrival: Arrival) -> None:
+        begin = self._last_arrival_ns = self._clock.steady_ns()
         sample = self._ingest.decode(name, arrival.message)
         if sample is None:
             return

@@ -14,6 +14,7 @@ import yaml
 from robocache_core.config import ImuConfig, StreamConfig, VoxelConfig
 from robocache_core.units import SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
+from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
 
 #: Last parts of a topic that name what it carries, not which sensor it is.
@@ -62,8 +63,7 @@ def config_from_bag(bag: Bag) -> BagConfig:
         parameters.setdefault(sensor.group, []).append(sensor.name)
     parameters['sync'] = {'trigger': trigger.name} if trigger else {'rate_hz': _FIXED_RATE_HZ}
     for sensor in sensors:
-        _, propose = STREAMS[sensor.topic.msgtype]
-        parameters[sensor.name] = {'topic': sensor.topic.name} | propose(sensor, setting)
+        parameters[sensor.name] = {'topic': sensor.topic.name} | _PROPOSALS[sensor.group](sensor, setting)
     return BagConfig(parameters, tuple(notes))
 
 
@@ -79,7 +79,7 @@ class _Sensor:
     @property
     def group(self) -> str:
         """The parameter that lists the streams of its type."""
-        return STREAMS[self.topic.msgtype][0]
+        return SOURCES[self.topic.msgtype].group
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
 
 
 def _is_usable(topic: Topic, notes: list[str]) -> bool:
-    if topic.msgtype not in STREAMS:
+    if topic.msgtype not in SOURCES:
         return False
     if topic.count == 0:
         notes.append(f'left out: {topic.name} has no messages')
@@ -185,12 +185,11 @@ def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     return {'window_size': size, 'window_period': step_ms / 1000}
 
 
-#: By message type: the parameter that lists its streams, and the function that proposes a stream's parameters.
-STREAMS: dict[str, tuple[str, Callable[[_Sensor, _Setting], dict[str, Any]]]] = {
-    'sensor_msgs/msg/PointCloud2': ('lidars', _propose_lidar),
-    'sensor_msgs/msg/Image': ('cameras', _propose_camera),
-    'sensor_msgs/msg/CompressedImage': ('cameras', _propose_camera),
-    'sensor_msgs/msg/Imu': ('imus', _propose_imu),
+#: By group of streams, the function that proposes a stream's parameters.
+_PROPOSALS: dict[str, Callable[[_Sensor, _Setting], dict[str, Any]]] = {
+    'lidars': _propose_lidar,
+    'cameras': _propose_camera,
+    'imus': _propose_imu,
 }
 
 

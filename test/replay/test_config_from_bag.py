@@ -8,7 +8,8 @@ from support import bags
 from robocache_core.config import GROUPS
 from robocache_ros import parameters
 from robocache_ros.bags import BagError, open_bag
-from robocache_ros.tools.config_from_bag import STREAMS, config_from_bag, stream_names
+from robocache_ros.sources import SOURCES
+from robocache_ros.tools.config_from_bag import config_from_bag, stream_names
 
 NONE = (0.0, 0.0, 0.0, 1.0)
 
@@ -128,7 +129,7 @@ def test_the_yaml_is_a_ros_parameter_file(tmp_path):
     assert tree == {'/**/preprocess': {'ros__parameters': made.parameters}}
 
 
-@pytest.mark.parametrize('message_type', STREAMS)
+@pytest.mark.parametrize('message_type', SOURCES)
 def test_a_proposed_stream_subscribes_to_the_type_that_it_was_proposed_for(tmp_path, message_type):
     make = {
         'sensor_msgs/msg/PointCloud2': bags.cloud,
@@ -140,4 +141,4 @@ def test_a_proposed_stream_subscribes_to_the_type_that_it_was_proposed_for(tmp_p
     path.write_text(made_from(tmp_path, bags.every(100, '/sensor', make)).to_yaml('bag'))
     pipeline, _ = parameters.from_file(path, warn=pytest.fail)
     assert [stream.message_type for stream in pipeline.streams()] == [message_type]
-    assert isinstance(next(pipeline.streams()), GROUPS[STREAMS[message_type][0]])
+    assert isinstance(next(pipeline.streams()), GROUPS[SOURCES[message_type].group])

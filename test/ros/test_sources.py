@@ -41,6 +41,11 @@ def test_a_message_is_decoded_and_measured_by_its_row(stream, message, nbytes):
     assert source.nbytes(message) == nbytes
 
 
+def test_a_stream_without_a_topic_has_that_of_its_name():
+    (route,) = routes(PipelineConfig(lidars=(LidarConfig('top'),)))
+    assert route.absolute_topic == '/top'
+
+
 def test_topics_of_a_configuration():
     found = [
         (route.stream.name, route.absolute_topic, route.type_name, route.is_calibration) for route in routes(CONFIG)

@@ -90,6 +90,18 @@ def test_a_request_for_a_report_is_no_arrival():
     assert stamps(bench) == [0]
 
 
+def test_messages_behind_an_event_end_the_silence():
+    """After a step that took long, in which they arrived."""
+    bench = make(TWO)
+    bench.put('lidar', cloud(0))
+    bench.work()
+    bench.clock.advance(5.0)
+    bench.runtime.inboxes.put_event(lambda: None)
+    bench.put('front', image(0))
+    bench.work()
+    assert bench.frames[0].valid == {'lidar': True, 'front': True}
+
+
 def test_an_event_keeps_its_place_among_the_messages():
     bench, order = make(ONE), []
     bench.put('lidar', cloud(0))
