@@ -217,7 +217,11 @@ def _configure(values: Mapping[str, Any]) -> tuple[PipelineConfig, NodeConfig]:
                 f'and be none of {", ".join(RESERVED)}'
             )
     streams: dict[str, tuple[StreamConfig, ...]] = dict.fromkeys(GROUPS, ())
+    taken: set[str] = set()
     for group, name in _grouped(names):
+        if name in taken:  # before its parameters are read, which would be those of two kinds
+            raise ConfigError(f'stream name {name!r}: is used more than once')
+        taken.add(name)
         stream = _build(GROUPS[group](name), f'{name}.', values)
         streams[group] += (dataclasses.replace(stream, topic=stream.topic or f'/{name}'),)
     return PipelineConfig(**(_changes(_PIPELINE, '', values) | streams)), _build(NodeConfig(), '', values)
