@@ -17,10 +17,11 @@ import cv2
 import numpy as np
 import torch
 from sensor_msgs.msg import CameraInfo as CameraInfoMsg
-from sensor_msgs.msg import CompressedImage, Image, Imu, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, Imu, LaserScan, PointCloud2
 from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
+from robocache_core import rotation
 from robocache_core.channels import parse_channel
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig
 from robocache_core.encodings import encoding_of
@@ -87,11 +88,39 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
     for name in 'xyz':
         if layout.field(name).dtype not in ('float32', 'float64'):
             raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
-    for channel in config.voxel.channels:
-        _, field = parse_channel(channel)
-        if field:
-            layout.field(field)
+    _check_channels(layout, config)
     return LidarScan(stamp, msg.header.frame_id, _view(msg.data), layout)
+
+
+def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
+    """Decode a planar scan to the points of its returns, z = 0.
+
+    Fields: ``x y z`` float32, m; ``t_ns`` int32, the time of the ray since the stamp, ns; ``intensity`` float32, where
+    the scan has intensities. A range that is not finite, or not in ``range_min..range_max``, is a missing return.
+
+    Raises:
+        DataError: ``zero_stamp``, ``empty_cloud`` (no ranges), ``bad_layout`` (angles, times, limits or the number of
+            intensities are impossible), ``missing_field`` (a channel of the stream needs one that the scan lacks).
+    """
+    stamp = stamp_ns(msg.header)
+    ranges, intensities = np.asarray(msg.ranges, np.float32), np.asarray(msg.intensities, np.float32)
+    _check_laser_scan(msg, ranges.size, intensities.size)
+    (returns,) = np.nonzero(np.isfinite(ranges) & (ranges >= msg.range_min) & (ranges <= msg.range_max))
+    directions = _directions(msg.angle_min, msg.angle_increment, ranges.size)[returns]
+    points = np.zeros(returns.size, _LASER_POINT)
+    points['x'], points['y'] = (directions * ranges[returns, None].astype(np.float64)).T
+    points['t_ns'] = np.rint(returns * (msg.time_increment * SECOND))
+    if intensities.size:
+        points['intensity'] = intensities[returns]
+    fields = tuple(
+        PointField(name, 4 * i, _LASER_POINT[name].name)
+        for i, name in enumerate(_LASER_POINT.names or ())
+        if name != 'intensity' or intensities.size
+    )
+    step = _LASER_POINT.itemsize
+    layout = CloudLayout(fields, points.size, 1, step, step * points.size, is_bigendian=sys.byteorder == 'big')
+    _check_channels(layout, config)
+    return LidarScan(stamp, msg.header.frame_id, torch.from_numpy(points.view(np.uint8).reshape(-1)), layout)
 
 
 def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
@@ -198,6 +227,42 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
     if not math.isfinite(sum(tensor.tolist())):
         raise DataError(Reason.NON_FINITE, f'{", ".join(config.fields)}: {values}')
     return VectorSample(stamp, msg.header.frame_id, tensor)
+
+
+def _check_channels(layout: CloudLayout, config: LidarConfig) -> None:
+    """Refuse a cloud that lacks a field which a channel of the stream needs."""
+    for channel in config.voxel.channels:
+        _, field = parse_channel(channel)
+        if field:
+            layout.field(field)
+
+
+#: A return of a LaserScan.
+_LASER_POINT = np.dtype([(name, np.float32) for name in 'xyz'] + [('t_ns', np.int32), ('intensity', np.float32)])
+
+
+def _check_laser_scan(msg: LaserScan, num_ranges: int, num_intensities: int) -> None:
+    if not num_ranges:
+        raise DataError(Reason.EMPTY_CLOUD, 'the scan has no ranges')
+    if num_intensities not in (0, num_ranges):
+        raise DataError(Reason.BAD_LAYOUT, f'{num_intensities} intensities for {num_ranges} ranges')
+    steps = msg.angle_min, msg.angle_increment, msg.time_increment
+    if not all(map(math.isfinite, steps)) or abs(msg.time_increment) * num_ranges * SECOND >= 1 << 31:
+        raise DataError(
+            Reason.BAD_LAYOUT,
+            f'angle_min, angle_increment, time_increment = {steps}: must be finite, and the scan shorter than 2.1 s',
+        )
+    if not msg.range_min < msg.range_max:
+        raise DataError(Reason.BAD_LAYOUT, f'range_min {msg.range_min} must be less than range_max {msg.range_max}')
+
+
+@functools.lru_cache(maxsize=16)
+def _directions(first: float, increment: float, num: int) -> np.ndarray:
+    """Cosine and sine ``[num, 2]`` of evenly spaced angles, rad, with the same bits on every machine."""
+    turns = np.zeros((num, 3))
+    turns[:, 2] = np.remainder(first + increment * np.arange(num) + math.pi, 2 * math.pi) - math.pi
+    cosines_and_sines: np.ndarray = rotation.matrix(rotation.exp(turns))[:, :2, 0]
+    return cosines_and_sines
 
 
 def _point_field(field: PointFieldMsg) -> PointField:

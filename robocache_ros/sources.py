@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.samples import Sample
@@ -37,6 +37,10 @@ def _data_size(message: Any) -> int:
     return len(message.data)
 
 
+def _laser_scan_size(message: Any) -> int:
+    return 4 * (len(message.ranges) + len(message.intensities))
+
+
 def _negligible(message: Any) -> int:
     return 0
 
@@ -46,6 +50,7 @@ SOURCES = {
     source.type_name: source
     for source in (
         Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode.decode_cloud, _data_size, 'lidars'),
+        Source('sensor_msgs/msg/LaserScan', LaserScan, decode.decode_laser_scan, _laser_scan_size, 'lidars'),
         Source('sensor_msgs/msg/Image', Image, decode.decode_image, _data_size, 'cameras'),
         Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode.decode_compressed, _data_size, 'cameras'),
         Source('sensor_msgs/msg/Imu', Imu, decode.decode_imu, _negligible, 'imus'),

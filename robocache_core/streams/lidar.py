@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lidars: point clouds to voxels, deskewed by a gyroscope where that is asked for."""
+"""Lidars: scans to voxels, deskewed by a gyroscope where that is asked for."""
 
 from __future__ import annotations
 
@@ -75,10 +75,13 @@ class VoxelConfig(Checked):
 
 @dataclass(frozen=True)
 class LidarConfig(StreamConfig):
-    """A PointCloud2 stream, voxelized."""
+    """A PointCloud2 or LaserScan stream, voxelized."""
 
     is_located: ClassVar[bool] = True
 
+    message: str = tunable(
+        'PointCloud2', 'what the topic carries: PointCloud2 or LaserScan', choices=('PointCloud2', 'LaserScan')
+    )
     voxel: VoxelConfig = VoxelConfig()
     deskew: DeskewConfig = DeskewConfig()
     read: str = tunable('nearest', 'which scan is taken at the target', choices=('nearest', 'previous'))
@@ -95,7 +98,7 @@ class LidarConfig(StreamConfig):
 
     @property
     def message_type(self) -> str:
-        return 'sensor_msgs/msg/PointCloud2'
+        return f'sensor_msgs/msg/{self.message}'
 
     @property
     def known_pose(self) -> tuple[float, ...]:
@@ -192,7 +195,7 @@ class LidarJob(Job):
         operation: Callable[..., DenseVoxels | SparseVoxels] = partial(ops.voxelize_dense, data)
         if config.voxel.output == 'sparse':
             operation = partial(ops.voxelize_sparse, data, max_voxels=config.voxel.max_voxels)
-        if self.stream.deskewer is None:
+        if self.stream.deskewer is None or not scan.layout.num_points:
             self._voxelize = partial(operation, transform=transform)
             return
         table, self._readings = self.stream.deskewer.pose_table(scan, self.target_ns, self._around, transform, poses)
@@ -214,7 +217,7 @@ class LidarJob(Job):
     def _collect(self, device: Device) -> None:
         name, num_points = self.stream.name, self._scan.layout.num_points
         self.draft.tensors[name] = self.stream.named(self._result)
-        if self._result.dropped['non_finite'] == num_points:
+        if num_points and self._result.dropped['non_finite'] == num_points:
             raise DataError(Reason.ALL_NON_FINITE, f'none of the {num_points} points is finite')
         self.draft.points_dropped[name] = self._result.dropped
         self.draft.motion += self._readings

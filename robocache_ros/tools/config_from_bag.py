@@ -23,6 +23,7 @@ _GENERIC = {
     'points_raw', 'pointcloud', 'point_cloud', 'pointcloud2', 'cloud', 'scan', 'data', 'data_raw', 'raw',
 }  # fmt: skip
 
+_LASER_SCAN = 'sensor_msgs/msg/LaserScan'
 _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
 
@@ -43,7 +44,7 @@ class BagConfig:
 
 
 def config_from_bag(bag: Bag) -> BagConfig:
-    """Make the configuration: a stream for each PointCloud2, Image, CompressedImage and Imu topic of ``bag``.
+    """Make the configuration: a stream for each topic of ``bag`` whose type is in ``SOURCES``.
 
     The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. Where /tf_static joins
     every lidar to base_link, the voxels are in base_link and the extrinsics are written out.
@@ -109,7 +110,8 @@ def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
     seen = glimpse(bag, topics)
     return [
         _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
-        for topic in sorted(topics, key=names.__getitem__)
+        # Planar scans last: the first lidar is the trigger, and the only one where no frame joins them.
+        for topic in sorted(topics, key=lambda topic: (topics[topic].msgtype == _LASER_SCAN, names[topic]))
     ]
 
 
@@ -161,7 +163,9 @@ def _find_trigger(sensors: Sequence[_Sensor]) -> _Sensor | None:
 
 
 def _propose_lidar(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
-    stream = _tolerance(sensor, setting) | _voxels(sensor.first)
+    stream = _tolerance(sensor, setting) | _voxels(_fields(sensor))
+    if sensor.topic.msgtype == _LASER_SCAN:
+        stream['message'] = 'LaserScan'
     if sensor.name in setting.mounting.poses:
         stream['extrinsics'] = [round(value, 9) for value in setting.mounting.poses[sensor.name]]
     return stream
@@ -193,7 +197,7 @@ _PROPOSALS: dict[str, Callable[[_Sensor, _Setting], dict[str, Any]]] = {
 }
 
 
-def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, float]:
+def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     """A tolerance that a slow sensor can keep; nothing where the default suffices."""
     needed_s = 1.5 * sensor.period_s
     default_s = StreamConfig.tolerance_ns / SECOND
@@ -202,9 +206,15 @@ def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, float]:
     return {'tolerance': math.ceil(needed_s * 100) / 100}
 
 
-def _voxels(cloud: Any) -> dict[str, Any]:
-    """The default channels, less those of fields that the cloud does not have."""
-    fields = {f.name for f in cloud.fields}
+def _fields(sensor: _Sensor) -> set[str]:
+    """Names of the fields that a lidar's points have."""
+    if sensor.topic.msgtype == _LASER_SCAN:
+        return {*'xyz', 'intensity'} if len(sensor.first.intensities) else set('xyz')
+    return {field.name for field in sensor.first.fields}
+
+
+def _voxels(fields: set[str]) -> dict[str, Any]:
+    """The default channels, less those of fields that a scan does not have."""
     default: tuple[str, ...] = VoxelConfig.channels
     channels = [c for c in default if ':' not in c or c.split(':', 1)[1] in fields]
     return {} if channels == list(default) else {'voxel': {'channels': channels}}

@@ -133,6 +133,7 @@ def test_the_yaml_is_a_ros_parameter_file(tmp_path):
 def test_a_proposed_stream_subscribes_to_the_type_that_it_was_proposed_for(tmp_path, message_type):
     make = {
         'sensor_msgs/msg/PointCloud2': bags.cloud,
+        'sensor_msgs/msg/LaserScan': bags.laser_scan,
         'sensor_msgs/msg/Image': bags.image,
         'sensor_msgs/msg/CompressedImage': bags.compressed,
         'sensor_msgs/msg/Imu': bags.imu,

@@ -23,6 +23,13 @@ def cloud(ms, frame='lidar', names=('x', 'y', 'z')):
     return T['sensor_msgs/msg/PointCloud2'](header(ms, frame), 1, 1, fields, False, step, step, data, True)
 
 
+def laser_scan(ms, frame='laser'):
+    ranges = np.full(4, 2.0, np.float32)
+    return T['sensor_msgs/msg/LaserScan'](
+        header(ms, frame), 0.0, 0.3, 0.1, 0.01, 0.1, 0.1, 10.0, ranges, np.ones(4, np.float32)
+    )
+
+
 def imu(ms):
     vector, zeros = T['geometry_msgs/msg/Vector3'](0.0, 0.0, 9.8), np.zeros(9)
     none = T['geometry_msgs/msg/Quaternion'](0.0, 0.0, 0.0, 1.0)
