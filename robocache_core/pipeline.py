@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
@@ -60,6 +60,7 @@ class Pipeline:
         self._aligner = Aligner(config, self.ledger, self.targets)
         self._ready: deque[Target] = deque()
         self._sequence = 0
+        self._failure: Exception | None = None  # to be raised by the next poll
 
     # --- what goes in
 
@@ -193,19 +194,28 @@ class Pipeline:
     # --- what comes out
 
     def poll(self, limit: int | None = None) -> list[FusedFrame]:
-        """Compute the frames of ready targets, oldest first, ``limit`` targets at the most."""
-        return list(self._frames(len(self._ready) if limit is None else min(limit, len(self._ready))))
+        """Compute the frames of ready targets, oldest first, ``limit`` targets at the most.
 
-    def _frames(self, num_targets: int) -> Iterator[FusedFrame]:
-        for _ in range(num_targets):
+        An exception that nothing foresees drops its target as ``internal_error`` and is raised; where frames were
+        computed before it, these are returned, and it is raised by the next call.
+        """
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        frames: list[FusedFrame] = []
+        for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
             target = self._ready.popleft()
             try:
                 frame = self._conclude(target, self._compute_on_any_device(target))
-            except Exception:
+            except Exception as error:
                 self._drop_target(target, Reason.INTERNAL_ERROR)
-                raise
+                if not frames:
+                    raise
+                self._failure = error
+                break
             if frame is not None:
-                yield frame
+                frames.append(frame)
+        return frames
 
     def device_memory(self) -> dict[str, int]:
         """Return bytes of the device's memory (see ``Device.memory``); a GPU that cannot give them has failed."""
@@ -271,7 +281,7 @@ class Pipeline:
             stamp_ns=target.stamp_ns,
             epoch=target.epoch,
             sequence=self._sequence,
-            frame_id=self.config.target_frame or self._first_frame_id(target),
+            frame_id=self.config.target_frame or self._frame_id(target),
             tensors={key: tensor for name in self.streams for key, tensor in draft.tensors[name].items()},
             valid=draft.valid,
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
@@ -282,6 +292,8 @@ class Pipeline:
         self.targets.use()
         return frame
 
-    @staticmethod
-    def _first_frame_id(target: Target) -> str:
-        return next((pick.entries[0].sample.frame_id for pick in target.picks.values() if pick.entries), '')
+    def _frame_id(self, target: Target) -> str:
+        """Frame of the samples that are located, which have no other frame to go to; without such streams, of any."""
+        located = [name for name, stream in self.streams.items() if stream.is_located]
+        picks = [target.picks[name].entries for name in located or self.streams]
+        return next((entries[0].sample.frame_id for entries in picks if entries), '')

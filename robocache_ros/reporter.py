@@ -67,14 +67,15 @@ class Reporter:
 
     def tick(self) -> None:
         """Ask for a report; once a period."""
+        asked_ns = self._asked_ns  # read once: the worker's answer may come in between
         if not self._worker.is_alive:
             self._asked_ns = None
             self._report(active=False)
-        elif self._asked_ns is None or self._asked_ns < self._worker.started_ns:  # asked of a worker that was stopped
+        elif asked_ns is None or asked_ns < self._worker.started_ns:  # asked of a worker that was stopped
             self._asked_ns = self._clock.steady_ns()
             self._inboxes.put_event(self._answer)
         else:
-            waited_s = (self._clock.steady_ns() - self._asked_ns) / SECOND
+            waited_s = (self._clock.steady_ns() - asked_ns) / SECOND
             self._publish(DiagnosticArray(status=[self._diagnostics.busy(waited_s)]))
 
     def _answer(self) -> None:

@@ -82,7 +82,7 @@ def test_window_has_the_neighbour_on_either_side():
     assert stamps(buffer.window(0, 99)) == [10, 20, 30, 40, 50]
 
 
-def test_forget_keeps_the_newest_sample_before():
+def test_discarding_keeps_the_newest_sample_before():
     buffer, account = make()
     push(buffer, account, 10, 20, 30)
     buffer.discard_before(25)
@@ -116,7 +116,7 @@ def test_a_used_sample_is_not_dropped_as_well():
     st.lists(
         st.one_of(
             st.tuples(st.just('push'), st.integers(0, 300)),
-            st.tuples(st.just('forget'), st.integers(0, 300)),
+            st.tuples(st.just('discard'), st.integers(0, 300)),
             st.tuples(st.just('clear'), st.just(0)),
         ),
         max_size=60,
@@ -127,7 +127,7 @@ def test_ledger_adds_up_after_any_sequence(steps):
     for step, value in steps:
         if step == 'push':
             push(buffer, account, value)
-        elif step == 'forget':
+        elif step == 'discard':
             buffer.discard_before(value)
         else:
             buffer.clear('time_jump')

@@ -145,6 +145,7 @@ def test_extrinsics_move_the_points():
 def test_a_bag_loop_starts_an_epoch_and_frames_go_on():
     pipeline = Pipeline(config())
     first = feed(pipeline, *drive(2000))
+    assert len(first) > 10
     second = feed(pipeline, *drive(2000))
     assert [frame.epoch for frame in first + second] == [0] * len(first) + [1] * len(second)
     assert [f.stamp_ns for f in first] == [f.stamp_ns for f in second]
@@ -161,6 +162,7 @@ def test_poll_late_or_early_gives_the_same_frames():
     for name, ms in events:
         push(lazy, name, ms)
     late = lazy.poll()
+    assert len(frames) >= 8
     assert [f.stamp_ns for f in late] == [f.stamp_ns for f in frames]
     for one, two in zip(frames, late, strict=True):
         assert all(torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
@@ -264,6 +266,42 @@ def test_a_fault_in_compute_is_counted_once_and_leaks_nothing(monkeypatch):
     pipeline.clear('deactivated')
     assert pipeline.ledger['lidar'].counts().dropped == {'internal_error': 1}
     assert_ledger(pipeline)
+
+
+def test_frames_that_are_done_are_not_lost_to_a_fault_behind_them(monkeypatch):
+    pipeline = Pipeline(PipelineConfig(lidars=(lidar(),)))
+    for ms in (0, 100, 200, 300):
+        push(pipeline, 'lidar', ms)
+    calls, voxelize = [], ops.voxelize_sparse
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            ops,
+            'voxelize_sparse',
+            lambda *a, **k: calls.append(0) or (voxelize(*a, **k) if len(calls) != 3 else 1 // 0),
+        )
+        frames = pipeline.poll()
+        assert [frame.stamp_ns - T0 for frame in frames] == [0, 100 * MS]
+        with pytest.raises(ZeroDivisionError):
+            pipeline.poll()
+        frames += pipeline.poll()
+    assert [frame.sequence for frame in frames] == [0, 1, 2]
+    assert pipeline.targets.counts().used == 3
+    assert pipeline.targets.counts().dropped == {'internal_error': 1}
+    assert_ledger(pipeline)
+
+
+def test_the_frame_is_that_of_the_voxels_whatever_is_missing():
+    config = PipelineConfig(
+        lidars=(lidar(required=False),),
+        cameras=(CameraConfig('front', width=4, height=2),),
+        sync=SyncConfig(trigger='front'),
+    )
+    pipeline = Pipeline(config)
+    without = feed(pipeline, *(('front', ms) for ms in range(0, 600, 100)))
+    assert without
+    assert {frame.frame_id for frame in without} == {''}
+    both = feed(pipeline, *((name, ms) for ms in range(600, 1200, 100) for name in ('lidar', 'front')))
+    assert both[-1].frame_id == 'lidar'
 
 
 def test_samples_of_a_dropped_target_bear_its_reason():

@@ -102,7 +102,9 @@ def test_the_log_says_when_silence_begins_every_ten_seconds_and_when_it_is_over(
 
 def test_on_the_worker_s_thread():
     bench = make(ONE)
-    done = threading.Event()
+    done, senders = threading.Event(), set()
+    send = bench.runtime.reporter._send
+    bench.runtime.reporter._send = lambda message: (senders.add(threading.current_thread().name), send(message))
     bench.runtime.worker.start()
     bench.clock.advance(0.1)
     bench.runtime.reporter.tick()
@@ -110,3 +112,30 @@ def test_on_the_worker_s_thread():
     assert done.wait(10)
     bench.runtime.worker.stop()
     assert kinds(bench) == [DiagnosticArray, Load]
+    assert senders == {'robocache-worker'}
+
+
+def test_an_answer_that_comes_while_the_timer_fires_is_no_fault():
+    """The worker finishes a long step just as the timer asks how long it has been busy."""
+    bench = make(ONE)
+    reporter, worker = bench.runtime.reporter, bench.runtime.worker
+
+    class Racing(type(reporter)):
+        """Each time that the request is read, the answer has come by the next time."""
+
+        @property
+        def _asked_ns(self):
+            asked, self.__dict__['asked'] = self.__dict__.get('asked'), None
+            return asked
+
+        @_asked_ns.setter
+        def _asked_ns(self, value):
+            self.__dict__['asked'] = value
+
+    worker.start()
+    reporter.__class__ = Racing
+    reporter._asked_ns = bench.clock.steady_ns() + 1
+    bench.clock.advance(0.1)
+    reporter.tick()
+    worker.stop()
+    assert kinds(bench)[:1] == [DiagnosticArray]
