@@ -28,7 +28,7 @@ YAW_RATE, SPEED = 0.5, 5.0
 def workloads(peers: Peers, threads: int, quick: bool) -> dict[str, Callable[[], Workload]]:
     """By name."""
     rows = 8 if quick else 128
-    if DATA.is_dir():
+    if DATA is not None:
         return {
             'Ouster 48 B scan, bytes to voxels, recorded': functools.partial(
                 _workload, lambda: list(ouster_scans()[:, :rows]), peers, threads

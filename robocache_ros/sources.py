@@ -60,6 +60,8 @@ SOURCES = {
 
 def source_of(stream: StreamConfig) -> Source:
     """Return the row of the messages that ``stream`` takes."""
+    if stream.message_type not in SOURCES:
+        raise KeyError(f'{stream.message_type}, which {stream.name} takes, has no row in SOURCES')
     return SOURCES[stream.message_type]
 
 

@@ -66,7 +66,7 @@ class StreamConfig(Checked):
     @property
     def message_type(self) -> str:
         """ROS name of the topic's message type."""
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__}.message_type')
 
     @property
     def calibration_topic(self) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Vectors: an IMU's readings to a window of evenly spaced instants."""
+"""Vectors: the readings of a sensor such as an IMU to a window of evenly spaced instants."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ VECTOR_FIELDS = {'angular_velocity': 3, 'linear_acceleration': 3, 'orientation':
 
 
 @dataclass(frozen=True)
-class ImuConfig(StreamConfig):
-    """An Imu stream, resampled to a window of ``window_size`` instants, the last at target + ``window_offset_ns``."""
+class VectorConfig(StreamConfig):
+    """Readings, resampled to a window of ``window_size`` instants, the last at target + ``window_offset_ns``.
+
+    A sensor whose readings are rows of numbers needs no more than its ``message_type`` and ``widths``.
+    """
 
     reads_window: ClassVar[bool] = True
 
-    fields: tuple[str, ...] = tunable(
-        ('angular_velocity', 'linear_acceleration'), 'what a row holds, in this order', choices=tuple(VECTOR_FIELDS)
-    )
     interpolation: str = tunable(
         'linear',
         'between readings; orientation goes by slerp where others go linear',
@@ -40,37 +40,17 @@ class ImuConfig(StreamConfig):
     window_size: int = tunable(20, 'instants in the window', low=1, high=100_000)
     window_period_ns: int = tunable(5 * MS, 'time between instants', unit='s', low=1000)
     window_offset_ns: int = tunable(0, 'last instant minus target', unit='s')
-    extrinsics: tuple[float, ...] = tunable(
-        (),
-        "pose of the sensor in the target frame (the lidar's own where that is empty), x y z (m) qx qy qz qw; empty: "
-        'from TF; needed where a lidar is deskewed with it',
-        length=7,
-    )
     queue: QueueConfig = QueueConfig(depth=4096)
-
-    def check(self, prefix: str) -> None:
-        check_pose(f'{prefix}extrinsics', self.extrinsics)
-        if not self.fields or len(set(self.fields)) != len(self.fields):
-            raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
-
-    @property
-    def message_type(self) -> str:
-        return 'sensor_msgs/msg/Imu'
-
-    @property
-    def known_pose(self) -> tuple[float, ...]:
-        return self.extrinsics
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Elements of each field of a row."""
-        return tuple(VECTOR_FIELDS[name] for name in self.fields)
+        raise NotImplementedError
 
-    def columns(self, field: str) -> slice:
-        """Where the elements of ``field``, which must be one of ``fields``, are in a row."""
-        at = self.fields.index(field)
-        begin = sum(self.widths[:at])
-        return slice(begin, begin + self.widths[at])
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """How each field of a row is resampled."""
+        return (self.interpolation,) * len(self.widths)
 
     def instants(self, stamp_ns: int) -> tuple[int, int]:
         last = stamp_ns + self.window_offset_ns
@@ -92,7 +72,50 @@ class ImuConfig(StreamConfig):
             )
 
 
-class VectorStream(Stream[ImuConfig]):
+@dataclass(frozen=True)
+class ImuConfig(VectorConfig):
+    """An Imu stream: a window of the ``fields`` of its readings."""
+
+    fields: tuple[str, ...] = tunable(
+        ('angular_velocity', 'linear_acceleration'), 'what a row holds, in this order', choices=tuple(VECTOR_FIELDS)
+    )
+    extrinsics: tuple[float, ...] = tunable(
+        (),
+        "pose of the sensor in the target frame (the lidar's own where that is empty), x y z (m) qx qy qz qw; empty: "
+        'from TF; needed where a lidar is deskewed with it',
+        length=7,
+    )
+
+    def check(self, prefix: str) -> None:
+        check_pose(f'{prefix}extrinsics', self.extrinsics)
+        if not self.fields or len(set(self.fields)) != len(self.fields):
+            raise ConfigError(f'{prefix}fields = {self.fields}: needs at least one, and none twice')
+
+    @property
+    def message_type(self) -> str:
+        return 'sensor_msgs/msg/Imu'
+
+    @property
+    def known_pose(self) -> tuple[float, ...]:
+        return self.extrinsics
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(VECTOR_FIELDS[name] for name in self.fields)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        is_linear = self.interpolation == 'linear'
+        return tuple('slerp' if name == 'orientation' and is_linear else self.interpolation for name in self.fields)
+
+    def columns(self, field: str) -> slice:
+        """Where the elements of ``field``, which must be one of ``fields``, are in a row."""
+        at = self.fields.index(field)
+        begin = sum(self.widths[:at])
+        return slice(begin, begin + self.widths[at])
+
+
+class VectorStream(Stream[VectorConfig]):
     """Resamples a vector sensor's readings."""
 
     def job(self, target: Target, draft: FrameDraft) -> VectorJob:
@@ -134,11 +157,10 @@ class VectorJob(Job):
         stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
         rows = [sample.values for sample in samples]
         values = torch.stack(rows) if rows else torch.empty(0, sum(config.widths), dtype=torch.float32)
-        is_linear = config.interpolation == 'linear'
         return ops.fuse(
             [(block, stamps) for block in values.unsqueeze(0).split_with_sizes(list(config.widths), dim=2)],
             (last + steps * config.window_period_ns).unsqueeze(0),
-            method=['slerp' if name == 'orientation' and is_linear else config.interpolation for name in config.fields],
+            method=config.methods,
             tolerance_ns=config.tolerance_ns,
         )
 

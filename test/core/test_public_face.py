@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import robocache_core
+from robocache_core.config import GROUPS
 
 
 def test_the_example_in_the_docstring_runs() -> None:
@@ -17,6 +18,10 @@ def test_the_example_in_the_docstring_runs() -> None:
 def test_every_public_name_is_there() -> None:
     assert [name for name in robocache_core.__all__ if not hasattr(robocache_core, name)] == []
     assert sorted(robocache_core.__all__, key=lambda name: (name.islower(), name)) == robocache_core.__all__
+
+
+def test_every_kind_of_stream_is_public() -> None:
+    assert {kind.__name__ for kind in GROUPS.values()} <= set(robocache_core.__all__)
 
 
 def test_the_core_and_the_simulator_import_no_ros_package() -> None:

@@ -23,10 +23,15 @@ def test_a_row_names_its_class_and_its_group(source):
     assert source.group in GROUPS
 
 
-def test_every_stream_has_a_row_of_its_group():
-    for group in GROUPS:
-        for stream in getattr(CONFIG, group):
-            assert source_of(stream).group == group
+@pytest.mark.parametrize('group', GROUPS)
+def test_every_kind_of_stream_has_a_row_of_its_group(group):
+    assert source_of(GROUPS[group]('x')).group == group
+
+
+def test_a_message_type_without_a_row_is_named(monkeypatch):
+    monkeypatch.setattr(LidarConfig, 'message_type', 'sensor_msgs/msg/Nothing')
+    with pytest.raises(KeyError, match='sensor_msgs/msg/Nothing, which lidar takes, has no row'):
+        source_of(LidarConfig('lidar'))
 
 
 @pytest.mark.parametrize(
