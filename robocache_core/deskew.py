@@ -90,7 +90,7 @@ class Deskewer:
         return table, readings
 
     def time_field(self, scan: LidarScan) -> TimeField:
-        """Time field of a scan; the first scan of a layout that shows it is read for it, no later one.
+        """Time field of a scan. It is found once a layout, from the first scan that shows it.
 
         Raises:
             DataError: ``unknown_time_field``.

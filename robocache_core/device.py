@@ -18,7 +18,7 @@ import torch
 from robocache_core import backends
 from robocache_core.ops import DenseVoxels, SparseVoxels
 
-#: What a tensor begins at a multiple of in a GPU's memory, bytes: any load of a kernel is aligned then.
+#: Alignment of a tensor in a GPU's memory, bytes: any load of a kernel is aligned then.
 ALIGNMENT = 256
 
 # Other errors of a GPU are bare RuntimeErrors in older versions of torch.

@@ -39,7 +39,7 @@ class Pipeline:
 
     def __init__(self, config: PipelineConfig, *, on_host: bool = False) -> None:
         self._on_host = on_host
-        #: Where frames are computed, and why not where ``compute.device`` says (None: it is there).
+        #: Where frames are computed; the fault for which that is not the device that was asked for, None if it is.
         self.device, self.device_fault = choose_device(config.compute.device)
         #: Called with what a GPU said when it failed.
         self.on_degraded: Callable[[str], None] = lambda fault: None
@@ -83,7 +83,7 @@ class Pipeline:
             self._refuse(name, error.reason, str(error))
             return
         self._aligner.push(name, sample)
-        self._collect()
+        self._queue_ready()
 
     def set_pose(self, name: str, frame_id: str, matrix: torch.Tensor) -> None:
         """State the pose ``[4, 4] float32`` of the sensor frame ``frame_id`` of stream ``name`` in the target frame."""
@@ -113,7 +113,7 @@ class Pipeline:
 
     def give_up(self) -> None:
         """Stop waiting: nothing more comes. As many waiting targets as there is room for are taken as they are."""
-        self._collect(give_up=True)
+        self._queue_ready(give_up=True)
 
     def clear(self, reason: Reason) -> None:
         """Drop everything that is held, samples and targets alike, for ``reason``."""
@@ -128,7 +128,7 @@ class Pipeline:
     def _unknown_pose(self, frame_id: str) -> str:
         return f"the pose of frame '{frame_id}' in target_frame '{self.config.target_frame}' is not known"
 
-    def _collect(self, *, give_up: bool = False) -> None:
+    def _queue_ready(self, *, give_up: bool = False) -> None:
         """Move targets that became ready to the bounded queue, at once: what they pick must not depend on ``poll``."""
         while (target := self._aligner.pop_ready(give_up=give_up)) is not None:
             missing = self._missing(target)

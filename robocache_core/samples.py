@@ -103,7 +103,7 @@ class CloudLayout:
 
     @functools.cached_property
     def _least_nbytes(self) -> int:
-        """Bytes that the points take; looked into once, as a layout is that of many clouds."""
+        """Bytes that the points take; computed once, since many clouds share a layout."""
         if not isinstance(self.fields, tuple) or not all_are(self.fields, PointField):
             raise TypeError(f'layout.fields = {self.fields!r}: must be a tuple of PointField')
         for i, f in enumerate(self.fields):

@@ -39,7 +39,7 @@ def tunable(
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """Where a value is outside its range: the element, None if it is their number, and what is allowed."""
+    """What is wrong with a value: the ``element`` outside its range (None: the number of elements), and the ``rule``."""
 
     element: Any
     rule: str

@@ -68,7 +68,7 @@ class VoxelResult:
 
     @property
     def numbers_on_gpu(self) -> torch.Tensor | None:
-        """The numbers, int64, while they are on a GPU and nobody has asked for them; else None."""
+        """The numbers, int64, while they are on a GPU and were not read yet; else None."""
         return self._known if isinstance(self._known, torch.Tensor) else None
 
     def set_numbers(self, numbers: Sequence[int]) -> None:

@@ -107,7 +107,7 @@ class StreamConfig(Checked):
 
 
 def check_pose(name: str, pose: tuple[float, ...]) -> None:
-    """Raise ``ConfigError`` where the quaternion of a pose, if there is one, is none."""
+    """Raise ``ConfigError`` where a pose x y z qx qy qz qw, which may be empty, has no unit quaternion."""
     if pose and abs(math.hypot(*pose[3:]) - 1) > 1e-3:
         raise ConfigError(f'{name} = {pose}: the quaternion must have length 1')
 
@@ -202,7 +202,7 @@ class Job(ABC):
         self._is_blank = False
 
     def upload(self, device: Device) -> None:
-        """Queue the copies of what the operation needs."""
+        """Prepare on the host what the operation needs, and queue its copies to the device."""
         self.draft.valid[self.stream.name] = self.pick.valid
         self._run(device, self._upload if self.has_samples else self._make_blank)
         device.record_stage('upload')
