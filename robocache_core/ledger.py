@@ -13,7 +13,7 @@ class Reason(str, Enum):
     """Why a message or a target was dropped: the name under which it is counted, and a ``sentence`` that explains it.
 
     A member is its name as a string, so that it can be compared with one and be a key beside one. A target that is
-    dropped because of a stream has it behind the reason: ``missing:front``, ``decode_failed:front`` (see ``of_stream``).
+    dropped because of a stream has it behind the reason, as ``decode_failed:front`` (see ``of_stream``).
     """
 
     sentence: str

@@ -39,7 +39,7 @@ def tunable(
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What is wrong with a value: the ``element`` outside its range (None: the number of elements), and the ``rule``."""
+    """What is wrong with a value: the ``element`` (None: the number of elements), and the ``rule`` it breaks."""
 
     element: Any
     rule: str
