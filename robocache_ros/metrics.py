@@ -39,9 +39,13 @@ class InputRecord:
     lost: int = 0
 
     def recent(self, now_ns: int) -> np.ndarray:
-        """Return the arrival times of the last seconds, ns on the steady clock."""
+        """Return the arrival times of the last seconds, ns on the steady clock; of a slow input the last two."""
         arrivals = np.array(self.arrivals_ns, np.int64)
-        return arrivals[arrivals > now_ns - _WINDOW_NS]
+        within = arrivals[arrivals > now_ns - _WINDOW_NS]
+        if within.size >= 2 or arrivals.size < 2:
+            return within
+        before, last = arrivals[-2:]
+        return arrivals[-2:] if now_ns - last <= 2 * (last - before) else within
 
     def rate_hz(self, now_ns: int) -> float:
         """Return arrivals a second, over the last seconds."""
