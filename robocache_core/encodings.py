@@ -10,6 +10,7 @@ import numpy as np
 
 from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
+from robocache_core.text import shown
 
 #: Most pixels along an axis of an image.
 MAX_PIXELS = 1 << 20
@@ -102,5 +103,5 @@ def encoding_of(name: str) -> Encoding:
         DataError: ``unknown_encoding``.
     """
     if not isinstance(name, str) or name not in ENCODINGS:
-        raise DataError(Reason.UNKNOWN_ENCODING, f'encoding {name!r}: must be one of {", ".join(ENCODINGS)}')
+        raise DataError(Reason.UNKNOWN_ENCODING, f'encoding {shown(str(name))}: must be one of {", ".join(ENCODINGS)}')
     return ENCODINGS[name]

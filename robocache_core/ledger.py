@@ -52,6 +52,7 @@ class Reason(str, Enum):
 
     # A message that is malformed, or lacks what the stream asks for.
     ZERO_STAMP = 'zero_stamp', "the sender did not set the header's stamp"
+    BAD_STAMP = 'bad_stamp', "the header's stamp has 10^9 nanoseconds or more beside its seconds"
     BAD_LAYOUT = 'bad_layout', 'the layout of the cloud is impossible, or a field has a type that cannot be read'
     FIELD_BEYOND_POINT_STEP = 'field_beyond_point_step', 'a field of the cloud ends beyond `point_step`'
     ROW_STEP_TOO_SMALL = 'row_step_too_small', '`row_step` is less than `width` x `point_step`'
@@ -60,9 +61,13 @@ class Reason(str, Enum):
     MISSING_FIELD = 'missing_field', 'the cloud lacks x, y, z, or a field that a channel of the stream needs'
     EMPTY_CLOUD = 'empty_cloud', 'the cloud has no points'
     EMPTY_IMAGE = 'empty_image', 'the image has no pixels'
-    BAD_IMAGE_SIZE = 'bad_image_size', 'the image has a size that its encoding cannot have, or too many pixels'
+    BAD_IMAGE_SIZE = (
+        'bad_image_size',
+        'the image has a size that its encoding cannot have, or too many',
+    )
     UNKNOWN_ENCODING = 'unknown_encoding', 'the encoding or compression of the image is not supported'
     DECODE_FAILED = 'decode_failed', 'the compressed image is damaged or cut short'
+    TOO_COSTLY = 'too_costly', 'the compressed image has too many scans or chunks to be decoded in time'
     NON_FINITE = 'non_finite', 'a reading is NaN or infinite'
     NO_ORIENTATION = 'no_orientation', 'the IMU gives no orientation, which the stream asks for'
     NO_ANGULAR_VELOCITY = 'no_angular_velocity', 'the IMU gives no angular velocity, which the stream asks for'

@@ -1,37 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decode ROS messages to samples: every check that the bytes need, and views of them.
+"""Decode PointCloud2, LaserScan and Imu messages: every check that the bytes need, and views of them.
 
-Each function raises ``DataError`` with the reason under which the drop is counted. Raw points and pixels are viewed,
-not copied: a sample keeps its message's ``data`` alive.
+Each function raises ``DataError`` with the reason under which the drop is counted. Raw points are viewed, not copied: a
+sample keeps its message's ``data`` alive.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import re
 import sys
 import warnings
 
-import cv2
 import numpy as np
 import torch
-from sensor_msgs.msg import CameraInfo as CameraInfoMsg
-from sensor_msgs.msg import CompressedImage, Image, Imu, LaserScan, PointCloud2
+from sensor_msgs.msg import Imu, LaserScan, PointCloud2
 from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
 from robocache_core import rotation
 from robocache_core.channels import parse_channel
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig
-from robocache_core.encodings import encoding_of
+from robocache_core.config import ImuConfig, LidarConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import (
-    CameraFrame,
-    CameraInfo,
     CloudLayout,
     DataError,
-    EncodedImage,
     LidarScan,
     PointField,
     VectorSample,
@@ -50,16 +43,16 @@ POINT_DTYPES = {
     PointFieldMsg.FLOAT64: 'float64',
 }
 
-_JPEG_START, _JPEG_END = b'\xff\xd8\xff', b'\xff\xd9'
-_PNG_START, _PNG_END = b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x00IEND\xae\x42\x60\x82'
-
 
 def stamp_ns(header: Header) -> int:
     """Return the header's stamp, ns.
 
     Raises:
-        DataError: ``zero_stamp``: the stamp was never set, or is before 1970.
+        DataError: ``zero_stamp``: the stamp was never set, or is before 1970; ``bad_stamp``: ``nanosec`` is no part of
+            a second.
     """
+    if header.stamp.nanosec >= SECOND:
+        raise DataError(Reason.BAD_STAMP, f'header.stamp.nanosec is {header.stamp.nanosec}: must be below 10^9')
     stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
     if stamp <= 0:
         raise DataError(Reason.ZERO_STAMP, f'header.stamp is {stamp} ns: the sender did not set it')
@@ -70,8 +63,9 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
     """Decode a cloud without reading its points: those that are not finite are found by the operation.
 
     Raises:
-        DataError: ``zero_stamp``, ``empty_cloud``, ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``,
-            ``data_too_short``, ``missing_field`` (x, y, z, or what a channel of the stream needs).
+        DataError: ``zero_stamp``, ``bad_stamp``, ``empty_cloud``, ``bad_layout``,
+            ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``, ``missing_field`` (x, y, z, or
+            what a channel of the stream needs).
     """
     stamp = stamp_ns(msg.header)
     layout = CloudLayout(
@@ -89,7 +83,7 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
         if layout.field(name).dtype not in ('float32', 'float64'):
             raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
     _check_channels(layout, config)
-    return LidarScan(stamp, msg.header.frame_id, _view(msg.data), layout)
+    return LidarScan(stamp, msg.header.frame_id, view_bytes(msg.data), layout)
 
 
 def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
@@ -99,8 +93,9 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     the scan has intensities. A range that is not finite, or not in ``range_min..range_max``, is a missing return.
 
     Raises:
-        DataError: ``zero_stamp``, ``empty_cloud`` (no ranges), ``bad_layout`` (angles, times, limits or the number of
-            intensities are impossible), ``missing_field`` (a channel of the stream needs one that the scan lacks).
+        DataError: ``zero_stamp``, ``bad_stamp``, ``empty_cloud`` (no ranges), ``bad_layout`` (angles, times,
+            limits or the number of intensities are impossible), ``missing_field`` (a channel of the stream needs one
+            that the scan lacks).
     """
     stamp = stamp_ns(msg.header)
     ranges, intensities = np.asarray(msg.ranges, np.float32), np.asarray(msg.intensities, np.float32)
@@ -123,89 +118,11 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     return LidarScan(stamp, msg.header.frame_id, torch.from_numpy(points.view(np.uint8).reshape(-1)), layout)
 
 
-def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
-    """Decode a raw image.
-
-    Raises:
-        DataError: ``zero_stamp``, ``unknown_encoding``, ``empty_image``, ``bad_image_size``, ``step_too_small``,
-            ``data_too_short``.
-    """
-    stamp = stamp_ns(msg.header)
-    encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
-    return CameraFrame(
-        stamp_ns=stamp,
-        frame_id=msg.header.frame_id,
-        data=_view(msg.data),
-        encoding=msg.encoding,
-        width=msg.width,
-        height=msg.height,
-        step=msg.step,
-        is_bigendian=bool(msg.is_bigendian),
-    )
-
-
-def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
-    """Decode a camera's calibration, unchecked; its stamp and frame do not matter."""
-    return CameraInfo(
-        width=msg.width,
-        height=msg.height,
-        distortion_model=msg.distortion_model,
-        d=tuple(map(float, msg.d)),
-        k=tuple(map(float, msg.k)),
-        r=tuple(map(float, msg.r)),
-        p=tuple(map(float, msg.p)),
-        binning=(msg.binning_x, msg.binning_y),
-        roi=(msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height),
-    )
-
-
-def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImage:
-    """Decode a JPEG or PNG; its container is checked now, its pixels are decoded when a frame uses them.
-
-    Decoded it has full resolution, as bgr8, bgra8, mono8 or mono16; an EXIF orientation is not applied.
-
-    Raises:
-        DataError: ``zero_stamp``, ``unknown_encoding`` (another format, depth with a header), ``decode_failed`` (cut
-            short). Decoding raises ``decode_failed`` (damaged) and ``unknown_encoding`` (16-bit colour).
-    """
-    stamp = stamp_ns(msg.header)
-    data = np.frombuffer(msg.data, dtype=np.uint8)
-    _check_container(data, msg.format)
-    return EncodedImage(stamp, msg.header.frame_id, data.size, functools.partial(_decode_pixels, msg, data, stamp))
-
-
-def _decode_pixels(msg: CompressedImage, data: np.ndarray, stamp: int) -> CameraFrame:
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {error}') from error
-    if image is None:
-        raise DataError(Reason.DECODE_FAILED, f"the image ('{msg.format}', {data.size} bytes) cannot be decoded")
-    channels = image.shape[2] if image.ndim == 3 else 1
-    # image_transport says 'compressed rgb' for pixels whose channels were swapped before they were compressed.
-    order = 'rgb' if 'compressed rgb' in msg.format else 'bgr'
-    encodings = {('uint8', 1): 'mono8', ('uint16', 1): 'mono16', ('uint8', 3): f'{order}8', ('uint8', 4): f'{order}a8'}
-    encoding = encodings.get((image.dtype.name, channels))
-    if encoding is None:
-        raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {channels} channels {image.dtype} is not supported')
-    height, width = image.shape[:2]
-    return CameraFrame(
-        stamp_ns=stamp,
-        frame_id=msg.header.frame_id,
-        data=torch.from_numpy(np.ascontiguousarray(image).reshape(-1).view(np.uint8)),
-        encoding=encoding,
-        width=width,
-        height=height,
-        step=width * channels * image.itemsize,
-        is_bigendian=sys.byteorder == 'big',
-    )
-
-
 def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
     """Decode the fields that the stream asks for, in its order.
 
     Raises:
-        DataError: ``zero_stamp``, ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
+        DataError: ``zero_stamp``, ``bad_stamp``, ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
             ``no_linear_acceleration`` (a field whose covariance starts with -1: the sensor does not measure it; or a
             quaternion of length 0).
     """
@@ -272,7 +189,7 @@ def _point_field(field: PointFieldMsg) -> PointField:
     return PointField(field.name, field.offset, POINT_DTYPES[field.datatype], field.count or 1)
 
 
-def _view(data: object) -> torch.Tensor:
+def view_bytes(data: object) -> torch.Tensor:
     """Return a view of ``data``, a buffer of bytes, as ``[nbytes] uint8``."""
     flat = np.frombuffer(data, dtype=np.uint8)  # type: ignore[call-overload]
     if flat.flags.writeable:
@@ -280,30 +197,3 @@ def _view(data: object) -> torch.Tensor:
     with warnings.catch_warnings():  # read-only bytes come from a bag, not from rclpy; nothing writes to a sample
         warnings.simplefilter('ignore', UserWarning)
         return torch.from_numpy(flat)
-
-
-def _check_container(data: np.ndarray, format_: str) -> None:
-    """Refuse what is not a whole JPEG or PNG: the decoder would fill what is missing with grey, and not say so."""
-    lowered = format_.lower()
-    if 'compresseddepth' in lowered or (lowered and not re.search(r'\b(jpeg|jpg|png)\b', lowered)):
-        raise DataError(Reason.UNKNOWN_ENCODING, f"format '{format_}' is not JPEG or PNG")
-    start = data[:8].tobytes()
-    if start.startswith(_JPEG_START):
-        container, end = 'JPEG', _JPEG_END
-    elif start == _PNG_START:
-        container, end = 'PNG', _PNG_END
-    else:
-        raise DataError(
-            Reason.DECODE_FAILED, f"format '{format_}': {data.size} bytes that start as neither JPEG nor PNG"
-        )
-    if _tail(data, len(end)) != end:
-        raise DataError(Reason.DECODE_FAILED, f'the {container} of {data.size} bytes is cut short: its end is missing')
-
-
-def _tail(data: np.ndarray, size: int) -> bytes:
-    """Return the last ``size`` bytes before any zeros that pad ``data``."""
-    stop = data.size
-    while stop and not data[max(0, stop - 4096) : stop].any():
-        stop = max(0, stop - 4096)
-    stop -= int(np.argmax(data[max(0, stop - 4096) : stop][::-1] != 0)) if stop else 0
-    return data[max(0, stop - size) : stop].tobytes()

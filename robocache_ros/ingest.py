@@ -10,7 +10,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
 from robocache_core.samples import CameraInfo, DataError, Sample
-from robocache_ros.decode import decode_camera_info
+from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.drop_log import DropLog, Explanation
 from robocache_ros.poses import PoseSource
 from robocache_ros.sources import source_of

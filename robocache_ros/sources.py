@@ -11,7 +11,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, 
 
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.samples import Sample
-from robocache_ros import decode
+from robocache_ros.decode import decode_cloud, decode_imu, decode_laser_scan
+from robocache_ros.decode_image import decode_compressed, decode_image
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ def _negligible(message: Any) -> int:
 SOURCES = {
     source.type_name: source
     for source in (
-        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode.decode_cloud, _data_size, 'lidars'),
-        Source('sensor_msgs/msg/LaserScan', LaserScan, decode.decode_laser_scan, _laser_scan_size, 'lidars'),
-        Source('sensor_msgs/msg/Image', Image, decode.decode_image, _data_size, 'cameras'),
-        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode.decode_compressed, _data_size, 'cameras'),
-        Source('sensor_msgs/msg/Imu', Imu, decode.decode_imu, _negligible, 'imus'),
+        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, _data_size, 'lidars'),
+        Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, _laser_scan_size, 'lidars'),
+        Source('sensor_msgs/msg/Image', Image, decode_image, _data_size, 'cameras'),
+        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, _data_size, 'cameras'),
+        Source('sensor_msgs/msg/Imu', Imu, decode_imu, _negligible, 'imus'),
     )
 }
 

@@ -15,9 +15,12 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from robocache_core.channels import MAX_CHANNELS
+from robocache_core.jpeg import ScanPlan
 from robocache_core.ops.grid import BoxPlan
 from robocache_core.ops.hard_voxels import HardPlan
 from robocache_core.ops.image import ImagePlan
@@ -29,7 +32,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 7
+_INTERFACE = 8
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))
@@ -122,6 +125,21 @@ def prepare_image(
         0 if rectify is None else rectify.data_ptr(),
         out.data_ptr(),
     )
+
+
+def jpeg_damage(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> int:
+    """See ``reference.jpeg_damage``."""
+    begin = data.ctypes.data
+    damage: int = core.jpeg_damage(
+        (begin + plan.begin, begin + plan.end),
+        plan.num_mcus,
+        plan.restart,
+        plan.blocks.ctypes.data,
+        len(plan.blocks),
+        plan.codes.ctypes.data,
+        plan.quanta.ctypes.data,
+    )
+    return damage
 
 
 def fuse(

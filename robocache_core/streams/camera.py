@@ -32,6 +32,9 @@ class CameraConfig(StreamConfig):
         'raw (Image), compressed (CompressedImage), or auto by the topic name',
         choices=('auto', 'raw', 'compressed'),
     )
+    max_pixels: int = tunable(
+        1 << 26, 'most pixels of an image; a larger one is dropped before it is decoded', unit='px', low=1, high=1 << 30
+    )
     width: int = tunable(640, 'width of the result', unit='px', low=1, high=16384)
     height: int = tunable(384, 'height of the result', unit='px', low=1, high=16384)
     resize: str = tunable(

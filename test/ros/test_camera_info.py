@@ -14,7 +14,7 @@ from sensor_msgs.msg import RegionOfInterest
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import CameraInfo
-from robocache_ros.decode import decode_camera_info
+from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.offline import fused_frames
 from robocache_ros.tools import simulate
 

@@ -8,6 +8,7 @@ the tensors passed last.
 
 from robocache_core.backends.reference.hard_voxels import voxelize_hard
 from robocache_core.backends.reference.image import prepare_image
+from robocache_core.backends.reference.jpeg import jpeg_damage
 from robocache_core.backends.reference.points import deskew_points
 from robocache_core.backends.reference.resampling import fuse
 from robocache_core.backends.reference.voxels import voxelize_dense, voxelize_sparse
@@ -15,6 +16,7 @@ from robocache_core.backends.reference.voxels import voxelize_dense, voxelize_sp
 __all__ = [
     'deskew_points',
     'fuse',
+    'jpeg_damage',
     'num_threads',
     'prepare_image',
     'set_num_threads',

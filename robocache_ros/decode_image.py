@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decode Image, CompressedImage and CameraInfo messages.
+
+Raw pixels are viewed, as points are. Of a compressed image its size is read and held against ``max_pixels`` before
+anything is decoded, and its container is checked; its pixels are decoded when a frame uses them.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from sensor_msgs.msg import CameraInfo as CameraInfoMsg
+from sensor_msgs.msg import CompressedImage, Image
+
+from robocache_core import jpeg, png
+from robocache_core.config import CameraConfig
+from robocache_core.encodings import ENCODINGS, encoding_of
+from robocache_core.ledger import Reason
+from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
+from robocache_core.text import shown
+from robocache_ros.decode import stamp_ns, view_bytes
+
+
+def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
+    """Decode a raw image.
+
+    Raises:
+        DataError: ``zero_stamp``, ``bad_stamp``, ``unknown_encoding``, ``empty_image``, ``bad_image_size``,
+            ``step_too_small``, ``data_too_short``.
+    """
+    stamp = stamp_ns(msg.header)
+    _check_size(msg.width, msg.height, config)
+    encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
+    return CameraFrame(
+        stamp_ns=stamp,
+        frame_id=msg.header.frame_id,
+        data=view_bytes(msg.data),
+        encoding=msg.encoding,
+        width=msg.width,
+        height=msg.height,
+        step=msg.step,
+        is_bigendian=bool(msg.is_bigendian),
+    )
+
+
+def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
+    """Decode a camera's calibration, unchecked; its stamp and frame do not matter."""
+    return CameraInfo(
+        width=msg.width,
+        height=msg.height,
+        distortion_model=msg.distortion_model,
+        d=tuple(map(float, msg.d)),
+        k=tuple(map(float, msg.k)),
+        r=tuple(map(float, msg.r)),
+        p=tuple(map(float, msg.p)),
+        binning=(msg.binning_x, msg.binning_y),
+        roi=(msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height),
+    )
+
+
+def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImage:
+    """Decode a JPEG or PNG; its size and container are checked now, its pixels are decoded when a frame uses them.
+
+    Decoded it has full resolution, as bgr8, bgra8, mono8, mono16, 16UC1 or a Bayer mosaic; an EXIF orientation is not
+    applied. Bytes behind the end of the image are ignored.
+
+    Raises:
+        DataError: ``zero_stamp``, ``bad_stamp``, ``unknown_encoding`` (another format, depth as JPEG, 16-bit colour, an
+            animation), ``decode_failed`` (cut short), ``empty_image``, ``bad_image_size``, ``too_costly``. Decoding
+            raises ``decode_failed`` (damaged) and ``unknown_encoding`` (pixels that are not what ``format`` says).
+    """
+    stamp = stamp_ns(msg.header)
+    declared = Format.parse(msg.format)
+    data = np.frombuffer(msg.data, dtype=np.uint8)
+    start = data[:8].tobytes()
+    find_damage: Callable[[], str] = str
+    if start.startswith(jpeg.START):
+        declared.check_jpeg()
+        found = jpeg.read_jpeg(data)
+        find_damage = functools.partial(jpeg.damage_in, found, data)
+        _check_size(found.width, found.height, config)
+    elif start == png.START:
+        drawn = png.read_png(data)
+        _check_size(drawn.width, drawn.height, config)
+        if drawn.depth == 16 and drawn.num_channels > 1:
+            raise DataError(
+                Reason.UNKNOWN_ENCODING, f'an image of {drawn.num_channels} channels uint16 is not supported'
+            )
+    else:
+        raise DataError(
+            Reason.DECODE_FAILED,
+            f'format {shown(msg.format)}: {data.size} bytes that start as neither JPEG nor PNG',
+        )
+    decode = functools.partial(_decode_pixels, msg, declared, data, stamp, find_damage)
+    return EncodedImage(stamp, msg.header.frame_id, data.size, decode)
+
+
+@dataclass(frozen=True)
+class Format:
+    """What ``CompressedImage.format`` says: ``<encoding>; jpeg compressed <target>``, or less.
+
+    Attributes:
+        text: all of it.
+        encoding: of the raw image that was compressed; empty: not stated.
+        target: what it was converted to before it was compressed; empty: not stated.
+    """
+
+    text: str
+    encoding: str = ''
+    target: str = ''
+
+    @staticmethod
+    def parse(text: str) -> Format:
+        """Read a format in any of the forms that image_transport and camera drivers write.
+
+        Raises:
+            DataError: ``unknown_encoding``: another compression, or a depth image with a header of its own.
+        """
+        lowered = text[:200].lower()
+        if 'compresseddepth' in lowered or (lowered and not re.search(r'\b(m?jpe?g|png)\b', lowered)):
+            raise DataError(Reason.UNKNOWN_ENCODING, f'format {shown(text)} is not JPEG or PNG')
+        before, separator, after = lowered.partition(';')
+        names = {name.lower(): name for name in ENCODINGS}
+        encoding = names.get(before.strip(), '') if separator else ''
+        _, _, target = (after if separator else before).partition('compressed')
+        return Format(text, encoding, target.strip())
+
+    def check_jpeg(self) -> None:
+        """Refuse what a JPEG, of 8 bits, cannot hold.
+
+        Raises:
+            DataError: ``unknown_encoding``.
+        """
+        is_depth = self.encoding in ('16UC1', '32FC1')
+        is_deep = self.encoding and ENCODINGS[self.encoding].dtype != 'uint8'
+        if is_depth or (is_deep and not self.target):
+            raise DataError(Reason.UNKNOWN_ENCODING, f'format {shown(self.text)}: a JPEG has 8 bits, not those of it')
+
+    def encoding_of(self, dtype: str, channels: int) -> str:
+        """Return the encoding of decoded pixels.
+
+        Raises:
+            DataError: ``unknown_encoding``: there is none, or the pixels are not what the format says.
+        """
+        if channels == 1 and (self.encoding.startswith('bayer_') or self.encoding == '16UC1'):
+            found = self.encoding if self.target in ('', self.encoding.lower()) else ''
+        else:
+            # image_transport says 'compressed rgb' for pixels whose channels were swapped before they were compressed.
+            order = 'rgb' if self.target.startswith('rgb') else 'bgr'
+            found = {1: 'mono8' if dtype == 'uint8' else 'mono16', 3: f'{order}8', 4: f'{order}a8'}.get(channels, '')
+        if not found or ENCODINGS[found].dtype != dtype:
+            raise DataError(
+                Reason.UNKNOWN_ENCODING, f'format {shown(self.text)} with pixels of {channels} channels {dtype}'
+            )
+        return found
+
+
+def _check_size(width: int, height: int, config: CameraConfig) -> None:
+    if width < 1 or height < 1:
+        raise DataError(Reason.EMPTY_IMAGE, f'an image of {width} x {height} pixels')
+    if width * height > config.max_pixels:
+        raise DataError(
+            Reason.BAD_IMAGE_SIZE,
+            f'{width} x {height} pixels: must be at most {config.name}.max_pixels = {config.max_pixels}',
+        )
+
+
+def _decode_pixels(
+    msg: CompressedImage, declared: Format, data: np.ndarray, stamp: int, find_damage: Callable[[], str]
+) -> CameraFrame:
+    damage = find_damage()
+    if damage:
+        raise DataError(Reason.DECODE_FAILED, f'the image of {data.size} bytes is damaged: {damage}')
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {shown(str(error))}') from error
+    if image is None:
+        text = f'the image ({shown(msg.format)}, {data.size} bytes) cannot be decoded'
+        raise DataError(Reason.DECODE_FAILED, text)
+    channels = image.shape[2] if image.ndim == 3 else 1
+    height, width = image.shape[:2]
+    frame = CameraFrame(
+        stamp_ns=stamp,
+        frame_id=msg.header.frame_id,
+        data=torch.from_numpy(np.ascontiguousarray(image).reshape(-1).view(np.uint8)),
+        encoding=declared.encoding_of(image.dtype.name, channels),
+        width=width,
+        height=height,
+        step=width * channels * image.itemsize,
+        is_bigendian=sys.byteorder == 'big',
+    )
+    encoding_of(frame.encoding).check(frame.encoding, width, height, frame.step, frame.nbytes)
+    return frame

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damage in a JPEG is found where it can be, and never where there is none."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from robocache_core import backends, jpeg
+from robocache_core.samples import DataError
+
+ENCODERS = {
+    '4:2:0': (cv2.IMWRITE_JPEG_QUALITY, 80),
+    '4:4:4': (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    '4:2:2': (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    'poor': (cv2.IMWRITE_JPEG_QUALITY, 5),
+    'best': (cv2.IMWRITE_JPEG_QUALITY, 100),
+    'optimised': (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+    'restarts': (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+    'progressive': (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+}
+
+
+def picture(height: int, width: int, channels: int = 3, noise: float = 8.0) -> np.ndarray:
+    """A picture ``[height, width(, channels)]`` of shapes and noise, with the extremes of 8 bits."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:height, 0:width]
+    planes = [127 + 100 * np.sin(x / 17 + i) * np.cos(y / 23 * (i + 1)) for i in range(channels)]
+    image = np.stack(planes, axis=-1) + rng.normal(0, noise, (height, width, channels))
+    image[: height // 3, : width // 4] = 255
+    chequered = slice(0, height // 4), slice(width // 4, width // 2)
+    image[chequered] = ((x + y)[chequered] // 8 % 2 * 255)[..., None]
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    return image[..., 0] if channels == 1 else image
+
+
+def encoded(image: np.ndarray, encoder: str = '4:2:0') -> np.ndarray:
+    return cv2.imencode('.jpg', image, ENCODERS[encoder])[1].reshape(-1)
+
+
+def damage(data: np.ndarray) -> str:
+    return jpeg.damage_in(jpeg.read_jpeg(data), data)
+
+
+def fault(data: np.ndarray) -> str:
+    """Why an image is refused, by its markers or its codes; empty where it is not."""
+    try:
+        return damage(data)
+    except DataError as error:
+        return str(error)
+
+
+def span(data: np.ndarray) -> tuple[int, int]:
+    """Where the entropy-coded data are."""
+    (scan,) = (segment for segment in jpeg.read_jpeg(data).segments if segment.marker == 0xDA)
+    return scan.data
+
+
+@pytest.mark.parametrize('backend', backends.NAMES)
+@pytest.mark.parametrize('encoder', ENCODERS)
+@pytest.mark.parametrize(('height', 'width'), [(48, 64), (41, 35), (1, 1), (8, 200)])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_a_whole_image_has_no_damage(backend: str, encoder: str, height: int, width: int, channels: int) -> None:
+    data = encoded(picture(height, width, channels), encoder)
+    with backends.use(backend):
+        assert damage(data) == ''
+    found = jpeg.read_jpeg(data)
+    assert (found.width, found.height, found.num_channels) == (width, height, channels)
+
+
+@pytest.mark.parametrize('behind', [b'', bytes(96), b'\xff', b'\xff\xff', b'\r\n', b'\xff\xd8\xff', b'GPS 12.3'])
+def test_bytes_behind_the_end_are_ignored(behind: bytes) -> None:
+    data = np.append(encoded(picture(48, 64)), np.frombuffer(behind, np.uint8))
+    assert damage(data) == ''
+
+
+@pytest.mark.parametrize('backend', backends.NAMES)
+@pytest.mark.parametrize('encoder', sorted(ENCODERS.keys() - {'progressive'}))
+@pytest.mark.parametrize('kept', [0.0, 0.1, 0.5, 0.9, 0.99])
+def test_an_image_that_lost_data_and_kept_its_end_is_damaged(backend: str, encoder: str, kept: float) -> None:
+    data = encoded(picture(48, 64), encoder)
+    begin, end = span(data)
+    cut = np.concatenate([data[: begin + int(kept * (end - begin))], data[end:]])
+    with backends.use(backend):
+        assert damage(cut)
+
+
+def test_an_image_without_its_end_is_cut_short() -> None:
+    data = encoded(picture(48, 64))
+    for size in range(3, data.size, 7):
+        with pytest.raises(DataError, match='cut short') as caught:
+            jpeg.read_jpeg(data[:size])
+        assert caught.value.reason == 'decode_failed'
+
+
+@pytest.mark.parametrize('encoder', ['4:2:0', '4:4:4', 'restarts', 'best', 'optimised'])
+def test_all_that_libjpeg_warns_of_is_damage(encoder: str, capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(picture(120, 160), encoder)
+    rng = np.random.default_rng(1)
+    begin, end = span(data)
+    warned = 0
+    for _ in range(200):
+        flipped = data.copy()
+        flipped[rng.integers(begin, end)] ^= 1 << rng.integers(8)
+        cv2.imdecode(flipped, cv2.IMREAD_UNCHANGED)
+        warning = capfd.readouterr().err
+        if 'Corrupt JPEG data' in warning:
+            warned += 1
+            assert fault(flipped), warning
+    assert warned > 5
+
+
+@pytest.mark.parametrize(('encoder', 'share'), [('4:2:0', 0.6), ('4:4:4', 0.7), ('best', 0.85)])
+def test_most_flipped_bits_that_spoil_an_image_are_found(encoder: str, share: float) -> None:
+    """A code may turn into another of the same length: what cannot be found is a change that another image could be."""
+    data = encoded(picture(240, 320), encoder)
+    whole = cv2.imdecode(data, cv2.IMREAD_UNCHANGED).astype(int)
+    rng = np.random.default_rng(1)
+    begin, end = span(data)
+    found = []
+    for _ in range(200):
+        flipped = data.copy()
+        flipped[rng.integers(begin, end)] ^= 1 << rng.integers(8)
+        seen = cv2.imdecode(flipped, cv2.IMREAD_UNCHANGED)
+        if (np.abs(seen.astype(int) - whole).max(-1) > 8).mean() > 0.02:
+            found.append(bool(fault(flipped)))
+    assert len(found) > 30
+    assert np.mean(found) >= share
+
+
+def test_both_backends_find_the_same() -> None:
+    rng = np.random.default_rng(2)
+    for i in range(300):
+        data = encoded(picture(33, 50), list(ENCODERS)[i % len(ENCODERS)])
+        for _ in range(rng.integers(1, 4)):
+            at = rng.integers(2, data.size)
+            kind = rng.integers(4)
+            if kind == 0:
+                data[at] ^= 1 << rng.integers(8)
+            elif kind == 1:
+                data[at] = 0xFF
+            elif kind == 2:
+                data = np.delete(data, slice(at, at + rng.integers(1, 9)))
+            else:
+                data = np.insert(data, at, rng.integers(0, 256, rng.integers(1, 5)).astype(np.uint8))
+        found = []
+        for backend in backends.NAMES:
+            with backends.use(backend):
+                found.append(fault(data))
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ('marker', 'reason'), [(0xC3, 'unknown_encoding'), (0xC9, 'unknown_encoding'), (0xC5, 'unknown_encoding')]
+)
+def test_a_process_that_no_camera_uses_is_refused(marker: int, reason: str) -> None:
+    data = encoded(picture(48, 64))
+    data[data.tobytes().index(b'\xff\xc0') + 1] = marker
+    with pytest.raises(DataError, match='sequential or progressive') as caught:
+        jpeg.read_jpeg(data)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ('find', 'place', 'value'),
+    [
+        (b'\xff\xda', 4, 9),  # components of the scan
+        (b'\xff\xda', 5, 77),  # a component that is none
+        (b'\xff\xda', 6, 0x33),  # tables that are not there
+        (b'\xff\xda', 7, 1),  # a component twice
+        (b'\xff\xc0', 9, 200),  # components of the image
+        (b'\xff\xc0', 11, 0x00),  # no samples
+        (b'\xff\xc0', 12, 3),  # a quantisation that is not there
+        (b'\xff\xc4', 5, 255),  # codes of one bit
+    ],
+)
+def test_malformed_tables_are_damage(find: bytes, place: int, value: int) -> None:
+    data = encoded(picture(48, 64))
+    data[data.tobytes().index(find) + place] = value
+    assert damage(data)
