@@ -234,7 +234,7 @@ setup(
     zip_safe=False,
     entry_points={
         'console_scripts': [
-            'preprocess = robocache_ros.node:main',
+            'preprocess = robocache_ros.process:main',
             'replay = robocache_ros.tools.replay.cli:main',
             'simulate = robocache_ros.tools.simulate:main',
             'doctor = robocache_ros.tools.doctor:main',

@@ -102,7 +102,7 @@ class PipelineConfig(Checked):
     def check(self, prefix: str) -> None:
         names = [stream.name for stream in self.streams()]
         if not names:
-            raise ConfigError(f'{", ".join(KINDS)}: needs at least one stream')
+            raise ConfigError(f'{", ".join(KINDS)}: needs at least one stream; name one, as in lidars = [lidar]')
         for name in names:
             if not (name.isascii() and name.isidentifier()):
                 raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')

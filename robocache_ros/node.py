@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,20 +15,22 @@ from typing import Any
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
-from robocache_ros import parameters
+from robocache_ros import parameters, params_file
 from robocache_ros.clock import SteadyClock
 from robocache_ros.metrics import Metrics
 from robocache_ros.poses import TfPoses, streams_to_locate
+from robocache_ros.process import Signals
 from robocache_ros.publishers import Publishers
-from robocache_ros.rclpy_private import refuse_unknown_transitions
+from robocache_ros.rclpy_private import argument_error, refuse_unknown_transitions
 from robocache_ros.runtime import Runtime, Surroundings
 from robocache_ros.subscriptions import Subscriptions
 
@@ -88,6 +91,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             undo.callback(self._runtime.worker.stop)
             Subscriptions(self, self._runtime, undo)
             self._activated = undo.pop_all()
+        self.get_logger().info('active')
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -168,30 +172,45 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             raise ConfigError(f'{stream.name}.topic = {stream.topic!r}: {error}') from error
 
 
-def main() -> int:
-    """Run the node until it is interrupted; returns the exit status."""
+def run(signals: Signals) -> int:
+    """Run the node until a signal ends it; returns the exit status."""
+    try:
+        _refuse_arguments(remove_ros_args(sys.argv)[1:])
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:
+        text = argument_error(error)
+        if text is None:
+            raise
+        print(f'preprocess: {text}', file=sys.stderr)
+        return 2
+    executor = SingleThreadedExecutor()
+    ending = threading.Event()
+    # As a task, so that `spin_once` returns; release waits until callbacks do.
+    signals.end_by(lambda: executor.create_task(ending.set))
+    node = PreprocessNode()
+    executor.add_node(node)
+    for line in params_file.explain_unmatched(sys.argv, node.get_fully_qualified_name()):
+        node.get_logger().warning(line)
+    try:
+        if not _bring_up(node):
+            return 1
+        while not ending.is_set():
+            executor.spin_once()
+    finally:
+        node.release()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown()
+    return 0
+
+
+def _refuse_arguments(arguments: list[str]) -> None:
+    """Print the help, or refuse what is no argument of ROS, and exit."""
     argparse.ArgumentParser(
         prog='preprocess',
         description='The lifecycle node. It takes the arguments of ROS alone, as in '
         '`preprocess --ros-args --params-file FILE -p autostart:=true`; config/preprocess.yaml lists every parameter.',
-    ).parse_args(remove_ros_args(sys.argv)[1:])
-    rclpy.init()
-    node = PreprocessNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if not _bring_up(node):
-            return 1
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # a user or a launch file ends a node so
-    finally:
-        # rclpy's signal handler has ended the context by now, so no transition can be announced any more.
-        node.release()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    ).parse_args(arguments)
 
 
 def _bring_up(node: PreprocessNode) -> bool:
@@ -203,10 +222,6 @@ def _bring_up(node: PreprocessNode) -> bool:
         node.get_logger().error(f'configuration refused: {error}')
         return False
     if not wanted:
-        node.get_logger().info('unconfigured, as autostart is false: waits for `ros2 lifecycle set` or another manager')
+        node.get_logger().info('unconfigured: waits for a launch file, a manager or `ros2 lifecycle set`')
         return True
     return bool(node.trigger_configure() == success and node.trigger_activate() == success)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

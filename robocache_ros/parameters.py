@@ -11,12 +11,12 @@ an empty array, and names that nothing declares, which rclpy ignores silently, a
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import difflib
 import functools
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from rclpy.parameter import Parameter
 from robocache_core.config import GROUPS, LidarConfig, PipelineConfig, StreamConfig
 from robocache_core.tunable import ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
+from robocache_ros import params_file
 from robocache_ros.parameter_spec import Spec, tunables
 from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
 
@@ -129,9 +130,9 @@ def from_file(
         ConfigError: as ``read``, or no section is for this node.
     """
     tree = yaml.safe_load(Path(path).read_text())
-    sections = [section for pattern, section in _sections(tree, '') if re.fullmatch(pattern, node_name)]
+    sections = params_file.matching(tree, node_name)
     if not sections:
-        raise ConfigError(f'{path}: has no ros__parameters for {node_name}')
+        raise ConfigError(f'{path}: {params_file.unmatched(tree, node_name)}')
     merged: dict[str, Any] = {}
     for section in sections:
         merged |= dict(_flatten(section))
@@ -228,18 +229,26 @@ def _configure(values: Mapping[str, Any]) -> tuple[PipelineConfig, NodeConfig]:
 
 
 def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
-    """Yield a line for each name that is no parameter, in order."""
+    """Yield a line for each name that is no parameter, in order; one for all of a stream that is not named."""
     groups = {name.split('.')[0] for name in known}
+    strays = collections.Counter(name.split('.')[0] for name in names if '.' in name)
     for name in sorted(names):
-        line = f"parameter '{name}' is unknown and has no effect"
         stream = name.split('.')[0]
+        if strays[stream] > 1 and stream not in groups:
+            continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if near:
-            line += f"; did you mean '{near[0]}'?"
-        elif '.' in name and stream not in groups:
-            *most, last = GROUPS
-            line += f": no stream '{stream}' is named in {', '.join(most)} or {last}"
-        yield line
+        hint = f"; did you mean '{near[0]}'?" if near else ''
+        if not near and '.' in name and stream not in groups:
+            hint = f': {_not_named(stream)}'
+        yield f"parameter '{name}' is unknown and has no effect{hint}"
+    for stream in sorted(strays.keys() - groups):
+        if strays[stream] > 1:
+            yield f"{strays[stream]} parameters '{stream}.…' have no effect: {_not_named(stream)}"
+
+
+def _not_named(stream: str) -> str:
+    *most, last = GROUPS
+    return f"no stream '{stream}' is named in {', '.join(most)} or {last}"
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -248,16 +257,6 @@ def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, A
             yield from _flatten(value, f'{prefix}{key}.')
         else:
             yield f'{prefix}{key}', value
-
-
-def _sections(tree: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield of each section of a params file the pattern of the node's full name, and the parameters."""
-    for key, value in tree.items() if isinstance(tree, Mapping) else ():
-        if key == 'ros__parameters':
-            parts = [part for part in name.split('/') if part]
-            yield ''.join({'**': '(/[^/]+)*', '*': '/[^/]+'}.get(part, '/' + re.escape(part)) for part in parts), value
-        else:
-            yield from _sections(value, f'{name}/{key}')
 
 
 def _declare(node: Node, spec: Spec) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,15 @@ def lifecycle_state(node: Node) -> str:
     """Return the label of the node's state; ``unconfigured`` for one that has no lifecycle."""
     machine = getattr(node, '_state_machine', None)
     return 'unconfigured' if machine is None else str(machine.current_state[1])
+
+
+def argument_error(error: Exception) -> str | None:
+    """Return in one line what rcl finds wrong with the arguments of ROS; None where ``error`` is of another type."""
+    if isinstance(error, rclpy_implementation.UnknownROSArgsError):
+        return f'unknown arguments of ROS: {error}'
+    if not isinstance(error, rclpy_implementation.RCLInvalidROSArgsError):
+        return None
+    return ' '.join(re.sub(r', at \S+\.c:\d+', '', str(error)).split())
 
 
 def take_message(subscription: Subscription) -> Any:

@@ -20,6 +20,8 @@ from robocache_ros.metrics import Metrics
 
 #: Arrival times of trigger messages kept to measure how long their target waited.
 _ARRIVALS = 256
+#: Time that ``stop`` gives to the step at hand.
+STOP_S = 5.0
 
 
 class Worker:
@@ -72,11 +74,20 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step at hand; all that waits is dropped ``deactivated``."""
+        """End after the step at hand; all that waits is dropped ``deactivated``.
+
+        Raises:
+            TimeoutError: the step goes on for longer than ``STOP_S``. The thread ends after it; until then the pipeline
+                is the thread's, and what it holds is not counted as dropped.
+        """
         self._stopping.set()
         self._inboxes.close(Reason.DEACTIVATED)
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_S)
+            if self._thread.is_alive():
+                raise TimeoutError(
+                    f'the worker is still busy with one step after {STOP_S} s: the pipeline is not released'
+                )
             self._thread = None
         self._pipeline.clear(Reason.DEACTIVATED)
 

@@ -40,7 +40,7 @@ sys.exit(service.run())
 #: Stands where an installation has its executables: says what environment it was given, then is the node.
 PREPROCESS = """#!/bin/sh
 env > {folder}/preprocess.env
-exec {python} -m robocache_ros.node "$@"
+exec {python} -m robocache_ros.process "$@"
 """
 
 #: Stands for the command line of ROS 2, which not every machine with launch_ros has.

@@ -2,10 +2,7 @@
 """The lifecycle node over a real ROS network: frames, faults, and what diagnostics say."""
 
 import dataclasses
-import signal
 import struct
-import subprocess
-import sys
 import threading
 import time
 
@@ -26,7 +23,7 @@ from std_msgs.msg import Header
 
 from robocache_core import ops
 from robocache_core.device import Device
-from robocache_ros.node import PreprocessNode, main
+from robocache_ros.node import PreprocessNode
 from robocache_ros.rclpy_private import lifecycle_state
 from robocache_ros.sources import SOURCES
 from robocache_ros.subscriber import FusedSubscriber
@@ -566,32 +563,6 @@ def test_reports_go_on_after_a_quick_restart_of_the_worker():
         runtime.reporter._asked_ns = runtime.worker.started_ns - 1  # as if the request had gone with the old one
         robot.statuses.clear()
         robot.until(lambda: 'sync' in robot.statuses, 'a whole report')
-
-
-@pytest.mark.parametrize(('argument', 'status', 'said'), [('--help', 0, '--ros-args'), ('nonsense', 2, 'nonsense')])
-def test_arguments_are_those_of_ros_alone(monkeypatch, capsys, argument, status, said):
-    monkeypatch.setattr(sys, 'argv', ['preprocess', argument, '--ros-args', '-p', 'autostart:=true'])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == status
-    printed = capsys.readouterr()
-    assert said in printed.out + printed.err
-
-
-def test_a_node_that_waits_to_be_configured_says_so():
-    """On stderr, as a node that sits there without a word is taken for one that hangs."""
-    command = [sys.executable, '-m', 'robocache_ros.node']
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        guard = threading.Timer(60, process.kill)  # or a node that says nothing is waited for without end
-        guard.start()
-        try:
-            assert process.stdout is not None
-            said = process.stdout.readline()
-        finally:
-            process.send_signal(signal.SIGINT)
-            guard.cancel()
-    assert 'unconfigured, as autostart is false' in said
-    assert process.returncode == 0
 
 
 def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_goes_on(capfd):

@@ -24,7 +24,7 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.tunable import ConfigError
-from robocache_ros import parameters
+from robocache_ros import parameters, params_file
 from robocache_ros.parameter_spec import tunables
 from robocache_ros.parameters import NodeConfig
 
@@ -225,6 +225,16 @@ def test_unknown_names_in_a_dict() -> None:
     assert lines == ["parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"]
 
 
+def test_parameters_of_a_stream_that_is_not_named_any_more_give_one_line() -> None:
+    tree = parameters.to_dict(PipelineConfig(lidars=(LidarConfig('lidar'),), cameras=(CameraConfig('front'),)))
+    lines: list[str] = []
+    parameters.from_dict({**tree, 'cameras': []}, lines.append)
+    (line,) = lines
+    assert re.fullmatch(
+        r"\d+ parameters 'front\.…' have no effect: no stream 'front' is named in lidars, cameras or imus", line
+    )
+
+
 # ---- changes --------------------------------------------------------------------------------------------------------
 
 
@@ -345,9 +355,33 @@ def test_a_file_s_sections_match_as_rcl_matches_them(make_node, tmp_path: Path) 
     assert parameters.from_file(path, '/preprocess')[0].lidars[0].tolerance_ns == 10_000_000
 
 
-def test_a_file_without_a_section_for_the_node(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match='no ros__parameters for /preprocess'):
-        parameters.from_file(write(tmp_path, 'autostart: true', key='/robot/preprocess'))
+#: Text of a params file, and what is said of it to the node /robot/preprocess; None: it holds something for it.
+FILES = {
+    'the node': ('/robot/preprocess: {ros__parameters: {}}', None),
+    'every node': ('/**: {ros__parameters: {}}', None),
+    'the name alone in any namespace': ('/**/preprocess: {ros__parameters: {}}', None),
+    'a section without parameters': ('/**: {ros__parameters: }', None),
+    'empty': ('', 'its sections: none'),
+    'a scalar': ('preprocess', 'its sections: none'),
+    'no ros__parameters': ('/robot/preprocess: {lidars: [lidar]}', 'its sections: none'),
+    'the name alone': ('preprocess: {ros__parameters: {}}', 'its sections: /preprocess'),
+    'other nodes': ('{a: {b: {ros__parameters: {}}}, /c/d: {ros__parameters: {}}}', 'its sections: /a/b, /c/d'),
+}
+
+
+@pytest.mark.parametrize(('text', 'said'), FILES.values(), ids=FILES)
+def test_a_file_without_a_section_for_the_node(tmp_path: Path, text: str, said: str | None) -> None:
+    path = tmp_path / 'params.yaml'
+    path.write_text(text)
+    argv = ['preprocess', '--ros-args', '-r', '__ns:=/robot', '--params-file', str(path), '-p', 'autostart:=true']
+    lines = list(params_file.explain_unmatched(argv, '/robot/preprocess'))
+    if said is None:
+        assert lines == []
+    else:
+        (line,) = lines
+        assert line == f'{path} has no effect: it has no ros__parameters for /robot/preprocess; {said}'
+        with pytest.raises(ConfigError, match='has no ros__parameters for /robot/preprocess; its sections'):
+            parameters.from_file(path, '/robot/preprocess')
 
 
 # ---- config/preprocess.yaml -----------------------------------------------------------------------------------------

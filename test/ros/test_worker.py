@@ -196,3 +196,25 @@ def test_on_its_thread_it_does_the_same(times):
         assert not worker.is_alive
     assert stamps(bench) == [0] * times
     assert_adds_up(bench.runtime)
+
+
+def test_a_step_that_does_not_end_holds_up_stop_for_a_while_only(monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def decode(message, config):
+        begun.set()
+        go_on.wait(60)
+
+    bench = make(ONE)
+    source = dataclasses.replace(bench.runtime.ingest.sources['lidar'], decode=decode)
+    monkeypatch.setattr(bench.runtime.ingest, 'sources', {'lidar': source})
+    monkeypatch.setattr('robocache_ros.worker.STOP_S', 0.05)
+    bench.runtime.worker.start()
+    bench.put('lidar', cloud(0))
+    assert begun.wait(30)
+    with pytest.raises(TimeoutError, match='busy with one step after'):
+        bench.runtime.worker.stop()
+    go_on.set()
+    monkeypatch.setattr('robocache_ros.worker.STOP_S', 30.0)
+    bench.runtime.worker.stop()
+    assert not bench.runtime.worker.is_alive

@@ -27,7 +27,7 @@ class NodeError(RuntimeError):
 
 
 class NodeProcess:
-    """Runs ``python -m robocache_ros.node`` on a parameter file; its output goes to ``log``.
+    """Runs ``python -m robocache_ros.process`` on a parameter file; its output goes to ``log``.
 
     A context manager: on the way out the node is shut down, or killed where it does not end by itself.
 
@@ -46,7 +46,7 @@ class NodeProcess:
     def __enter__(self) -> NodeProcess:
         """Start the child."""
         command = [
-            sys.executable, '-m', 'robocache_ros.node', '--ros-args', '--params-file', str(self._params),
+            sys.executable, '-m', 'robocache_ros.process', '--ros-args', '--params-file', str(self._params),
             '-p', 'autostart:=true', '-p', 'use_sim_time:=true',
         ]  # fmt: skip
         with self._log.open('wb') as log:

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node as a process at a terminal: the arguments it refuses, and the signals that end it."""
+
+import contextlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import rclpy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+NODE = [sys.executable, '-m', 'robocache_ros.process']
+#: The node whose images take a minute each to decode.
+SLOW_NODE = """
+import dataclasses, sys, time
+from robocache_ros.process import Signals
+signals = Signals()
+from robocache_ros import node, sources
+kind = 'sensor_msgs/msg/Image'
+def decode(message, config):
+    print('decoding', flush=True)
+    time.sleep(60)
+sources.SOURCES[kind] = dataclasses.replace(sources.SOURCES[kind], decode=decode)
+sys.exit(node.run(signals))
+"""
+FRONT = ['-p', 'cameras:=[front]', '-p', 'front.width:=4', '-p', 'front.height:=4']
+ACTIVE = [*FRONT, '-p', 'autostart:=true']
+
+
+class Terminal:
+    """A process with a pseudo-terminal of its own, in whose foreground it runs."""
+
+    def __init__(self, command, arguments):
+        ours, its = pty.openpty()
+        self._process = subprocess.Popen(
+            [*command, '--ros-args', *arguments],
+            stdin=its, stdout=its, stderr=its, start_new_session=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+        )  # fmt: skip
+        os.close(its)
+        self._ours = ours
+        self.text = ''
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        with contextlib.suppress(OSError):  # the other end is closed
+            while data := os.read(self._ours, 65536):
+                with self._changed:
+                    self.text += data.decode(errors='replace')
+                    self._changed.notify_all()
+        os.close(self._ours)
+
+    def until(self, text):
+        """Wait until ``text`` was printed."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.text, 60), f'{text!r} was not printed:\n{self.text}'
+
+    def interrupt(self, number):
+        os.killpg(self._process.pid, number)
+
+    def ended(self, timeout_s=60.0):
+        """Wait for the end; return the exit status."""
+        code = self._process.wait(timeout_s)
+        self._reader.join()
+        return code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._process.poll() is None:
+            self._process.kill()
+        self.ended()
+
+
+@contextlib.contextmanager
+def images():
+    """Publish images on /front, 200 a second, as far as the machine keeps up."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node('camera', context=context)
+    publisher = node.create_publisher(Image, '/front', 10)
+    over = threading.Event()
+
+    def publish():
+        stamp_ns = 1_700_000_000 * 10**9
+        while not over.wait(0.005):
+            stamp_ns += 5_000_000
+            header = Header(frame_id='front')
+            header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 10**9)
+            publisher.publish(Image(header=header, height=4, width=4, step=12, encoding='bgr8', data=bytes(48)))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        node.destroy_node()
+        context.shutdown()
+
+
+def assert_clean(terminal):
+    assert 'Traceback' not in terminal.text, terminal.text
+    assert 'failed' not in terminal.text, terminal.text
+
+
+#: What is refused before the node is made: the arguments, and what is said of them in one line.
+REFUSED = {
+    'missing params file': (['--params-file', '/nowhere.yaml'], r"'--params-file /nowhere\.yaml'.*opening YAML file"),
+    'bad log level': (['--log-level', 'nonsense'], r"'--log-level nonsense'.*severity"),
+    'unknown option of ROS': (['--bogus'], r'unknown arguments of ROS:.*--bogus'),
+    'bad remap': (['-r', 'nonsense'], r"remap rule: '-r nonsense'"),
+    'bad parameter': (['-p', 'nonsense'], r"'-p nonsense'"),
+}
+
+
+@pytest.mark.parametrize(('arguments', 'said'), REFUSED.values(), ids=REFUSED)
+def test_arguments_that_rcl_refuses_are_one_line(arguments, said):
+    with Terminal(NODE, arguments) as terminal:
+        assert terminal.ended() == 2
+    (line,) = terminal.text.splitlines()
+    assert re.match(f'preprocess: .*{said}', line), line
+    assert '.c:' not in line
+
+
+@pytest.mark.parametrize(
+    'text', ['a: [', 'preprocess: {ros__parameters: {lidars: [a, 1]}}'], ids=['broken YAML', 'mixed array']
+)
+def test_a_params_file_that_rcl_refuses_is_one_line(tmp_path, text):
+    path = tmp_path / 'params.yaml'
+    path.write_text(text)
+    with Terminal(NODE, ['--params-file', str(path)]) as terminal:
+        assert terminal.ended() == 2
+    (line,) = terminal.text.splitlines()
+    assert str(path) in line
+
+
+@pytest.mark.parametrize(('argument', 'status', 'said'), [('--help', 0, '--ros-args'), ('nonsense', 2, 'nonsense')])
+def test_arguments_are_those_of_ros_alone(argument, status, said):
+    with Terminal([*NODE, argument], ['-p', 'autostart:=true']) as terminal:
+        assert terminal.ended() == status
+    assert said in terminal.text
+
+
+def test_a_params_file_for_another_node_is_a_warning_and_no_stream_is_refused(tmp_path):
+    path = tmp_path / 'params.yaml'
+    path.write_text('other: {ros__parameters: {lidars: [top]}}')
+    with Terminal(NODE, ['--params-file', str(path), '-p', 'autostart:=true']) as terminal:
+        assert terminal.ended() == 1
+    assert f'{path} has no effect: it has no ros__parameters for /preprocess; its sections: /other' in terminal.text
+    assert 'needs at least one stream; name one, as in lidars' in terminal.text
+    assert_clean(terminal)
+
+
+#: States in which a signal comes: the arguments, and what is printed once the state is reached.
+STATES = {
+    'importing': (ACTIVE, ''),
+    'unconfigured': ([], 'unconfigured'),
+    'active': (ACTIVE, 'active'),
+}
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize('state', STATES)
+def test_a_signal_ends_the_node_in_every_state(state, number):
+    """Twice at once too, as a terminal and a launch file both send it, and as impatient people do."""
+    arguments, printed = STATES[state]
+    for delay_s, signals in ((0.2, 1), (0.8, 2)):
+        with Terminal(NODE, arguments) as terminal:
+            terminal.until(printed)
+            time.sleep(delay_s)  # somewhere within the state
+            for _ in range(signals):
+                terminal.interrupt(number)
+            began = time.monotonic()
+            assert terminal.ended() == 0, terminal.text
+            assert time.monotonic() - began < 3
+        assert_clean(terminal)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_while_frames_flow(number):
+    with images():
+        for i in range(5):
+            with Terminal(NODE, ACTIVE) as terminal:
+                terminal.until('active')
+                time.sleep(0.15 * i)
+                for _ in range(1 + i % 2):
+                    terminal.interrupt(number)
+                assert terminal.ended() == 0, terminal.text
+            assert_clean(terminal)
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_step_that_does_not_end_is_cut_off(number):
+    with images(), Terminal([sys.executable, '-c', SLOW_NODE], ACTIVE) as terminal:
+        terminal.until('decoding')
+        began = time.monotonic()
+        terminal.interrupt(number)
+        assert terminal.ended() == 128 + number
+        assert time.monotonic() - began < 4
+    assert f'ended by {number.name} within a step that took longer than 1.5 s' in terminal.text
+    assert 'Traceback' not in terminal.text
