@@ -1,38 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a rosbag2: its topics, and its messages as raw CDR bytes or deserialized."""
+"""Reading a rosbag2: its topics, and its messages as raw CDR bytes or deserialized.
+
+Only what is asked for is looked at: the definitions of types that a bag carries are not parsed, and a part of a bag
+that cannot be read costs that part.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection, Qos
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
+
+from robocache_ros.bag_files import Channel, files_of, opened
+from robocache_ros.bag_files.compression import ZSTD_MAGIC, decompressed
 
 _HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
 
 
 class BagError(ValueError):
-    """A bag that cannot be read; the message names it and the reason, on one line."""
+    """A bag, or a message of it, that cannot be read; the text names it and the reason, on one line."""
 
 
 @dataclass(frozen=True)
 class Topic:
     """A topic of a bag: ``count`` messages of type ``msgtype``, and the QoS that its publishers offered.
 
-    Where the bag has messages of several types on the topic, ``msgtype`` names them all and is no type.
+    Attributes:
+        name: absolute.
+        msgtype: where the bag has messages of several types on the topic, it names them all and is no type.
+        count: messages.
+        qos: that its publishers offered.
+        unreadable: why its messages cannot be read; empty where they can. They are never yielded.
+        doubt: why what is read of it may be wrong; empty where nothing is known.
     """
 
     name: str
     msgtype: str
     count: int
     qos: tuple[Qos, ...] = ()
+    unreadable: str = ''
+    doubt: str = ''
 
 
 @dataclass(frozen=True)
@@ -40,13 +57,15 @@ class Bag:
     """A rosbag2 (directory, .mcap or .db3); ``start_ns`` and ``end_ns`` bound its record times.
 
     It holds no open file: each call of ``messages`` opens the bag for itself, so several threads may read at once.
+    ``defects`` has a line for each part of it that is missing, cut off or damaged.
     """
 
     path: Path
     start_ns: int
     end_ns: int
     topics: dict[str, Topic]
-    typestore: Typestore = field(repr=False)
+    files: tuple[Path, ...] = ()
+    defects: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -64,56 +83,66 @@ class Bag:
         Topics that the bag lacks give nothing, and so does an empty choice.
 
         Raises:
-            BagError: the bag cannot be read to its end.
+            BagError: a file that was there when the bag was opened cannot be read.
         """
-        try:
-            with _reader(self.path) as reader:
-                connections = [connection for connection in reader.connections if connection.topic in topics]
-                if connections:  # the reader takes an empty list for all connections
-                    for connection, record_ns, raw in reader.messages(connections):
-                        yield connection.topic, record_ns, raw
-        except Exception as error:
-            raise _unreadable(self.path, error) from error
+        wanted = {name for name in topics if name in self.topics and not self.topics[name].unreadable}
+        for path in self.files if wanted else ():
+            try:
+                with opened(path) as file:
+                    names = {c.key: _absolute(c.topic) for c in file.channels if _absolute(c.topic) in wanted}
+                    for key, record_ns, raw in file.messages(names.keys()):
+                        yield names[key], record_ns, _uncompressed(raw)
+            except Exception as error:
+                raise _unreadable(self.path, error) from error
 
     def deserialize(self, topic: str, raw: bytes) -> Any:
-        """Return a message of ``topic``, by the definition of its type in the bag; in a bag without any, by Jazzy's.
+        """Return a message of ``topic``, whose type must be one of ROS 2's own.
 
         Raises:
             BagError: ``raw`` is no message of the topic's type.
         """
         try:
-            return self.typestore.deserialize_cdr(raw, self.topics[topic].msgtype)
+            return _typestore().deserialize_cdr(raw, self.topics[topic].msgtype)
         except Exception as error:
-            raise _unreadable(self.path, error, topic) from error
+            kind = self.topics[topic].msgtype
+            raise BagError(f'{topic}: {len(raw)} bytes that are no {kind} ({_in_one_line(error)})') from error
 
 
 def open_bag(path: Path) -> Bag:
     """Read which topics the bag at ``path`` has.
 
     Raises:
-        BagError: it does not exist, is not a rosbag2, is damaged, or has no message.
+        BagError: it does not exist, is not a rosbag2, none of its files can be read, or it has no message.
     """
     if not path.exists():
         raise BagError(f'{path}: there is no such bag')
     if path.suffix == '.bag':
         raise BagError(f'{path}: is a ROS 1 bag; convert it first: rosbags-convert --src {path} --dst {path.stem}')
     try:
-        with _reader(path) as reader:
-            topics = {
-                name: Topic(name, _types(info.connections), info.msgcount, _offered_qos(info.connections))
-                for name, info in sorted(reader.topics.items())
-            }
-            bag = Bag(path, reader.start_time, reader.end_time, topics, reader.typestore)
-    except Exception as error:
+        listing = files_of(path)
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    contents = [_content(file) for file in listing.files]
+    readable = [content for content in contents if content.error is None]
+    if not readable:
+        raise _unreadable(path, next(content.error for content in contents if content.error is not None))
+    spans = [content.span_ns for content in readable if content.channels and any(content.span_ns)]
+    bag = Bag(
+        path,
+        start_ns=min((start for start, _ in spans), default=0),
+        end_ns=max((end for _, end in spans), default=0),
+        topics=_topics([channel for content in readable for channel in content.channels]),
+        files=tuple(content.path for content in readable),
+        defects=(*listing.defects, *(defect for content in contents for defect in content.defects)),
+    )
     if bag.count == 0:
-        raise BagError(f'{path}: has no messages')
+        raise BagError('; '.join((f'{path}: has no messages', *bag.defects)))
     return bag
 
 
 @dataclass(frozen=True)
 class Glimpse:
-    """The start of a topic: its first message, deserialized, and the period between header stamps, s."""
+    """The start of a topic: its first message that can be read, and the period between header stamps, s."""
 
     first: Any
     period_s: float
@@ -123,18 +152,20 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str
     """Read the first ``seconds`` of some topics with a header, and on to the first message of those that start later.
 
     The period is the median one; of a topic with fewer than four messages in that time it is the mean over the bag.
+    Messages that cannot be read are passed over; a topic that has no others is not in the result.
 
     Raises:
-        BagError: the bag cannot be read, or a message has no header.
+        BagError: the bag cannot be read.
     """
     first: dict[str, Any] = {}
     stamps: dict[str, list[int]] = {name: [] for name in topics}
     for topic, record_ns, raw in bag.messages(topics):
         if record_ns > bag.start_ns + seconds * 1e9 and len(first) == len(topics):
             break
-        if topic not in first:
-            first[topic] = bag.deserialize(topic, raw)
-        stamps[topic].append(header_stamp_ns(raw))
+        with suppress(BagError):
+            if topic not in first:
+                first[topic] = bag.deserialize(topic, raw)
+            stamps[topic].append(header_stamp_ns(raw))
     return {name: Glimpse(message, _period_s(bag, name, stamps[name])) for name, message in first.items()}
 
 
@@ -151,22 +182,82 @@ def header_stamp_ns(raw: bytes) -> int:
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
-def _reader(path: Path) -> AnyReader:
-    return AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+@dataclass(frozen=True)
+class _Content:
+    """What a file of a bag holds, or why it cannot be opened."""
+
+    path: Path
+    channels: tuple[Channel, ...] = ()
+    span_ns: tuple[int, int] = (0, 0)
+    defects: tuple[str, ...] = ()
+    error: Exception | None = None
 
 
-def _unreadable(path: Path, error: Exception, topic: str = '') -> BagError:
-    """One type for the errors of the reader's storage, YAML, type and message parsers."""
-    where = f'{path}: {topic}' if topic else f'{path}'
-    return BagError(f'{where}: cannot be read as a rosbag2: {" ".join(str(error).split())}')
+def _content(path: Path) -> _Content:
+    try:
+        with opened(path) as file:
+            return _Content(path, tuple(file.channels), (file.start_ns, file.end_ns), tuple(file.defects))
+    except Exception as error:  # whatever a parser makes of damaged bytes
+        return _Content(path, defects=(f'{path.name} cannot be read ({_in_one_line(error)})',), error=error)
 
 
-def _types(connections: list[Connection]) -> str:
-    return ' and '.join(sorted({connection.msgtype for connection in connections}))
+def _topics(channels: list[Channel]) -> dict[str, Topic]:
+    by_name = sorted(channels, key=lambda channel: _absolute(channel.topic))
+    groups = itertools.groupby(by_name, key=lambda channel: _absolute(channel.topic))
+    return {name: _topic(name, list(group)) for name, group in groups}
 
 
-def _offered_qos(connections: list[Connection]) -> tuple[Qos, ...]:
-    return tuple(qos for connection in connections for qos in connection.ext.offered_qos_profiles)
+def _topic(name: str, channels: list[Channel]) -> Topic:
+    types = ' and '.join(sorted({channel.msgtype for channel in channels}))
+    formats = sorted({channel.serialization for channel in channels} - {'cdr'})
+    unreadable = f'its messages are {" and ".join(map(repr, formats))}, not CDR' if formats else ''
+    return Topic(
+        name,
+        types,
+        sum(channel.count for channel in channels),
+        tuple(qos for channel in channels for qos in _offered_qos(channel.qos)),
+        unreadable,
+        next((doubt for channel in channels if (doubt := _doubt(channel))), ''),
+    )
+
+
+def _doubt(channel: Channel) -> str:
+    """A type of ROS 2's own that the recording robot defined in another way."""
+    if not channel.digest or channel.msgtype not in _typestore().fielddefs:
+        return ''
+    here = _typestore().hash_rihs01(channel.msgtype)
+    return '' if here == channel.digest else f'its type hash is {channel.digest}, that of {channel.msgtype} is {here}'
+
+
+def _absolute(topic: str) -> str:
+    """The topic of a node without a namespace."""
+    return f'/{topic.lstrip("/")}'
+
+
+def _uncompressed(raw: bytes) -> bytes:
+    """A message that was compressed by itself, as rosbag2 does in compression mode ``message``."""
+    return decompressed(raw, 'zstd') if raw.startswith(ZSTD_MAGIC) else raw  # CDR begins with 0
+
+
+@functools.cache
+def _typestore() -> Typestore:
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _unreadable(path: Path, error: Exception) -> BagError:
+    """One type for the errors of storages and parsers."""
+    return BagError(f'{path}: cannot be read as a rosbag2: {_in_one_line(error)}')
+
+
+def _in_one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _offered_qos(text: str) -> list[Qos]:
+    try:
+        return list(parse_qos(text))
+    except Exception:  # what a recorder wrote there is no reason to lose the topic
+        return []
 
 
 def _period_s(bag: Bag, name: str, stamps_ns: list[int]) -> float:

@@ -73,7 +73,8 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
         width=msg.width,
         height=msg.height,
         point_step=msg.point_step,
-        row_step=msg.row_step,
+        # In a cloud of one row nothing depends on it, and some drivers leave it at 0.
+        row_step=msg.row_step or (msg.width * msg.point_step if msg.height == 1 else 0),
         is_bigendian=msg.is_bigendian,
     )
     if layout.num_points == 0:

@@ -48,7 +48,7 @@ class Ingest:
         try:
             return self.sources[name].decode(message, self._pipeline.streams[name])
         except DataError as error:
-            self._drop(name, error)
+            self.refuse(name, error)
         except Exception:
             self._pipeline.drop(name, Reason.INTERNAL_ERROR)
             self._log.fail(name, f'{name}: message dropped ({Reason.INTERNAL_ERROR})')
@@ -59,7 +59,7 @@ class Ingest:
         try:
             self._locate(name, sample.frame_id)
         except DataError as error:
-            self._drop(name, error)
+            self.refuse(name, error)
             return
         self._pipeline.push(name, sample)
 
@@ -68,6 +68,11 @@ class Ingest:
         sample = self.decode(name, message)
         if sample is not None:
             self.push(name, sample)
+
+    def refuse(self, name: str, error: DataError) -> None:
+        """Drop a message that was announced, and explain why."""
+        self._pipeline.drop(name, error.reason)
+        self._log.explain(name, error.reason, str(error))
 
     def calibrate(self, name: str, message: Any) -> None:
         """Take in a CameraInfo of camera ``name``, which holds until another one comes."""
@@ -85,7 +90,3 @@ class Ingest:
         if self._pipeline.needs_pose(name) and not self._pipeline.has_pose(name, frame_id):
             pose = self._poses.pose(frame_id, self._pipeline.config.target_frame)
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
-
-    def _drop(self, name: str, error: DataError) -> None:
-        self._pipeline.drop(name, error.reason)
-        self._log.explain(name, error.reason, str(error))

@@ -12,7 +12,9 @@ from rclpy.serialization import deserialize_message
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.samples import DataError
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
 from robocache_ros.drop_log import DropLog, Explanation
@@ -74,30 +76,46 @@ class BagFrames(Iterator[FusedFrame]):
 
     def _read(self, path: Path, wanted: list[Route]) -> Iterator[FusedFrame]:
         bag = open_bag(path)
+        for defect in bag.defects:
+            _logger.warning('%s: %s', bag.path, defect)
         _check_topics(bag, wanted)
-        ingest = Ingest(self.pipeline, BagPoses(_static_transforms(bag)), self._log)
-        for topic, _, raw in bag.messages({route.absolute_topic for route in wanted}):
+        transforms = StaticTransforms.from_bag(bag)
+        for line in transforms.ignored.values():
+            _logger.warning('%s: %s', bag.path, line)
+        ingest = Ingest(self.pipeline, BagPoses(transforms), self._log)
+        for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):
             for route in wanted:
                 if route.absolute_topic == topic:
-                    _take(ingest, route, raw)
+                    self._take(ingest, route, record_ns, raw)
             yield from self.pipeline.poll()
         self.pipeline.give_up()
         while self.pipeline.num_ready:  # more may wait than there is room for at once
             yield from self.pipeline.poll()
             self.pipeline.give_up()
 
-
-def _take(ingest: Ingest, route: Route, raw: bytes) -> None:
-    name = route.stream.name
-    if route.is_calibration:
-        ingest.calibrate(name, deserialize_message(raw, route.message))
-        return
-    ingest.announce(name)
-    ingest.take(name, deserialize_message(raw, route.message))
+    def _take(self, ingest: Ingest, route: Route, record_ns: int, raw: bytes) -> None:
+        """Take in a message; one that cannot be deserialized is a drop, and of a calibration nothing but a line."""
+        name = route.stream.name
+        if not route.is_calibration:
+            ingest.announce(name)
+        try:
+            message = deserialize_message(raw, route.message)
+        except Exception as error:  # rclpy has no public name for what rmw raises
+            text = f'{route.absolute_topic}, recorded at {record_ns} ns: {len(raw)} bytes that are no {route.type_name}'
+            refusal = DataError(Reason.UNDESERIALIZABLE, f'{text} ({" ".join(str(error).split())})')
+            if route.is_calibration:
+                self._log.explain(name, refusal.reason, str(refusal))
+            else:
+                ingest.refuse(name, refusal)
+            return
+        if route.is_calibration:
+            ingest.calibrate(name, message)
+        else:
+            ingest.take(name, message)
 
 
 def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
-    """Warn of topics that the bag lacks.
+    """Warn of topics that the bag lacks, or that cannot be read, or not surely.
 
     Raises:
         ValueError: a topic has another type.
@@ -105,13 +123,13 @@ def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
     absent = sorted({route.absolute_topic for route in wanted} - bag.topics.keys())
     if absent:
         _logger.warning('%s has no messages on %s; it has %s', bag.path, ', '.join(absent), ', '.join(bag.topics))
+    for name in sorted({route.absolute_topic for route in wanted} & bag.topics.keys()):
+        fault = bag.topics[name].unreadable or bag.topics[name].doubt
+        if fault:
+            _logger.warning('%s: %s: %s', bag.path, name, fault)
     for route in wanted:
         topic = bag.topics.get(route.absolute_topic)
         if topic is not None and topic.msgtype != route.type_name:
             raise ValueError(
                 f'{route.stream.name}: {route.topic} is {topic.msgtype} in the bag, must be {route.type_name}'
             )
-
-
-def _static_transforms(bag: Bag) -> StaticTransforms:
-    return StaticTransforms.from_messages(bag.deserialize(topic, raw) for topic, _, raw in bag.messages({'/tf_static'}))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,32 +11,70 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_core import rotation
+from robocache_ros.bags import Bag, BagError
 
 Matrix = npt.NDArray[np.float64]
 
 
+_TOPIC, _TYPE = '/tf_static', 'tf2_msgs/msg/TFMessage'
+#: Greatest distance of a quaternion's squared length to 1; tf2's own.
+_TOLERANCE = 1e-2
+
+
 class StaticTransforms:
-    """Poses between frames: ``parent_from_child`` matrices ``[4, 4] float64``, metres, composed along the tree."""
+    """Poses between frames: ``parent_from_child`` matrices ``[4, 4] float64``, metres, composed along the tree.
+
+    Attributes:
+        ignored: by child frame (or topic), why a transform of it was ignored; an earlier one stays.
+    """
 
     def __init__(self) -> None:
         self._parent: dict[str, tuple[str, Matrix]] = {}
+        self.ignored: dict[str, str] = {}
 
     @classmethod
     def from_messages(cls, messages: Iterable[Any]) -> StaticTransforms:
         """Collect the transforms of TFMessages; a later one of the same child replaces an earlier one, as in tf2."""
         tree = cls()
         for message in messages:
-            for item in message.transforms:
-                t, q = item.transform.translation, item.transform.rotation
-                tree.add(item.header.frame_id, item.child_frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+            tree._take(message)
         return tree
 
+    @classmethod
+    def from_bag(cls, bag: Bag) -> StaticTransforms:
+        """Collect those on /tf_static; a message that cannot be read is ignored by name."""
+        tree = cls()
+        topic = bag.topics.get(_TOPIC)
+        if topic is not None and (topic.unreadable or topic.msgtype != _TYPE):
+            tree.ignored[_TOPIC] = f'{_TOPIC} is ignored: {topic.unreadable or f"it is {topic.msgtype}, not {_TYPE}"}'
+            return tree
+        for _, record_ns, raw in bag.messages({_TOPIC}):
+            try:
+                tree._take(bag.deserialize(_TOPIC, raw))
+            except BagError as error:
+                tree.ignored[_TOPIC] = f'the message recorded at {record_ns} ns is ignored: {error}'
+        return tree
+
+    def _take(self, message: Any) -> None:
+        for item in message.transforms:
+            t, q = item.transform.translation, item.transform.rotation
+            self.add(item.header.frame_id, item.child_frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
     def add(self, parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> None:
-        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w, of any length."""
+        """Add the pose of ``child`` in ``parent``: translation x y z, m, and quaternion x y z w.
+
+        What tf2 ignores is ignored: a pose that is not finite, a quaternion whose length is not 1, a frame without a
+        name, and a frame in itself.
+        """
+        parent, child = _plain(parent), _plain(child)
+        fault = _fault(parent, child, translation, quaternion)
+        if fault:
+            self.ignored[child] = f'the transform from {parent!r} to {child!r} is ignored: {fault}'
+            return
         matrix = np.eye(4)
-        matrix[:3, :3] = _rotation(np.asarray(quaternion, np.float64))
+        matrix[:3, :3] = rotation.matrix(rotation.normalized(np.asarray(quaternion, np.float64)))
         matrix[:3, 3] = translation
-        self._parent[_plain(child)] = (_plain(parent), matrix)
+        self._parent[child] = (parent, matrix)
 
     def __contains__(self, frame: str) -> bool:
         return frame in self._parent or any(frame == parent for parent, _ in self._parent.values())
@@ -67,7 +106,15 @@ def _plain(frame: str) -> str:
     return frame.lstrip('/')
 
 
-def _rotation(quaternion: npt.NDArray[np.float64]) -> Matrix:
-    if not quaternion.any():  # an unset quaternion, which tf2 also takes for none
-        return np.eye(3)
-    return rotation.matrix(rotation.normalized(quaternion))
+def _fault(parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> str:
+    """What is wrong with a transform; empty where nothing is."""
+    if not parent or not child:
+        return 'a frame has no name'
+    if parent == child:
+        return 'a frame has no pose in itself'
+    if not all(map(math.isfinite, (*translation, *quaternion))):
+        return f'translation {translation}, quaternion {quaternion} is not finite'
+    squared = sum(value * value for value in quaternion)
+    if abs(squared - 1) > _TOLERANCE:
+        return f'the quaternion {quaternion} has length {math.sqrt(squared):.3g}, not 1'
+    return ''

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +15,8 @@ from robocache_core.units import SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
-
-#: Last parts of a topic that name what it carries, not which sensor it is.
-_GENERIC = {
-    'compressed', 'image', 'image_raw', 'image_color', 'image_mono', 'image_rect', 'image_rect_color', 'points',
-    'points_raw', 'pointcloud', 'point_cloud', 'pointcloud2', 'cloud', 'scan', 'data', 'data_raw', 'raw',
-}  # fmt: skip
+from robocache_ros.tools.plausibility import doubts_on_imu, why_no_camera
+from robocache_ros.tools.stream_names import stream_names
 
 _LASER_SCAN = 'sensor_msgs/msg/LaserScan'
 _BASE_FRAMES = ('base_link', 'base_footprint')
@@ -102,12 +97,23 @@ class _Setting:
 
 def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
     """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
-    topics = {topic.name: topic for topic in bag.topics.values() if _is_usable(topic, notes)}
+    candidates = [topic for topic in bag.topics.values() if topic.msgtype in SOURCES]
+    usable = {topic.name: topic for topic in candidates if not _left_out(topic, notes)}
+    seen = glimpse(bag, usable)
+    for name in list(usable):
+        why = why_no_camera(seen[name].first) if name in seen and _is_camera(usable[name]) else ''
+        if name not in seen or why:
+            notes.append(f'left out: {name}: {why or f"none of its {usable[name].count} messages can be read"}')
+            del usable[name]
+    topics = _without_twins(usable, notes)
     if not topics:
         held = ', '.join(f'{t.name} ({t.msgtype})' for t in bag.topics.values())
-        raise BagError(f'{bag.path}: no topic that the node can use; the bag has: {held}')
-    names = stream_names(tuple(topics))
-    seen = glimpse(bag, topics)
+        raise BagError('; '.join((f'{bag.path}: no topic that the node can use; the bag has: {held}', *notes)))
+    notes.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
+    for topic in topics.values():
+        if SOURCES[topic.msgtype].group == 'imus':
+            notes.extend(doubts_on_imu(bag, topic.name))
+    names = stream_names(topics)
     return [
         _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
         # Planar scans last: the first lidar is the trigger, and the only one where no frame joins them.
@@ -115,23 +121,40 @@ def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
     ]
 
 
-def _is_usable(topic: Topic, notes: list[str]) -> bool:
-    if topic.msgtype not in SOURCES:
-        return False
+def _left_out(topic: Topic, notes: list[str]) -> bool:
+    """Whether a topic cannot be a stream by what the bag says of it, which a note then names."""
+    why = topic.unreadable
     if topic.count == 0:
-        notes.append(f'left out: {topic.name} has no messages')
-        return False
-    if topic.name.endswith('/compressedDepth'):
-        notes.append(f'left out: {topic.name} is compressedDepth, which is no plain image file')
-        return False
-    return True
+        why = 'it has no messages'
+    elif topic.name.endswith('/compressedDepth'):
+        why = 'it is compressedDepth, which is no plain image file'
+    if why:
+        notes.append(f'left out: {topic.name}: {why}')
+    return bool(why)
+
+
+def _is_camera(topic: Topic) -> bool:
+    return SOURCES[topic.msgtype].group == 'cameras'
+
+
+def _without_twins(topics: Mapping[str, Topic], notes: list[str]) -> dict[str, Topic]:
+    """Leave out, of an image's topic and that of its compressed form, the one with fewer messages, else the latter."""
+    kept = dict(topics)
+    for name, topic in topics.items():
+        raw = topics.get(name.rpartition('/')[0])
+        if raw is not None and _is_camera(topic) and _is_camera(raw):
+            taken, left = (raw, topic) if raw.count >= topic.count else (topic, raw)
+            notes.append(f'left out: {left.name}: it is the camera of {taken.name}, which is taken')
+            kept.pop(left.name, None)
+    return kept
 
 
 def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], notes: list[str]) -> _Mounting:
     """The poses of ``lidars`` in the first base frame that /tf_static joins all of them to."""
     if not lidars:
         return _Mounting()
-    tree = StaticTransforms.from_messages(_static_transforms(bag))
+    tree = StaticTransforms.from_bag(bag)
+    notes.extend(tree.ignored.values())
     frames = {lidar.name: lidar.first.header.frame_id for lidar in lidars}
     for target in _BASE_FRAMES:
         poses = {name: tree.pose(frame, target) for name, frame in frames.items()}
@@ -141,13 +164,6 @@ def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], notes: list[str]) -> _Mo
     notes.append(f'no /tf_static joins {", ".join(sorted(set(frames.values())))} to base_link: voxels are in the '
                  "lidar's own frame; set target_frame and extrinsics to change that")  # fmt: skip
     return _Mounting()
-
-
-def _static_transforms(bag: Bag) -> Iterable[Any]:
-    topic = bag.topics.get('/tf_static')
-    if topic is None or topic.msgtype != 'tf2_msgs/msg/TFMessage':
-        return []
-    return (bag.deserialize(name, raw) for name, _, raw in bag.messages({topic.name}))
 
 
 def _keep_one_lidar(sensors: Sequence[_Sensor], notes: list[str]) -> list[_Sensor]:
@@ -218,34 +234,3 @@ def _voxels(fields: set[str]) -> dict[str, Any]:
     default: tuple[str, ...] = VoxelConfig.channels
     channels = [c for c in default if ':' not in c or c.split(':', 1)[1] in fields]
     return {} if channels == list(default) else {'voxel': {'channels': channels}}
-
-
-def stream_names(topics: tuple[str, ...]) -> dict[str, str]:
-    """A short name for each topic: its last distinctive part, with as many parts before it as make the names differ."""
-    parts = {topic: _distinctive_parts(topic) for topic in topics}
-    lengths = dict.fromkeys(topics, 1)
-    while True:
-        names = {topic: _identifier('_'.join(parts[topic][-lengths[topic] :])) for topic in topics}
-        taken = list(names.values())
-        clashes = [topic for topic in topics if taken.count(names[topic]) > 1]
-        if not clashes:
-            return names
-        for topic in clashes:
-            if lengths[topic] < len(parts[topic]):
-                lengths[topic] += 1
-            else:  # nothing before it is left: only what they carry distinguishes the topics
-                parts[topic] = topic.strip('/').split('/')
-                lengths[topic] = len(parts[topic])
-
-
-def _distinctive_parts(topic: str) -> list[str]:
-    parts = topic.strip('/').split('/')
-    kept = list(parts)
-    while len(kept) > 1 and kept[-1].lower() in _GENERIC:
-        kept.pop()
-    return kept
-
-
-def _identifier(text: str) -> str:
-    name = re.sub(r'\W', '_', text, flags=re.ASCII)
-    return name if not name[:1].isdigit() else f's_{name}'

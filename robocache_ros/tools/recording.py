@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import cv2
@@ -21,6 +21,9 @@ LIDAR_DELAY_NS = (2_000_000, 8_000_000)
 IMU_DELAY_NS = (200_000, 900_000)
 CAMERA_DELAY_NS = (12_000_000, 25_000_000)
 
+#: What a recording has, and can be without.
+PARTS = ('tf', 'lidar', 'imu', 'camera')
+
 #: PointField's numbers for the types in POINT.
 _POINT_FIELD_TYPES = {'uint16': 4, 'uint32': 6, 'float32': 7}
 
@@ -33,19 +36,26 @@ class Recorded(NamedTuple):
     message: Any
 
 
-def recorded_messages(robot: Robot, seconds: float, camera: str = 'jpeg') -> Iterator[Recorded]:
+def recorded_messages(
+    robot: Robot, seconds: float, camera: str = 'jpeg', without: Collection[str] = ()
+) -> Iterator[Recorded]:
     """Yield all messages of a bag in the order of their record time; each is made on demand.
 
     Args:
         robot: the robot.
         seconds: time that the bag covers: lidar scans that end within it, and all other readings taken within it.
-        camera: ``jpeg``, ``png``, ``raw`` (bgr8) or ``none``.
+        camera: ``jpeg``, ``png`` or ``raw`` (bgr8).
+        without: parts of ``PARTS`` that are not recorded.
     """
     end_ns = robot.world.trajectory.start_ns + round(seconds * SECOND_NS)
-    streams = [_static_transforms(robot), _clouds(robot.lidar, end_ns), _imu(robot.imu, end_ns)]
-    if camera != 'none':
-        streams += [_images(c, end_ns, camera) for c in robot.cameras]
-    return heapq.merge(*streams, key=lambda recorded: recorded.record_ns)
+    streams = {
+        'tf': [_static_transforms(robot)],
+        'lidar': [_clouds(robot.lidar, end_ns)],
+        'imu': [_imu(robot.imu, end_ns)],
+        'camera': [_images(c, end_ns, camera) for c in robot.cameras],
+    }
+    recorded = (stream for part in PARTS if part not in without for stream in streams[part])
+    return heapq.merge(*recorded, key=lambda recorded: recorded.record_ns)
 
 
 def _static_transforms(robot: Robot) -> Iterator[Recorded]:

@@ -9,6 +9,8 @@ Topics
     /camera/{front,rear}/camera_info              sensor_msgs/CameraInfo    15 Hz
     /tf_static                                    base_link -> lidar, imu, front, rear (front, rear: optical frames)
 
+``--without tf,camera`` leaves out what it names: tf, lidar, imu, camera.
+
 In the folder of the bag are also truth.json (scene, poses of the sensors, biases, trajectory) and truth.npz (the
 robot's true poses). The same options give the same bytes on the same machine.
 """
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from robocache_ros.tools.progress import ProgressBar
-from robocache_ros.tools.recording import TYPESTORE, Recorded, recorded_messages
+from robocache_ros.tools.recording import PARTS, TYPESTORE, Recorded, recorded_messages
 from robocache_sim import sensors
 from robocache_sim.sensors import SECOND_NS, Robot
 from robocache_sim.truth import write_truth
@@ -48,6 +50,7 @@ def write_bag(
     seconds: float,
     storage: str = 'mcap',
     camera: str = 'jpeg',
+    without: Collection[str] = (),
     overwrite: bool = False,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Counter[str]:
@@ -59,6 +62,7 @@ def write_bag(
         seconds: see ``recorded_messages``.
         storage: ``mcap`` or ``sqlite3``.
         camera: see ``recorded_messages``.
+        without: see ``recorded_messages``.
         overwrite: replace ``out`` where it is a bag.
         progress: called after each message with the seconds of the bag that are done.
 
@@ -75,7 +79,7 @@ def write_bag(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.simulate-', dir=out.parent) as scratch:
         bag = Path(scratch) / out.name
-        messages = recorded_messages(robot, seconds, camera)
+        messages = recorded_messages(robot, seconds, camera, without)
         counts = _write_messages(bag, messages, storage, robot.world.trajectory.start_ns, progress)
         write_truth(bag, robot, seconds)
         if out.exists():
@@ -117,6 +121,17 @@ def _within(kind: Callable[[str], Any], low: float, high: float) -> Callable[[st
     return convert
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    """The parts in a list with commas; without all of those that are sensors nothing would be left."""
+    parts = tuple(text.split(','))
+    unknown = sorted(set(parts) - set(PARTS))
+    if unknown:
+        raise argparse.ArgumentTypeError(f'{",".join(unknown)}: must be of {",".join(PARTS)}')
+    if not set(PARTS) - {'tf'} - set(parts):
+        raise argparse.ArgumentTypeError(f'{text}: leaves no sensor')
+    return parts
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='simulate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -125,7 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--seconds', type=_within(float, 0.1, 1e6), default=10.0, help='length, s (10)')
     parser.add_argument('--seed', type=_within(int, 0, 2**63), default=0, help='of noise, biases and delays (0)')
     parser.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap', help='(mcap)')
-    parser.add_argument('--camera', choices=('jpeg', 'png', 'raw', 'none'), default='jpeg', help='(jpeg)')
+    parser.add_argument('--camera', choices=('jpeg', 'png', 'raw'), default='jpeg', help='(jpeg)')
+    parser.add_argument(
+        '--without', type=_parts, default=(), metavar='PARTS', help=f'parts to leave out, of {",".join(PARTS)}'
+    )
     parser.add_argument('--imu-rate', type=_within(float, 10, 1000), default=200.0, help='Hz (200)')
     parser.add_argument('--lidar-rings', type=_within(int, 2, 128), default=64, help='(64)')
     parser.add_argument('--speed', type=_within(float, -10, 10), default=1.5, help='mean speed, m/s (1.5)')
@@ -155,6 +173,7 @@ def main(argv: list[str] | None = None) -> int:
             seconds=args.seconds,
             storage=args.storage,
             camera=args.camera,
+            without=args.without,
             overwrite=args.overwrite,
             progress=lambda done_s: bar.show(done_s, args.out.name),
         )

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configuration made from a bag."""
 
+import dataclasses
+import math
+
+import numpy as np
 import pytest
 import yaml
-from support import bags
+from support import bags, mcap_by_hand
 
 from robocache_core.config import GROUPS
 from robocache_ros import parameters
 from robocache_ros.bags import BagError, open_bag
 from robocache_ros.sources import SOURCES
-from robocache_ros.tools.config_from_bag import config_from_bag, stream_names
+from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.stream_names import stream_names
 
 NONE = (0.0, 0.0, 0.0, 1.0)
 
@@ -27,6 +32,11 @@ def made_from(tmp_path, *messages):
         (['/cam/image_raw', '/cam/image_raw/compressed'], ['cam_image_raw', 'cam_image_raw_compressed']),
         (['/points', '/imu'], ['points', 'imu']),
         (['/2d/scan', '/my-lidar/points'], ['s_2d', 'my_lidar']),
+        (['/sync/points', '/compute/image_raw', '/upload/imu'], ['sync_points', 'compute_image_raw', 'imu']),
+        (['/sync', '/upload', '/lidars'], ['sync_1', 'upload_1', 'lidars_1']),
+        (['/robot/sync', '/a/qos_overrides/points'], ['robot_sync', 'a_qos_overrides']),
+        (['/a-b', '/a_b', '/a_b_1'], ['a_b_2', 'a_b_3', 'a_b_1']),
+        (['/a/b/image_raw', '/c/b/image_raw', '/b/image_raw'], ['a_b', 'c_b', 'b_image_raw']),
     ],
 )
 def test_streams_are_named_after_their_topics(topics, names):
@@ -116,6 +126,114 @@ def test_what_cannot_be_a_stream_is_left_out_by_name(tmp_path):
     )
     assert 'cameras' not in made.parameters
     assert any('/depth/compressedDepth' in note for note in made.notes)
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
+def test_depth_images_are_no_camera(tmp_path, encoding):
+    def depth(ms):
+        return dataclasses.replace(bags.image(ms), encoding=encoding)
+
+    def compressed_depth(ms):
+        return dataclasses.replace(bags.compressed(ms), format=f'{encoding}; png compressed ')
+
+    made = made_from(
+        tmp_path,
+        bags.every(100, '/points', bags.cloud),
+        bags.every(100, '/depth/image_raw', depth),
+        bags.every(100, '/far/image_raw/compressed', compressed_depth),
+    )
+    assert 'cameras' not in made.parameters
+    for topic in ('/depth/image_raw', '/far/image_raw/compressed'):
+        assert any(f'left out: {topic}: it is {encoding}, a depth image' in note for note in made.notes)
+
+
+def test_an_encoding_that_the_node_refuses_is_left_out_by_name(tmp_path):
+    made = made_from(
+        tmp_path,
+        bags.every(100, '/points', bags.cloud),
+        bags.every(100, '/cam/image_raw', lambda ms: dataclasses.replace(bags.image(ms), encoding='64FC3')),
+    )
+    assert 'cameras' not in made.parameters
+    assert any('/cam/image_raw' in note and '64FC3' in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ('raw_period_ms', 'taken', 'left'),
+    [(100, '/cam/image_raw', '/cam/image_raw/compressed'), (1000, '/cam/image_raw/compressed', '/cam/image_raw')],
+)
+def test_a_raw_topic_and_its_compressed_twin_are_one_camera(tmp_path, raw_period_ms, taken, left):
+    made = made_from(
+        tmp_path,
+        bags.every(raw_period_ms, '/cam/image_raw', bags.image),
+        bags.every(100, '/cam/image_raw/compressed', bags.compressed),
+        bags.every(100, '/rear/image_raw/compressed', bags.compressed),
+    )
+    assert sorted(made.parameters[name]['topic'] for name in made.parameters['cameras']) == sorted(
+        [taken, '/rear/image_raw/compressed']
+    )
+    assert [note for note in made.notes if left in note] == [
+        f'left out: {left}: it is the camera of {taken}, which is taken'
+    ]
+
+
+def turning(ms, *, gravity=9.8, degrees=1.0, rate=0.5):
+    """An IMU that turns about z at ``rate`` rad/s, in units of its own."""
+    message = bags.imu(ms)
+    angle = rate * ms / 1000
+    vector, quaternion = bags.T['geometry_msgs/msg/Vector3'], bags.T['geometry_msgs/msg/Quaternion']
+    return dataclasses.replace(
+        message,
+        orientation=quaternion(0.0, 0.0, math.sin(angle / 2), math.cos(angle / 2)),
+        angular_velocity=vector(0.0, 0.0, rate * degrees),
+        linear_acceleration=vector(0.0, 0.1 * gravity, gravity),
+    )
+
+
+DEGREES = 180 / math.pi
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({}, None),
+        ({'rate': 0.0}, None),
+        ({'rate': 6.0}, None),
+        ({'gravity': 1.0}, 'seems to be in g, not m/s²: its median is 1.005'),
+        ({'gravity': 1000.0}, 'seems to be in mg, not m/s²: its median is 1005'),
+        ({'gravity': 0.0}, 'has a median of 0 m/s²; with gravity it would be near 9.8'),
+        ({'degrees': DEGREES}, 'angular_velocity seems to be in degrees, not rad/s: it adds up to'),
+        ({'degrees': DEGREES, 'rate': 1.0}, 'angular_velocity seems to be in degrees, not rad/s: it reaches 57.3'),
+    ],
+)
+def test_an_imu_in_other_units_is_named_with_its_number(tmp_path, changes, words):
+    made = made_from(tmp_path, bags.every(10, '/imu', lambda ms: turning(ms, **changes)))
+    assert made.parameters['imus'] == ['imu']
+    assert [words in note for note in made.notes] == ([True] if words else [])
+
+
+def test_an_imu_that_does_not_measure_is_not_doubted(tmp_path):
+    def silent(ms):
+        covariance = np.array([-1.0, *[0.0] * 8])
+        return dataclasses.replace(
+            turning(ms, gravity=0.0, degrees=DEGREES),
+            linear_acceleration_covariance=covariance,
+            angular_velocity_covariance=covariance,
+        )
+
+    assert made_from(tmp_path, bags.every(10, '/imu', silent)).notes == ()
+
+
+def test_a_topic_of_which_no_message_can_be_read_is_left_out_by_name(tmp_path):
+    channels = [
+        mcap_by_hand.Channel('/points', 'sensor_msgs/msg/PointCloud2'),
+        mcap_by_hand.Channel('/imu', 'sensor_msgs/msg/Imu'),
+    ]
+    good = bytes(bags.STORE.serialize_cdr(bags.cloud(0), 'sensor_msgs/msg/PointCloud2'))
+    messages = [(k, bags.START_NS + ms * bags.MS, (good, b'')[k]) for ms in range(0, 1000, 100) for k in (0, 1)]
+    bag = open_bag(mcap_by_hand.write(tmp_path / 'a.mcap', channels, messages))
+    made = config_from_bag(bag)
+    assert 'imus' not in made.parameters
+    assert 'left out: /imu: none of its 10 messages can be read' in made.notes
 
 
 def test_a_bag_without_a_usable_topic_is_refused_by_name(tmp_path):

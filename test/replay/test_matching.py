@@ -14,7 +14,7 @@ IMAGE, IMU = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/Imu'
 
 def bag(**types):
     topics = {f'/{name}': Topic(f'/{name}', msgtype, 1) for name, msgtype in types.items()}
-    return Bag(Path('bag'), 0, 1, topics, None)
+    return Bag(Path('bag'), 0, 1, topics)
 
 
 def test_every_topic_of_a_configuration_has_its_type():

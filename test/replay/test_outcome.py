@@ -32,7 +32,7 @@ def diagnostics(at_ms, blocker='', **lidar):
 def recording(**changes):
     topics = {'/points': Topic('/points', LIDAR.message_type, 3), '/text': Topic('/text', 'std_msgs/msg/String', 4)}
     given = {
-        'bag': Bag(Path('a/bag'), 0, 300 * MS, topics, None),
+        'bag': Bag(Path('a/bag'), 0, 300 * MS, topics),
         'config': PipelineConfig((LIDAR,), (CAMERA,)),
         'sent': {'/points': SentLog(array('q', [100, 200, 300]), array('q', [10 * MS, 110 * MS, 210 * MS]))},
         'late_ns': [0, 2 * MS],

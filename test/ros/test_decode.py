@@ -172,6 +172,15 @@ def test_a_cloud_whose_rows_are_too_short() -> None:
     assert_refused('row_step_too_small', 'row_step 95 < width 3', decode.decode_cloud, msg, LIDAR)
 
 
+def test_a_cloud_of_one_row_needs_no_row_step() -> None:
+    points = make_points().reshape(1, -1)
+    msg = make_cloud(points)
+    msg.row_step = 0
+    np.testing.assert_array_equal(read_back(decode.decode_cloud(msg, LIDAR)), points)
+    msg.height, msg.width = 2, 3
+    assert_refused('row_step_too_small', 'row_step 0 < width 3', decode.decode_cloud, msg, LIDAR)
+
+
 @pytest.mark.parametrize(('width', 'height'), [(0, 1), (0, 0), (5, 0)])
 def test_a_cloud_of_zero_points(width: int, height: int) -> None:
     msg = make_cloud(make_points(1, 1))

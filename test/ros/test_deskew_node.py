@@ -36,7 +36,7 @@ def node_parameters(**changes):
 @pytest.fixture(scope='module')
 def bag(tmp_path_factory):
     path = tmp_path_factory.mktemp('turning') / 'bag'
-    options = ('--speed=0', '--yaw-rate=2', '--lidar-rings=4', '--camera=none', '--seconds=2')
+    options = ('--speed=0', '--yaw-rate=2', '--lidar-rings=4', '--without=camera', '--seconds=2')
     assert simulate.main([str(path), *options]) == 0
     return path
 

@@ -14,7 +14,11 @@ import pytest
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from robocache_ros import parameters
+from robocache_ros.bags import open_bag
+from robocache_ros.offline import fused_frames
 from robocache_ros.tools import simulate
+from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.recording import recorded_messages
 from robocache_sim.sensors import GRAVITY, robot
 from robocache_sim.truth import write_truth
@@ -150,16 +154,13 @@ def test_truth_beside_the_bag(bags, tmp_path):
 
 @pytest.mark.parametrize(
     ('camera', 'topic'),
-    [('raw', '/camera/front/image_raw'), ('png', '/camera/front/image_raw/compressed'), ('none', None)],
+    [('raw', '/camera/front/image_raw'), ('png', '/camera/front/image_raw/compressed')],
 )
 def test_other_cameras(camera, topic):
     simulated = robot(lidar_rings=2)
     messages = list(recorded_messages(simulated, 0.15, camera))
     assert any(m.topic == '/imu/data' for m in messages)
     images = [m.message for m in messages if m.topic == topic]
-    if camera == 'none':
-        assert not any(m.topic.startswith('/camera') for m in messages)
-        return
     true = simulated.cameras[0].read(0).pixels
     if camera == 'raw':
         assert (images[0].encoding, images[0].step, images[0].data.nbytes) == ('bgr8', 1920, 921600)
@@ -169,15 +170,28 @@ def test_other_cameras(camera, topic):
     np.testing.assert_array_equal(pixels, true)
 
 
+PARTS = {'tf': '/tf_static', 'lidar': '/lidar/points', 'imu': '/imu/data', 'camera': '/camera/front/camera_info'}
+
+
+@pytest.mark.parametrize('without', ['tf', 'lidar', 'imu', 'camera', 'tf,camera', 'tf,lidar,camera', 'tf,lidar,imu'])
+def test_a_bag_without_a_part_gives_frames_all_the_same(tmp_path, without):
+    assert simulate.main([str(tmp_path / 'bag'), '--seconds', '1', '--lidar-rings', '2', '--without', without]) == 0
+    left_out = without.split(',')
+    bag = open_bag(tmp_path / 'bag')
+    assert {part for part, topic in PARTS.items() if topic in bag.topics} == PARTS.keys() - set(left_out)
+    config, _ = parameters.from_dict(config_from_bag(bag).parameters, warn=pytest.fail)
+    assert len(list(fused_frames(tmp_path / 'bag', config))) >= 7
+
+
 def test_messages_are_made_as_they_are_asked_for():
-    endless = recorded_messages(robot(lidar_rings=2), 1e6, 'none')
+    endless = recorded_messages(robot(lidar_rings=2), 1e6, without=['camera'])
     topics = {next(endless).topic for _ in range(100)}
     assert topics == {'/tf_static', '/imu/data', '/lidar/points'}
 
 
 def test_existing_folders_are_kept(tmp_path, capsys):
     out = tmp_path / 'bag'
-    command = [str(out), '--seconds', '0.1', '--lidar-rings', '2', '--camera', 'none']
+    command = [str(out), '--seconds', '0.1', '--lidar-rings', '2', '--without', 'camera']
     assert simulate.main(command) == 0
     before = (out / 'metadata.yaml').read_bytes()
     assert simulate.main([*command, '--seed', '1']) == 1
@@ -199,11 +213,21 @@ def test_nothing_is_left_of_a_bag_that_failed(tmp_path):
             raise RuntimeError('the disk is full')
 
     with pytest.raises(RuntimeError, match='the disk is full'):
-        simulate.write_bag(tmp_path / 'bag', robot(lidar_rings=2), seconds=1.0, camera='none', progress=fail)
+        simulate.write_bag(tmp_path / 'bag', robot(lidar_rings=2), seconds=1.0, without=['camera'], progress=fail)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('option', [['--seconds', '0'], ['--imu-rate', 'nan'], ['--seed', '-1'], ['--camera', 'gif']])
+@pytest.mark.parametrize(
+    'option',
+    [
+        ['--seconds', '0'],
+        ['--imu-rate', 'nan'],
+        ['--seed', '-1'],
+        ['--camera', 'gif'],
+        ['--without', 'radar'],
+        ['--without', 'lidar,imu,camera'],
+    ],
+)
 def test_bad_options_are_refused(tmp_path, option, capsys):
     with pytest.raises(SystemExit) as refused:
         simulate.main([str(tmp_path / 'bag'), *option])

@@ -44,9 +44,39 @@ def test_a_loop_ends():
     assert loop.pose('a', 'c') is None
 
 
-def test_a_slash_before_a_frame_and_a_quaternion_of_zeros_are_forgiven():
-    old = tree(('/base_link', '/lidar', (1.0, 2.0, 3.0), (0.0, 0.0, 0.0, 0.0)))
+def test_a_slash_before_a_frame_is_forgiven():
+    old = tree(('/base_link', '/lidar', (1.0, 2.0, 3.0), NONE))
     assert old.pose('lidar', 'base_link') == pytest.approx((1.0, 2.0, 3.0, *NONE))
+
+
+@pytest.mark.parametrize(
+    ('parent', 'child', 'translation', 'quaternion', 'why'),
+    [
+        ('base', 'lidar', (9.0, 9.0, np.nan), NONE, 'not finite'),
+        ('base', 'lidar', (9.0, 9.0, np.inf), NONE, 'not finite'),
+        ('base', 'lidar', (9.0, 9.0, 9.0), (0.0, 0.0, np.nan, 1.0), 'not finite'),
+        ('base', 'lidar', (9.0, 9.0, 9.0), (0.0, 0.0, 0.0, 0.0), 'has length 0, not 1'),
+        ('base', 'lidar', (9.0, 9.0, 9.0), (0.0, 0.0, 0.0, 2.0), 'has length 2, not 1'),
+        ('lidar', 'lidar', (9.0, 9.0, 9.0), NONE, 'no pose in itself'),
+        ('', 'lidar', (9.0, 9.0, 9.0), NONE, 'no name'),
+        ('base', '', (9.0, 9.0, 9.0), NONE, 'no name'),
+    ],
+)
+def test_what_tf2_ignores_is_ignored_by_name_and_a_good_one_before_it_stays(
+    parent, child, translation, quaternion, why
+):
+    both = tree(('base', 'lidar', (1.0, 2.0, 3.0), NONE), (parent, child, translation, quaternion))
+    assert both.pose('lidar', 'base') == pytest.approx((1.0, 2.0, 3.0, *NONE))
+    assert list(both.ignored) == [child]
+    assert why in both.ignored[child]
+    alone = tree((parent, child, translation, quaternion))
+    assert alone.pose('lidar', 'base') is None
+
+
+def test_a_quaternion_that_is_nearly_of_length_1_is_normalized():
+    near = tree(('base', 'lidar', (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.004)))
+    assert near.pose('lidar', 'base') == pytest.approx((0.0, 0.0, 0.0, *NONE))
+    assert near.ignored == {}
 
 
 @settings(max_examples=200, deadline=None)

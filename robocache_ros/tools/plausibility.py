@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a topic carries what its type promises: depth in an Image, readings of an IMU in other units."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robocache_core import rotation
+from robocache_core.encodings import encoding_of
+from robocache_core.samples import DataError
+from robocache_ros.bags import Bag, BagError
+
+_MOST_READINGS = 1000
+_GRAVITY = 9.8
+#: Ratio of a median acceleration to gravity within which it is one, and units that give other ratios.
+_NEAR = (0.8, 1.25)
+_UNITS = {'g': 1.0, 'mg': 1000.0}
+#: Full scale of the fastest gyroscopes, 2000 degrees a second, rad/s.
+_FASTEST = 35.0
+_DEPTH_ENCODINGS = ('16UC1', '32FC1')
+
+
+def why_no_camera(message: Any) -> str:
+    """Return why an Image or CompressedImage cannot be taken as a camera's; empty where it can."""
+    encoding = getattr(message, 'encoding', None)
+    if encoding is None:
+        encoding = message.format.split(';')[0].strip() if ';' in message.format else ''
+        return _depth(encoding)
+    try:
+        encoding_of(encoding)
+    except DataError as error:
+        return str(error)
+    return _depth(encoding)
+
+
+def _depth(encoding: str) -> str:
+    return f'it is {encoding}, a depth image, which is no picture' if encoding in _DEPTH_ENCODINGS else ''
+
+
+def doubts_on_imu(bag: Bag, topic: str) -> list[str]:
+    """Return a line for each field of an IMU whose values are not in the units of sensor_msgs/Imu."""
+    readings = []
+    for _, _, raw in bag.messages({topic}):
+        with suppress(BagError):
+            readings.append(bag.deserialize(topic, raw))
+        if len(readings) >= _MOST_READINGS:
+            break
+    lines = (_acceleration(readings), _angular_velocity(readings))
+    return [f'{topic}: {line}' for line in lines if line]
+
+
+def _acceleration(readings: list[Any]) -> str:
+    vectors = _vectors(readings, 'linear_acceleration')
+    if not len(vectors):
+        return ''
+    median = float(np.median(np.linalg.norm(vectors, axis=1)))
+    if _NEAR[0] < median / _GRAVITY < _NEAR[1]:
+        return ''
+    for unit, gravity in _UNITS.items():
+        if _NEAR[0] < median / gravity < _NEAR[1]:
+            return f'its linear_acceleration seems to be in {unit}, not m/s²: its median is {median:.4g}'
+    return f'its linear_acceleration has a median of {median:.4g} m/s²; with gravity it would be near {_GRAVITY}'
+
+
+def _angular_velocity(readings: list[Any]) -> str:
+    vectors = _vectors(readings, 'angular_velocity')
+    greatest = float(np.abs(vectors).max(initial=0.0))
+    if greatest > _FASTEST:
+        return f'its angular_velocity seems to be in degrees, not rad/s: it reaches {greatest:.4g}'
+    turned, said = _turns(readings)
+    if turned > 0.1 and 40 < said / turned < 75:
+        return (
+            f'its angular_velocity seems to be in degrees, not rad/s: it adds up to {said:.4g} '
+            f'while the orientation turns by {turned:.4g} rad'
+        )
+    return ''
+
+
+def _turns(readings: list[Any]) -> tuple[float, float]:
+    """Return by how much the orientation turned, rad, and what the angular velocity says of the same time."""
+    given = [r for r in readings if r.orientation_covariance[0] != -1 and r.angular_velocity_covariance[0] != -1]
+    quaternions = np.array([(q.x, q.y, q.z, q.w) for q in (r.orientation for r in given)]).reshape(-1, 4)
+    if len(given) < 2 or not np.isfinite(quaternions).all() or (np.linalg.norm(quaternions, axis=1) < 0.5).any():
+        return 0.0, 0.0
+    unit = rotation.normalized(quaternions)
+    steps = rotation.product(rotation.inverse(unit[:-1]), unit[1:])
+    angles = 2 * np.arctan2(np.linalg.norm(steps[:, :3], axis=1), np.abs(steps[:, 3]))
+    stamps = [r.header.stamp.sec + r.header.stamp.nanosec / 1e9 for r in given]
+    periods = np.array([b - a for a, b in itertools.pairwise(stamps)])
+    speeds = np.array([np.hypot(np.hypot(w.x, w.y), w.z) for w in (r.angular_velocity for r in given)])
+    return float(angles.sum()), float(np.nansum(speeds[:-1] * periods))
+
+
+def _vectors(readings: list[Any], name: str) -> npt.NDArray[np.float64]:
+    """The finite values ``[N, 3]`` of a field, where the IMU gives it."""
+    given = (getattr(r, name) for r in readings if getattr(r, f'{name}_covariance')[0] != -1)
+    vectors = np.array([(v.x, v.y, v.z) for v in given], np.float64).reshape(-1, 3)
+    return vectors[np.isfinite(vectors).all(axis=1)]
