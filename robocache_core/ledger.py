@@ -77,7 +77,8 @@ class Reason(str, Enum):
     # A message that cannot be used as the stream is configured.
     NO_TRANSFORM = 'no_transform', 'the pose of the sensor in `target_frame` is unknown: `<stream>.extrinsics`, or TF'
     NO_CAMERA_INFO = 'no_camera_info', 'an image cannot be rectified before its CameraInfo has come'
-    BAD_CAMERA_INFO = 'bad_camera_info', 'the CameraInfo is not calibrated, or of an unknown model'
+    BAD_CAMERA_INFO = 'bad_camera_info', 'the CameraInfo is not calibrated, of an unknown model, or not that of a lens'
+    CAMERA_INFO_CHANGES = 'camera_info_changes', 'the CameraInfo changes more often than maps to rectify by can be made'
     CAMERA_INFO_SIZE = 'camera_info_size', 'the CameraInfo is of an image of another aspect ratio'
     CAMERA_INFO_BINNING = 'camera_info_binning', 'the CameraInfo has binning, which is not supported'
     CAMERA_INFO_ROI = 'camera_info_roi', 'the CameraInfo is of a part of the image, which is not supported'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,16 @@ import torch
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_region
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
+from robocache_core.text import shown
+from robocache_core.units import SECOND
 
 Array = npt.NDArray[Any]
+
+#: Maps that are kept, and at most made in a second of stamps: a calibration that changes with every image costs more.
+MAX_MAPS = 4
+
+#: Greatest share of padding in a result that a lens can explain.
+MOST_PADDING = 0.9
 
 #: Numbers of coefficients that a distortion model can have.
 MODELS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (8, 12), 'equidistant': (4,)}
@@ -44,14 +53,16 @@ class Rectifier:
         self._letterbox = letterbox
         self._info_topic = info_topic
         self.info: CameraInfo | None = None
-        self._key: tuple[CameraInfo, int, int] | None = None
-        self._map: torch.Tensor | None = None
+        #: By calibration and size of the image, the last used at the end.
+        self._maps: dict[tuple[CameraInfo, int, int], torch.Tensor] = {}
+        #: Stamps of the images for which the last maps were made, ns.
+        self._made_ns: deque[int] = deque(maxlen=MAX_MAPS)
 
     def apply(self, image: CameraFrame | EncodedImage) -> CameraFrame | EncodedImage:
         """Return ``image`` with its map: at once, or where it is encoded, when it is decoded.
 
         Raises:
-            DataError: ``no_camera_info``, or why ``rectify_map`` refuses it.
+            DataError: ``no_camera_info``, ``camera_info_changes``, or why ``rectify_map`` refuses it.
         """
         if self.info is None:
             raise DataError(Reason.NO_CAMERA_INFO, f'no CameraInfo has come on {self._info_topic}')
@@ -63,18 +74,32 @@ class Rectifier:
         return self._with_map(image.decode(), info)
 
     def _with_map(self, frame: CameraFrame, info: CameraInfo) -> CameraFrame:
-        key = (info, frame.width, frame.height)
-        if key != self._key:
-            self._map = rectify_map(
-                info,
-                width=frame.width,
-                height=frame.height,
-                out_width=self._out_width,
-                out_height=self._out_height,
-                letterbox=self._letterbox,
+        key = info, frame.width, frame.height
+        found = self._maps.pop(key, None)
+        if found is None:
+            found = self._make_map(info, frame)
+            if len(self._maps) == MAX_MAPS:
+                self._maps.pop(next(iter(self._maps)))
+        self._maps[key] = found
+        return dataclasses.replace(frame, rectify=found)
+
+    def _make_map(self, info: CameraInfo, frame: CameraFrame) -> torch.Tensor:
+        made = self._made_ns
+        if len(made) == MAX_MAPS and abs(frame.stamp_ns - made[0]) < SECOND:
+            raise DataError(
+                Reason.CAMERA_INFO_CHANGES,
+                f'CameraInfo on {self._info_topic} has changed more than {MAX_MAPS} times in a second: '
+                'a map is not made for each',
             )
-            self._key = key
-        return dataclasses.replace(frame, rectify=self._map)
+        made.append(frame.stamp_ns)
+        return rectify_map(
+            info,
+            width=frame.width,
+            height=frame.height,
+            out_width=self._out_width,
+            out_height=self._out_height,
+            letterbox=self._letterbox,
+        )
 
 
 def rectify_map(
@@ -99,34 +124,58 @@ def rectify_map(
 
     Raises:
         DataError: ``bad_camera_info`` (not calibrated, an unknown model, a wrong number of coefficients, a matrix that
-            has no inverse), ``camera_info_binning``, ``camera_info_roi``, ``camera_info_size`` (another aspect ratio).
+            has no inverse or fixed elements of another value, a distortion that leaves nearly nothing but padding),
+            ``camera_info_binning``, ``camera_info_roi``, ``camera_info_size`` (another aspect ratio).
     """
     _check(info, width, height)
     left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
     u = (np.arange(region_width) + 0.5) * (info.width / region_width) - 0.5
     v = (np.arange(region_height) + 0.5) * (info.height / region_height) - 0.5
-    x, y = _distorted(info, *_rays(info, u[None, :], v[:, None]))
-    fx, _, cx, _, fy, cy, *_ = info.k
+    with np.errstate(over='ignore', invalid='ignore'):
+        x, y = _distorted(info, *_rays(info, u[None, :], v[:, None]))
+    fx, skew, cx, _, fy, cy, *_ = info.k
     result = np.full((out_height, out_width, 2), np.nan, dtype=np.float32)
     region = result[top : top + region_height, left : left + region_width]
-    region[..., 0] = (fx * x + cx + 0.5) * (width / info.width) - 0.5
-    region[..., 1] = (fy * y + cy + 0.5) * (height / info.height) - 0.5
+    with np.errstate(over='ignore', invalid='ignore'):  # beyond float32 is padding
+        region[..., 0] = (fx * x + (skew * y if skew else 0.0) + cx + 0.5) * (width / info.width) - 0.5
+        region[..., 1] = (fy * y + cy + 0.5) * (height / info.height) - 0.5
+    if any(info.d):
+        _check_padding(region, width, height)
     return torch.from_numpy(result)
 
 
-def _check(info: CameraInfo, width: int, height: int) -> None:
-    def bad(what: str) -> DataError:
-        return DataError(Reason.BAD_CAMERA_INFO, f'CameraInfo: {what}')
+def _bad(what: str) -> DataError:
+    return DataError(Reason.BAD_CAMERA_INFO, f'CameraInfo: {what}')
 
+
+def _check_padding(region: Array, width: int, height: int) -> None:
+    """Refuse a map of which nearly nothing is in the image: the coefficients are not those of a lens."""
+    x, y = region[..., 0], region[..., 1]
+    padding = 1 - np.mean((x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5))
+    if padding > MOST_PADDING:
+        raise _bad(f'{100 * padding:.1f} % of the rectified image would be padding, more than any lens gives')
+
+
+def _check_fixed(name: str, matrix: tuple[float, ...], fixed: dict[int, float]) -> None:
+    """Refuse a matrix by columns, or one that was never filled in."""
+    for at, value in fixed.items():
+        if abs(matrix[at] - value) > 1e-9:
+            raise _bad(f'{name} = {matrix}: element {at} is {matrix[at]}, must be {value:g}, by rows')
+
+
+def _check(info: CameraInfo, width: int, height: int) -> None:
     if info.width < 1 or info.height < 1 or not (info.k[0] > 0 and info.k[4] > 0):
-        raise bad(f'{info.width} x {info.height} pixels, K = {info.k}: the camera is not calibrated')
+        raise _bad(f'{info.width} x {info.height} pixels, K = {info.k}: the camera is not calibrated')
     if not np.isfinite([*info.d, *info.k, *info.r, *info.p]).all():
-        raise bad('D, K, R, P must be finite')
+        raise _bad('D, K, R, P must be finite')
+    _check_fixed('K', info.k, {3: 0, 6: 0, 7: 0, 8: 1})
     if info.distortion_model not in MODELS and (info.distortion_model or info.d):
-        raise bad(f'distortion_model {info.distortion_model!r}: must be one of {", ".join(MODELS)}')
+        raise _bad(f'distortion_model {shown(info.distortion_model)}: must be one of {", ".join(MODELS)}')
+    if abs(info.k[1]) > info.k[0]:
+        raise _bad(f'K = {info.k}: element 1, the skew, is greater than element 0')
     allowed = MODELS.get(info.distortion_model, (0,))
     if len(info.d) not in allowed:
-        raise bad(f'D has {len(info.d)} elements: {info.distortion_model} has {" or ".join(map(str, allowed))}')
+        raise _bad(f'D has {len(info.d)} elements: {info.distortion_model} has {" or ".join(map(str, allowed))}')
     if any(binning not in (0, 1) for binning in info.binning):
         raise DataError(Reason.CAMERA_INFO_BINNING, f'CameraInfo has binning {info.binning}: must be 0 or 1')
     if info.roi not in ((0, 0, 0, 0), (0, 0, info.width, info.height)):

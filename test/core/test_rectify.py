@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from robocache_core import ops
+from robocache_core import ops, rectify
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.rectify import rectify_map
@@ -66,6 +66,18 @@ def test_the_map_is_opencv_s(model):
 
 
 @pytest.mark.parametrize('model', MODELS)
+def test_skew_is_taken(model):
+    """The image of a sheared sensor is that of a straight one, sheared; OpenCV has no skew in its maps."""
+    straight, x_and_y = (
+        make_map(make_info(model)),
+        make_map(make_info(model, k=(210, 3.0, 163.4, 0, 205.5, 97.2, 0, 0, 1))),
+    )
+    expected = straight[..., 0] + 3.0 * (straight[..., 1] - 97.2) / 205.5
+    np.testing.assert_allclose(x_and_y[..., 0], expected, atol=1e-3, rtol=0)
+    np.testing.assert_array_equal(x_and_y[..., 1], straight[..., 1])
+
+
+@pytest.mark.parametrize('model', MODELS)
 @pytest.mark.parametrize(('out_width', 'out_height'), [(160, 100), (97, 61), (640, 300)])
 def test_resizing_is_in_the_map(model, out_width, out_height):
     """Pixel centres lie at half pixels, so that resizing moves the principal point by more than its scale."""
@@ -101,7 +113,7 @@ def test_no_distortion_and_no_rotation_is_the_image_itself():
 
 def test_what_lies_behind_the_camera_is_padding():
     turned = cv2.Rodrigues(np.array([0.0, math.pi / 2, 0.0]))[0]
-    behind = np.isnan(make_map(make_info(r=tuple(turned.reshape(-1)))))
+    behind = np.isnan(make_map(make_info(r=tuple(turned.reshape(-1)), d=())))
     assert behind.any()
     assert not behind.all()
 
@@ -186,6 +198,17 @@ def test_maps_that_are_not_allowed(changes, error, message):
         ({'distortion_model': 'kannala'}, 'bad_camera_info', "'kannala': must be one of plumb_bob"),
         ({'distortion_model': ''}, 'bad_camera_info', "''"),
         ({'d': (0.1, 0.2, 0.3)}, 'bad_camera_info', 'D has 3 elements: plumb_bob has 0 or 4 or 5'),
+        ({'k': tuple(K.T.reshape(-1))}, 'bad_camera_info', 'element 6 is 163.4, must be 0, by rows'),
+        ({'k': (210.0, 0, 163.4, 0, 205.5, 97.2, 0, 0, 0)}, 'bad_camera_info', 'element 8 is 0, must be 1'),
+        ({'k': (210.0, 0, 163.4, 9e99, 205.5, 97.2, 0, 0, 1)}, 'bad_camera_info', 'element 3 is 9e.99, must be 0'),
+        ({'k': (210.0, 4e7, 163.4, 0, 205.5, 97.2, 0, 0, 1)}, 'bad_camera_info', 'the skew, is greater'),
+        (
+            {'d': (-3100.0, 1100.0, 0, 0, -18.0)},
+            'bad_camera_info',
+            '9[0-9.]+ % .* would be padding',
+        ),
+        ({'d': (1e200, 1e200, 0, 0, 0)}, 'bad_camera_info', '[0-9.]+ % .* would be padding'),
+        ({'distortion_model': 'a' * 1_000_000}, 'bad_camera_info', r"'a{100,120}… \(1000000 characters\): must"),
         ({'p': (0.0,) * 12}, 'bad_camera_info', 'no inverse'),
         ({'r': (0.0,) * 9}, 'bad_camera_info', 'no inverse'),
         ({'binning': (2, 2)}, 'camera_info_binning', r'binning \(2, 2\)'),
@@ -251,6 +274,32 @@ class TestPipeline:
         assert apply(camera(2)).rectify is first
         pipeline.set_camera_info('cam', make_info('equidistant'))
         assert not torch.equal(apply(camera(3)).rectify, first)
+
+    def test_calibrations_that_take_turns_are_kept(self, monkeypatch):
+        made = []
+        monkeypatch.setattr(rectify, 'rectify_map', lambda *args, **kw: made.append(args) or rectify_map(*args, **kw))
+        pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)))
+        for i in range(100):
+            pipeline.set_camera_info('cam', make_info(list(MODELS)[i % 3]))
+            self.push(pipeline, 1 + i)
+            pipeline.poll()
+        assert len(made) == 3
+        assert pipeline.ledger['cam'].counts().dropped == {}
+
+    def test_a_calibration_that_changes_with_every_image_is_bounded(self, monkeypatch):
+        made = []
+        monkeypatch.setattr(rectify, 'rectify_map', lambda *args, **kw: made.append(args) or rectify_map(*args, **kw))
+        refused = []
+        pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)))
+        pipeline.on_refused = lambda *args: refused.append(args)
+        for i in range(300):  # 10 s at 30 Hz
+            pipeline.set_camera_info('cam', make_info(k=(210.0 + i, 0, 163.4, 0, 205.5, 97.2, 0, 0, 1)))
+            self.push(pipeline, 1 + i * 33_333_333)
+            pipeline.poll()
+        assert len(made) == 40
+        assert pipeline.ledger['cam'].counts().dropped == {'camera_info_changes': 260}
+        assert refused[0][2].startswith('CameraInfo on camera_info has changed more than 4 times in a second')
+        assert len(pipeline._streams['cam']._rectifier._maps) <= rectify.MAX_MAPS
 
     def test_an_image_keeps_the_calibration_that_it_came_with(self):
         frames = []
