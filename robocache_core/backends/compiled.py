@@ -176,7 +176,8 @@ def _where(out: torch.Tensor) -> tuple[int, int] | None:
     if out.is_cpu:
         return None
     device = out.get_device()
-    # Private (tried with torch 2.11 and 2.13): torch.cuda.current_stream makes an object, which takes as long as a launch.
+    # Private, tried with torch 2.11 and 2.13: torch.cuda.current_stream makes an object, which takes longer than a
+    # launch.
     return device, torch._C._cuda_getCurrentRawStream(device)
 
 
