@@ -28,6 +28,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from robocache_core.config import GROUPS, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.frame import WAITS
 from robocache_core.tunable import ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
 from robocache_ros import params_file
@@ -56,10 +57,15 @@ StreamNames = dataclasses.make_dataclass(
     [(group, tuple[str, ...], tunable((), f'names of the {group}; may be empty')) for group in GROUPS],
     frozen=True,
 )
-#: Names that a stream cannot have, as parameters are grouped under them.
-RESERVED = ('sync', 'backpressure', 'compute', 'qos_overrides')
 # For the defaults beside the streams; a pipeline needs at least one stream.
 _PIPELINE = PipelineConfig(lidars=(LidarConfig('lidar'),))
+#: Names that a stream cannot have: parameters have them, or stages of a frame.
+RESERVED = tuple(
+    sorted(
+        {spec.name.split('.')[0] for config in (StreamNames(), NodeConfig(), _PIPELINE) for spec in tunables(config)}
+        | {'qos_overrides', 'use_sim_time', *WAITS}
+    )
+)
 
 
 def declare(node: Node) -> None:

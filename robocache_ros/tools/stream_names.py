@@ -6,8 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from robocache_core.config import GROUPS
-from robocache_core.frame import WAITS
 from robocache_ros.parameters import RESERVED
 
 #: Last parts of a topic that name what it carries, not which sensor it is.
@@ -15,9 +13,6 @@ _GENERIC = {
     'compressed', 'image', 'image_raw', 'image_color', 'image_mono', 'image_rect', 'image_rect_color', 'points',
     'points_raw', 'pointcloud', 'point_cloud', 'pointcloud2', 'cloud', 'scan', 'data', 'data_raw', 'raw',
 }  # fmt: skip
-
-#: Words of the configuration, which no stream can have as its name.
-_TAKEN = {*RESERVED, *WAITS, *GROUPS}
 
 
 def stream_names(topics: Collection[str]) -> dict[str, str]:
@@ -30,7 +25,7 @@ def stream_names(topics: Collection[str]) -> dict[str, str]:
     names = {topic: found.pop(0) for topic, found in candidates.items()}
     while True:
         taken = list(names.values())
-        clashes = [topic for topic in topics if names[topic] in _TAKEN or taken.count(names[topic]) > 1]
+        clashes = [topic for topic in topics if names[topic] in RESERVED or taken.count(names[topic]) > 1]
         longer = [topic for topic in clashes if candidates[topic]]
         if not longer:
             return names | _numbered(clashes, names)
@@ -39,7 +34,7 @@ def stream_names(topics: Collection[str]) -> dict[str, str]:
 
 
 def _numbered(clashes: Collection[str], names: dict[str, str]) -> dict[str, str]:
-    taken = {name for topic, name in names.items() if topic not in clashes} | _TAKEN
+    taken = {name for topic, name in names.items() if topic not in clashes} | set(RESERVED)
     numbered = {}
     for topic in clashes:
         number = 1

@@ -161,7 +161,10 @@ BAD = [
     ({'diagnostics_period': 0.0}, 'diagnostics_period = 0.0: must be at least 0.01 s'),
     ({'lidars': 'lidar'}, "lidars = 'lidar': must be an array, each a string"),
     ({'lidars': ['a b']}, "stream name 'a b': must be"),
-    ({'lidars': ['sync']}, "stream name 'sync': must be"),
+    *(
+        ({'lidars': [name]}, f'stream name {name!r}: must be')
+        for name in ('sync', 'lidars', 'cameras', 'target_frame', 'autostart', 'use_sim_time', 'upload', 'decode')
+    ),
     ({'cameras': ['lidar']}, "stream name 'lidar': is used more than once"),
 ]
 
