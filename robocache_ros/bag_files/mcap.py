@@ -202,7 +202,8 @@ class McapFile:
             elif opcode in (_SCHEMA, _CHANNEL):
                 self._describe(opcode, self._file.read(length))
             at += length
-        if not is_complete:
+        self._file.seek(max(0, self._size - len(MAGIC)))
+        if not is_complete or self._file.read() != MAGIC:
             self.defects.append(
                 f'{self._path.name} is cut off: it ends at byte {self._size}, without the index that a finished '
                 f'recording has; {self._counts.total()} messages are read'

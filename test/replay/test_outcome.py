@@ -37,6 +37,7 @@ def recording(**changes):
         'sent': {'/points': SentLog(array('q', [100, 200, 300]), array('q', [10 * MS, 110 * MS, 210 * MS]))},
         'late_ns': [0, 2 * MS],
         'skipped': {},
+        'unsent': {},
         'frames': [
             frame(100, 35, {'lidar': True, 'front': True}, lidar=0, front=-5),
             frame(200, 150, {'lidar': True, 'front': False}, lidar=0),
@@ -71,12 +72,29 @@ def test_a_summary_has_rates_latencies_and_the_nodes_own_counts():
     assert summary['stage_ms'] == {'decode': {'p50': 2.0, 'p99': 2.0}}
     assert (summary['player_late_ms']['p50'], summary['player_late_ms']['max']) == (1.0, 2.0)
     assert (summary['device'], summary['backend_reason'], summary['device_fault']) == ('cpu', 'loaded', '')
-    assert summary['bag'] == {'path': 'a/bag', 'seconds': 0.3, 'messages': 7, 'skipped': {}}
+    assert summary['bag'] == {
+        'path': 'a/bag',
+        'seconds': 0.3,
+        'messages': 7,
+        'defects': [],
+        'skipped': {},
+        'unsent': {},
+    }
 
 
-def test_the_blocker_is_the_newest_that_was_given_while_messages_came():
-    assert summarize(recording())['blocker'] == 'front: no publisher'
-    assert summarize(recording(ended_ns=50 * MS))['blocker'] == 'idle'
+def test_the_blocker_is_that_of_the_first_report_that_has_counted_every_message():
+    reports = [
+        diagnostics(100, 'lidar: no message yet', received=0),
+        diagnostics(260, 'front: no publisher', received=1),
+        diagnostics(300, 'lidar: dropped data_too_short 2', received=2),
+        diagnostics(1300, 'lidar: no message for 1.1 s', received=2),
+    ]
+    over = recording(diagnostics=reports)
+    assert summarize(over)['blocker'] == 'lidar: dropped data_too_short 2'
+    assert series(over)['closing_s'] == 0.29
+    # Without a message that arrived it is the first report behind the last one that was sent.
+    silent = [diagnostics(100, 'no publisher', received=0), diagnostics(400, 'lost', received=0)]
+    assert summarize(recording(diagnostics=silent))['blocker'] == 'lost'
 
 
 def test_at_a_fixed_rate_that_is_the_rate_of_the_targets():
@@ -99,5 +117,5 @@ def test_the_series_counts_from_the_first_message():
     assert over_time['frames']['latency_ms'] == [25.0, 40.0]
     assert over_time['frames']['age_ms'] == {'front': [-5.0, None], 'lidar': [0.0, 0.0]}
     assert over_time['trigger_t_s'] == [0.0, 0.1, 0.2]
-    assert over_time['ended_s'] == 0.24
+    assert over_time['closing_s'] == 0.89
     assert [d['t_s'] for d in over_time['diagnostics']] == [0.09, 0.89]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import bags, recorded
+from support import bags, mcap_by_hand, recorded
 
 from robocache_core import payload
 from robocache_ros import parameters
@@ -24,6 +24,7 @@ from robocache_sim.sensors import robot
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = str(40 + os.getpid() % 20)
 TIMEOUT_S = 180
+T_CLOUD = 'sensor_msgs/msg/PointCloud2'
 
 
 def start(*arguments):
@@ -162,6 +163,47 @@ def test_a_node_that_gets_nothing_usable_is_a_failure_with_a_reason(tmp_path):
     assert 'field_beyond_point_step' in stderr
     assert 'field_beyond_point_step' in (tmp_path / 'out' / 'report.html').read_text()
     assert json.loads((tmp_path / 'out' / 'summary.json').read_text())['frames'] == 0
+
+
+@pytest.mark.parametrize('end_ms', [300, 1200])
+def test_a_bag_shorter_than_the_period_of_diagnostics_names_what_its_messages_lack(tmp_path, end_ms):
+    clouds = bags.every(100, '/points', bags.cloud, end_ms)
+    for _, _, cloud in clouds:
+        cloud.width, cloud.row_step = 2, 24
+    config = params_file(tmp_path, lidars=['points'], diagnostics_period=1.5, points={'voxel': {'channels': ['count']}})
+    status, stdout, stderr = run(bags.write(tmp_path / 'bad', clouds), '--config', config, '--out', tmp_path / 'out')
+    assert status == 1, stdout + stderr
+    assert f'data_too_short {len(clouds)}' in stderr
+    assert 'no publisher' not in stderr
+    assert 'no message on' not in stderr
+
+
+def test_a_bag_of_foreign_topics_and_bad_messages_is_played(tmp_path):
+    channels = [
+        mcap_by_hand.Channel('points', 'sensor_msgs/msg/PointCloud2', b'---'),
+        mcap_by_hand.Channel('/add/_service_event', 'my/srv/Add_Event', b'int32 a\n---\n'),
+        mcap_by_hand.Channel('/schemaless', '', encoding=''),
+        mcap_by_hand.Channel('/json', 'std_msgs/msg/String', serialization='json'),
+        mcap_by_hand.Channel('/not a name', 'std_msgs/msg/String'),
+    ]
+    good = [(0, ms, bytes(bags.STORE.serialize_cdr(bags.cloud(ms), T_CLOUD))) for ms in range(0, 1500, 100)]
+    bad = [(k, 50 * k, b'\0\1\0') for k in range(5)] + [(0, 560, b'\0\1\0\0'.ljust(40, b'\xff'))]
+    messages = [(k, bags.START_NS + ms * bags.MS, raw) for k, ms, raw in sorted(good + bad, key=lambda m: m[1])]
+    file = mcap_by_hand.write(tmp_path / 'a.mcap', channels, messages, per_chunk=5)
+    file.write_bytes(file.read_bytes()[:-40])
+    status, stdout, stderr = run(file, '--out', tmp_path / 'out')
+    assert status == 0, stdout + stderr
+    assert results(tmp_path / 'out')['frames'] == len(good)
+    for words in (
+        '/add/_service_event',
+        '/schemaless',
+        "/json: its messages are 'json', not CDR",
+        '/not a name',
+        'a.mcap is cut off',
+        '1 messages on /points are too short',
+        '1 of 16 messages of points were lost',
+    ):
+        assert words in stdout
 
 
 def test_an_interrupt_ends_the_node_too(simulated, tmp_path):

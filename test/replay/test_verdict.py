@@ -4,7 +4,7 @@
 import pytest
 
 from robocache_ros.tools.replay.table import format_summary, format_table
-from robocache_ros.tools.replay.verdict import problems, unbalanced, warnings
+from robocache_ros.tools.replay.verdict import notes, problems, unbalanced, warnings
 
 
 def summary(**changes):
@@ -16,7 +16,7 @@ def summary(**changes):
         'targets': {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'missing:imu': 1}}, 'published': {'lidar': 3},
         'age_ms': {'lidar': {'p50': 0.0, 'p99': 0.0}}, 'valid': {'lidar': 2}, 'lost': {'fused': 0},
         'stage_ms': {'lidar': {'p50': 1.0, 'p99': 2.0}}, 'player_late_ms': {'p50': 0.0, 'p99': 0.1, 'max': 0.2},
-        'bag': {'skipped': {}},
+        'bag': {'skipped': {}, 'defects': [], 'unsent': {}},
     } | changes  # fmt: skip
 
 
@@ -30,6 +30,8 @@ def test_a_stream_whose_messages_are_not_all_accounted_for_is_named():
 def test_no_frame_no_diagnostics_and_an_open_ledger_are_failures():
     assert problems(summary()) == []
     assert 'imu: no publisher' in problems(summary(frames=0, blocker='imu: no publisher on /imu'))[0]
+    (line,) = problems(summary(frames=0, targets={'dropped': {'missing:lidar': 5}}))
+    assert line.endswith('lidar dropped: unselected 1; targets dropped: missing:lidar 5')
     assert 'no ledger' in problems(summary(streams={}))[0]
     open_ledger = {'lidar': {'received': 3, 'used': 1, 'held': 0, 'dropped': {}}}
     assert 'does not add up' in problems(summary(streams=open_ledger))[0]
@@ -42,6 +44,15 @@ def test_losses_and_a_late_player_are_warnings():
     assert fault in warnings(summary(device_fault=fault))[0]
     assert '4 fused frames' in warnings(summary(lost={'fused': 4}))[0]
     assert 'player itself was late' in warnings(summary(player_late_ms={'p50': 1.0, 'p99': 11.0, 'max': 40.0}))[0]
+
+
+def test_what_is_wrong_with_the_bag_is_said():
+    bag = {'skipped': {'/x': 'my/msg/X is not installed'}, 'defects': ['a is cut off'], 'unsent': {'/imu': 2}}
+    assert warnings(summary(bag=bag)) == [
+        'of the bag: a is cut off',
+        '2 messages on /imu are too short for their header, and were not sent',
+    ]
+    assert notes(summary(bag=bag)) == ['not played: /x: my/msg/X is not installed']
 
 
 def test_the_table_names_every_stream_and_every_drop():

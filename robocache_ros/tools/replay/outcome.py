@@ -20,6 +20,7 @@ from robocache_ros.tools.replay.figures import latencies_ms, percentiles, rate_h
 from robocache_ros.tools.replay.player import SentLog
 
 _DROPPED = 'dropped.'
+_NOTHING = Status(0, '', {})
 
 #: A value for each frame; None where it has none.
 Values = list[float | None]
@@ -35,6 +36,7 @@ class Recording:
         sent: what was published, by topic of the configuration.
         late_ns: see ``Player``.
         skipped: see ``Player``.
+        unsent: see ``Player``.
         frames: the fused frames that arrived.
         missed: fused frames that were sent and did not arrive.
         diagnostics: the node's /diagnostics.
@@ -47,6 +49,7 @@ class Recording:
     sent: Mapping[str, SentLog]
     late_ns: Sequence[int]
     skipped: Mapping[str, str]
+    unsent: Mapping[str, int]
     frames: Sequence[FrameRecord]
     missed: int
     diagnostics: Sequence[Diagnostics]
@@ -74,6 +77,16 @@ class Recording:
         return self.diagnostics[-1].statuses if self.diagnostics else {}
 
     @cached_property
+    def closing(self) -> Diagnostics:
+        """The report that covers the end of the bag: the first one behind its last message that has counted them all.
+
+        Earlier ones do not know the last messages, later ones say that none come any more.
+        """
+        total = _received(self.diagnostics[-1]) if self.diagnostics else {}
+        later = (d for d in self.diagnostics if d.received_ns > self.ended_ns and _received(d) == total)
+        return next(later, self.diagnostics[-1] if self.diagnostics else Diagnostics(self.ended_ns))
+
+    @cached_property
     def latency_ms(self) -> Values:
         """See ``latencies_ms``."""
         return latencies_ms(self.frames, self.sent, self.trigger_topic)
@@ -99,7 +112,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
     r, frames = recording, recording.frames
     streams = ledger(r.statuses)
     published = {name: len(r.sent[topic].sent_ns) for name, topic in r.topics.items() if topic in r.sent}
-    compute = r.statuses.get('compute', Status(0, '', {})).values
+    compute = r.statuses.get('compute', _NOTHING).values
     return {
         'frames': len(frames),
         'trigger_rate_hz': rate_hz(r.trigger_sent_ns) if r.config.trigger else r.config.sync.rate_hz,
@@ -117,7 +130,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
         'published': published,
         'topics': dict(r.topics),
         'lost': {'fused': r.missed} | _lost(streams, published),
-        'blocker': _blocker(r.diagnostics, r.ended_ns),
+        'blocker': r.closing.statuses.get('sync', _NOTHING).values.get('blocker', ''),
         **{key: compute.get(key, '') for key in ('device', 'device_reason', 'device_fault')},
         'backend_reason': compute.get('reason', ''),
         'player_late_ms': _lateness(r.late_ns),
@@ -125,7 +138,9 @@ def summarize(recording: Recording) -> dict[str, Any]:
             'path': str(r.bag.path),
             'seconds': round(r.bag.duration_s, 3),
             'messages': r.bag.count,
+            'defects': list(r.bag.defects),
             'skipped': dict(r.skipped),
+            'unsent': dict(r.unsent),
         },
         'settings': dict(r.settings),
     }
@@ -145,7 +160,7 @@ def series(recording: Recording) -> dict[str, Any]:
             'age_ms': recording.age_ms,
             'stage_ms': recording.stage_ms,
         },
-        'ended_s': (recording.ended_ns - origin) / 1e9,
+        'closing_s': (recording.closing.received_ns - origin) / 1e9,
         'trigger_t_s': _seconds(recording.trigger_sent_ns, origin),
         'diagnostics': [
             {
@@ -169,9 +184,13 @@ def ledger(statuses: Mapping[str, Status]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _received(diagnostics: Diagnostics) -> dict[str, int]:
+    return {name: stream['received'] for name, stream in ledger(diagnostics.statuses).items()}
+
+
 def _targets(statuses: Mapping[str, Status]) -> dict[str, Any]:
     """The node's count of its targets, and of those dropped by reason."""
-    values = statuses.get('sync', Status(0, '', {})).values
+    values = statuses.get('sync', _NOTHING).values
     counts = {key: int(values.get(key, 0)) for key in ('targets', 'emitted', 'pending')}
     return {**counts, 'dropped': _dropped(values)}
 
@@ -188,13 +207,6 @@ def _lost(streams: Mapping[str, Mapping[str, Any]], published: Mapping[str, int]
     """Messages that were sent and that the node did not receive, by stream; only streams that lost any."""
     lost = {name: published.get(name, stream['received']) - stream['received'] for name, stream in streams.items()}
     return {name: count for name, count in lost.items() if count}
-
-
-def _blocker(diagnostics: Sequence[Diagnostics], ended_ns: int) -> str:
-    """The newest reason for missing frames that the node gave while the bag was played; empty where it gave none."""
-    during = [d for d in diagnostics if d.received_ns <= ended_ns] or list(diagnostics)
-    lines = [d.statuses['sync'].values.get('blocker', '') for d in during if 'sync' in d.statuses]
-    return next((line for line in reversed(lines) if line), '')
 
 
 def _lateness(late_ns: Sequence[int]) -> dict[str, float | None]:

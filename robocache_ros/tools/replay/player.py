@@ -6,17 +6,19 @@ from __future__ import annotations
 import importlib
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
-from robocache_ros.bags import Bag, Topic, header_stamp_ns
+from robocache_ros.bags import Bag, BagError, Topic, header_stamp_ns
 from robocache_ros.tools.replay.read_ahead import ReadAhead
 
 CLOCK_PERIOD_NS = 5_000_000
@@ -44,7 +46,8 @@ class Player:
 
     Attributes:
         publishers: by topic of the bag.
-        skipped: type of each topic whose message type is not installed.
+        skipped: by topic, why it is not played.
+        unsent: by topic of ``stamped``, messages that are too short to have a header, and were not sent.
         sent: by topic of ``stamped``.
         late_ns: for every message, how long after its due time it was published: the player's own delay.
     """
@@ -55,18 +58,27 @@ class Player:
         self.publishers: dict[str, Publisher] = {}
         self._latched: set[str] = set()
         for topic in bag.topics.values():
-            message = _message_class(topic.msgtype)
-            if message is None:
-                self.skipped[topic.name] = topic.msgtype
-            elif topic.count and topic.name != '/clock':
-                profile = publisher_qos(topic)
-                self.publishers[topic.name] = node.create_publisher(message, topic.name, profile)
-                if profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
-                    self._latched.add(topic.name)
+            if topic.count and topic.name != '/clock':
+                self._make_publisher(node, topic)
         self._clock = node.create_publisher(Clock, '/clock', QoSProfile(depth=1))
         self.sent = {topic: SentLog() for topic in stamped if topic in self.publishers}
+        self.unsent: Counter[str] = Counter()
         self.late_ns = array('q')
         self._origin_ns = self._next_tick_ns = 0
+
+    def _make_publisher(self, node: Node, topic: Topic) -> None:
+        message = _message_class(topic.msgtype)
+        if topic.unreadable or message is None:
+            self.skipped[topic.name] = topic.unreadable or f'{topic.msgtype or "its type"} is not installed'
+            return
+        profile = publisher_qos(topic)
+        try:
+            self.publishers[topic.name] = node.create_publisher(message, topic.name, profile)
+        except (InvalidTopicNameException, ValueError) as error:
+            self.skipped[topic.name] = ' '.join(str(error).split())
+            return
+        if profile.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            self._latched.add(topic.name)
 
     def publish_clock(self, now_ns: int) -> None:
         """Publish ``now_ns`` on /clock."""
@@ -96,7 +108,11 @@ class Player:
         publisher = self.publishers[topic]
         log = self.sent.get(topic)
         if log is not None:
-            log.stamp_ns.append(header_stamp_ns(raw))
+            try:
+                log.stamp_ns.append(header_stamp_ns(raw))
+            except BagError:
+                self.unsent[topic] += 1
+                return
             log.sent_ns.append(time.monotonic_ns())
         elif topic not in self._latched and publisher.get_subscription_count() == 0:
             return
@@ -135,8 +151,10 @@ def publisher_qos(topic: Topic) -> QoSProfile:
 
 
 def _message_class(msgtype: str) -> Any | None:
-    """The Python class of ``package/msg/Name``; None where it is not installed."""
+    """The Python class of ``package/msg/Name``; None where it is not installed, or is no such name."""
     package, _, name = msgtype.partition('/msg/')
+    if not package.isidentifier() or not name.isidentifier():
+        return None
     try:
         return getattr(importlib.import_module(f'{package}.msg'), name, None)
     except ImportError:

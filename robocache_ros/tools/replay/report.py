@@ -211,14 +211,14 @@ def _ledger(summary: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _statuses(series: Mapping[str, Any]) -> str:
-    during = [d for d in series['diagnostics'] if d['t_s'] <= series['ended_s']] or series['diagnostics']
-    if not during:
+    closing = [d for d in series['diagnostics'] if d['t_s'] <= series['closing_s']]
+    if not closing:
         return '<p class="dim">There were none.</p>'
     words = {0: 'ok', 1: 'warn', 2: 'error', 3: 'stale'}
     rows = (
         f'<li class="{words.get(status["level"], "error")}"><b>{html.escape(name)}</b> '
         f'{html.escape(status["message"])}</li>'
-        for name, status in during[-1]['statuses'].items()
+        for name, status in closing[-1]['statuses'].items()
     )
     return f'<ul class="statuses">{"".join(rows)}</ul>'
 

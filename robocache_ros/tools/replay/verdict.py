@@ -13,10 +13,21 @@ def problems(summary: Mapping[str, Any]) -> list[str]:
     """A line for each reason to fail: no frame, no ledger, or messages that are not accounted for."""
     found = []
     if summary['frames'] == 0:
-        found.append(f'no fused frame came. {summary["blocker"] or "The node sent no diagnostics with a reason."}')
+        blocker = summary['blocker'] or 'The node sent no diagnostics with a reason.'
+        found.append('; '.join((f'no fused frame came. {blocker}', *_losses(summary))))
     if not summary['streams']:
         found.append('the node sent no /diagnostics: there is no ledger')
     return found + unbalanced(summary['streams'])
+
+
+def _losses(summary: Mapping[str, Any]) -> list[str]:
+    """What was dropped, by stream and of the targets, for whatever reason but a target's own."""
+    accounts = {**summary['streams'], 'targets': summary['targets']}
+    return [
+        f'{name} dropped: ' + ', '.join(f'{reason} {count}' for reason, count in account['dropped'].items())
+        for name, account in accounts.items()
+        if account['dropped']
+    ]
 
 
 def unbalanced(streams: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -41,6 +52,11 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary['lost']['fused']:
         found.append(f'{summary["lost"]["fused"]} fused frames were lost between node and replay')
+    found += [f'of the bag: {defect}' for defect in summary['bag']['defects']]
+    found += [
+        f'{count} messages on {topic} are too short for their header, and were not sent'
+        for topic, count in summary['bag']['unsent'].items()
+    ]
     if summary['device_fault']:
         found.append(f'frames were computed on the CPU: {summary["device_fault"]}')
     late = summary['player_late_ms']['p99']
@@ -51,5 +67,4 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """A line for each fact that is harmless."""
-    skipped = [f'{topic} ({kind})' for topic, kind in summary['bag']['skipped'].items()]
-    return [f'not played, as its message type is not installed here: {", ".join(skipped)}'] if skipped else []
+    return [f'not played: {topic}: {why}' for topic, why in summary['bag']['skipped'].items()]
