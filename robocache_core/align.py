@@ -2,22 +2,41 @@
 """When is a target ready, and with which samples. Decided by stamps alone, so live and offline agree.
 
 A target is ready when every stream has a sample at or past it (one whose readings undo the motion during the sample of
-another: past the end of that sample), or when the newest stamp of any stream has passed it by ``max_wait``. Targets
-become ready in the order of their stamps.
+another: past the end of that sample). It gives up on the streams that it waits for when the others show that
+``max_wait`` has gone by since it was due, each by how far its own newest stamp has advanced (``clocks.py``): two must
+show it; one alone is believed where there is no other, or where it shows twice ``max_wait``. So no offset of a clock
+makes a target give up. A ready target names the streams that it gave up on. Targets become ready in the order of their
+stamps.
+
+A stamp that goes back by more than ``time_jump`` starts an epoch. One that is ahead by more than ``time_jump``, and by
+more than its stream's rate and the other streams explain, is set aside until the stream's next sample: if that goes on
+from there, both are taken; otherwise it was a stray and is refused as ``time_jump``.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from robocache_core.buffer import Entry, StreamBuffer, nearest_index, previous_index
+from robocache_core.clocks import Clocks
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.ledger import Account, Reason
 from robocache_core.samples import Sample
 from robocache_core.units import SECOND
+
+#: What ``Aligner.jumps`` has for the ROS clock, among streams.
+ROS_CLOCK = '/clock'
+
+
+@dataclass(frozen=True)
+class Jumps:
+    """How often stamps have jumped, forth or back, and by how much the last time, ns."""
+
+    count: int = 0
+    last_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,12 +52,16 @@ class Target:
     """A ready target: an instant, each stream's pick, and the readings that give the motion during a stream's sample.
 
     It holds the samples until ``close``.
+
+    Attributes:
+        given_up: streams that it did not wait for: a sample nearer to it may have come later.
     """
 
     stamp_ns: int
     epoch: int
     picks: Mapping[str, Pick]
     motion: Mapping[str, tuple[Entry, ...]]
+    given_up: tuple[str, ...] = ()
 
     def hold(self) -> None:
         """Become a holder of all samples."""
@@ -58,6 +81,11 @@ class Target:
         return [entry for group in groups for entry in group]
 
 
+def _reached_by_two(newest: Mapping[str, int]) -> int | None:
+    stamps = sorted(newest.values())
+    return stamps[-2:][0] if stamps else None
+
+
 class Aligner:
     """Buffers of all streams, the epoch, and the targets that wait.
 
@@ -65,9 +93,16 @@ class Aligner:
         config: the pipeline's configuration.
         accounts: by stream, where its drops are counted.
         targets: where targets are counted: received when due, used when a frame left, dropped with a reason.
+        refuse: counts and explains the drop of a sample, by stream.
     """
 
-    def __init__(self, config: PipelineConfig, accounts: Mapping[str, Account], targets: Account) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        accounts: Mapping[str, Account],
+        targets: Account,
+        refuse: Callable[[str, Reason, str], None],
+    ) -> None:
         self._streams = tuple(config.streams())
         self._by_name = {stream.name: stream for stream in self._streams}
         self._sync = config.sync
@@ -79,12 +114,18 @@ class Aligner:
                 self._moved.setdefault(stream.motion_source, []).append(stream)
         self._accounts = accounts
         self._targets = targets
+        self._refuse = refuse
         self.buffers = {
             s.name: StreamBuffer(
                 accounts[s.name], depth=s.buffer_depth, max_bytes=s.queue.max_bytes, span_ns=s.buffer_ns
             )
             for s in self._streams
         }
+        self.clocks = Clocks(self.buffers, self._sync.time_jump_ns)
+        #: By stream, a sample that waits for the next one to confirm its stamp.
+        self.aside: dict[str, Sample] = {}
+        #: By stream or ``ROS_CLOCK``.
+        self.jumps: dict[str, Jumps] = {}
         self.epoch = 0
         #: Targets that are due and not ready, ascending, ns.
         self.waiting: list[int] = []
@@ -98,39 +139,73 @@ class Aligner:
         self._began_ns = 0
 
     @property
-    def newest_ns(self) -> int | None:
-        """Newest stamp on any stream in this epoch, ns."""
-        stamps = [b.newest_ns for b in self.buffers.values() if b.newest_ns is not None]
-        return max(stamps, default=None)
+    def reached_ns(self) -> int | None:
+        """Stamp that two streams have reached in this epoch, ns; where one alone has come, its newest."""
+        return _reached_by_two(self.clocks.newest())
 
     def push(self, name: str, sample: Sample) -> None:
         """Take a sample of stream ``name``; what cannot be used is counted as dropped."""
-        buffer, stamp = self.buffers[name], sample.stamp_ns
-        if buffer.newest_ns is not None and stamp < buffer.newest_ns - self._sync.time_jump_ns:
+        self._judge_aside(name, sample.stamp_ns)
+        newest, stamp = self.buffers[name].newest_ns, sample.stamp_ns
+        if newest is not None and stamp < newest - self._sync.time_jump_ns:
+            self._count_jump(name, newest - stamp)
             self.start_epoch(stamp)
         elif self._is_straggler(name, stamp):
             self._accounts[name].drop(Reason.TIME_JUMP)
             return
+        elif self.clocks.runs_ahead(name, stamp):
+            self.aside[name] = sample
+            return
+        self._insert(name, sample)
+
+    def _judge_aside(self, name: str, next_ns: int) -> None:
+        """Take or refuse the sample that was set aside, by the stamp of the stream's next one."""
+        sample = self.aside.pop(name, None)
+        if sample is None:
+            return
+        if next_ns >= sample.stamp_ns - self._sync.time_jump_ns:
+            self._insert(name, sample)
+            return
+        ahead_ns = sample.stamp_ns - next_ns
+        self._count_jump(name, ahead_ns)
+        self._refuse(
+            name,
+            Reason.TIME_JUMP,
+            f'its stamp is {ahead_ns / SECOND:.3f} s ahead of the next one: a stray, or another clock',
+        )
+
+    def _insert(self, name: str, sample: Sample) -> None:
+        buffer = self.buffers[name]
+        before = buffer.newest_ns
         entry = buffer.push(sample)
+        if buffer.newest_ns != before:
+            self.clocks.advance(name, before)
         if entry is None:
             return
         if name == self._trigger:
-            self._add_target(stamp, entry)
+            self._add_target(name, sample.stamp_ns, entry)
         elif not self._trigger:
-            self._add_grid_targets()
+            self._add_grid_targets(name)
+
+    def _count_jump(self, name: str, size_ns: int) -> None:
+        self.jumps[name] = Jumps(self.jumps.get(name, Jumps()).count + 1, size_ns)
 
     def _is_straggler(self, name: str, stamp_ns: int) -> bool:
         """Whether a stream's first sample goes on where it was before the jump: streams do not jump all at once."""
         if self.buffers[name].newest_ns is not None or name not in self._before:
             return False
-        newest, jump = self.newest_ns, self._sync.time_jump_ns
-        here = self._began_ns if newest is None else newest
+        reached, jump = self.reached_ns, self._sync.time_jump_ns
+        here = self._began_ns if reached is None else reached
         return stamp_ns > here + jump and abs(stamp_ns - self._before[name]) <= jump
 
     def clear(self, reason: str) -> None:
         """Drop all samples and waiting targets for ``reason``, and forget all stamps."""
         for buffer in self.buffers.values():
             buffer.clear(reason)
+        for name in self.aside:
+            self._accounts[name].drop(reason)
+        self.aside.clear()
+        self.clocks.clear()
         for _ in self.waiting:
             self._targets.drop(reason)
         self.waiting.clear()
@@ -145,11 +220,15 @@ class Aligner:
 
     def clock_jumped(self, now_ns: int) -> None:
         """Start a new epoch if the ROS clock was set back to ``now_ns`` and the stamps have not shown it already."""
-        newest = self.newest_ns
-        if newest is not None and newest > now_ns + self._sync.time_jump_ns:
+        reached = self.reached_ns
+        last = _reached_by_two(self._before) if reached is None else reached
+        if last is None or last <= now_ns + self._sync.time_jump_ns:
+            return
+        self._count_jump(ROS_CLOCK, last - now_ns)
+        if reached is not None:
             self.start_epoch(now_ns)
 
-    def _add_target(self, stamp_ns: int, entry: Entry | None = None) -> None:
+    def _add_target(self, name: str, stamp_ns: int, entry: Entry | None = None) -> None:
         self._targets.receive()
         self._num_due += 1
         if self._num_due % self.keep_every:
@@ -158,20 +237,22 @@ class Aligner:
                 entry.blame(Reason.THINNED)
         else:
             insort(self.waiting, stamp_ns)
+            self.clocks.mark(stamp_ns, name)
 
-    def _add_grid_targets(self) -> None:
-        """Add the multiples of the period up to the newest stamp, from the first one at or past the epoch's first."""
-        newest = self.newest_ns
-        assert newest is not None
+    def _add_grid_targets(self, name: str) -> None:
+        """Add the multiples of the period up to the time that the streams show, from the first one of the epoch."""
+        now = self.clocks.time_ns()
+        if now is None:
+            return
         assert self._period is not None
-        # After a gap there is no use in targets that could only time out.
-        first = -(-(newest - self._sync.max_wait_ns) // self._period)
+        # After a gap there is no use in targets that could only time out; a dead stream is found out late.
+        first = -(-(now - self._sync.max_wait_ns - self._sync.time_jump_ns) // self._period)
         if self._grid_index is None:
-            first = -(-newest // self._period)
+            first = -(-now // self._period)
             self._grid_index = first
         self._grid_index = max(self._grid_index, first)
-        while (stamp := int(self._grid_index * self._period)) <= newest:
-            self._add_target(stamp)
+        while (stamp := int(self._grid_index * self._period)) <= now:
+            self._add_target(name, stamp)
             self._grid_index += 1
 
     def pop_ready(self, *, give_up: bool = False) -> Target | None:
@@ -179,18 +260,20 @@ class Aligner:
         if not self.waiting:
             return None
         stamp = self.waiting[0]
-        if not (give_up or self._timed_out(stamp) or not self.behind(stamp)):
+        behind = self.behind(stamp)
+        if behind and not give_up and not self._times_out(stamp, behind):
             return None
         self.waiting.pop(0)
+        self.clocks.forget(stamp)
         picks = {s.name: self._pick(s, stamp) for s in self._streams}
-        target = Target(stamp, self.epoch, picks, self._motion(picks, stamp))
+        target = Target(stamp, self.epoch, picks, self._motion(picks, stamp), tuple(behind))
         target.hold()
         self._discard_before(stamp)
         return target
 
-    def _timed_out(self, stamp_ns: int) -> bool:
-        newest = self.newest_ns
-        return newest is not None and newest >= stamp_ns + self._sync.max_wait_ns
+    def _times_out(self, stamp_ns: int, behind: Iterable[str]) -> bool:
+        witnesses = self.buffers.keys() - set(behind)
+        return self.clocks.has_passed(self._sync.max_wait_ns, stamp_ns, witnesses)
 
     def behind(self, stamp_ns: int) -> list[str]:
         """Streams that have not come as far as the target ``stamp_ns`` needs."""

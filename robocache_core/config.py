@@ -51,7 +51,10 @@ class SyncConfig(Checked):
         0.0, 'targets at this fixed rate instead of a trigger; 0: by trigger', unit='Hz', low=0.0, high=10_000.0
     )
     max_wait_ns: int = tunable(
-        200 * MS, 'a target gives up on a stream once any stamp is this far past it', unit='s', low=0
+        200 * MS,
+        'a target gives up on a stream once the stamps of two others have advanced by this since it was due',
+        unit='s',
+        low=0,
     )
     time_jump_ns: int = tunable(500 * MS, 'a stamp that goes back by more starts a new epoch', unit='s', low=MS)
 

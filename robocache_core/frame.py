@@ -33,6 +33,8 @@ class FusedFrame:
             took; ``upload``, how long operations waited for their bytes (one stream's are on their way while the one
             before is computed); ``decode``, ``deskew`` and ``resample``, how long for the host to decode images, make
             pose tables and read vector streams; ``download``, to bring the frame to the host, by the host's clock.
+        given_up: streams that the target did not wait for (``sync.max_wait``): a nearer sample may have come later,
+            even where ``valid`` is True.
         schema: version of this layout.
     """
 
@@ -44,4 +46,5 @@ class FusedFrame:
     valid: dict[str, bool]
     age_ns: dict[str, int]
     latency_ns: dict[str, int] = field(default_factory=dict)
+    given_up: tuple[str, ...] = ()
     schema: int = SCHEMA

@@ -157,7 +157,7 @@ def _refuse(what: str) -> NoReturn:
 
 
 def _metadata(frame: FusedFrame) -> dict[str, str]:
-    return {
+    metadata = {
         'robocache_schema': str(frame.schema),
         'stamp_ns': str(frame.stamp_ns),
         'epoch': str(frame.epoch),
@@ -167,10 +167,13 @@ def _metadata(frame: FusedFrame) -> dict[str, str]:
         'age_ns': json.dumps(frame.age_ns),
         'latency_ns': json.dumps(frame.latency_ns),
     }
+    if frame.given_up:
+        metadata['given_up'] = json.dumps(frame.given_up)
+    return metadata
 
 
-def _json(text: bytes | str, what: str) -> dict[str, Any]:
-    """The object in ``text``, without a key twice."""
+def _parsed(text: bytes | str, what: str) -> Any:
+    """What the JSON in ``text`` holds, without a key twice."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -179,9 +182,14 @@ def _json(text: bytes | str, what: str) -> dict[str, Any]:
         return found
 
     try:
-        value = json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=unique)
+        return json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         _refuse(f'{what}: {error}')
+
+
+def _json(text: bytes | str, what: str) -> dict[str, Any]:
+    """The object in ``text``, without a key twice."""
+    value = _parsed(text, what)
     if not isinstance(value, dict):
         _refuse(f'{what} is not an object')
     return value
@@ -254,6 +262,12 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
             _refuse(f'metadata {key}: values are not all {of.__name__}')
         return found
 
+    def names(key: str) -> tuple[str, ...]:
+        found = _parsed(text(key), f'metadata {key}') if key in metadata else []
+        if not isinstance(found, list) or not all(type(value) is str for value in found):
+            _refuse(f'metadata {key} is not a list of names')
+        return tuple(found)
+
     schema = integer('robocache_schema')
     if schema != SCHEMA:
         _refuse(f'schema {schema}, this reader knows {SCHEMA}')
@@ -266,5 +280,6 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
         valid=mapping('valid', bool),
         age_ns=mapping('age_ns', int),
         latency_ns=mapping('latency_ns', int),
+        given_up=names('given_up'),
         schema=schema,
     )

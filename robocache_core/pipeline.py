@@ -10,7 +10,8 @@ from contextlib import suppress
 import torch
 
 from robocache_core import ops
-from robocache_core.align import Aligner, Target
+from robocache_core.align import Aligner, Jumps, Target
+from robocache_core.clocks import odd_clocks
 from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
@@ -57,7 +58,9 @@ class Pipeline:
         self._poses: Poses = {}
         self._streams = make_streams(config, self._poses)
         self._motion_sources = {stream.motion_source for stream in config.streams()}
-        self._aligner = Aligner(config, self.ledger, self.targets)
+        self._aligner = Aligner(config, self.ledger, self.targets, self._refuse)
+        #: By stream, targets that gave up on it, though a sample may have been near enough to be valid.
+        self.given_up = dict.fromkeys(self.streams, 0)
         self._ready: deque[Target] = deque()
         self._sequence = 0
         self._failure: Exception | None = None  # to be raised by the next poll
@@ -131,6 +134,8 @@ class Pipeline:
     def _queue_ready(self, *, give_up: bool = False) -> None:
         """Move targets that became ready to the bounded queue, at once: what they pick must not depend on ``poll``."""
         while (target := self._aligner.pop_ready(give_up=give_up)) is not None:
+            for name in target.given_up:
+                self.given_up[name] += 1
             missing = self._missing(target)
             if missing is not None:
                 self._drop_target(target, Reason.MISSING.of_stream(missing))
@@ -176,16 +181,25 @@ class Pipeline:
             entries.update(target.picks[name].entries)
             for moved, readings in target.motion.items():
                 entries.update(readings if self.streams[moved].motion_source == name else ())
-        return sum(not entry.settled for entry in entries)
+        return sum(not entry.settled for entry in entries) + (name in self._aligner.aside)
 
     @property
     def num_held_targets(self) -> int:
         """Targets that are due and neither used nor dropped: counted, to check their account against."""
         return len(self._aligner.waiting) + len(self._ready)
 
-    def newest_ns(self, name: str | None = None) -> int | None:
-        """Newest stamp in this epoch of a stream, or of all, ns."""
-        return self._aligner.newest_ns if name is None else self._aligner.buffers[name].newest_ns
+    @property
+    def jumps(self) -> dict[str, Jumps]:
+        """How often the stamps of each stream have jumped, and those of the ROS clock (``ROS_CLOCK``)."""
+        return self._aligner.jumps
+
+    def newest_ns(self) -> dict[str, int]:
+        """Newest stamp in this epoch of each stream that has come and is not silent, ns."""
+        return self._aligner.clocks.alive()
+
+    def odd_clocks(self) -> dict[str, int]:
+        """By stream that is the odd one out, how far its stamps are ahead of the others' (negative: behind), ns."""
+        return odd_clocks(self.newest_ns(), self.config.sync.max_wait_ns)
 
     def behind(self) -> dict[str, int | None]:
         """Streams that the oldest target waits for, and by how much each falls short of it, ns (None: no sample)."""
@@ -286,6 +300,7 @@ class Pipeline:
             valid=draft.valid,
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
+            given_up=target.given_up,
         )
         self._sequence += 1
         target.close(used=True, motion=draft.motion)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from robocache_core.align import ROS_CLOCK
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.units import SECOND
@@ -13,6 +14,8 @@ from robocache_ros.period import Period, listed
 
 #: Stamps of two streams that are further apart are of two clocks.
 _CLOCKS_DIFFER_NS = SECOND
+#: Drops that follow from the stamps of other streams, and so say less than what those show.
+_BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
 
 
 class Blocker:
@@ -43,6 +46,9 @@ class Blocker:
             return ''
         if period.num_failures > 0:
             return f'unforeseen exception: {self._metrics.last_failure}'
+        jumps = self.jumps(period)
+        if jumps:
+            return jumps
         behind, drops = self._pipeline.behind(), period.target_drops
         if not behind and not drops:
             trigger = self._pipeline.config.trigger
@@ -66,6 +72,38 @@ class Blocker:
             return f'{name}: {topic} carries {", ".join(others)}, not {kind}'
         return f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
 
+    def jumps(self, period: Period) -> str:
+        """Say whose stamps jump again and again; empty where none do."""
+        often = {name: jumps for name, jumps in period.jumps.items() if jumps.count > 1}
+        if not often:
+            return ''
+        name, jumps = max(often.items(), key=lambda item: item[1].count)
+        size, times = f'{jumps.last_ns / SECOND:.1f} s', f'({jumps.count} times)'
+        if name == ROS_CLOCK:
+            return f'the ROS clock goes back by {size} again and again {times}: two publishers of /clock?'
+        stamps = f'the stamps of {name} on {self._topics[name][0]}'
+        return f'{stamps} jump by {size} to and fro {times}: two publishers, or two clocks?'
+
+    def odd_clocks(self) -> dict[str, str]:
+        """Say by stream whose stamps do not fit those of the others, and by how much."""
+        newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
+        return {name: _compared(name, offset_ns, newest.keys() - odd.keys()) for name, offset_ns in odd.items()}
+
+    def _clock_fault(self, name: str) -> str:
+        """Say whose clock keeps a stream from being aligned: its own, or the trigger's; empty where none does."""
+        odd = self.odd_clocks()
+        for suspect in (name, self._pipeline.config.trigger):
+            if suspect in odd:
+                return odd[suspect]
+        newest = self._pipeline.newest_ns()
+        if len(newest) != 2 or name not in newest:
+            return ''
+        (behind, first_ns), (ahead, last_ns) = sorted(newest.items(), key=lambda item: item[1])
+        if last_ns - first_ns <= _CLOCKS_DIFFER_NS:
+            return ''
+        seconds = (last_ns - first_ns) / SECOND
+        return f'the stamps of {behind} are {seconds:.1f} s behind those of {ahead}: one clock is wrong'
+
     def _idle(self, name: str, behind: Mapping[str, int | None], period: Period) -> str:
         """Say why a stream gives nothing to align."""
         silence = self._metrics.inputs[name].silence_ns(period.now_ns)
@@ -73,18 +111,25 @@ class Blocker:
             return self.silent(name)
         if silence > SECOND:
             return f'{name}: no message for {silence / SECOND:.1f} s'
-        newest, newest_of_all = self._pipeline.newest_ns(name), self._pipeline.newest_ns()
-        age = None if newest is None or newest_of_all is None else newest_of_all - newest
-        if age is not None and age > _CLOCKS_DIFFER_NS:
-            ahead = next(n for n in self._pipeline.streams if self._pipeline.newest_ns(n) == newest_of_all)
-            return f'the stamps of {name} are {age / SECOND:.1f} s behind those of {ahead}: one clock is wrong'
         # What was dropped with its target says nothing of the stream itself.
         losses = {r: n for r, n in period.drops(name).items() if ':' not in r and r != Reason.UNSELECTED}
+        if losses.keys() - _BY_STAMPS:
+            return f'{name}: dropped {listed(losses)}'
+        fault = self._clock_fault(name)
+        if fault:
+            return fault
         if losses:
             return f'{name}: dropped {listed(losses)}'
         lag = behind.get(name)
         if lag is not None and lag > 0:
             return f'{name}: is {lag / 1e6:.0f} ms behind'
-        offset = '' if age is None else f', its newest is {age / 1e6:.0f} ms old'
+        newest = self._pipeline.newest_ns()
+        offset = f', its newest is {(max(newest.values()) - newest[name]) / 1e6:.0f} ms old' if name in newest else ''
         tolerance_ms = self._pipeline.streams[name].tolerance_ns / 1e6
         return f'{name}: nothing within its tolerance of {tolerance_ms:.0f} ms{offset}'
+
+
+def _compared(name: str, offset_ns: int, others: Iterable[str]) -> str:
+    side, excuse = ('ahead of', '') if offset_ns > 0 else ('behind', ', or it comes late')
+    rest, seconds = ', '.join(sorted(others)), abs(offset_ns) / SECOND
+    return f'the stamps of {name} are {seconds:.1f} s {side} those of {rest}: its clock is wrong{excuse}'

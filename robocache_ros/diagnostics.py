@@ -3,9 +3,10 @@
 
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
 or when everything of the last period was dropped, WARN for any loss or a rate under 90 % of what is expected. sync:
-ERROR when no frame came, WARN when targets were dropped. queue: WARN while thinning. compute: WARN on the reference,
-and on the CPU where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame
-left in the last period, WARN when a subscriber asks for a QoS that is not offered.
+ERROR when no frame came, WARN when targets were dropped or did not wait for a stream, when stamps jump to and fro, and
+when a stream's clock is the odd one out. queue: WARN while thinning. compute: WARN on the reference, and on the CPU
+where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the
+last period, WARN when a subscriber asks for a QoS that is not offered, and when another node publishes there too.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Diagnostics:
         topics: resolved topic and short message type by stream.
         types_on: returns the full message types of a topic's publishers.
         num_subscribers: returns how many subscribers the fused topic has.
+        find_twin: returns who else publishes on the fused topic; empty where nobody does.
         clock: the clock of ``metrics``.
     """
 
@@ -58,6 +60,7 @@ class Diagnostics:
         topics: Mapping[str, tuple[str, str]],
         types_on: Callable[[str], list[str]],
         num_subscribers: Callable[[], int],
+        find_twin: Callable[[], str],
         clock: Clock,
     ) -> None:
         self._name = name
@@ -67,12 +70,15 @@ class Diagnostics:
         self._metrics = metrics
         self._topics = topics
         self._num_subscribers = num_subscribers
+        self._find_twin = find_twin
         self._clock = clock
         self._blocker = Blocker(pipeline, metrics, topics, types_on)
         with metrics.lock:
             self._last = Snapshot.take(pipeline, metrics)
         #: Why nothing came out as of the last report; empty where something did.
         self.blocker = ''
+        #: Who else publishes on the fused topic as of the last report; empty where nobody does.
+        self.twin = ''
 
     def report(self, *, active: bool) -> DiagnosticArray:
         """Return all statuses, of the time since the last report.
@@ -80,6 +86,7 @@ class Diagnostics:
         Call it on the worker's thread, between two messages, or while there is no worker: only then is what is held
         at rest and can be counted.
         """
+        self.twin = self._find_twin()
         with self._metrics.lock:
             with self._inboxes.still():
                 snapshot = Snapshot.take(self._pipeline, self._metrics)
@@ -156,11 +163,11 @@ class Diagnostics:
         return OK, f'{rate:.1f} Hz'
 
     def _sync(self, period: Period) -> DiagnosticStatus:
-        targets, drops = period.after.targets, period.target_drops
+        targets, warnings = period.after.targets, self._sync_warnings(period)
         if self.blocker:
             level, message = ERROR, self.blocker
-        elif drops:
-            level, message = WARN, f'targets dropped: {listed(drops)}'
+        elif warnings:
+            level, message = WARN, '; '.join(warnings)
         else:
             level, message = OK, 'aligned'
         values = {
@@ -170,9 +177,20 @@ class Diagnostics:
             'emitted': targets.used,
             'pending': targets.held,
             **{f'dropped.{reason}': n for reason, n in targets.dropped.items()},
+            **{f'given_up.{name}': n for name, n in period.after.given_up.items()},
+            **{f'time_jumps.{name}': jumps.count for name, jumps in period.after.jumps.items()},
+            **{f'ahead_ms.{name}': offset_ns / 1e6 for name, offset_ns in self._pipeline.odd_clocks().items()},
             'blocker': self.blocker,
         }
         return self._status('sync', level, message, values)
+
+    def _sync_warnings(self, period: Period) -> list[str]:
+        """Say what is wrong though frames come out."""
+        warnings = [f'targets dropped: {listed(period.target_drops)}'] if period.target_drops else []
+        if period.given_up:
+            warnings.append(f'targets that did not wait: {listed(period.given_up)}')
+        jumps = self._blocker.jumps(period)
+        return [*warnings, *([jumps] if jumps else self._blocker.odd_clocks().values())]
 
     def _queue(self) -> DiagnosticStatus:
         config, control = self._pipeline.config.backpressure, self._worker.backpressure
@@ -214,6 +232,8 @@ class Diagnostics:
             level, message = STALE, f'no frame: {self.blocker}'
         elif self._metrics.output.incompatible:
             level, message = WARN, self._metrics.output.incompatible_text
+        elif self.twin:
+            level, message = WARN, self.twin
         else:
             level, message = OK, f'{rate:.1f} Hz'
         values = {

@@ -33,6 +33,7 @@ from robocache_ros.publishers import Publishers
 from robocache_ros.rclpy_private import argument_error, refuse_unknown_transitions
 from robocache_ros.runtime import Runtime, Surroundings
 from robocache_ros.subscriptions import Subscriptions
+from robocache_ros.twins import find_twin
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -146,6 +147,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             topics={stream.name: self._resolve(stream) for stream in config.streams()},
             types_on=lambda topic: [info.topic_type for info in self.get_publishers_info_by_topic(topic)],
             num_subscribers=lambda: publishers.num_subscribers,
+            find_twin=lambda: find_twin(self, publishers.fused_topic),
             publish=publishers.publish,
             send=publishers.send,
         )

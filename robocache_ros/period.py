@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robocache_core.align import Jumps
 from robocache_core.ledger import Counts
 from robocache_core.pipeline import Pipeline
 from robocache_ros.metrics import Metrics
@@ -20,6 +21,8 @@ class Snapshot:
         lost: by stream, messages that the middleware lost.
         frames: frames that were published.
         failures: unforeseen exceptions.
+        given_up: by stream, targets that did not wait for it.
+        jumps: by stream and of the ROS clock, jumps of time.
     """
 
     streams: dict[str, Counts]
@@ -27,6 +30,8 @@ class Snapshot:
     lost: dict[str, int]
     frames: int
     failures: int
+    given_up: dict[str, int]
+    jumps: dict[str, Jumps]
 
     @classmethod
     def take(cls, pipeline: Pipeline, metrics: Metrics) -> Snapshot:
@@ -37,6 +42,8 @@ class Snapshot:
             lost={name: record.lost for name, record in metrics.inputs.items()},
             frames=metrics.frames,
             failures=metrics.failures,
+            given_up=pipeline.given_up.copy(),
+            jumps=pipeline.jumps.copy(),
         )
 
 
@@ -62,6 +69,21 @@ class Period:
     def target_drops(self) -> dict[str, int]:
         """Targets that were dropped, by reason."""
         return _new_drops(self.before.targets, self.after.targets)
+
+    @property
+    def given_up(self) -> dict[str, int]:
+        """Targets that did not wait for a stream, by stream."""
+        before = self.before.given_up
+        return {name: n - before[name] for name, n in self.after.given_up.items() if n > before[name]}
+
+    @property
+    def jumps(self) -> dict[str, Jumps]:
+        """Streams whose stamps jumped, and the ROS clock."""
+        return {
+            name: Jumps(jumps.count - earlier, jumps.last_ns)
+            for name, jumps in self.after.jumps.items()
+            if jumps.count > (earlier := self.before.jumps.get(name, Jumps()).count)
+        }
 
     def num_received(self, name: str) -> int:
         """Messages of a stream that arrived."""

@@ -138,6 +138,11 @@ class Publishers:
         """Subscribers of ``~/fused``."""
         return int(self._fused.get_subscription_count())
 
+    @property
+    def fused_topic(self) -> str:
+        """Resolved name of ``~/fused``."""
+        return str(self._fused.topic_name)
+
     def publish(self, frame: FusedFrame, began_ns: int) -> None:
         """Send ``frame``; ``began_ns`` is when its computation began, on the steady clock."""
         self.send(frame)

@@ -64,6 +64,7 @@ class Reporter:
         self._clock = clock
         self._asked_ns: int | None = None
         self._warned_ns: int | None = None
+        self._named_twin = ''
 
     def tick(self) -> None:
         """Ask for a report; once a period."""
@@ -84,6 +85,7 @@ class Reporter:
 
     def _report(self, *, active: bool) -> None:
         self._publish(self._diagnostics.report(active=active))
+        self._log_twin()
         if active:
             self._log_blocker()
         self._send(Load(self._worker.num_waiting, self._diagnostics.backpressure()))
@@ -97,6 +99,13 @@ class Reporter:
         elif not blocker and self._warned_ns is not None:
             self._logger.info('frames come out')
             self._warned_ns = None
+
+    def _log_twin(self) -> None:
+        """Log once who else publishes on the fused topic."""
+        twin = self._diagnostics.twin
+        if twin and twin != self._named_twin:
+            self._logger.warning(twin)
+        self._named_twin = twin
 
     def _publish(self, report: DiagnosticArray) -> None:
         report.header.stamp = to_stamp(self._now_ns())

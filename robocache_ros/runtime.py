@@ -34,6 +34,7 @@ class Surroundings:
         topics: by stream, its resolved topic.
         types_on: returns the full message types of a topic's publishers.
         num_subscribers: returns how many subscribers the fused topic has.
+        find_twin: returns who else publishes on the fused topic; empty where nobody does.
         publish: sends a frame; the other argument is when its computation began, steady clock, ns.
         send: publishes a DiagnosticArray or a ``Load``.
     """
@@ -45,6 +46,7 @@ class Surroundings:
     topics: Mapping[str, str]
     types_on: Callable[[str], list[str]]
     num_subscribers: Callable[[], int]
+    find_twin: Callable[[], str]
     publish: Callable[[FusedFrame, int], None]
     send: Callable[[DiagnosticArray | Load], None]
 
@@ -90,6 +92,7 @@ class Runtime:
             self._topics,
             surroundings.types_on,
             surroundings.num_subscribers,
+            surroundings.find_twin,
             clock,
         )
         self.reporter = Reporter(

@@ -37,7 +37,10 @@ class Rig:
         )
         self.accounts = {s.name: Account() for s in self.config.streams()}
         self.targets = Account()
-        self.aligner = Aligner(self.config, self.accounts, self.targets)
+        self.aligner = Aligner(self.config, self.accounts, self.targets, self.refuse)
+
+    def refuse(self, name, reason, message):
+        self.accounts[name].drop(reason)
 
     def push(self, name, ms):
         kinds = {'lidar': scan, 'front': image, 'imu': reading}
@@ -69,11 +72,12 @@ def test_target_waits_until_every_stream_is_at_or_past_it():
 
 def test_target_gives_up_on_a_stream_after_max_wait():
     rig = Rig(max_wait_ns=200 * MS)
-    rig.push('lidar', 100)
-    rig.push('imu', 299)
-    assert rig.pop() is None
-    rig.push('imu', 300)
+    for name, ms in (('lidar', 100), ('imu', 110), ('imu', 310), ('lidar', 299)):
+        rig.push(name, ms)
+        assert rig.pop() is None
+    rig.push('lidar', 300)
     target = rig.pop()
+    assert target.given_up == ('front',)
     assert target.picks['front'].entries == ()
     assert not target.picks['front'].valid
 
@@ -82,7 +86,10 @@ def test_a_sample_outside_its_tolerance_is_held_and_invalid():
     rig = Rig()
     rig.push('front', 40)
     rig.push('lidar', 100)
-    rig.push('imu', 300)
+    rig.push('imu', 110)
+    rig.push('imu', 509)
+    assert rig.pop() is None
+    rig.push('imu', 510)  # alone, it must show twice the wait
     target = rig.pop()
     assert picked_ms(target, 'front') == [40]
     assert not target.picks['front'].valid
@@ -109,7 +116,8 @@ def test_window_takes_the_neighbours_of_its_instants():
 def test_late_trigger_makes_no_target():
     rig = Rig()
     rig.push('lidar', 100)
-    rig.push('imu', 310)
+    rig.push('imu', 110)
+    rig.push('imu', 510)
     assert rig.pop() is not None
     rig.push('lidar', 90)
     assert rig.pop() is None

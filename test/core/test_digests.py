@@ -3,10 +3,12 @@
 
 import pytest
 from support import digests, whole_robot
+from support.driving import T0
 
 from robocache_core import backends
 from robocache_core.backends import Backend
 from robocache_core.pipeline import Pipeline
+from robocache_core.units import MS
 
 
 def test_every_operation_gives_the_bits_that_it_gave(each_backend: Backend) -> None:
@@ -23,3 +25,6 @@ def test_a_robot_s_frames_have_the_bits_that_they_had(name: str) -> None:
         frames = whole_robot.frames(Pipeline(whole_robot.config()))
     assert len(frames) >= 6
     assert digests.digest_of_frames(frames) == digests.EXPECTED['robot']
+    # The second camera is missing for a while.
+    assert [(frame.stamp_ns - T0) // (100 * MS) for frame in frames if frame.given_up] == [8, 9]
+    assert {name for frame in frames for name in frame.given_up} == {'back'}

@@ -51,7 +51,7 @@ def assert_same(a: FusedFrame, b: FusedFrame) -> None:
         assert b.tensors[name].dtype == tensor.dtype
         assert b.tensors[name].shape == tensor.shape
         assert torch.equal(b.tensors[name], tensor)
-    for name in ('stamp_ns', 'epoch', 'sequence', 'frame_id', 'valid', 'age_ns', 'latency_ns', 'schema'):
+    for name in ('stamp_ns', 'epoch', 'sequence', 'frame_id', 'valid', 'age_ns', 'latency_ns', 'given_up', 'schema'):
         assert getattr(a, name) == getattr(b, name)
 
 
@@ -94,6 +94,14 @@ def test_we_read_what_the_library_writes(tensors: dict[str, torch.Tensor]) -> No
 def test_every_dtype(dtype: torch.dtype) -> None:
     frame = make_frame(a=make_tensor(dtype, (3, 5)), b=make_tensor(dtype, ()), c=make_tensor(dtype, (0, 4)))
     assert_same(frame, payload.decode(payload.encode(frame)))
+
+
+def test_streams_that_were_not_waited_for_are_named_only_where_there_are_any() -> None:
+    frame = make_frame(x=make_tensor(torch.float32, (3,)))
+    late = dataclasses.replace(frame, given_up=('front', 'imu'))
+    assert b'given_up' not in payload.encode(frame)
+    assert_same(late, payload.decode(payload.encode(late)))
+    assert payload.digest(late) != payload.digest(frame)
 
 
 def test_special_floats_keep_their_bits() -> None:
@@ -312,6 +320,10 @@ def test_overlapping_tensors() -> None:
         {'valid': '{"lidar": 1}'},
         {'age_ns': '{"lidar": 0.5}'},
         {'age_ns': '{'},
+        {'given_up': '{}'},
+        {'given_up': '[1]'},
+        {'given_up': '["front"'},
+        {'given_up': None},
         {'robocache_schema': '2'},
         {'frame_id': None},
     ],

@@ -76,6 +76,8 @@ class Bench:
     sent: list[Any] = field(default_factory=list)
     #: Full message types of the publishers of each topic.
     types: dict[str, list[str]] = field(default_factory=dict)
+    #: Who else publishes on the fused topic.
+    twin: str = ''
 
     def put(self, name: str, *messages: Any) -> None:
         for message in messages:
@@ -104,6 +106,7 @@ def make(config: PipelineConfig, poses: Callable[[Pipeline], Any] = lambda pipel
         topics={stream.name: stream.topic for stream in config.streams()},
         types_on=lambda topic: found[0].types.get(topic, []),
         num_subscribers=lambda: 1,
+        find_twin=lambda: found[0].twin,
         publish=lambda frame, began_ns: publish(found[0], frame),
         send=lambda content: found[0].sent.append(content),
     )
