@@ -25,11 +25,14 @@ from robocache_core.time_field import TimeField, find_time_field
 from robocache_core.units import MS
 
 if TYPE_CHECKING:
-    from robocache_core.streams.base import Poses
+    from robocache_core.sensor_poses import SensorPoses
     from robocache_core.streams.vector import ImuConfig
 
 #: Least number of poses in a table, and greatest step between two, ns.
 LEAST_POSES, GREATEST_STEP_NS = 1024, MS // 2
+
+#: Layouts whose time fields are remembered.
+MAX_LAYOUTS = 16
 
 
 class Deskewer:
@@ -51,7 +54,7 @@ class Deskewer:
         target_ns: int,
         around: Sequence[Entry],
         sensor: torch.Tensor | None,
-        poses: Poses,
+        poses: SensorPoses,
     ) -> tuple[PoseTable, list[Entry]]:
         """Make the table of a scan.
 
@@ -74,7 +77,7 @@ class Deskewer:
         readings = list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
         samples = [cast(VectorSample, entry.sample) for entry in readings]
         columns = self._imu.columns('angular_velocity')
-        mount = poses.get((self._imu.name, samples[0].frame_id)) if samples else None
+        mount = poses.get(self._imu, samples[0].frame_id) if samples else None
         motion = motion_from_gyro(
             np.array([sample.stamp_ns for sample in samples], dtype=np.int64),
             np.array([sample.values[columns].tolist() for sample in samples], dtype=np.float64).reshape(-1, 3),
@@ -97,6 +100,8 @@ class Deskewer:
         """
         key = scan.layout.fields, scan.layout.is_bigendian
         if key not in self._fields:
+            if len(self._fields) == MAX_LAYOUTS:
+                self._fields.pop(next(iter(self._fields)))
             self._fields[key] = find_time_field(scan, self._config)
         return self._fields[key]
 

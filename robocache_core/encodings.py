@@ -103,5 +103,5 @@ def encoding_of(name: str) -> Encoding:
         DataError: ``unknown_encoding``.
     """
     if not isinstance(name, str) or name not in ENCODINGS:
-        raise DataError(Reason.UNKNOWN_ENCODING, f'encoding {shown(str(name))}: must be one of {", ".join(ENCODINGS)}')
+        raise DataError(Reason.UNKNOWN_ENCODING, f'encoding {shown(name)}: must be one of {", ".join(ENCODINGS)}')
     return ENCODINGS[name]

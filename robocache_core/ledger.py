@@ -54,6 +54,7 @@ class Reason(str, Enum):
     UNDESERIALIZABLE = 'undeserializable', 'its bytes are no message of the type (of a bag: live, DDS drops it before)'
     ZERO_STAMP = 'zero_stamp', "the sender did not set the header's stamp"
     BAD_STAMP = 'bad_stamp', "the header's stamp has 10^9 nanoseconds or more beside its seconds"
+    BAD_FRAME_ID = 'bad_frame_id', "the header's frame_id is longer than any frame's name"
     BAD_LAYOUT = 'bad_layout', 'the layout of the cloud is impossible, or a field has a type that cannot be read'
     FIELD_BEYOND_POINT_STEP = 'field_beyond_point_step', 'a field of the cloud ends beyond `point_step`'
     ROW_STEP_TOO_SMALL = 'row_step_too_small', '`row_step` is less than `width` x `point_step`'

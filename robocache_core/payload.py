@@ -24,6 +24,7 @@ from robocache_core.device import copy_to_host, on_host
 from robocache_core.frame import SCHEMA, FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
+from robocache_core.text import shown
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -212,28 +213,28 @@ def _is_size(value: Any) -> bool:
 def _entry(name: str, entry: Any, nbytes: int) -> tuple[int, int, torch.dtype, list[int]]:
     """Begin, end, type and shape of a tensor, all checked against each other and ``nbytes`` of data."""
     if not isinstance(entry, dict):
-        _refuse(f"tensor '{name}' is not an object")
+        _refuse(f'tensor {shown(name)} is not an object')
     kind, shape, offsets = entry.get('dtype'), entry.get('shape'), entry.get('data_offsets')
     dtype = DTYPES.get(kind) if isinstance(kind, str) else None
     if dtype is None:
-        _refuse(f"tensor '{name}': dtype {kind!r}")
+        _refuse(f'tensor {shown(name)}: dtype {shown(kind)}')
     if not isinstance(shape, list) or len(shape) > _MAX_DIMS or not all(map(_is_size, shape)):
-        _refuse(f"tensor '{name}': shape {shape!r}")
+        _refuse(f'tensor {shown(name)}: shape {shown(shape)}')
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        _refuse(f"tensor '{name}': data_offsets {offsets!r}")
+        _refuse(f'tensor {shown(name)}: data_offsets {shown(offsets)}')
     begin, end = offsets
     # An empty tensor's other sizes count too: their product becomes its strides.
     if math.prod(max(size, 1) for size in shape) * dtype.itemsize >= _INT64:
-        _refuse(f"tensor '{name}': shape {shape!r}")
+        _refuse(f'tensor {shown(name)}: shape {shown(shape)}')
     if not begin <= end <= nbytes or end - begin != math.prod(shape) * dtype.itemsize:
-        _refuse(f"tensor '{name}': {kind} {shape} in bytes {begin} to {end} of {nbytes}")
+        _refuse(f'tensor {shown(name)}: {kind} {shown(shape)} in bytes {begin} to {end} of {nbytes}')
     return begin, end, dtype, shape
 
 
 def _view(raw: torch.Tensor, dtype: torch.dtype, shape: list[int], name: str) -> torch.Tensor:
     """``raw [nbytes] uint8`` as ``dtype`` in ``shape``, in place where it is aligned."""
     if dtype == torch.bool and bool((raw > 1).any()):
-        _refuse(f"tensor '{name}': a bool that is neither 0 nor 1")
+        _refuse(f'tensor {shown(name)}: a bool that is neither 0 nor 1')
     if raw.data_ptr() % dtype.itemsize or raw.storage_offset() % dtype.itemsize:
         raw = raw.clone()
     return raw.view(dtype).view(shape)
@@ -243,7 +244,7 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
     def text(key: str) -> str:
         value = metadata.get(key)
         if not isinstance(value, str):
-            _refuse(f'metadata {key} = {value!r}')
+            _refuse(f'metadata {key} = {shown(value)}')
         return value
 
     def integer(key: str) -> int:
@@ -253,7 +254,7 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
         except ValueError:
             value = _INT64
         if not -_INT64 <= value < _INT64:
-            _refuse(f'metadata {key} = {digits[:40]!r}')
+            _refuse(f'metadata {key} = {shown(digits)}')
         return value
 
     def mapping(key: str, of: type) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Account, Reason
-from robocache_core.rotation import pose_matrix
 from robocache_core.samples import CameraInfo, DataError, Sample
+from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
-from robocache_core.streams.base import FrameDraft, Poses, RequiredStreamMissing
+from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
+from robocache_core.text import shown
 
 
 class Pipeline:
@@ -55,7 +56,7 @@ class Pipeline:
         self.targets = Account()
         #: Points of each stream that no voxel took, by reason.
         self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in self.streams}
-        self._poses: Poses = {}
+        self._poses = SensorPoses()
         self._streams = make_streams(config, self._poses)
         self._motion_sources = {stream.motion_source for stream in config.streams()}
         self._aligner = Aligner(config, self.ledger, self.targets, self._refuse)
@@ -89,8 +90,12 @@ class Pipeline:
         self._queue_ready()
 
     def set_pose(self, name: str, frame_id: str, matrix: torch.Tensor) -> None:
-        """State the pose ``[4, 4] float32`` of the sensor frame ``frame_id`` of stream ``name`` in the target frame."""
-        self._poses[name, frame_id] = matrix.to(torch.float32).contiguous()
+        """State the pose ``[4, 4] float32`` of the sensor frame ``frame_id`` of stream ``name`` in the target frame.
+
+        Raises:
+            DataError: ``no_transform``: the stream has come in too many frames.
+        """
+        self._poses.set(name, frame_id, matrix)
 
     def set_camera_info(self, name: str, info: CameraInfo) -> None:
         """State the calibration of camera ``name`` from here on; ignored where images are not rectified."""
@@ -102,11 +107,8 @@ class Pipeline:
 
     def has_pose(self, name: str, frame_id: str) -> bool:
         """Whether samples of stream ``name`` in ``frame_id`` can be brought into the target frame."""
-        if (name, frame_id) in self._poses:
-            return True
         stream, target = self.streams[name], self.config.target_frame
-        if stream.known_pose:
-            self.set_pose(name, frame_id, pose_matrix(stream.known_pose))
+        if self._poses.get(stream, frame_id) is not None:
             return True
         return target == frame_id != '' or (target == '' and stream.is_located)
 
@@ -129,7 +131,7 @@ class Pipeline:
         self.on_refused(name, reason, message)
 
     def _unknown_pose(self, frame_id: str) -> str:
-        return f"the pose of frame '{frame_id}' in target_frame '{self.config.target_frame}' is not known"
+        return f"the pose of frame {shown(frame_id)} in target_frame '{self.config.target_frame}' is not known"
 
     def _queue_ready(self, *, give_up: bool = False) -> None:
         """Move targets that became ready to the bounded queue, at once: what they pick must not depend on ``poll``."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from robocache_core.ledger import Reason
+from robocache_core.text import printable, shown
 from robocache_core.validation import all_are, as_bool, as_int, check_kind
 
 _MAX_INT64 = (1 << 63) - 1
@@ -22,11 +23,11 @@ _MAX_INT64 = (1 << 63) - 1
 class DataError(ValueError):
     """A sample that cannot be used.
 
-    ``reason`` is that under which its drop is counted; the message says what is wrong.
+    ``reason`` is that under which its drop is counted; the message says what is wrong, and can be logged as it is.
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.reason = reason
 
 
@@ -121,7 +122,7 @@ class CloudLayout:
             if f.offset < 0 or f.count < 1 or end > point_step:
                 raise DataError(
                     Reason.FIELD_BEYOND_POINT_STEP,
-                    f"field '{f.name}' ends at byte {end}, point_step is {point_step}",
+                    f'field {shown(f.name)} ends at byte {end}, point_step is {point_step}',
                 )
         if width * height == 0:
             return 0

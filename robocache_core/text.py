@@ -3,16 +3,28 @@
 
 from __future__ import annotations
 
-#: Characters of a foreign text that are shown.
-MAX_SHOWN = 120
+#: Characters that are shown of a foreign value, and of a whole message.
+MAX_SHOWN, MAX_MESSAGE = 120, 1000
 
 
-def shown(text: str) -> str:
-    """Return foreign text in quotes, escaped, cut to ``MAX_SHOWN`` characters.
+def shown(value: object) -> str:
+    """Return the ``repr`` of a value that a sender wrote, cut to ``MAX_SHOWN`` characters."""
+    text = repr(value[: MAX_SHOWN + 1] if isinstance(value, str) else value)
+    if len(text) <= MAX_SHOWN + 2:
+        return text
+    return f'{text[:MAX_SHOWN]}… ({len(value if isinstance(value, str) else text)} characters)'
 
-    A log line has then no control codes, no lone surrogates, and no great length, whatever a sender wrote.
+
+def printable(message: str, limit: int = MAX_MESSAGE, keep: str = '') -> str:
+    """Return a message in which nothing can harm a log: no control code, no lone surrogate, no great length.
+
+    Args:
+        message: may hold anything that a sender wrote.
+        limit: characters that are kept.
+        keep: control codes that are kept.
     """
-    escaped = repr(text[: MAX_SHOWN + 1])
-    if len(escaped) <= MAX_SHOWN + 2:
-        return escaped
-    return f'{escaped[:MAX_SHOWN]}… ({len(text)} characters)'
+    if len(message) > limit:
+        message = f'{message[:limit]}… ({len(message)} characters)'
+    if message.isprintable():
+        return message
+    return ''.join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in message)

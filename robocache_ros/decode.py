@@ -29,6 +29,7 @@ from robocache_core.samples import (
     PointField,
     VectorSample,
 )
+from robocache_core.text import shown
 from robocache_core.units import SECOND
 
 #: NumPy names of the datatypes of a sensor_msgs/PointField.
@@ -44,13 +45,21 @@ POINT_DTYPES = {
 }
 
 
+#: Most fields of a cloud, and most characters of a field's name or a frame's: they are kept, and compared.
+MAX_FIELDS, MAX_NAME = 256, 256
+
+
 def stamp_ns(header: Header) -> int:
-    """Return the header's stamp, ns.
+    """Check a header and return its stamp, ns.
 
     Raises:
-        DataError: ``zero_stamp``: the stamp was never set, or is before 1970; ``bad_stamp``: ``nanosec`` is no part of
-            a second.
+        DataError: ``bad_frame_id``: it is too long; ``zero_stamp``: the stamp was never set, or is before 1970;
+            ``bad_stamp``: ``nanosec`` is no part of a second.
     """
+    if len(header.frame_id) > MAX_NAME:
+        raise DataError(
+            Reason.BAD_FRAME_ID, f'header.frame_id {shown(header.frame_id)}: must have at most {MAX_NAME} characters'
+        )
     if header.stamp.nanosec >= SECOND:
         raise DataError(Reason.BAD_STAMP, f'header.stamp.nanosec is {header.stamp.nanosec}: must be below 10^9')
     stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
@@ -63,11 +72,13 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
     """Decode a cloud without reading its points: those that are not finite are found by the operation.
 
     Raises:
-        DataError: ``zero_stamp``, ``bad_stamp``, ``empty_cloud``, ``bad_layout``,
+        DataError: as ``stamp_ns``; ``empty_cloud``, ``bad_layout``,
             ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``, ``missing_field`` (x, y, z, or
             what a channel of the stream needs).
     """
     stamp = stamp_ns(msg.header)
+    if len(msg.fields) > MAX_FIELDS:
+        raise DataError(Reason.BAD_LAYOUT, f'the cloud has {len(msg.fields)} fields: must be at most {MAX_FIELDS}')
     layout = CloudLayout(
         tuple(_point_field(f) for f in msg.fields),
         width=msg.width,
@@ -94,7 +105,7 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     the scan has intensities. A range that is not finite, or not in ``range_min..range_max``, is a missing return.
 
     Raises:
-        DataError: ``zero_stamp``, ``bad_stamp``, ``empty_cloud`` (no ranges), ``bad_layout`` (angles, times,
+        DataError: as ``stamp_ns``; ``empty_cloud`` (no ranges), ``bad_layout`` (angles, times,
             limits or the number of intensities are impossible), ``missing_field`` (a channel of the stream needs one
             that the scan lacks).
     """
@@ -123,7 +134,7 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
     """Decode the fields that the stream asks for, in its order.
 
     Raises:
-        DataError: ``zero_stamp``, ``bad_stamp``, ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
+        DataError: as ``stamp_ns``; ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
             ``no_linear_acceleration`` (a field whose covariance starts with -1: the sensor does not measure it; or a
             quaternion of length 0).
     """
@@ -184,8 +195,12 @@ def _directions(first: float, increment: float, num: int) -> np.ndarray:
 
 
 def _point_field(field: PointFieldMsg) -> PointField:
+    if len(field.name) > MAX_NAME:
+        raise DataError(
+            Reason.BAD_LAYOUT, f'field {shown(field.name)}: its name must have at most {MAX_NAME} characters'
+        )
     if field.datatype not in POINT_DTYPES:
-        raise DataError(Reason.BAD_LAYOUT, f"field '{field.name}': datatype {field.datatype} is not one of 1..8")
+        raise DataError(Reason.BAD_LAYOUT, f'field {shown(field.name)}: datatype {field.datatype} is not one of 1..8')
     # Some drivers leave count at 0 and mean 1; PCL reads it so.
     return PointField(field.name, field.offset, POINT_DTYPES[field.datatype], field.count or 1)
 

@@ -32,7 +32,7 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
     """Decode a raw image.
 
     Raises:
-        DataError: ``zero_stamp``, ``bad_stamp``, ``unknown_encoding``, ``empty_image``, ``bad_image_size``,
+        DataError: as ``stamp_ns``; ``unknown_encoding``, ``empty_image``, ``bad_image_size``,
             ``step_too_small``, ``data_too_short``.
     """
     stamp = stamp_ns(msg.header)
@@ -72,7 +72,7 @@ def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImag
     applied. Bytes behind the end of the image are ignored.
 
     Raises:
-        DataError: ``zero_stamp``, ``bad_stamp``, ``unknown_encoding`` (another format, depth as JPEG, 16-bit colour, an
+        DataError: as ``stamp_ns``; ``unknown_encoding`` (another format, depth as JPEG, 16-bit colour, an
             animation), ``decode_failed`` (cut short), ``empty_image``, ``bad_image_size``, ``too_costly``. Decoding
             raises ``decode_failed`` (damaged) and ``unknown_encoding`` (pixels that are not what ``format`` says).
     """
@@ -181,7 +181,7 @@ def _decode_pixels(
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {shown(str(error))}') from error
+        raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {error}') from error
     if image is None:
         text = f'the image ({shown(msg.format)}, {data.size} bytes) cannot be decoded'
         raise DataError(Reason.DECODE_FAILED, text)

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from robocache_core.ledger import Reason
+from robocache_core.text import printable
 from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
+
+_MAX_TRACE = 20_000  # characters
 
 
 class Logger(Protocol):
@@ -58,7 +61,7 @@ class DropLog:
 
         To be called in its ``except`` block.
         """
-        trace = traceback.format_exc()
+        trace = printable(traceback.format_exc(), _MAX_TRACE, keep='\n')
         self._on_failure(trace)
         left_out = self._count(name, Reason.INTERNAL_ERROR, trace.strip().splitlines()[-1])
         if left_out is not None:

@@ -34,27 +34,32 @@ class Source:
     group: str
 
 
-def _data_size(message: Any) -> int:
-    return len(message.data)
+def _cloud_size(message: Any) -> int:
+    return _header_size(message) + sum(len(field.name) for field in message.fields) + len(message.data)
 
 
 def _laser_scan_size(message: Any) -> int:
-    return 4 * (len(message.ranges) + len(message.intensities))
+    return _header_size(message) + 4 * (len(message.ranges) + len(message.intensities))
 
 
-def _negligible(message: Any) -> int:
-    return 0
+def _image_size(message: Any) -> int:
+    return _header_size(message) + len(message.data)
+
+
+def _header_size(message: Any) -> int:
+    """A sender may write anything into a name, and a reading has nothing else of any size."""
+    return len(message.header.frame_id)
 
 
 #: By full ROS name.
 SOURCES = {
     source.type_name: source
     for source in (
-        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, _data_size, 'lidars'),
+        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, _cloud_size, 'lidars'),
         Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, _laser_scan_size, 'lidars'),
-        Source('sensor_msgs/msg/Image', Image, decode_image, _data_size, 'cameras'),
-        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, _data_size, 'cameras'),
-        Source('sensor_msgs/msg/Imu', Imu, decode_imu, _negligible, 'imus'),
+        Source('sensor_msgs/msg/Image', Image, decode_image, _image_size, 'cameras'),
+        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, _image_size, 'cameras'),
+        Source('sensor_msgs/msg/Imu', Imu, decode_imu, _header_size, 'imus'),
     )
 }
 

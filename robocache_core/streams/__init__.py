@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from robocache_core.streams.base import Poses, Stream, StreamConfig
+from robocache_core.sensor_poses import SensorPoses
+from robocache_core.streams.base import Stream, StreamConfig
 from robocache_core.streams.camera import CameraConfig, CameraStream
 from robocache_core.streams.lidar import LidarConfig, LidarStream
 from robocache_core.streams.vector import ImuConfig, VectorStream
@@ -29,7 +30,7 @@ KINDS = {
 }
 
 
-def make_streams(pipeline: PipelineConfig, poses: Poses) -> dict[str, Stream[Any]]:
+def make_streams(pipeline: PipelineConfig, poses: SensorPoses) -> dict[str, Stream[Any]]:
     """Return all streams of a pipeline, by name.
 
     Args:

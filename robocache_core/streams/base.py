@@ -19,6 +19,7 @@ from robocache_core.device import Device, on_host
 from robocache_core.ledger import Reason
 from robocache_core.ops import DenseVoxels, SparseVoxels
 from robocache_core.samples import CameraInfo, DataError, Sample
+from robocache_core.sensor_poses import SensorPoses
 from robocache_core.tunable import Checked, ConfigError, tunable
 from robocache_core.units import MIB, MS, SECOND
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from robocache_core.align import Pick, Target
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
-
-#: Poses ``[4, 4] float32`` of sensors in the target frame, by stream and sensor frame.
-Poses = dict[tuple[str, str], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class Stream(ABC, Generic[Config]):
         poses: of the sensors, as far as they are known; the pipeline adds to it.
     """
 
-    def __init__(self, config: Config, pipeline: PipelineConfig, poses: Poses) -> None:
+    def __init__(self, config: Config, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         self.config = config
         self.name = config.name
 

@@ -13,7 +13,8 @@ from robocache_core.device import Device
 from robocache_core.ops.image import image_factors
 from robocache_core.rectify import Rectifier
 from robocache_core.samples import CameraFrame, CameraInfo, EncodedImage, Sample
-from robocache_core.streams.base import FrameDraft, Job, Poses, Stream, StreamConfig
+from robocache_core.sensor_poses import SensorPoses
+from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig
 from robocache_core.tunable import ConfigError, tunable
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class CameraConfig(StreamConfig):
 class CameraStream(Stream[CameraConfig]):
     """Prepares a camera's images."""
 
-    def __init__(self, config: CameraConfig, pipeline: PipelineConfig, poses: Poses) -> None:
+    def __init__(self, config: CameraConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.dtype = _DTYPES[config.dtype]
         #: Channels of the last image: what a frame without one has.

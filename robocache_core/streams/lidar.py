@@ -20,7 +20,8 @@ from robocache_core.device import Device
 from robocache_core.ledger import Reason
 from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
 from robocache_core.samples import DataError, LidarScan
-from robocache_core.streams.base import FrameDraft, Job, Poses, Stream, StreamConfig, check_pose
+from robocache_core.sensor_poses import SensorPoses
+from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig, check_pose
 from robocache_core.tunable import Checked, ConfigError, tunable
 from robocache_core.units import SECOND
 
@@ -146,7 +147,7 @@ class LidarConfig(StreamConfig):
 class LidarStream(Stream[LidarConfig]):
     """Voxelizes a lidar's scans."""
 
-    def __init__(self, config: LidarConfig, pipeline: PipelineConfig, poses: Poses) -> None:
+    def __init__(self, config: LidarConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.poses = poses
         source = next((imu for imu in pipeline.imus if imu.name == config.motion_source), None)
@@ -191,7 +192,7 @@ class LidarJob(Job):
     def _upload(self, device: Device) -> None:
         config, poses, scan = self.stream.config, self.stream.poses, self._scan
         data = device.upload(scan.data)
-        transform = poses.get((config.name, scan.frame_id))
+        transform = poses.get(config, scan.frame_id)
         operation: Callable[..., DenseVoxels | SparseVoxels] = partial(ops.voxelize_dense, data)
         if config.voxel.output == 'sparse':
             operation = partial(ops.voxelize_sparse, data, max_voxels=config.voxel.max_voxels)

@@ -232,3 +232,11 @@ def test_raw_values_of_instants():
     assert relative.raw_at(STAMP, STAMP - D) == 0.0
     assert relative.raw_at(STAMP, STAMP) == 100_000.0
     assert absolute.raw_at(STAMP, STAMP) == STAMP / SECOND
+
+
+def test_a_sender_that_makes_up_layouts_fills_no_table():
+    deskewer = Deskewer(DeskewConfig(source='imu'), ImuConfig('imu'))
+    for i in range(100):
+        made_up = scan(('t', 'uint32', COLUMNS), (f'field_{i}', 'uint8', COLUMNS * 0))
+        assert deskewer.time_field(made_up) == TimeField('t', 1, False, 0, 0)
+    assert len(deskewer._fields) <= 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import array
 import dataclasses
+import json
 import time
 
 import numpy as np
@@ -101,6 +102,32 @@ def test_bad_payloads_are_counted_and_logged(node, capfd: pytest.CaptureFixture)
     assert (subscriber.received, subscriber.bad_payloads, len(frames)) == (1, 3, 1)
     log = capfd.readouterr().err
     assert '/preprocess/fused: not a fused frame: 0 bytes (1 so far)' in log
+
+
+def payload_of(name: str) -> bytes:
+    """A payload with a tensor of this name, of a type that does not exist."""
+    header = json.dumps({'__metadata__': {}, name: {'dtype': 'F99', 'shape': [1], 'data_offsets': [0, 4]}}).encode()
+    return len(header).to_bytes(8, 'little') + header + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('a\udc80', r"tensor 'a\udc80': dtype 'F99' (1 so far)"),
+        ('\x1b[2J', r"tensor '\x1b[2J': dtype 'F99' (1 so far)"),
+        ('x\n[ERROR] forged', r"tensor 'x\n[ERROR] forged': dtype 'F99' (1 so far)"),
+        ('n' * 1_000_000, "n… (1000000 characters): dtype 'F99' (1 so far)"),
+    ],
+)
+def test_what_a_stranger_named_a_tensor_is_logged_escaped_and_cut(node, capfd, name: str, text: str) -> None:
+    frames: list[FusedFrame] = []
+    subscriber = FusedSubscriber(node, frames.append)
+    subscriber._on_message(UInt8MultiArray(data=array.array('B', payload_of(name))))
+    log = capfd.readouterr().err
+    assert text in log
+    assert len(log) < 500
+    subscriber._on_message(message(0))
+    assert len(frames) == 1
 
 
 def test_frames_lost_on_the_way_are_counted(node) -> None:
