@@ -51,13 +51,19 @@ class Blocker:
             return jumps
         behind, drops = self._pipeline.behind(), period.target_drops
         if not behind and not drops:
-            trigger = self._pipeline.config.trigger
-            names = [trigger] if trigger else list(self._pipeline.streams)
-            return '; '.join(self._idle(name, behind, period) for name in names)
+            return self._without_target(period)
         missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
         summary = f'targets dropped: {listed(drops)}' if drops else f'the oldest target waits for {", ".join(behind)}'
-        details = [self._idle(name, behind, period) for name in dict.fromkeys((*missing, *behind))]
+        details = [self._idle(name, behind, period) or self._off(name) for name in dict.fromkeys((*missing, *behind))]
         return f'{summary} ({"; ".join(details)})' if details else summary
+
+    def _without_target(self, period: Period) -> str:
+        """Say why no target waits for a stream, and none was dropped; empty where none was due yet."""
+        if self._pipeline.num_ready:
+            return f'{self._pipeline.num_ready} targets wait for compute'
+        trigger = self._pipeline.config.trigger
+        found = (self._idle(name, {}, period) for name in ([trigger] if trigger else self._pipeline.streams))
+        return '; '.join(filter(None, found))
 
     def silent(self, name: str) -> str:
         """Return why no message of a stream has come at all."""
@@ -105,11 +111,12 @@ class Blocker:
         return f'the stamps of {behind} are {seconds:.1f} s behind those of {ahead}: one clock is wrong'
 
     def _idle(self, name: str, behind: Mapping[str, int | None], period: Period) -> str:
-        """Say why a stream gives nothing to align."""
-        silence = self._metrics.inputs[name].silence_ns(period.now_ns)
+        """Say why a stream gives nothing to align; empty where it does."""
+        record = self._metrics.inputs[name]
+        silence, rate_hz = record.silence_ns(period.now_ns), record.rate_hz(period.now_ns)
         if silence is None:
             return self.silent(name)
-        if silence > SECOND:
+        if silence > (max(SECOND, 1.5 * SECOND / rate_hz) if rate_hz else SECOND):
             return f'{name}: no message for {silence / SECOND:.1f} s'
         # What was dropped with its target says nothing of the stream itself.
         losses = {r: n for r, n in period.drops(name).items() if ':' not in r and r != Reason.UNSELECTED}
@@ -123,6 +130,10 @@ class Blocker:
         lag = behind.get(name)
         if lag is not None and lag > 0:
             return f'{name}: is {lag / 1e6:.0f} ms behind'
+        return ''
+
+    def _off(self, name: str) -> str:
+        """Say how far a stream's samples, which do come, are from what targets need."""
         newest = self._pipeline.newest_ns()
         offset = f', its newest is {(max(newest.values()) - newest[name]) / 1e6:.0f} ms old' if name in newest else ''
         tolerance_ms = self._pipeline.streams[name].tolerance_ns / 1e6

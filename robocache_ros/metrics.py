@@ -50,7 +50,9 @@ class InputRecord:
     def rate_hz(self, now_ns: int) -> float:
         """Return arrivals a second, over the last seconds."""
         recent = self.recent(now_ns)
-        return float((recent.size - 1) / (recent[-1] - recent[0]) * 1e9) if recent.size > 1 else 0.0
+        if recent.size < 2 or recent[-1] == recent[0]:
+            return 0.0
+        return float((recent.size - 1) / (recent[-1] - recent[0]) * 1e9)
 
     def jitter_ms(self, now_ns: int) -> float:
         """Return the standard deviation of the time between arrivals."""

@@ -7,7 +7,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from support.runtime import FRONT, LIDAR, assert_adds_up, cloud, image, make
 
-from robocache_core.config import BackpressureConfig, PipelineConfig
+from robocache_core.config import BackpressureConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
@@ -243,3 +243,37 @@ def test_a_gpu_that_is_not_there_is_a_warning():
     statuses = bench.report()
     assert summary(statuses, 'compute') == (WARN, 'on the CPU: cuda:0 failed: out of memory')
     assert values(statuses['compute'])['device_fault'] == 'cuda:0 failed: out of memory'
+
+
+def test_a_period_in_which_no_target_is_due_has_no_blocker():
+    """Targets at half a hertz and reports at one: in every second period nothing is wrong."""
+    bench = make(dataclasses.replace(ONE, sync=SyncConfig(rate_hz=0.5)))
+    found = []
+    for second in range(8):
+        drive(bench, 'lidar', cloud, range(1000 * second, 1000 * second + 1000, 100))
+        statuses = bench.report()
+        found.append(values(statuses['sync'])['blocker'])
+    assert found[2:] == [''] * 6
+    assert int(values(statuses['output'])['frames']) >= 3
+
+
+def test_a_slow_input_is_not_silent_between_its_messages():
+    bench = make(ONE)
+    for index in range(4):
+        bench.put('lidar', cloud(3000 * index))
+        bench.work()
+        for _ in range(3):
+            bench.clock.advance(1.0)
+            blocker = values(bench.report()['sync'])['blocker']
+            assert blocker == '' or index == 0, (index, blocker)
+    bench.clock.advance(3.0)
+    assert 'lidar: no message for 6.0 s' in values(bench.report()['sync'])['blocker']
+
+
+def test_targets_that_wait_for_compute_are_the_blocker():
+    bench = make(ONE)
+    for ms in range(0, 300, 100):
+        bench.put('lidar', cloud(ms))
+    for _ in range(3):
+        bench.runtime.ingest.take('lidar', bench.runtime.inboxes.take(0.0)[1].message)
+    assert values(bench.report()['sync'])['blocker'] == '3 targets wait for compute'
