@@ -19,6 +19,7 @@ from robocache_core.streams.base import QueueConfig, StreamConfig
 from robocache_core.streams.camera import CameraConfig
 from robocache_core.streams.lidar import LidarConfig, VoxelConfig
 from robocache_core.streams.vector import VECTOR_FIELDS, ImuConfig
+from robocache_core.text import shown
 from robocache_core.tunable import Checked, ConfigError, tunable
 from robocache_core.units import MS
 
@@ -41,6 +42,12 @@ __all__ = [
 #: By the parameter that names streams of a kind, the configuration of such a stream.
 GROUPS: Mapping[str, type[StreamConfig]] = {group: kind.config for group, kind in KINDS.items()}
 
+#: Least rate of targets that do not come from a trigger.
+LEAST_RATE_HZ = 0.001
+
+#: Most characters of a stream's name, and names that files of frames use themselves.
+MAX_NAME, FILE_NAMES = 100, ('__metadata__',)
+
 
 @dataclass(frozen=True)
 class SyncConfig(Checked):
@@ -57,6 +64,10 @@ class SyncConfig(Checked):
         low=0,
     )
     time_jump_ns: int = tunable(500 * MS, 'a stamp that goes back by more starts a new epoch', unit='s', low=MS)
+
+    def check(self, prefix: str) -> None:
+        if 0 < self.rate_hz < LEAST_RATE_HZ:
+            raise ConfigError(f'{prefix}rate_hz = {self.rate_hz}: must be 0, or at least {LEAST_RATE_HZ} Hz')
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,11 @@ class PipelineConfig(Checked):
         for name in names:
             if not (name.isascii() and name.isidentifier()):
                 raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')
+            if len(name) > MAX_NAME or name in FILE_NAMES:
+                raise ConfigError(
+                    f'stream name {shown(name)}: must have at most {MAX_NAME} characters, and not be '
+                    f'{", ".join(FILE_NAMES)}'
+                )
             if name in WAITS:
                 raise ConfigError(f'stream name {name!r}: is that of a stage ({", ".join(WAITS)})')
             if names.count(name) > 1:

@@ -8,9 +8,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from robocache_core.text import printable, shown
+
+#: Greatest time that a tunable may have, ns, 32 years: sums with a stamp stay in 64 bits.
+LONGEST_NS = 10**18
+
+#: Most bytes of a tensor in a frame: what a payload and the devices of robots can hold.
+MOST_BYTES = 1 << 31
+
 
 class ConfigError(ValueError):
     """A tunable outside its range; the message names the parameter, the value and what is allowed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def tunable(
@@ -82,6 +93,8 @@ def find_fault(
             return Fault(element, f'must be at least {show(low)} {meta["unit"]}'.rstrip())
         if high is not None and element > high:
             return Fault(element, f'must be at most {show(high)} {meta["unit"]}'.rstrip())
+        if meta['unit'] == 's' and abs(element) * scale > LONGEST_NS:
+            return Fault(element, f'must be within {show(LONGEST_NS / scale)} s')
     return None
 
 
@@ -95,7 +108,17 @@ def check_tunables(config: Any, prefix: str = '') -> None:
         fault = find_fault(elements, item.metadata, may_be_empty=item.default == ())
         if fault is not None:
             culprit = value if fault.element is None else fault.element
-            raise ConfigError(f'{prefix}{item.name} = {culprit!r}: {fault.rule}')
+            raise ConfigError(f'{prefix}{item.name} = {shown(culprit)}: {fault.rule}')
+
+
+def check_bytes_of(name: str, shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise ``ConfigError`` where a tensor of a frame would be too large; ``name``: what it is."""
+    nbytes = math.prod(shape) * itemsize
+    if nbytes > MOST_BYTES:
+        raise ConfigError(
+            f'{name}: the result {list(shape)} would take {nbytes / 2**30:.1f} GiB, must be at most '
+            f'{MOST_BYTES / 2**30:.0f} GiB'
+        )
 
 
 class Checked:

@@ -14,6 +14,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
+from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, bounds, find_fault
 from robocache_core.units import SECOND
 
@@ -136,7 +137,7 @@ class Spec:
         return element
 
     def _bad(self, value: Any, what: str) -> ConfigError:
-        return ConfigError(f'{self.name} = {value!r}: {what}')
+        return ConfigError(f'{self.name} = {shown(value)}: {what}')
 
 
 @functools.cache

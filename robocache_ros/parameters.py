@@ -33,6 +33,7 @@ from robocache_core.tunable import ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
 from robocache_ros import params_file
 from robocache_ros.parameter_spec import Spec, tunables
+from robocache_ros.qos import check_overrides
 from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
 
 
@@ -96,6 +97,7 @@ def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
     foreign = (name for name in given if name.startswith('qos_overrides.') or node.has_parameter(name))
     for line in _unknown(given.keys() - set(foreign), known):
         node.get_logger().warning(line)
+    check_overrides({name: parameter.value for name, parameter in given.items()})
     return _configure({name: node.get_parameter_or(name).value for name in known})
 
 

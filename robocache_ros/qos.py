@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from rclpy.qos import (
@@ -14,6 +16,21 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from robocache_core.text import shown
+from robocache_core.tunable import ConfigError
+
+#: Greatest depth of a queue of DDS.
+MAX_DEPTH = 100_000
+
+#: Values of the policies that parameters can set, beside the depth.
+_CHOICES = {
+    'history': ('keep_last', 'keep_all', 'system_default'),
+    'reliability': ('reliable', 'best_effort', 'system_default', 'best_available'),
+    'durability': ('volatile', 'transient_local', 'system_default', 'best_available'),
+}
+
+_OTHERS = {kind.name.lower() for kind in QoSPolicyKind} - _CHOICES.keys() - {'depth', 'invalid'}
 
 # What to set an overridable policy to, so that it fits: (as a subscription, as a publisher).
 _REMEDY = {'RELIABILITY': ('best_effort', 'reliable'), 'DURABILITY': ('volatile', 'transient_local')}
@@ -47,6 +64,30 @@ def overridable() -> QoSOverridingOptions:
     return QoSOverridingOptions(
         (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
     )
+
+
+def check_overrides(parameters: Mapping[str, Any]) -> None:
+    """Check the ``qos_overrides`` among parameters: rclpy ignores a wrong name, and fails on a wrong value.
+
+    Raises:
+        ConfigError: names the parameter, its value and what is allowed.
+    """
+    for name, value in parameters.items():
+        if not name.startswith('qos_overrides.'):
+            continue
+        match = re.fullmatch(r'qos_overrides\./[^.]+\.(?:publisher|subscription)(?:_\w+)?\.(\w+)', name)
+        policy = match[1] if match else ''
+        if policy == 'depth':
+            if type(value) is not int or not 0 <= value <= MAX_DEPTH:
+                raise ConfigError(f'{name} = {shown(value)}: must be an integer, 0 to {MAX_DEPTH}')
+        elif policy in _OTHERS:
+            continue  # of endpoints that rclpy makes itself, as in dumped parameters
+        elif policy not in _CHOICES:
+            raise ConfigError(
+                f'{shown(name)}: must be qos_overrides.</topic>.<subscription|publisher>.<depth|{"|".join(_CHOICES)}>'
+            )
+        elif not isinstance(value, str) or value.lower() not in _CHOICES[policy]:
+            raise ConfigError(f'{name} = {shown(value)}: must be one of {", ".join(_CHOICES[policy])}')
 
 
 def describe_incompatible(event: Any, topic: str, profile: QoSProfile, *, publisher: bool = False) -> str:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
 
+#: Greatest coordinate of a sensor or a grid, m: a float32 there still holds 6 cm.
+MOST_METRES = 1e6
+
 
 @dataclass(frozen=True)
 class QueueConfig(Checked):
@@ -105,9 +108,11 @@ class StreamConfig(Checked):
 
 
 def check_pose(name: str, pose: tuple[float, ...]) -> None:
-    """Raise ``ConfigError`` where a pose x y z qx qy qz qw, which may be empty, has no unit quaternion."""
+    """Raise ``ConfigError`` where a pose x y z qx qy qz qw, if not empty, is no unit quaternion, or too far away."""
     if pose and abs(math.hypot(*pose[3:]) - 1) > 1e-3:
         raise ConfigError(f'{name} = {pose}: the quaternion must have length 1')
+    if pose and max(map(abs, pose[:3])) > MOST_METRES:
+        raise ConfigError(f'{name} = {pose}: x, y and z must be within {MOST_METRES:g} m')
 
 
 class RequiredStreamMissing(Exception):

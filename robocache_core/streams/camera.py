@@ -15,7 +15,7 @@ from robocache_core.rectify import Rectifier
 from robocache_core.samples import CameraFrame, CameraInfo, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig
-from robocache_core.tunable import ConfigError, tunable
+from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
 if TYPE_CHECKING:
     from robocache_core.align import Target
@@ -60,6 +60,7 @@ class CameraConfig(StreamConfig):
     def check(self, prefix: str) -> None:
         if self.rectify and self.resize == 'area':
             raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
+        check_bytes_of(f'{prefix}width = {self.width}', (3, self.height, self.width), _DTYPES[self.dtype].itemsize)
         try:
             image_factors(self.scale, self.mean, self.std, self.pad)
         except ValueError as error:

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from robocache_core import ops
-from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS, parse_channel
+from robocache_core.channels import MAX_CHANNELS, parse_channel
 from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.device import Device
 from robocache_core.ledger import Reason
 from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
+from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig, check_pose
-from robocache_core.tunable import Checked, ConfigError, tunable
+from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_pose
+from robocache_core.tunable import Checked, ConfigError, check_bytes_of, tunable
 from robocache_core.units import SECOND
 
 if TYPE_CHECKING:
@@ -35,9 +36,20 @@ if TYPE_CHECKING:
 class VoxelConfig(Checked):
     """The voxel grid of a lidar, in the target frame."""
 
-    size: tuple[float, ...] = tunable((0.4, 0.4, 0.4), 'edges of a voxel, x y z', unit='m', low=1e-3, length=3)
-    lower: tuple[float, ...] = tunable((-51.2, -51.2, -3.0), 'lower corner of the grid, x y z', unit='m', length=3)
-    upper: tuple[float, ...] = tunable((51.2, 51.2, 5.0), 'upper corner of the grid, x y z', unit='m', length=3)
+    size: tuple[float, ...] = tunable(
+        (0.4, 0.4, 0.4), 'edges of a voxel, x y z', unit='m', low=1e-3, high=MOST_METRES, length=3
+    )
+    lower: tuple[float, ...] = tunable(
+        (-51.2, -51.2, -3.0), 'lower corner of the grid, x y z', unit='m', low=-MOST_METRES, high=MOST_METRES, length=3
+    )
+    upper: tuple[float, ...] = tunable(
+        (51.2, 51.2, 5.0),
+        'upper corner of the grid, x y z; the last voxels reach beyond it where size does not divide the span',
+        unit='m',
+        low=-MOST_METRES,
+        high=MOST_METRES,
+        length=3,
+    )
     channels: tuple[str, ...] = tunable(
         ('count', 'mean:x', 'mean:y', 'mean:z', 'max:intensity'),
         'count, occupancy, density, and mean:, max: or min:<field>; mean:x|y|z are relative to the centre of the voxel',
@@ -46,7 +58,9 @@ class VoxelConfig(Checked):
         'sparse', 'sparse (coords, features, counts) or dense [C, Z, Y, X]', choices=('sparse', 'dense')
     )
     max_voxels: int = tunable(200_000, 'most voxels in a sparse result; beyond it points are dropped table_full', low=1)
-    quantum: float = tunable(1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9)
+    quantum: float = tunable(
+        1 / 256, 'step to which the values of a mean are rounded before they are summed', low=1e-9, high=1e6
+    )
 
     def check(self, prefix: str) -> None:
         if not 1 <= len(self.channels) <= MAX_CHANNELS:
@@ -61,10 +75,12 @@ class VoxelConfig(Checked):
         for axis, low, high in zip('xyz', self.lower, self.upper, strict=True):
             if not low < high:
                 raise ConfigError(f'{prefix}lower.{axis} = {low}: must be less than upper.{axis} = {high}')
-        if self.grid.num_voxels > MAX_VOXELS:
-            raise ConfigError(
-                f'{prefix}size = {self.size}: the grid {self.grid.shape} has more than {MAX_VOXELS} voxels'
-            )
+        try:
+            box_plan(self.grid)
+        except ValueError as error:
+            raise ConfigError(f'{prefix}size = {self.size}, lower, upper: {error}') from None
+        if self.output == 'dense':
+            check_bytes_of(f'{prefix}size = {self.size}', (len(self.channels), *reversed(self.grid.shape)), 4)
 
     @property
     def grid(self) -> VoxelGrid:

@@ -209,7 +209,7 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
         lidar__voxle__size=[0.1, 0.1, 0.1],
         rear__topic='/rear',
         whatever=1,
-        qos_overrides___lidar__subscription__depth=3,
+        **{'qos_overrides./lidar.subscription.depth': 3},
         lidar__tolerance=0.2,
         use_sim_time=False,
     )

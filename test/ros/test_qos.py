@@ -21,6 +21,7 @@ from rclpy.qos import (
 )
 from std_msgs.msg import Empty
 
+from robocache_core.tunable import ConfigError
 from robocache_ros import qos
 
 GIVE_UP_S = 20.0
@@ -117,3 +118,31 @@ def test_a_policy_without_an_override_gets_no_such_advice() -> None:
     text = qos.describe_incompatible(event, '/points', qos.sensor_data(5))
     assert 'deadline' in text
     assert 'qos_overrides' not in text
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'text'),
+    [
+        ('/imu.subscription.reliabilty', 'reliable', '<depth|history|reliability|durability>'),
+        ('/imu.subscriptions.reliability', 'reliable', '<subscription|publisher>'),
+        ('imu.subscription.reliability', 'reliable', '</topic>'),
+        ('/imu.reliability', 'reliable', '</topic>'),
+        ('/imu.subscription.reliability', 'relaible', 'must be one of reliable, best_effort'),
+        ('/imu.subscription.reliability', 1, '= 1: must be one of reliable, best_effort'),
+        ('/imu.subscription.history', 'last', 'must be one of keep_last'),
+        ('/imu.subscription.durability', '', 'must be one of volatile'),
+        ('/imu.subscription.depth', 'ten', "= 'ten': must be an integer"),
+        ('/imu.subscription.depth', -1, '= -1: must be an integer, 0 to 100000'),
+        ('/imu.subscription.depth', 2**40, 'must be an integer, 0 to 100000'),
+        ('/imu.subscription.depth', True, 'must be an integer'),
+    ],
+)
+def test_an_override_that_rclpy_would_ignore_or_fail_on(name, value, text):
+    with pytest.raises(ConfigError, match='qos_overrides') as caught:
+        qos.check_overrides({'sync.max_wait': 0.1, f'qos_overrides.{name}': value})
+    assert text in str(caught.value)
+
+
+def test_overrides_that_are_good():
+    good = {'subscription.reliability': 'RELIABLE', 'publisher.depth': 7, 'subscription.history': 'keep_all'}
+    qos.check_overrides({f'qos_overrides./preprocess/fused.{name}': value for name, value in good.items()})
