@@ -7,11 +7,26 @@ from dataclasses import dataclass, field
 
 import torch
 
+from robocache_core.samples import CameraInfo
+
 #: Bumped when a consumer of a serialized frame would have to change.
 SCHEMA = 1
 
 #: Stages of a frame beside those that have a stream's name: what a frame on a GPU waited for.
 WAITS = ('upload', 'decode', 'deskew', 'resample', 'download')
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """Where the image in a frame comes from.
+
+    Attributes:
+        frame_id: the camera's optical frame.
+        info: calibration of the image in the frame, as ``rectify.result_info`` gives it; None where it is unknown.
+    """
+
+    frame_id: str
+    info: CameraInfo | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class FusedFrame:
             before is computed); ``decode``, ``deskew`` and ``resample``, how long for the host to decode images, make
             pose tables and read vector streams; ``download``, to bring the frame to the host, by the host's clock.
         schema: version of this layout.
+        views: by camera that has given an image; for views in this process, a payload does not hold them.
     """
 
     stamp_ns: int
@@ -45,3 +61,4 @@ class FusedFrame:
     age_ns: dict[str, int]
     latency_ns: dict[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
+    views: dict[str, CameraView] = field(default_factory=dict, compare=False)

@@ -89,7 +89,7 @@ class Pipeline:
         self._poses[name, frame_id] = matrix.to(torch.float32).contiguous()
 
     def set_camera_info(self, name: str, info: CameraInfo) -> None:
-        """State the calibration of camera ``name`` from here on; ignored where images are not rectified."""
+        """State the calibration of camera ``name`` from here on."""
         self._streams[name].calibrate(info)
 
     def needs_pose(self, name: str) -> bool:
@@ -276,6 +276,7 @@ class Pipeline:
             valid=draft.valid,
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
+            views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
         )
         self._sequence += 1
         target.close(used=True, motion=draft.motion)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from robocache_core.align import Pick, Target
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
+    from robocache_core.frame import CameraView
 
 #: Poses ``[4, 4] float32`` of sensors in the target frame, by stream and sensor frame.
 Poses = dict[tuple[str, str], torch.Tensor]
@@ -165,6 +166,8 @@ class Stream(ABC, Generic[Config]):
     def __init__(self, config: Config, pipeline: PipelineConfig, poses: Poses) -> None:
         self.config = config
         self.name = config.name
+        #: Of the last image, where the stream has images.
+        self.view: CameraView | None = None
 
     def admit(self, sample: Sample) -> Sample:
         """Return the sample as it is kept until a frame uses it.
