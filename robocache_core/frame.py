@@ -7,11 +7,26 @@ from dataclasses import dataclass, field
 
 import torch
 
+from robocache_core.samples import CameraInfo
+
 #: Bumped when a consumer of a serialized frame would have to change.
 SCHEMA = 1
 
 #: Stages of a frame beside those that have a stream's name: what a frame on a GPU waited for.
 WAITS = ('upload', 'decode', 'deskew', 'resample', 'download')
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """Where the image in a frame comes from.
+
+    Attributes:
+        frame_id: the camera's optical frame.
+        info: calibration of the image in the frame, as ``rectify.result_info`` gives it; None where it is unknown.
+    """
+
+    frame_id: str
+    info: CameraInfo | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,7 @@ class FusedFrame:
         given_up: streams that the target did not wait for (``sync.max_wait``): a nearer sample may have come later,
             even where ``valid`` is True.
         schema: version of this layout.
+        views: by camera that has given an image; for views in this process, a payload does not hold them.
     """
 
     stamp_ns: int
@@ -48,3 +64,4 @@ class FusedFrame:
     latency_ns: dict[str, int] = field(default_factory=dict)
     given_up: tuple[str, ...] = ()
     schema: int = SCHEMA
+    views: dict[str, CameraView] = field(default_factory=dict, compare=False)

@@ -98,7 +98,7 @@ class Pipeline:
         self._poses.set(name, frame_id, matrix)
 
     def set_camera_info(self, name: str, info: CameraInfo) -> None:
-        """State the calibration of camera ``name`` from here on; ignored where images are not rectified."""
+        """State the calibration of camera ``name`` from here on."""
         self._streams[name].calibrate(info)
 
     def needs_pose(self, name: str) -> bool:
@@ -303,6 +303,7 @@ class Pipeline:
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
             given_up=target.given_up,
+            views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
         )
         self._sequence += 1
         target.close(used=True, motion=draft.motion)

@@ -144,6 +144,35 @@ def rectify_map(
     return torch.from_numpy(result)
 
 
+def result_info(
+    info: CameraInfo, *, width: int, height: int, out_width: int, out_height: int, letterbox: bool, rectified: bool
+) -> CameraInfo:
+    """Return the calibration of the result of ``ops.prepare_image``: of the image resized, and rectified or not.
+
+    A rectified image has no distortion, K is its projection and R the identity. Arguments and errors as of
+    ``rectify_map``.
+    """
+    _check(info, width, height)
+    left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
+    x, y = region_width / info.width, region_height / info.height
+    resized = np.array([[x, 0, left + 0.5 * x - 0.5], [0, y, top + 0.5 * y - 0.5], [0, 0, 1]])
+    p = resized @ np.array(info.p).reshape(3, 4)
+    k = p[:, :3] if rectified else resized @ np.array(info.k).reshape(3, 3)
+    if rectified:
+        info = dataclasses.replace(
+            info, distortion_model='plumb_bob', d=(0.0,) * 5, r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        )
+    return dataclasses.replace(
+        info,
+        width=out_width,
+        height=out_height,
+        k=tuple(map(float, k.flat)),
+        p=tuple(map(float, p.flat)),
+        binning=(0, 0),
+        roi=(0, 0, 0, 0),
+    )
+
+
 def _bad(what: str) -> DataError:
     return DataError(Reason.BAD_CAMERA_INFO, f'CameraInfo: {what}')
 

@@ -6,11 +6,15 @@ or when everything of the last period was dropped, WARN for any loss or a rate u
 ERROR when no frame came, WARN when targets were dropped or did not wait for a stream, when stamps jump to and fro, and
 when a stream's clock is the odd one out. queue: WARN while thinning. compute: WARN on the reference, and on the CPU
 where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the
-last period, WARN when a subscriber asks for a QoS that is not offered, and when another node publishes there too.
+last period, WARN when a subscriber asks for a QoS that is not offered, another node publishes
+there too, or ROS time stands still at 0.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +23,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.units import SECOND
+from robocache_ros import dds_environment
 from robocache_ros.blocker import Blocker
 from robocache_ros.clock import Clock
 from robocache_ros.inbox import Inboxes
@@ -32,13 +37,15 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
+#: What is wrong while ROS time stands at 0.
+NO_CLOCK = 'use_sim_time is true and no /clock comes'
 
 
 class Diagnostics:
     """Composes the statuses; keeps the last counts to compute what happened since.
 
     Args:
-        name: the node's name, which begins every status name.
+        name: the node's full name, which begins every status name and is the hardware id.
         pipeline: its ledger.
         inboxes: how full they are.
         worker: its back-pressure.
@@ -47,6 +54,7 @@ class Diagnostics:
         types_on: returns the full message types of a topic's publishers.
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
+        now_ns: returns ROS time, ns; 0 where it is that of /clock, and none has come.
         clock: the clock of ``metrics``.
     """
 
@@ -61,6 +69,7 @@ class Diagnostics:
         types_on: Callable[[str], list[str]],
         num_subscribers: Callable[[], int],
         find_twin: Callable[[], str],
+        now_ns: Callable[[], int],
         clock: Clock,
     ) -> None:
         self._name = name
@@ -71,6 +80,7 @@ class Diagnostics:
         self._topics = topics
         self._num_subscribers = num_subscribers
         self._find_twin = find_twin
+        self._now_ns = now_ns
         self._clock = clock
         self._blocker = Blocker(pipeline, metrics, topics, types_on)
         with metrics.lock:
@@ -96,6 +106,8 @@ class Diagnostics:
             period = Period(self._last, snapshot, self._clock.steady_ns())
             self._last = snapshot
             self.blocker = self._blocker.describe(period) if active else 'the node is not active'
+            if active and self.blocker and not self._now_ns():
+                self.blocker = f'{NO_CLOCK}; {self.blocker}'
             statuses = [self._input(name, held[name], period) for name in held]
             statuses += [self._sync(period), self._queue(), self._compute(period), self._output(period)]
         return DiagnosticArray(status=statuses)
@@ -135,6 +147,7 @@ class Diagnostics:
             **{f'dropped.{reason}': n for reason, n in counts.dropped.items()},
             'qos.incompatible': record.incompatible,
             'qos.lost': record.lost,
+            'missing_by_stamps': record.gaps.missing,
             **{f'points.{reason}': n for reason, n in self._pipeline.points_dropped.get(name, {}).items()},
         }
         return self._status(f'input {name}', level, message, values)
@@ -157,7 +170,7 @@ class Diagnostics:
         if losses:
             return WARN, f'dropped: {listed(losses)}'
         if lost:
-            return WARN, f'{lost} lost on the way here'
+            return WARN, f'{lost} of {received + lost} lost on the way here; {_remedy()}'
         if rate < 0.9 * expected_hz:
             return WARN, f'{rate:.1f} Hz, expected {expected_hz:.1f} Hz'
         return OK, f'{rate:.1f} Hz'
@@ -230,6 +243,8 @@ class Diagnostics:
         rate = self._metrics.output.rate_hz(period.now_ns)
         if self.blocker:
             level, message = STALE, f'no frame: {self.blocker}'
+        elif not self._now_ns():
+            level, message = WARN, NO_CLOCK
         elif self._metrics.output.incompatible:
             level, message = WARN, self._metrics.output.incompatible_text
         elif self.twin:
@@ -247,7 +262,22 @@ class Diagnostics:
 
     def _status(self, task: str, level: bytes, message: str, values: dict[str, Any]) -> DiagnosticStatus:
         pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
-        return DiagnosticStatus(level=level, name=f'{self._name}: {task}', message=message, values=pairs)
+        return status(self._name, task, level, message, pairs)
+
+
+def status(node: str, task: str, level: bytes, message: str, values: list[KeyValue]) -> DiagnosticStatus:
+    """Return a status of the node of this full name; the name leads the status's, without its first slash."""
+    name = node.lstrip('/')
+    return DiagnosticStatus(level=level, name=f'{name}: {task}', message=message, hardware_id=name, values=values)
+
+
+@functools.cache
+def _remedy() -> str:
+    variable = dds_environment.profile_variable(dds_environment.distro(os.environ))
+    profile = 'the DDS profile of this package'
+    with contextlib.suppress(FileNotFoundError):
+        profile = str(dds_environment.share_directory() / dds_environment.PROFILE)
+    return f'start their driver with {variable}={profile}'
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header, MultiArrayDimension, UInt8MultiArray
 
 from robocache_core import payload
@@ -80,13 +80,37 @@ def encode_image(frame: FusedFrame, camera: CameraConfig) -> Image:
     data = array.array('B')
     data.frombytes(pixels.permute(1, 2, 0).contiguous().view(-1).numpy().data)
     return Image(
-        header=_header(frame),
+        header=_camera_header(frame, camera),
         height=height,
         width=width,
         encoding={1: 'mono8', 3: 'rgb8'}[channels],
         step=width * channels,
         data=data,
     )
+
+
+def encode_camera_info(frame: FusedFrame, camera: CameraConfig) -> CameraInfo | None:
+    """Encode the calibration of the image that ``encode_image`` shows; None where the camera's is unknown."""
+    view = frame.views.get(camera.name)
+    if view is None or view.info is None:
+        return None
+    info = view.info
+    return CameraInfo(
+        header=_camera_header(frame, camera),
+        width=info.width,
+        height=info.height,
+        distortion_model=info.distortion_model,
+        d=info.d,
+        k=info.k,
+        r=info.r,
+        p=info.p,
+    )
+
+
+def _camera_header(frame: FusedFrame, camera: CameraConfig) -> Header:
+    """Return a header in the camera's optical frame; without a frame where no image of it has come."""
+    view = frame.views.get(camera.name)
+    return Header(stamp=to_stamp(frame.stamp_ns), frame_id='' if view is None else view.frame_id)
 
 
 def _header(frame: FusedFrame) -> Header:

@@ -12,6 +12,7 @@ import numpy as np
 
 from robocache_core.frame import FusedFrame
 from robocache_ros.clock import Clock
+from robocache_ros.gaps import Gaps
 
 #: Stages whose durations are kept, beside those of a frame's ``latency_ns``, as ``compute.<stage>``.
 STAGES = ('decode', 'align', 'compute', 'publish')
@@ -37,6 +38,7 @@ class InputRecord:
     incompatible: int = 0
     incompatible_text: str = ''
     lost: int = 0
+    gaps: Gaps = field(default_factory=Gaps)
 
     def recent(self, now_ns: int) -> np.ndarray:
         """Return the arrival times of the last seconds, ns on the steady clock; of a slow input the last two."""
@@ -87,10 +89,11 @@ class Metrics:
         self.failures = 0
         self.last_failure = ''
 
-    def arrived(self, name: str) -> None:
+    def arrived(self, name: str, stamp_ns: int) -> None:
         """Note a message."""
         with self.lock:
             self.inputs[name].arrivals_ns.append(self._clock.steady_ns())
+            self.inputs[name].gaps.take(stamp_ns)
 
     def incompatible(self, name: str, text: str) -> None:
         """Note that a publisher's QoS does not fit."""

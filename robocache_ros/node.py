@@ -31,6 +31,7 @@ from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
 from robocache_ros.publishers import Publishers
 from robocache_ros.rclpy_private import argument_error, refuse_unknown_transitions
+from robocache_ros.refusal import show_refusal
 from robocache_ros.runtime import Runtime, Surroundings
 from robocache_ros.subscriptions import Subscriptions
 from robocache_ros.twins import find_twin
@@ -47,6 +48,7 @@ def logged(transition: Transition) -> Transition:
             return transition(self, state)
         except ConfigError as error:
             self.get_logger().error(f'configuration refused: {error}')
+            show_refusal(self, str(error), self._refused)
             return TransitionCallbackReturn.FAILURE
         except Exception:
             self.get_logger().error(f'{transition.__name__} failed:\n{traceback.format_exc()}')
@@ -68,7 +70,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         parameters.declare(self)
         self._runtime: Runtime | None = None
         # These undo the transitions, in reverse order; a transition that fails half-way undoes its half at once.
-        self._configured, self._activated = ExitStack(), ExitStack()
+        self._configured, self._activated, self._refused = ExitStack(), ExitStack(), ExitStack()
 
     @logged
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -133,6 +135,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         """Undo what the transitions made; harmless where there is nothing."""
         self._activated.close()
         self._configured.close()
+        self._refused.close()
         self._runtime = None
 
     def _make_runtime(self, config: PipelineConfig, node_config: parameters.NodeConfig, undo: ExitStack) -> Runtime:
@@ -140,7 +143,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         metrics = Metrics([stream.name for stream in config.streams()], clock)
         publishers = Publishers(self, config, node_config, metrics, clock, undo)
         surroundings = Surroundings(
-            name=self.get_name(),
+            name=self.get_fully_qualified_name(),
             logger=self.get_logger(),
             now_ns=self._now_ns,
             poses=lambda pipeline: TfPoses(self, streams_to_locate(pipeline), undo),

@@ -18,7 +18,8 @@ class Snapshot:
     Attributes:
         streams: by stream, its messages.
         targets: all targets.
-        lost: by stream, messages that the middleware lost.
+        lost: by stream, messages that were lost on the way here: those that the middleware reports, or that the stamps
+            show to be missing where these are more.
         frames: frames that were published.
         failures: unforeseen exceptions.
         given_up: by stream, targets that did not wait for it.
@@ -39,7 +40,7 @@ class Snapshot:
         return cls(
             streams={name: account.counts() for name, account in pipeline.ledger.items()},
             targets=pipeline.targets.counts(),
-            lost={name: record.lost for name, record in metrics.inputs.items()},
+            lost={name: max(record.lost, record.gaps.missing) for name, record in metrics.inputs.items()},
             frames=metrics.frames,
             failures=metrics.failures,
             given_up=pipeline.given_up.copy(),
@@ -90,7 +91,7 @@ class Period:
         return self.after.streams[name].received - self.before.streams[name].received
 
     def num_lost(self, name: str) -> int:
-        """Messages of a stream that the middleware lost."""
+        """Messages of a stream that were lost on the way here."""
         return self.after.lost[name] - self.before.lost[name]
 
     def drops(self, name: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, NoReturn, Protocol
@@ -52,22 +52,25 @@ class TfPoses:
 
     def __init__(self, node: Any, streams: Sequence[str], undo: ExitStack) -> None:
         self._tf: Any = None
+        self._fault = ''
         if not streams:
             return
-        if importlib.util.find_spec('tf2_ros') is None:
+        try:
+            tf2_ros = importlib.import_module('tf2_ros')
+        except Exception as error:  # a broken installation may raise anything
+            absent = isinstance(error, ModuleNotFoundError) and error.name == 'tf2_ros'
+            self._fault = 'is not installed' if absent else f'cannot be imported ({" ".join(str(error).split())})'
             node.get_logger().warning(
-                f'tf2_ros is not installed: samples of {", ".join(streams)} that are not in target_frame '
+                f'tf2_ros {self._fault}: samples of {", ".join(streams)} that are not in target_frame '
                 f'will be dropped (no_transform); set {streams[0]}.extrinsics'
             )
             return
-        import tf2_ros
-
         self._tf, self._buffer = tf2_ros, tf2_ros.Buffer()
         undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)
 
     def pose(self, frame_id: str, target: str) -> Pose:
         if self._tf is None:
-            _unknown(frame_id, target, 'tf2_ros is not installed')
+            _unknown(frame_id, target, f'tf2_ros {self._fault}')
         from rclpy.time import Time
 
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 
 from robocache_core.config import PipelineConfig, StreamConfig
@@ -39,7 +39,7 @@ class Output:
         content: type of what is published there.
         message: its message type.
         topic: its name; ``{name}`` stands for the stream's.
-        encode: from the content, and the stream where the topic has one, to the message.
+        encode: from the content, and the stream where the topic has one, to the message; None: there is none to send.
         group: streams that have the topic, as in ``robocache_core.config.GROUPS``; empty: it is of no stream.
         only: name of the topic where the group has one stream alone; empty: as ``topic``.
         switch: field of ``NodeConfig`` that turns the topic off; empty: it is always there.
@@ -70,6 +70,14 @@ OUTPUTS = (
     FUSED,
     Output(FusedFrame, PointCloud2, '~/voxels/{name}', encode.encode_voxels, 'lidars', '~/voxels', 'publish_voxels'),
     Output(FusedFrame, Image, '~/image/{name}', encode.encode_image, 'cameras', switch='publish_images'),
+    Output(
+        FusedFrame,
+        CameraInfo,
+        '~/image/{name}/camera_info',
+        encode.encode_camera_info,
+        'cameras',
+        switch='publish_images',
+    ),
     Output(Timing, Float64, '~/debug/processing_time_ms', lambda timing: Float64(data=timing.processing_ms)),
     Output(Timing, Float64, '~/debug/pipeline_latency_ms', lambda timing: Float64(data=timing.latency_ms)),
     Output(DiagnosticArray, DiagnosticArray, '/diagnostics', lambda report: report),
@@ -154,4 +162,6 @@ class Publishers:
         """Send ``content`` on each of its topics that has a subscriber."""
         for output, streams, publisher in self._outlets:
             if isinstance(content, output.content) and publisher.get_subscription_count():
-                publisher.publish(output.encode(content, *streams))
+                message = output.encode(content, *streams)
+                if message is not None:
+                    publisher.publish(message)

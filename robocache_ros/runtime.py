@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
+from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.drop_log import DropLog, Logger
@@ -27,7 +29,7 @@ class Surroundings:
     """What the runtime needs of the node.
 
     Attributes:
-        name: the node's name.
+        name: the node's full name, with its namespace.
         logger: the node's.
         now_ns: returns ROS time, ns.
         poses: makes the source of the poses that no parameter states, for a pipeline.
@@ -93,6 +95,7 @@ class Runtime:
             surroundings.types_on,
             surroundings.num_subscribers,
             surroundings.find_twin,
+            surroundings.now_ns,
             clock,
         )
         self.reporter = Reporter(
@@ -105,9 +108,10 @@ class Runtime:
             clock,
         )
 
-    def put(self, name: str, message: object) -> None:
+    def put(self, name: str, message: Any) -> None:
         """Take in a message of stream ``name``, on the thread on which it arrives."""
-        self.metrics.arrived(name)
+        stamp = message.header.stamp
+        self.metrics.arrived(name, stamp.sec * SECOND + stamp.nanosec)
         self.inboxes.put(name, message, self.ingest.sources[name].nbytes(message))
 
     def put_calibration(self, name: str, message: object) -> None:

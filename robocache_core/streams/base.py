@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from robocache_core.align import Pick, Target
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
+    from robocache_core.frame import CameraView
 
 #: Greatest coordinate of a sensor or a grid, m: a float32 there still holds 6 cm.
 MOST_METRES = 1e6
@@ -168,6 +169,8 @@ class Stream(ABC, Generic[Config]):
     def __init__(self, config: Config, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         self.config = config
         self.name = config.name
+        #: Of the last image, where the stream has images.
+        self.view: CameraView | None = None
 
     def admit(self, sample: Sample) -> Sample:
         """Return the sample as it is kept until a frame uses it.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
+from robocache_core.frame import CameraView
 from robocache_core.ops.image import image_factors
-from robocache_core.rectify import Rectifier
-from robocache_core.samples import CameraFrame, CameraInfo, EncodedImage, Sample
+from robocache_core.rectify import Rectifier, result_info
+from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
@@ -81,9 +83,7 @@ class CameraConfig(StreamConfig):
 
     @property
     def calibration_topic(self) -> str:
-        """Topic of the CameraInfo where images are rectified, as image_transport derives it where none is set."""
-        if not self.rectify:
-            return ''
+        """Topic of the CameraInfo, as image_transport derives it where none is set."""
         if self.camera_info_topic:
             return self.camera_info_topic
         base = self.topic.removesuffix('/compressed') if self.is_compressed else self.topic
@@ -96,6 +96,8 @@ class CameraStream(Stream[CameraConfig]):
     def __init__(self, config: CameraConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.dtype = _DTYPES[config.dtype]
+        #: The camera's calibration, if it has come.
+        self.info: CameraInfo | None = None
         #: Channels of the last image: what a frame without one has.
         self.num_channels = 3
         self._rectifier = None
@@ -108,8 +110,25 @@ class CameraStream(Stream[CameraConfig]):
             )
 
     def calibrate(self, info: CameraInfo) -> None:
+        self.info = info
         if self._rectifier is not None:
             self._rectifier.info = info
+
+    def show(self, image: CameraFrame) -> None:
+        """Take ``image`` for the one that the frame, and those after it that have none, show."""
+        config, info = self.config, None
+        if self.info is not None:
+            with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
+                info = result_info(
+                    self.info,
+                    width=image.width,
+                    height=image.height,
+                    out_width=config.width,
+                    out_height=config.height,
+                    letterbox=config.letterbox,
+                    rectified=config.rectify,
+                )
+        self.view = CameraView(image.frame_id, info)
 
     def admit(self, sample: Sample) -> Sample:
         if self._rectifier is None:
@@ -165,3 +184,4 @@ class CameraJob(Job):
         )
         self.draft.tensors[self.stream.name] = {self.stream.name: tensor}
         self.stream.num_channels = tensor.shape[0]
+        self.stream.show(image)

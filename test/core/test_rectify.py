@@ -13,8 +13,9 @@ import torch
 
 from robocache_core import ops, rectify
 from robocache_core.config import CameraConfig, PipelineConfig
+from robocache_core.ops.image import image_region
 from robocache_core.pipeline import Pipeline
-from robocache_core.rectify import rectify_map
+from robocache_core.rectify import rectify_map, result_info
 from robocache_core.samples import CameraFrame, CameraInfo, DataError
 from robocache_core.tunable import ConfigError
 
@@ -337,7 +338,64 @@ class TestPipeline:
 )
 def test_the_topic_of_the_camera_info(topic, given, expected):
     assert CameraConfig('front', topic=topic, camera_info_topic=given, rectify=True).calibration_topic == expected
-    assert CameraConfig('front', topic=topic, camera_info_topic=given).calibration_topic == ''
+    assert CameraConfig('front', topic=topic, camera_info_topic=given).calibration_topic == expected
+
+
+# --- the calibration of the result
+
+
+def distort(info: CameraInfo, points: np.ndarray) -> np.ndarray:
+    """Project points of the camera into its image, by OpenCV."""
+    k, d = np.array(info.k).reshape(3, 3), np.array(info.d)
+    if info.distortion_model == 'equidistant':
+        return cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), k, d)[0][:, 0]
+    return cv2.projectPoints(points, np.zeros(3), np.zeros(3), k, d)[0][:, 0]
+
+
+@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('letterbox', [False, True])
+@pytest.mark.parametrize('rectified', [False, True])
+@pytest.mark.parametrize('scale', [1, 2])
+def test_the_calibration_of_the_result_projects_where_its_pixels_are(model, letterbox, rectified, scale):
+    """A point projected by it, and one projected by the camera's own and moved by the map, meet."""
+    info = make_info(model)
+    size = {'width': WIDTH * scale, 'height': HEIGHT * scale, 'out_width': 97, 'out_height': 131}
+    result = result_info(info, **size, letterbox=letterbox, rectified=rectified)
+    assert (result.width, result.height) == (97, 131)
+    points = np.array([[x, y, 2.0] for x in (-0.6, 0.1, 0.5) for y in (-0.3, 0.2)])
+    source = (distort(info, points) + 0.5) * scale - 0.5  # in the camera's image
+    found = distort(result, points @ R.T if rectified else points)
+    if rectified:
+        assert result.d == (0.0,) * 5
+        np.testing.assert_allclose(np.array(result.r).reshape(3, 3), np.eye(3))
+        where = rectify_map(info, **size, letterbox=letterbox).numpy()
+        maps = (where, found[:, 0].astype(np.float32), found[:, 1].astype(np.float32), cv2.INTER_LINEAR)
+        np.testing.assert_allclose(cv2.remap(*maps).reshape(-1, 2), source, atol=0.1)
+    else:
+        assert (result.d, result.r, result.distortion_model) == (info.d, info.r, model)
+        left, top, width, height = image_region(*size.values(), letterbox)
+        ratio = np.array([width, height]) / (size['width'], size['height'])
+        np.testing.assert_allclose(found, (source + 0.5) * ratio - 0.5 + (left, top), atol=1e-9)
+    # P projects points of the rectified camera, rectified here or by whoever takes the image.
+    direct = (np.c_[points @ R.T, np.ones(len(points))]) @ np.array(result.p).reshape(3, 4).T
+    scaled = (np.c_[points @ R.T, np.ones(len(points))]) @ P.T
+    left, top, width, height = image_region(*size.values(), letterbox)
+    expected = (scaled[:, :2] / scaled[:, 2:] + 0.5) * (width / WIDTH, height / HEIGHT) - 0.5 + (left, top)
+    np.testing.assert_allclose(direct[:, :2] / direct[:, 2:], expected, atol=1e-9)
+
+
+def test_a_frame_has_the_view_of_its_cameras():
+    camera = CameraConfig('front', width=32, height=20, dtype='float32')
+    pipeline = Pipeline(PipelineConfig(cameras=(camera,)))
+    image = CameraFrame(1, 'optical', torch.from_numpy(smooth_image().reshape(-1)), 'bgr8', WIDTH, HEIGHT, 3 * WIDTH)
+    for info in (None, make_info()):
+        if info is not None:
+            pipeline.set_camera_info('front', info)
+        pipeline.receive('front')
+        pipeline.push('front', dataclasses.replace(image, stamp_ns=image.stamp_ns + 10**9 * (info is not None)))
+        (frame,) = pipeline.poll()
+        assert frame.views['front'].frame_id == 'optical'
+        assert (frame.views['front'].info is None) == (info is None)
 
 
 def test_area_cannot_be_rectified():

@@ -14,8 +14,10 @@ import pytest
 pytest.importorskip('launch_ros', reason='launch_ros is not installed: launch files are tested where it is')
 
 import rclpy
-from lifecycle_msgs.srv import GetState
-from rcl_interfaces.srv import GetParameters
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.parameter import Parameter
 
 from robocache_ros import dds_environment
 
@@ -40,6 +42,7 @@ sys.exit(service.run())
 #: Stands where an installation has its executables: says what environment it was given, then is the node.
 PREPROCESS = """#!/bin/sh
 env > {folder}/preprocess.env
+echo $$ > {folder}/preprocess.pid
 exec {python} -m robocache_ros.process "$@"
 """
 
@@ -47,7 +50,12 @@ exec {python} -m robocache_ros.process "$@"
 ROS2 = """#!/bin/sh
 env > {folder}/ros2.env
 echo "$@" > {folder}/ros2.arguments
+echo playing
+exec {folder}/play
 """
+
+#: What the player does once it plays; the first is the usual one.
+PLAY, PLAY_ON, PLAY_FAILS = ('#!/bin/sh\n' + line for line in ('exit 0', 'exec sleep 60', 'exit 3'))
 
 
 @pytest.fixture
@@ -56,10 +64,11 @@ def folder(tmp_path):
     for path, text in {
         'lib/robocache_ros/preprocess': PREPROCESS,
         'bin/ros2': ROS2,
+        'play': PLAY,
         'share/ament_index/resource_index/packages/robocache_ros': '',
     }.items():
         target = tmp_path / path
-        target.parent.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.format(folder=tmp_path, python=sys.executable))
         target.chmod(0o755)
     return tmp_path
@@ -90,8 +99,7 @@ def launch(folder):
 
     yield start
     for process in started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches launch and the node alike
+        interrupt(process)
         process.wait(timeout=30)
 
 
@@ -119,6 +127,23 @@ def ask():
     context.shutdown()
 
 
+def interrupt(process):
+    """As a terminal's Ctrl-C, which reaches launch and the node alike."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+
+
+def write(folder, parameters, section='/**'):
+    path = folder / 'params.yaml'
+    path.write_text(json.dumps({section: {'ros__parameters': parameters}}))
+    return path
+
+
+def said(folder):
+    """What launch and all that it started have printed."""
+    return (folder / 'output').read_text()
+
+
 def wait_for(condition, what, folder):
     deadline = time.monotonic() + 40
     while not condition():
@@ -141,8 +166,7 @@ def parameters(ask, name, *names):
 
 
 def test_preprocess_comes_up_active_with_its_arguments(launch, ask, folder):
-    params = folder / 'params.yaml'
-    params.write_text(json.dumps({'/**': {'ros__parameters': {'lidars': ['top'], 'top': {'topic': '/cloud'}}}}))
+    params = write(folder, {'lidars': ['top'], 'top': {'topic': '/cloud'}})
     launch('preprocess.launch.py', f'params_file:={params}', 'namespace:=robot', 'use_sim_time:=true', 'device:=cpu')
     wait_for(lambda: state(ask, '/robot/preprocess') == 'active', 'active', folder)
     names = ('lidars', 'top.topic', 'use_sim_time', 'compute.device')
@@ -172,12 +196,119 @@ def test_settings_of_the_users_stay(launch, ask, folder):
     assert {name: given[name] for name in mine} == mine
 
 
+#: What ends launch at once: its arguments (``{folder}`` is put in), what it says in a line, and what follows a node.
+ENDS = {
+    'no params file': (['params_file:=/nowhere.yaml'], 'params_file: there is no file /nowhere.yaml'),
+    'a log level that is none': (['log_level:=loud'], 'Argument "log_level" provided value "loud" is not valid'),
+    'a use_sim_time that is none': (['use_sim_time:=maybe'], 'Argument "use_sim_time" provided value "maybe"'),
+    'broken YAML': (['params_file:={folder}/broken.yaml'], 'preprocess ended with exit code 2'),
+    'a mixed array': (['params_file:={folder}/mixed.yaml'], 'preprocess ended with exit code 2'),
+    'a refused configuration': (['params_file:={folder}/refused.yaml'], '/preprocess did not become active'),
+    'no stream': (['params_file:={folder}/none.yaml'], '/preprocess did not become active'),
+}
+
+
+@pytest.mark.parametrize(('arguments', 'line'), ENDS.values(), ids=ENDS)
+def test_launch_ends_with_a_node_that_does_not_start(launch, folder, arguments, line):
+    (folder / 'broken.yaml').write_text('a: [')
+    (folder / 'mixed.yaml').write_text('preprocess: {ros__parameters: {lidars: [a, 1]}}')
+    (folder / 'refused.yaml').write_text('/**: {ros__parameters: {lidars: [top], sync: {trigger: none}}}')
+    (folder / 'none.yaml').write_text('/**: {ros__parameters: {lidars: []}}')
+    process = launch('preprocess.launch.py', *(argument.format(folder=folder) for argument in arguments))
+    assert process.wait(timeout=60) == 1, said(folder)
+    assert line in said(folder)
+    assert 'Traceback' not in said(folder)
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGKILL, 1), (signal.SIGTERM, 0)])
+def test_launch_ends_with_a_node_that_dies(launch, folder, number, code):
+    process = launch('preprocess.launch.py', f'params_file:={write(folder, {"lidars": ["top"]})}', 'namespace:=dies')
+    wait_for(lambda: '[dies.preprocess]: active' in said(folder), 'active', folder)
+    os.kill(node_pid(folder), number)
+    assert process.wait(timeout=60) == code, said(folder)
+
+
+def test_a_node_that_dies_is_started_again_where_that_is_wanted(launch, folder):
+    arguments = (f'params_file:={write(folder, {"lidars": ["top"]})}', 'namespace:=again', 'respawn:=true')
+    launch('preprocess.launch.py', *arguments)
+    for times in (1, 2):
+        wait_for(lambda times=times: said(folder).count('[again.preprocess]: active') == times, 'active', folder)
+        os.kill(node_pid(folder), signal.SIGKILL)
+
+
+def node_pid(folder):
+    return int((folder / 'preprocess.pid').read_text())
+
+
+def test_a_refused_change_later_does_not_end_launch(launch, ask, folder):
+    arguments = (f'params_file:={write(folder, {"lidars": ["top"]})}', 'name:=other', 'namespace:=later')
+    process = launch('preprocess.launch.py', *arguments)
+    wait_for(lambda: '[later.other]: active' in said(folder), 'active', folder)
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        assert ask(ChangeState, '/later/other/change_state', transition=Transition(id=transition)).success
+    bad = Parameter('sync.trigger', value='none').to_parameter_msg()
+    assert ask(SetParameters, '/later/other/set_parameters', parameters=[bad]).results[0].successful
+    configure = Transition(id=Transition.TRANSITION_CONFIGURE)
+    assert not ask(ChangeState, '/later/other/change_state', transition=configure).success
+    assert state(ask, '/later/other') == 'unconfigured'
+    assert process.poll() is None
+
+
+def test_the_file_states_use_sim_time_and_debug_is_the_node_s_alone(launch, ask, folder):
+    params = write(folder, {'lidars': ['top'], 'use_sim_time': True})
+    process = launch('preprocess.launch.py', f'params_file:={params}', 'namespace:=sim', 'log_level:=debug')
+    wait_for(lambda: '[sim.preprocess]: active' in said(folder), 'active', folder)
+    assert parameters(ask, '/sim/preprocess', 'use_sim_time') == [True]
+    assert '[rcl' not in said(folder)
+    interrupt(process)
+    assert process.wait(timeout=30) == 0
+    assert 'Traceback' not in said(folder)
+
+
 def test_replay_plays_when_active_and_ends_after_the_bag(launch, folder):
-    process = launch('replay.launch.py', 'bag:=/bags/one', 'rate:=2.0', 'namespace:=played')
-    assert process.wait(timeout=60) == 0, (folder / 'output').read_text()
-    arguments = (folder / 'ros2.arguments').read_text().split()
-    assert arguments[:3] == ['bag', 'play', '/bags/one']
-    assert '--clock' in arguments
-    assert arguments[arguments.index('--rate') + 1] == '2.0'
+    params = write(folder, {'lidars': ['top']})
+    arguments = (f'bag:={folder}', 'rate:=2.0', 'start_offset:=1.5', 'loop:=true', 'remaps:=/a:=/b /c:=/d')
+    process = launch('replay.launch.py', *arguments, 'namespace:=played', f'params_file:={params}')
+    assert process.wait(timeout=60) == 0, said(folder)
+    played = (folder / 'ros2.arguments').read_text()
+    assert played.startswith(f'bag play {folder} --clock')
+    for part in ('--rate 2.0', '--start-offset 1.5', '--loop', '--remap /a:=/b /c:=/d'):
+        assert part in played
     assert set(dds_environment.ALLOCATOR) < set(environment_of(folder, 'ros2'))
     assert any(environment_of(folder, 'ros2').get(name) for name in PROFILES)
+
+
+#: What replay.launch.py refuses: its arguments, the player, and the line.
+UNPLAYED = {
+    'no bag': (['bag:=/nowhere'], PLAY, 'bag: there is no /nowhere'),
+    'a player that fails': (['bag:={folder}'], PLAY_FAILS, '`ros2 bag play` ended with exit code 3'),
+    'no player': (['bag:={folder}'], None, '`ros2 bag play` is not installed'),
+    'another clock': (['bag:={folder}', 'use_sim_time:=false'], PLAY, 'Argument "use_sim_time" provided value "false"'),
+    'a node that is started again': (['bag:={folder}', 'respawn:=true'], PLAY, 'Argument "respawn" provided value'),
+    'a node that is not started': (['bag:={folder}', 'autostart:=false'], PLAY, 'Argument "autostart" provided value'),
+}
+
+
+@pytest.mark.parametrize(('arguments', 'play', 'line'), UNPLAYED.values(), ids=UNPLAYED)
+def test_replay_fails_where_no_bag_is_played(launch, folder, arguments, play, line):
+    if play is None:
+        (folder / 'bin' / 'ros2').unlink()
+    else:
+        (folder / 'play').write_text(play)
+    arguments = [argument.format(folder=folder) for argument in arguments]
+    params = write(folder, {'lidars': ['top']})
+    process = launch('replay.launch.py', *arguments, f'params_file:={params}', 'namespace:=unplayed')
+    assert process.wait(timeout=60) == 1, said(folder)
+    assert line in said(folder)
+    assert 'Traceback' not in said(folder)
+
+
+def test_replay_ends_cleanly_at_an_interrupt(launch, folder):
+    (folder / 'play').write_text(PLAY_ON)
+    params = write(folder, {'lidars': ['top']})
+    process = launch('replay.launch.py', f'bag:={folder}', f'params_file:={params}', 'namespace:=interrupted')
+    wait_for(lambda: 'playing' in said(folder), 'the player', folder)
+    interrupt(process)
+    assert process.wait(timeout=30) == 0, said(folder)
+    assert 'Traceback' not in said(folder)
+    assert 'Caught exception' not in said(folder)

@@ -47,6 +47,7 @@ def run(command, cwd, check=True, **environ):
     # One kind of GPU: whether the others compile too is for the build of the environment to show.
     env = {
         **os.environ,
+        'ROBOCACHE_CUDA': 'auto',
         'ROBOCACHE_CUDA_ARCHS': '90-real',
         'AMENT_PREFIX_PATH': os.environ.get('AMENT_PREFIX_PATH') or sys.prefix,
         **environ,

@@ -9,6 +9,7 @@ from support.runtime import FRONT, LIDAR, assert_adds_up, cloud, image, make
 
 from robocache_core.config import BackpressureConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
+from robocache_ros import dds_environment, diagnostics
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 ONE = PipelineConfig(lidars=(LIDAR,))
@@ -117,8 +118,39 @@ def test_messages_that_the_middleware_lost_are_a_warning_of_their_period():
     bench = make(ONE)
     drive(bench, 'lidar', cloud, range(0, 500, 100))
     bench.runtime.metrics.lost('lidar', 3)
-    assert summary(bench.report(), 'input lidar') == (WARN, '3 lost on the way here')
+    level, message = summary(bench.report(), 'input lidar')
+    assert level == WARN
+    assert message.startswith('3 of 8 lost on the way here; start their driver with ')
+    assert message.endswith(str(dds_environment.PROFILE))
     assert bench.report()['input lidar'].level == OK
+
+
+def test_messages_that_are_missing_by_their_stamps_are_a_warning_of_their_period():
+    bench = make(ONE)
+    drive(bench, 'lidar', cloud, range(0, 2000, 100))
+    assert bench.report()['input lidar'].level == OK
+    drive(bench, 'lidar', cloud, [2000, 2100, 2400, 2600, 2700])
+    level, message = summary(bench.report(), 'input lidar')
+    assert level == WARN
+    assert message.startswith('3 of 8 lost on the way here; start their driver with ')
+    drive(bench, 'lidar', cloud, range(2800, 3000, 100))
+    assert bench.report()['input lidar'].level == OK
+
+
+def test_a_clock_that_does_not_come_is_said():
+    bench = make(ONE)
+    bench.runtime.diagnostics._now_ns = lambda: 0
+    assert blocker(bench) == 'use_sim_time is true and no /clock comes; lidar: no publisher on /lidar (PointCloud2)'
+    drive(bench, 'lidar', cloud, range(0, 500, 100))
+    assert summary(bench.report(), 'output') == (WARN, 'use_sim_time is true and no /clock comes')
+
+
+def test_a_status_names_its_node_in_full():
+    statuses = [diagnostics.status(name, 'sync', OK, '', []) for name in ('/preprocess', '/robot/front/preprocess')]
+    assert [(status.name, status.hardware_id) for status in statuses] == [
+        ('preprocess: sync', 'preprocess'),
+        ('robot/front/preprocess: sync', 'robot/front/preprocess'),
+    ]
 
 
 def test_qos_that_does_not_fit():

@@ -12,8 +12,10 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 from robocache_core import payload
 from robocache_core.config import CameraConfig, LidarConfig, VoxelConfig
-from robocache_core.frame import FusedFrame
+from robocache_core.frame import CameraView, FusedFrame
+from robocache_core.samples import CameraInfo
 from robocache_ros import encode
+from robocache_ros.decode import decode_camera_info
 
 STAMP_NS = 1_700_000_000_000_000_007
 GRID = {'size': (0.5, 1.0, 2.0), 'lower': (-2.0, -3.0, -4.0), 'upper': (2.0, 3.0, 4.0)}  # shape x 8, y 6, z 4
@@ -22,7 +24,9 @@ CENTRES = np.array([[-1.75, -2.5, -3.0], [-0.25, -0.5, -1.0], [1.75, 2.5, 3.0]],
 
 
 def make_frame(**tensors: torch.Tensor) -> FusedFrame:
-    return FusedFrame(STAMP_NS, 0, 5, 'base_link', tensors, {'lidar': True}, {'lidar': 0})
+    frame = FusedFrame(STAMP_NS, 0, 5, 'base_link', tensors, {'lidar': True}, {'lidar': 0})
+    frame.views['front'] = CameraView('front_optical', None)
+    return frame
 
 
 def make_lidar(*channels: str, output: str = 'sparse') -> LidarConfig:
@@ -53,9 +57,9 @@ def position_of(points: np.ndarray) -> np.ndarray:
     return np.stack([points['x'], points['y'], points['z']], axis=-1)
 
 
-def assert_stamped(header) -> None:
+def assert_stamped(header, frame_id: str = 'base_link') -> None:
     assert header.stamp.sec * 10**9 + header.stamp.nanosec == STAMP_NS
-    assert header.frame_id == 'base_link'
+    assert header.frame_id == frame_id
 
 
 # ---- the whole frame ------------------------------------------------------------------------------------------------
@@ -157,7 +161,7 @@ def test_an_image_is_denormalised(dtype: torch.dtype, channels: int, encoding: s
     mean, std = (np.array(values[:channels]) for values in (camera.mean, camera.std))
     tensor = torch.from_numpy((pixels * camera.scale - mean) / std).permute(2, 0, 1).to(dtype)
     msg = encode.encode_image(make_frame(front=tensor), camera)
-    assert_stamped(msg.header)
+    assert_stamped(msg.header, 'front_optical')
     assert (msg.width, msg.height, msg.encoding, msg.step, len(msg.data)) == (7, 6, encoding, 7 * channels, pixels.size)
     read = np.frombuffer(msg.data, np.uint8).reshape(pixels.shape)
     error = np.abs(read.astype(int) - pixels).max()
@@ -168,6 +172,20 @@ def test_an_image_s_pixels_are_clamped() -> None:
     camera = CameraConfig('front', scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     tensor = torch.tensor([[[-5.0, 300.0, float('nan'), float('inf'), 254.6]]])
     assert encode.encode_image(make_frame(front=tensor), camera).data.tolist() == [0, 255, 0, 255, 255]
+
+
+def test_a_camera_s_calibration_is_in_its_optical_frame() -> None:
+    info = CameraInfo(8, 6, 'plumb_bob', (0.0,) * 5, tuple(range(9)), tuple(range(1, 10)), tuple(range(12)))
+    frame = make_frame()
+    frame.views['front'] = CameraView('front_optical', info)
+    msg = encode.encode_camera_info(frame, CameraConfig('front'))
+    assert_stamped(msg.header, 'front_optical')
+    assert decode_camera_info(msg) == info
+
+
+def test_a_camera_whose_calibration_is_unknown_has_none() -> None:
+    assert encode.encode_camera_info(make_frame(), CameraConfig('front')) is None
+    assert encode.encode_camera_info(make_frame(), CameraConfig('silent')) is None
 
 
 @pytest.mark.parametrize('stamp_ns', [0, 1, 999_999_999, 1_000_000_000, 2**31 * 10**9 - 1])

@@ -341,6 +341,8 @@ def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd
     with Robot(**LIDAR, sync__trigger='nothing') as robot:
         assert robot.node.trigger_configure() != SUCCESS
         assert lifecycle_state(robot.node) == 'unconfigured'
+        robot.until(lambda: robot.level('configuration') == DiagnosticStatus.ERROR, 'the refusal in diagnostics')
+        assert robot.statuses['configuration'].message.startswith("refused: sync.trigger = 'nothing'")
         robot.node.set_parameters([Parameter('sync.trigger', value='lidar')])
         assert robot.node.trigger_configure() == SUCCESS
     assert 'sync.trigger' in capfd.readouterr().err

@@ -136,14 +136,34 @@ def test_nothing_is_made_where_no_stream_needs_it(tf2):
         assert TransformListener.listening == Buffer.made == []
 
 
-def test_without_tf2_ros_there_is_a_warning_and_every_sample_is_refused(monkeypatch):
-    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+#: Text of a module tf2_ros that cannot be used, None for none, and what is said of it.
+UNUSABLE = {
+    'not installed': (None, 'tf2_ros is not installed'),
+    'needs what is not there': (
+        'import nowhere',
+        "tf2_ros cannot be imported (No module named 'nowhere')",
+    ),
+    'broken': (
+        'raise ImportError("libtf2.so:\\n  missing")',
+        'tf2_ros cannot be imported (libtf2.so: missing)',
+    ),
+}
+
+
+@pytest.mark.parametrize(('text', 'said'), UNUSABLE.values(), ids=UNUSABLE)
+def test_without_tf2_ros_there_is_a_warning_and_every_sample_is_refused(monkeypatch, tmp_path, text, said):
+    monkeypatch.delitem(sys.modules, 'tf2_ros', raising=False)
+    if text is None:
+        monkeypatch.setitem(sys.modules, 'tf2_ros', None)
+    else:
+        (tmp_path / 'tf2_ros.py').write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
     node = FakeNode()
     with ExitStack() as undo:
         poses = TfPoses(node, ['lidar', 'imu'], undo)
-        assert 'tf2_ros is not installed' in refusal(poses)
+        assert said in refusal(poses)
     (line,) = node.log.of('warning')
-    assert line.startswith('tf2_ros is not installed: samples of lidar, imu that are not in target_frame')
+    assert line.startswith(f'{said}: samples of lidar, imu that are not in target_frame')
     assert line.endswith('set lidar.extrinsics')
 
 

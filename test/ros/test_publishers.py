@@ -8,7 +8,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSPolicyKind
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock
 
@@ -108,12 +108,24 @@ def frame():
     )
 
 
+VIEWS = {'~/image/front': Image, '~/image/front/camera_info': CameraInfo}
+
+
 @pytest.mark.parametrize(
     ('lidars', 'node_config', 'views'),
     [
-        (('lidar',), ALL, {'~/voxels': PointCloud2, '~/image/front': Image}),
-        (('top', 'rear'), ALL, {'~/voxels/top': PointCloud2, '~/voxels/rear': PointCloud2, '~/image/front': Image}),
-        ((), ALL, {'~/image/front': Image}),
+        (('lidar',), ALL, {'~/voxels': PointCloud2, **VIEWS}),
+        (
+            ('top', 'rear'),
+            ALL,
+            {
+                '~/voxels/top': PointCloud2,
+                '~/voxels/rear': PointCloud2,
+                '~/image/front': Image,
+                '~/image/front/camera_info': CameraInfo,
+            },
+        ),
+        ((), ALL, VIEWS),
         (('lidar',), NodeConfig(publish_voxels=True, publish_images=False), {'~/voxels': PointCloud2}),
         (('lidar',), NodeConfig(publish_voxels=False, publish_images=False), {}),
     ],
