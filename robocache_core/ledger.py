@@ -69,6 +69,7 @@ class Reason(str, Enum):
     )
     UNKNOWN_ENCODING = 'unknown_encoding', 'the encoding or compression of the image is not supported'
     DECODE_FAILED = 'decode_failed', 'the compressed image is damaged or cut short'
+    BEYOND_FLOAT16 = 'beyond_float16', 'pixels of the image, scaled as configured, are infinite in float16'
     TOO_COSTLY = 'too_costly', 'the compressed image has too many scans or chunks to be decoded in time'
     NON_FINITE = 'non_finite', 'a reading is NaN or infinite'
     NO_ORIENTATION = 'no_orientation', 'the IMU gives no orientation, which the stream asks for'
@@ -86,6 +87,7 @@ class Reason(str, Enum):
     UNKNOWN_TIME_FIELD = 'unknown_time_field', 'the times of the points cannot be read: the log says what to set'
     NO_MOTION = 'no_motion', 'a scan cannot be deskewed: the readings do not cover it'
     ALL_NON_FINITE = 'all_non_finite', 'no point of the cloud is finite'
+    SUM_OVERFLOW = 'sum_overflow', 'a field is too large for the sums of its mean: most points of the cloud are lost'
     INTERNAL_ERROR = 'internal_error', 'a fault of this package: the log has the traceback'
     BAD_PAYLOAD = 'bad_payload', 'a message on `~/fused` holds no frame (of a subscriber)'
 

@@ -225,6 +225,17 @@ def image_factors(
     return multiply, add, _fitting(f'pad = {pad}', '(pad * scale - mean) / std', sums)
 
 
+def largest_result(encoding: str, scale: float, mean: tuple[float, ...], std: tuple[float, ...], pad: float) -> float:
+    """Greatest magnitude of a pixel in the result; 0 where the encoding holds floats, which have no bound."""
+    spec = encoding_of(encoding)
+    if np.dtype(spec.dtype).kind == 'f':
+        return 0.0
+    num, brightest = len(spec.order), float(np.iinfo(spec.dtype).max)
+    multiply, add, padding = image_factors(scale, mean[:num], std[:num], pad)
+    ends = (pixel * m + a for m, a in zip(multiply, add, strict=True) for pixel in (0.0, brightest))
+    return max(map(abs, (*ends, *padding)))
+
+
 def _fitting(setting: str, meaning: str, numbers: list[float]) -> tuple[float, ...]:
     """``numbers`` rounded to float32; ``meaning``: what they are of the ``setting``."""
     rounded = tuple(map(float32, numbers))

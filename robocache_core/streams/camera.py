@@ -12,7 +12,8 @@ import torch
 from robocache_core import ops
 from robocache_core.device import Device
 from robocache_core.frame import CameraView
-from robocache_core.ops.image import image_factors
+from robocache_core.ledger import Reason
+from robocache_core.ops.image import image_factors, largest_result
 from robocache_core.rectify import Rectifier, result_info
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
@@ -22,6 +23,8 @@ from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 if TYPE_CHECKING:
     from robocache_core.align import Target
     from robocache_core.config import PipelineConfig
+
+_BEYOND_FLOAT16 = 65520.0  # the least number that rounds to infinity
 
 _DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
@@ -67,6 +70,16 @@ class CameraConfig(StreamConfig):
             image_factors(self.scale, self.mean, self.std, self.pad)
         except ValueError as error:
             raise ConfigError(f'{prefix}{error}') from None
+        if not self.fits('rgb8'):
+            raise ConfigError(
+                f'{prefix}scale = {self.scale}: a pixel of 255 would be infinite in {prefix}dtype = {self.dtype!r}'
+            )
+
+    def fits(self, encoding: str) -> bool:
+        """Whether every pixel of an encoding is finite in the result."""
+        if self.dtype != 'float16':
+            return True
+        return largest_result(encoding, self.scale, self.mean, self.std, self.pad) < _BEYOND_FLOAT16
 
     @property
     def message_type(self) -> str:
@@ -158,6 +171,13 @@ class CameraJob(Job):
             image = image.decode()
             device.record_stage('decode')
         assert isinstance(image, CameraFrame)
+        if not self.stream.config.fits(image.encoding):
+            name, scale = self.stream.name, self.stream.config.scale
+            raise DataError(
+                Reason.BEYOND_FLOAT16,
+                f'pixels of {image.encoding} are infinite in float16 with {name}.scale = {scale}: lower it, or set '
+                f"{name}.dtype to 'float32' or 'bfloat16'",
+            )
         self._image = image
         self._data = device.upload(image.data)
         self._rectify = None if image.rectify is None else device.constant(image.rectify)

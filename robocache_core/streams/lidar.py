@@ -233,11 +233,24 @@ class LidarJob(Job):
 
     def _collect(self, device: Device) -> None:
         name, num_points = self.stream.name, self._scan.layout.num_points
+        self._check_overflow(self._result.dropped, num_points)
         self.draft.tensors[name] = self.stream.named(self._result)
         if num_points and self._result.dropped['non_finite'] == num_points:
             raise DataError(Reason.ALL_NON_FINITE, f'none of the {num_points} points is finite')
         self.draft.points_dropped[name] = self._result.dropped
         self.draft.motion += self._readings
+
+    def _check_overflow(self, dropped: dict[str, int], num_points: int) -> None:
+        """Refuse a scan that has lost most of what is in the grid, which a valid frame would hide."""
+        inside = num_points - sum(dropped[reason] for reason in ('non_finite', 'range', 'outside'))
+        if 2 * dropped['overflow'] > inside:
+            voxel = self.stream.config.voxel
+            means = ', '.join(channel for channel in voxel.channels if channel.startswith('mean:'))
+            raise DataError(
+                Reason.SUM_OVERFLOW,
+                f'{dropped["overflow"]} of {inside} points in the grid have values too large for the sums of {means}: '
+                f'set {self.stream.name}.voxel.quantum = {voxel.quantum:g} higher, or leave the channel out',
+            )
 
     @property
     def _scan(self) -> LidarScan:
