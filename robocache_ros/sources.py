@@ -90,6 +90,11 @@ class Route:
     is_calibration: bool = False
 
     @property
+    def is_needed(self) -> bool:
+        """Whether the stream gives nothing without it."""
+        return not self.is_calibration or self.stream.needs_calibration
+
+    @property
     def absolute_topic(self) -> str:
         """The topic of a node without a namespace."""
         return f'/{self.topic.lstrip("/")}'

@@ -72,8 +72,13 @@ class StreamConfig(Checked):
 
     @property
     def calibration_topic(self) -> str:
-        """Topic of the CameraInfo that the stream needs; empty where it needs none."""
+        """Topic of the stream's CameraInfo; empty where it has none."""
         return ''
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether samples cannot be used before a CameraInfo has come."""
+        return False
 
     @property
     def known_pose(self) -> tuple[float, ...]:

@@ -36,7 +36,7 @@ def test_a_message_type_without_a_row_is_named(monkeypatch):
 
 @pytest.mark.parametrize(
     ('stream', 'message', 'nbytes'),
-    [(LIDAR, cloud(0), 12), (CAMERAS[0], image(0), 48), (CONFIG.imus[0], imu(0), 0)],
+    [(LIDAR, cloud(0), 12 + 2 + 6), (CAMERAS[0], image(0), 48 + 6), (CONFIG.imus[0], imu(0), 3)],
     ids=['lidar', 'camera', 'imu'],
 )
 def test_a_message_is_decoded_and_measured_by_its_row(stream, message, nbytes):

@@ -20,8 +20,8 @@ class MatchError(RuntimeError):
 
 
 def expected_types(config: PipelineConfig) -> dict[str, str]:
-    """Message type of every topic that a node with ``config`` subscribes to."""
-    return {route.absolute_topic: route.type_name for route in routes(config)}
+    """Message type of every topic that a node with ``config`` needs."""
+    return {route.absolute_topic: route.type_name for route in routes(config) if route.is_needed}
 
 
 def absent_topics(bag: Bag, types: Mapping[str, str]) -> list[str]:
