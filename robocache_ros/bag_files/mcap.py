@@ -83,7 +83,7 @@ class _Loose(NamedTuple):
 @dataclass(frozen=True)
 class _Topic:
     topic: str
-    msgtype: str
+    schema: int
     serialization: str
     digest: str
     qos: str
@@ -101,7 +101,8 @@ class McapFile:
         self._file = path.open('rb')
         self.start_ns = self.end_ns = 0
         self.defects: list[str] = []
-        self._schemas: dict[int, str] = {}
+        #: Names of the types; a channel of schema 0 has none.
+        self._schemas: dict[int, str] = {0: ''}
         self._topics: dict[int, _Topic] = {}
         self._counts: Counter[int] = Counter()
         self._chunks: list[_Chunk] = []
@@ -115,7 +116,7 @@ class McapFile:
             self.close()
             raise
         self.channels = [
-            Channel(key, t.topic, t.msgtype, t.serialization, t.digest, t.qos, self._counts[key])
+            Channel(key, t.topic, self._schemas.get(t.schema, ''), t.serialization, t.digest, t.qos, self._counts[key])
             for key, t in self._topics.items()
         ]
 
@@ -175,7 +176,8 @@ class McapFile:
                 self._counts.update(fields.counts())
             else:
                 self._describe(kind, record)
-        if statistics and self._chunks and statistics[5] == len(self._chunks):
+        described = all(key in self._topics and self._topics[key].schema in self._schemas for key in self._counts)
+        if statistics and self._chunks and statistics[5] == len(self._chunks) and described:
             self.start_ns, self.end_ns = statistics[6:]
             return True
         self._chunks.clear()
@@ -238,7 +240,7 @@ class McapFile:
             key, schema = fields.take('HH')
             topic, serialization, more = fields.text(), fields.text(), fields.texts()
             digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
-            self._topics[key] = _Topic(topic, self._schemas.get(schema, ''), serialization, digest, qos)
+            self._topics[key] = _Topic(topic, schema, serialization, digest, qos)
 
 
 def _time_and_place(entry: _Timed) -> tuple[int, int]:
