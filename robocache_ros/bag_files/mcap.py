@@ -64,11 +64,12 @@ class _Fields:
 
 
 class _Chunk(NamedTuple):
-    """A chunk: the first of its record times, and where its content is in the file."""
+    """A chunk: the first of its record times, where its content is in the file, and its channels, empty if unknown."""
 
     start_ns: int
     offset: int
     size: int
+    keys: frozenset[int] = frozenset()
 
 
 class _Loose(NamedTuple):
@@ -130,7 +131,8 @@ class McapFile:
         A chunk is opened when its time has come. One that is damaged is left out, and the log names it.
         """
         wanted = frozenset(keys)
-        runs = [self._of_chunk(chunk, wanted) for chunk in sorted(self._chunks)]
+        chunks = (chunk for chunk in self._chunks if not chunk.keys or chunk.keys & wanted)
+        runs = [self._of_chunk(chunk, wanted) for chunk in chunks]
         for _, _, message in heapq.merge(*runs, self._of_no_chunk(wanted), key=_time_and_place):
             if message is not None:
                 yield message
@@ -170,7 +172,8 @@ class McapFile:
             fields = _Fields(record)
             if kind == _CHUNK_INDEX:
                 first_ns, _, offset, size = fields.take('QQQQ')
-                self._chunks.append(_Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size))
+                keys = frozenset(fields.counts())
+                self._chunks.append(_Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size, keys))
             elif kind == _STATISTICS:
                 statistics = fields.take('QHIIIIQQ')
                 self._counts.update(fields.counts())
@@ -213,17 +216,18 @@ class McapFile:
 
     def _scan_chunk(self, chunk: _Chunk) -> None:
         """Take in the channels of a chunk, and count its messages."""
-        content, times = self._content(chunk), []
+        content, times, keys = self._content(chunk), [], set()
         try:
             for opcode, record in _records(_unpacked(content, chunk)):
                 self._describe(opcode, record)
             for key, record_ns, _ in _messages(content, chunk):
                 self._count(key, record_ns)
                 times.append(record_ns)
+                keys.add(key)
         except FileError as error:
             self.defects.append(f'{self._path.name}: {error}')
         if times:
-            self._chunks.append(chunk._replace(start_ns=min(times)))
+            self._chunks.append(chunk._replace(start_ns=min(times), keys=frozenset(keys)))
 
     def _count(self, key: int, record_ns: int) -> None:
         self.start_ns = min(self.start_ns, record_ns) if self._counts else record_ns
