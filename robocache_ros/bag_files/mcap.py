@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -111,7 +112,7 @@ class McapFile:
         try:
             if self._file.read(len(MAGIC)) != MAGIC:
                 raise FileError(f'{path.name} is no MCAP')
-            if not self._read_summary():
+            if not self._is_indexed():
                 self._scan()
         except BaseException:
             self.close()
@@ -155,10 +156,18 @@ class McapFile:
 
     def _content(self, part: _Chunk | _Loose) -> bytes:
         self._file.seek(part.offset)
-        return self._file.read(part.size)
+        return self._file.read(min(part.size, self._size - part.offset))
+
+    def _is_indexed(self) -> bool:
+        """Read the index; False where there is none, it is damaged, or it does not cover the file."""
+        with suppress(struct.error):
+            if self._read_summary():
+                return True
+        self._chunks.clear()
+        self._counts.clear()
+        return False
 
     def _read_summary(self) -> bool:
-        """Read the index; False where there is none, or it does not cover the file."""
         if self._size < len(MAGIC) + _FOOTER.size:
             return False
         self._file.seek(-_FOOTER.size, 2)
@@ -180,12 +189,11 @@ class McapFile:
             else:
                 self._describe(kind, record)
         described = all(key in self._topics and self._topics[key].schema in self._schemas for key in self._counts)
-        if statistics and self._chunks and statistics[5] == len(self._chunks) and described:
-            self.start_ns, self.end_ns = statistics[6:]
-            return True
-        self._chunks.clear()
-        self._counts.clear()
-        return False
+        fits = all(chunk.offset + chunk.size <= start for chunk in self._chunks)
+        if not (statistics and self._chunks and statistics[5] == len(self._chunks) and described and fits):
+            return False
+        self.start_ns, self.end_ns = statistics[6:]
+        return True
 
     def _scan(self) -> None:
         """Find every chunk and message from the beginning on, up to the end or to where the file is cut."""
@@ -200,18 +208,18 @@ class McapFile:
             is_complete = opcode == _DATA_END
             if opcode == _CHUNK:
                 self._scan_chunk(_Chunk(0, at, length))
-            elif opcode == _MESSAGE:
+            elif opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
                 key, _, record_ns, _ = _MESSAGE_HEAD.unpack(self._file.read(_MESSAGE_HEAD.size))
                 self._loose.append(_Loose(record_ns, at, length, key))
                 self._count(key, record_ns)
             elif opcode in (_SCHEMA, _CHANNEL):
-                self._describe(opcode, self._file.read(length))
+                self._describe(opcode, memoryview(self._file.read(length)))
             at += length
         self._file.seek(max(0, self._size - len(MAGIC)))
         if not is_complete or self._file.read() != MAGIC:
+            place = f'byte {min(at, self._size)} of {self._size}'
             self.defects.append(
-                f'{self._path.name} is cut off: it ends at byte {self._size}, without the index that a finished '
-                f'recording has; {self._counts.total()} messages are read'
+                f'{self._path.name} is cut off or damaged at {place}; {self._counts.total()} messages are read'
             )
 
     def _scan_chunk(self, chunk: _Chunk) -> None:
@@ -237,14 +245,15 @@ class McapFile:
     def _describe(self, opcode: int, record: memoryview | bytes) -> None:
         """Take in a record that says what a channel carries. The definition of its type is not looked at."""
         fields = _Fields(record)
-        if opcode == _SCHEMA:
-            (key,) = fields.take('H')
-            self._schemas[key] = fields.text()
-        elif opcode == _CHANNEL:
-            key, schema = fields.take('HH')
-            topic, serialization, more = fields.text(), fields.text(), fields.texts()
-            digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
-            self._topics[key] = _Topic(topic, schema, serialization, digest, qos)
+        with suppress(struct.error):  # a damaged one costs its channel
+            if opcode == _SCHEMA:
+                (key,) = fields.take('H')
+                self._schemas[key] = fields.text()
+            elif opcode == _CHANNEL:
+                key, schema = fields.take('HH')
+                topic, serialization, more = fields.text(), fields.text(), fields.texts()
+                digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
+                self._topics[key] = _Topic(topic, schema, serialization, digest, qos)
 
 
 def _time_and_place(entry: _Timed) -> tuple[int, int]:

@@ -70,10 +70,11 @@ def test_a_cut_file_gives_what_is_before_the_cut(whole: tuple[str, bytes], perce
         assert sum(channel.count for channel in file.channels) == len(found)
 
 
-def test_a_database_that_is_damaged_inside_gives_the_rows_that_are_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize('number', [150, 151])  # on a page of the tree, and on pages behind it
+def test_a_database_that_is_damaged_inside_gives_the_rows_that_are_whole(number: int, tmp_path: Path) -> None:
     path = WRITERS['sqlite3'](tmp_path / 'bag')
     data = bytearray(path.read_bytes())
-    page = data.index(MESSAGES[150][2]) // PAGE * PAGE
+    page = data.rindex(MESSAGES[number][2][-8:]) // PAGE * PAGE - (number % 2) * PAGE
     data[page : page + PAGE] = b'\xff' * PAGE
     path.write_bytes(data)
     found = read(path)
