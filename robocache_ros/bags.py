@@ -116,8 +116,6 @@ def open_bag(path: Path) -> Bag:
     """
     if not path.exists():
         raise BagError(f'{path}: there is no such bag')
-    if path.suffix == '.bag':
-        raise BagError(f'{path}: is a ROS 1 bag; convert it first: rosbags-convert --src {path} --dst {path.stem}')
     try:
         listing = files_of(path)
     except (OSError, ValueError) as error:

@@ -17,6 +17,7 @@ from robocache_ros.bag_files.channel import BagFile, FileError
 
 _SUFFIXES = ('.mcap', '.db3')
 _ZSTD_SUFFIX = '.zstd'
+_ROS1_SUFFIX, _ROS1_MAGIC = '.bag', b'#ROSBAG V'
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def files_of(path: Path) -> Listing:
             if file not in present.values()
         ]
         listing = Listing(tuple(present.values()), (*missing, *unlisted))
+    if not listing.files and (old := sorted(path.glob(f'*{_ROS1_SUFFIX}'))):
+        raise _ros1(old[0])
     if not listing.files:
         raise FileError(
             '; '.join(listing.defects) if found or listed else f'{defect}, and the folder has no file of a bag'
@@ -64,6 +67,8 @@ def opened(path: Path) -> Iterator[BagFile]:
     Raises:
         FileError: it is neither, or damaged from its beginning on.
     """
+    if path.suffix == _ROS1_SUFFIX:
+        raise _ros1(path)
     with ExitStack() as stack:
         with path.open('rb') as file:
             start = file.read(len(sqlite.MAGIC))
@@ -74,6 +79,8 @@ def opened(path: Path) -> Iterator[BagFile]:
                 with path.open('wb') as unpacked:
                     compression.decompress_file(file, unpacked)
                 start = _start(path)
+        if start.startswith(_ROS1_MAGIC):
+            raise _ros1(path)
         if start.startswith(mcap.MAGIC):
             opened: BagFile = mcap.McapFile(path)
         elif start == sqlite.MAGIC:
@@ -82,6 +89,12 @@ def opened(path: Path) -> Iterator[BagFile]:
             raise FileError(f'{path.name} begins neither as an MCAP nor as an SQLite database')
         stack.callback(opened.close)
         yield opened
+
+
+def _ros1(path: Path) -> FileError:
+    return FileError(
+        f'{path.name} is a ROS 1 bag: convert it first: rosbags-convert --src {path} --dst {path.with_suffix("")}'
+    )
 
 
 def _start(path: Path) -> bytes:

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -64,11 +65,12 @@ class _Fields:
 
 
 class _Chunk(NamedTuple):
-    """A chunk: the first of its record times, and where its content is in the file."""
+    """A chunk: the first of its record times, where its content is in the file, and its channels, empty if unknown."""
 
     start_ns: int
     offset: int
     size: int
+    keys: frozenset[int] = frozenset()
 
 
 class _Loose(NamedTuple):
@@ -83,7 +85,7 @@ class _Loose(NamedTuple):
 @dataclass(frozen=True)
 class _Topic:
     topic: str
-    msgtype: str
+    schema: int
     serialization: str
     digest: str
     qos: str
@@ -101,7 +103,8 @@ class McapFile:
         self._file = path.open('rb')
         self.start_ns = self.end_ns = 0
         self.defects: list[str] = []
-        self._schemas: dict[int, str] = {}
+        #: Names of the types; a channel of schema 0 has none.
+        self._schemas: dict[int, str] = {0: ''}
         self._topics: dict[int, _Topic] = {}
         self._counts: Counter[int] = Counter()
         self._chunks: list[_Chunk] = []
@@ -109,13 +112,13 @@ class McapFile:
         try:
             if self._file.read(len(MAGIC)) != MAGIC:
                 raise FileError(f'{path.name} is no MCAP')
-            if not self._read_summary():
+            if not self._is_indexed():
                 self._scan()
         except BaseException:
             self.close()
             raise
         self.channels = [
-            Channel(key, t.topic, t.msgtype, t.serialization, t.digest, t.qos, self._counts[key])
+            Channel(key, t.topic, self._schemas.get(t.schema, ''), t.serialization, t.digest, t.qos, self._counts[key])
             for key, t in self._topics.items()
         ]
 
@@ -129,7 +132,8 @@ class McapFile:
         A chunk is opened when its time has come. One that is damaged is left out, and the log names it.
         """
         wanted = frozenset(keys)
-        runs = [self._of_chunk(chunk, wanted) for chunk in sorted(self._chunks)]
+        chunks = (chunk for chunk in self._chunks if not chunk.keys or chunk.keys & wanted)
+        runs = [self._of_chunk(chunk, wanted) for chunk in chunks]
         for _, _, message in heapq.merge(*runs, self._of_no_chunk(wanted), key=_time_and_place):
             if message is not None:
                 yield message
@@ -152,10 +156,18 @@ class McapFile:
 
     def _content(self, part: _Chunk | _Loose) -> bytes:
         self._file.seek(part.offset)
-        return self._file.read(part.size)
+        return self._file.read(min(part.size, self._size - part.offset))
+
+    def _is_indexed(self) -> bool:
+        """Read the index; False where there is none, it is damaged, or it does not cover the file."""
+        with suppress(struct.error):
+            if self._read_summary():
+                return True
+        self._chunks.clear()
+        self._counts.clear()
+        return False
 
     def _read_summary(self) -> bool:
-        """Read the index; False where there is none, or it does not cover the file."""
         if self._size < len(MAGIC) + _FOOTER.size:
             return False
         self._file.seek(-_FOOTER.size, 2)
@@ -169,18 +181,19 @@ class McapFile:
             fields = _Fields(record)
             if kind == _CHUNK_INDEX:
                 first_ns, _, offset, size = fields.take('QQQQ')
-                self._chunks.append(_Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size))
+                keys = frozenset(fields.counts())
+                self._chunks.append(_Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size, keys))
             elif kind == _STATISTICS:
                 statistics = fields.take('QHIIIIQQ')
                 self._counts.update(fields.counts())
             else:
                 self._describe(kind, record)
-        if statistics and self._chunks and statistics[5] == len(self._chunks):
-            self.start_ns, self.end_ns = statistics[6:]
-            return True
-        self._chunks.clear()
-        self._counts.clear()
-        return False
+        described = all(key in self._topics and self._topics[key].schema in self._schemas for key in self._counts)
+        fits = all(chunk.offset + chunk.size <= start for chunk in self._chunks)
+        if not (statistics and self._chunks and statistics[5] == len(self._chunks) and described and fits):
+            return False
+        self.start_ns, self.end_ns = statistics[6:]
+        return True
 
     def _scan(self) -> None:
         """Find every chunk and message from the beginning on, up to the end or to where the file is cut."""
@@ -195,33 +208,34 @@ class McapFile:
             is_complete = opcode == _DATA_END
             if opcode == _CHUNK:
                 self._scan_chunk(_Chunk(0, at, length))
-            elif opcode == _MESSAGE:
+            elif opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
                 key, _, record_ns, _ = _MESSAGE_HEAD.unpack(self._file.read(_MESSAGE_HEAD.size))
                 self._loose.append(_Loose(record_ns, at, length, key))
                 self._count(key, record_ns)
             elif opcode in (_SCHEMA, _CHANNEL):
-                self._describe(opcode, self._file.read(length))
+                self._describe(opcode, memoryview(self._file.read(length)))
             at += length
         self._file.seek(max(0, self._size - len(MAGIC)))
         if not is_complete or self._file.read() != MAGIC:
+            place = f'byte {min(at, self._size)} of {self._size}'
             self.defects.append(
-                f'{self._path.name} is cut off: it ends at byte {self._size}, without the index that a finished '
-                f'recording has; {self._counts.total()} messages are read'
+                f'{self._path.name} is cut off or damaged at {place}; {self._counts.total()} messages are read'
             )
 
     def _scan_chunk(self, chunk: _Chunk) -> None:
         """Take in the channels of a chunk, and count its messages."""
-        content, times = self._content(chunk), []
+        content, times, keys = self._content(chunk), [], set()
         try:
             for opcode, record in _records(_unpacked(content, chunk)):
                 self._describe(opcode, record)
             for key, record_ns, _ in _messages(content, chunk):
                 self._count(key, record_ns)
                 times.append(record_ns)
+                keys.add(key)
         except FileError as error:
             self.defects.append(f'{self._path.name}: {error}')
         if times:
-            self._chunks.append(chunk._replace(start_ns=min(times)))
+            self._chunks.append(chunk._replace(start_ns=min(times), keys=frozenset(keys)))
 
     def _count(self, key: int, record_ns: int) -> None:
         self.start_ns = min(self.start_ns, record_ns) if self._counts else record_ns
@@ -231,14 +245,15 @@ class McapFile:
     def _describe(self, opcode: int, record: memoryview | bytes) -> None:
         """Take in a record that says what a channel carries. The definition of its type is not looked at."""
         fields = _Fields(record)
-        if opcode == _SCHEMA:
-            (key,) = fields.take('H')
-            self._schemas[key] = fields.text()
-        elif opcode == _CHANNEL:
-            key, schema = fields.take('HH')
-            topic, serialization, more = fields.text(), fields.text(), fields.texts()
-            digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
-            self._topics[key] = _Topic(topic, self._schemas.get(schema, ''), serialization, digest, qos)
+        with suppress(struct.error):  # a damaged one costs its channel
+            if opcode == _SCHEMA:
+                (key,) = fields.take('H')
+                self._schemas[key] = fields.text()
+            elif opcode == _CHANNEL:
+                key, schema = fields.take('HH')
+                topic, serialization, more = fields.text(), fields.text(), fields.texts()
+                digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
+                self._topics[key] = _Topic(topic, schema, serialization, digest, qos)
 
 
 def _time_and_place(entry: _Timed) -> tuple[int, int]:

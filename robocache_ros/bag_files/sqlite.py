@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from robocache_ros.bag_files.channel import Channel, FileError
-from robocache_ros.bag_files.sqlite_pages import Pages
+from robocache_ros.bag_files.sqlite_pages import Pages, Row
 
 MAGIC = b'SQLite format 3\0'
 _logger = logging.getLogger(__name__)
@@ -73,17 +73,26 @@ class SqliteFile:
     def messages(self, keys: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """Yield ``(channel, record_ns, raw)`` of the channels ``keys``, in record order, then as they were written."""
         wanted = sorted(set(keys))
-        if self._salvaged is not None:
-            for row in sorted(self._salvaged.rows(), key=lambda row: (row.record_ns, row.key)):
-                if row.topic_id in wanted:
-                    yield row.topic_id, row.record_ns, self._salvaged.data(row)
-            return
-        marks = ','.join('?' * len(wanted))
-        query = f'SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY timestamp, id'
-        try:
-            yield from self._database.execute(query, wanted)
-        except sqlite3.DatabaseError as error:
-            _logger.warning('%s: is damaged (%s): what follows is not read', self._path, error)
+        last = (-(1 << 63), 0)
+        if self._salvaged is None:
+            marks = ','.join('?' * len(wanted))
+            columns = 'id, topic_id, timestamp, data'
+            query = f'SELECT {columns} FROM messages WHERE topic_id IN ({marks}) ORDER BY timestamp, id'
+            try:
+                for key, topic_id, record_ns, data in self._database.execute(query, wanted):
+                    yield topic_id, record_ns, data
+                    last = record_ns, key
+                return
+            except sqlite3.DatabaseError as error:
+                _logger.warning('%s: is damaged (%s): the rest is read as far as it is whole', self._path, error)
+                self._salvaged = Pages(self._path)
+        for row in sorted(self._salvaged.rows(), key=_order):
+            if row.topic_id in wanted and _order(row) > last:
+                yield row.topic_id, row.record_ns, self._salvaged.data(row)
+
+
+def _order(row: Row) -> tuple[int, int]:
+    return row.record_ns, row.key
 
 
 def _connect(path: Path) -> sqlite3.Connection:

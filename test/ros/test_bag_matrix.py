@@ -9,17 +9,29 @@ from pathlib import Path
 import pytest
 from support.broken_bags import MAKERS, TOPICS
 from support.driving import assert_ledger
+from support.live import Live
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, VoxelConfig
+from robocache_core import payload
+from robocache_ros import parameters
 from robocache_ros.bags import BagError, open_bag
 from robocache_ros.offline import fused_frames, make_pipeline
 from robocache_ros.tools.config_from_bag import config_from_bag
 
-CONFIG = PipelineConfig(
-    lidars=(LidarConfig('lidar', topic='/points', voxel=VoxelConfig(channels=('count',))),),
-    cameras=(CameraConfig('camera', topic='/image_raw', width=4, height=4, required=False),),
-    imus=(ImuConfig('imu', topic='/imu', window_size=2, required=False),),
-)
+PARAMETERS = {
+    'lidars': ['lidar'],
+    'cameras': ['camera'],
+    'imus': ['imu'],
+    'lidar.topic': '/points',
+    'lidar.voxel.channels': ['count'],
+    'camera.topic': '/image_raw',
+    'camera.width': 4,
+    'camera.height': 4,
+    'camera.required': False,
+    'imu.topic': '/imu',
+    'imu.window_size': 2,
+    'imu.required': False,
+}
+CONFIG, _ = parameters.from_dict(PARAMETERS)
 
 
 @pytest.mark.parametrize('name', MAKERS)
@@ -45,6 +57,29 @@ def test_every_message_of_the_topics_asked_for_is_accounted_for(
     assert 'Traceback' not in caplog.text
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'mcap of plain chunks, cut at 0.5',
+        'sqlite3 cut at 0.5',
+        'mcap with a foreign topic: all',
+        'sqlite3 of topics without a slash',
+        'mcap split, one missing',
+        'one cloud that is too short',
+    ],
+)
+def test_the_node_gives_the_same_frames(name: str, tmp_path: Path) -> None:
+    case = MAKERS[name](tmp_path)
+    pipeline = make_pipeline(CONFIG)
+    offline = {frame.stamp_ns: payload.digest(frame) for frame in fused_frames(case.path, CONFIG, pipeline)}
+    live = Live(case.path, PARAMETERS)
+    assert {name: count.received for name, count in live.counts.items()} == case.counts
+    # At the end of a bag, offline nothing is waited for any more.
+    found = {frame.stamp_ns: payload.digest(frame) for frame in live.frames}
+    assert len(found) >= len(offline) - 1
+    assert found == {stamp: digest for stamp, digest in offline.items() if stamp in found}
+
+
 @pytest.mark.parametrize('name', [name for name in MAKERS if 'without /' not in name])
 def test_a_configuration_is_made_from_each(name: str, tmp_path: Path) -> None:
     case = MAKERS[name](tmp_path)
@@ -65,6 +100,8 @@ def test_a_configuration_is_made_from_each(name: str, tmp_path: Path) -> None:
         ({'a.mcap': 'no MCAP'}, 'begins neither as an MCAP nor as an SQLite database'),
         ({'a.db3': 'SQLite format 3\0'}, 'cannot be read'),
         ({'a.mcap': ''}, 'begins neither'),
+        ({'a.bag': '#ROSBAG V2.0'}, 'a.bag is a ROS 1 bag: convert it first: rosbags-convert --src '),
+        ({'a.mcap': '#ROSBAG V2.0'}, 'a.mcap is a ROS 1 bag: convert it first'),
     ],
 )
 def test_what_is_no_bag_is_one_line(content: dict[str, str], words: str, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ for share in (0.25, 0.5, 0.9):
         data = mcap_by_hand.write(path / 'a.mcap', CHANNELS, RAW).read_bytes()
         at = int(share * len(data))
         (path / 'a.mcap').write_bytes(data[:at])
-        return Case(path / 'a.mcap', counted(RAW[: whole_messages(data, at)]), ('a.mcap is cut off', f'byte {at}'))
+        return Case(path / 'a.mcap', counted(RAW[: whole_messages(data, at)]), ('a.mcap is cut off', f'of {at};'))
 
     @maker(f'mcap of plain chunks, cut at {share}')
     def _(path: Path, share: float = share) -> Case:
@@ -66,7 +66,7 @@ for share in (0.25, 0.5, 0.9):
         at = int(share * len(data))
         (path / 'a.mcap').write_bytes(data[:at])
         last = sum(data[:at].find(raw_message(*message)) >= 0 for message in RAW)
-        return Case(path / 'a.mcap', counted(RAW[:last]), ('a.mcap is cut off', f'byte {at}'))
+        return Case(path / 'a.mcap', counted(RAW[:last]), ('a.mcap is cut off', f'of {at};'))
 
     @maker(f'sqlite3 cut at {share}')
     def _(path: Path, share: float = share) -> Case:

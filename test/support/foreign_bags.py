@@ -121,6 +121,11 @@ def _(path: Path) -> Case:
     return Case(mcap_by_hand.write(path / 'a.mcap', CHANNELS, shuffled, per_chunk=60))
 
 
+@maker('mcap whose index does not describe its channels')
+def _(path: Path) -> Case:
+    return Case(mcap_by_hand.write(path / 'a.mcap', CHANNELS, RAW, per_chunk=60, repeat=False))
+
+
 @maker('mcap without chunks, out of order')
 def _(path: Path) -> Case:
     return Case(mcap_by_hand.write(path / 'a.mcap', CHANNELS, RAW[::-1], index=False))

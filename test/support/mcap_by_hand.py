@@ -49,9 +49,13 @@ def write(
     compression: str = '',
     compress: Callable[[bytes], bytes] = bytes,
     index: bool = True,
+    repeat: bool = True,
     profile: str = 'ros2',
 ) -> Path:
-    """Write ``(channel, record_ns, raw)`` in their order; ``per_chunk`` 0 writes no chunks, ``index`` a summary."""
+    """Write ``(channel, record_ns, raw)`` in their order; ``per_chunk`` 0 writes no chunks, ``index`` a summary.
+
+    ``repeat`` repeats the channels in the summary, as most writers do.
+    """
     described = b''.join(_described(number, channel) for number, channel in enumerate(channels, 1))
     out = bytearray(MAGIC + record(0x01, text(profile) + text('by hand')))
     chunk_indexes = b''
@@ -75,7 +79,7 @@ def write(
     out += record(0x0F, struct.pack('<I', 0))
     start = len(out) if index else 0
     if index:
-        out += described + chunk_indexes + record(0x0B, _statistics(channels, messages, per_chunk))
+        out += (described if repeat else b'') + chunk_indexes + record(0x0B, _statistics(channels, messages, per_chunk))
     out += record(0x02, struct.pack('<QQI', start, 0, 0)) + MAGIC
     path.write_bytes(out)
     return path

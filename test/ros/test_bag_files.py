@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a bag, cut anywhere: what is whole before the cut is read, in order, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import mcap_by_hand, sqlite_by_hand
+from support.foreign_bags import zstd
+
+from robocache_ros.bag_files import opened
+from robocache_ros.bags import BagError, open_bag
+
+TOPICS = [('/small', 'std_msgs/msg/String'), ('/large', 'sensor_msgs/msg/Image')]
+CHANNELS = [mcap_by_hand.Channel(*topic) for topic in TOPICS]
+PAGE = 4096
+
+
+def body(number: int, size: int) -> bytes:
+    """A message that can be found in a file: its number from end to end."""
+    return b'\0\1\0\0' + (b'<%06d>' % number) * (size // 8)
+
+
+#: Messages of some bytes, and of several pages of a database.
+MESSAGES = [(number % 2, 1000 + number, body(number, 20_000 if number % 2 else 400)) for number in range(300)]
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    'mcap': lambda path: mcap_by_hand.write(path, CHANNELS, MESSAGES),
+    'mcap of chunks': lambda path: mcap_by_hand.write(path, CHANNELS, MESSAGES, per_chunk=30),
+    'mcap of zstd': lambda path: mcap_by_hand.write(
+        path, CHANNELS, MESSAGES, per_chunk=30, compression='zstd', compress=zstd.compress
+    ),
+    'sqlite3': lambda path: sqlite_by_hand.write(path, TOPICS, MESSAGES),
+}
+
+
+@pytest.fixture(scope='module', params=WRITERS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
+    """Name of a storage, and the bytes of a bag in it."""
+    return request.param, WRITERS[request.param](tmp_path_factory.mktemp('whole') / 'bag').read_bytes()
+
+
+def read(path: Path) -> list[tuple[int, int, bytes]]:
+    with opened(path) as file:
+        numbers = {channel.key: [name for name, _ in TOPICS].index(channel.topic) for channel in file.channels}
+        return [(numbers[key], ns, raw) for key, ns, raw in file.messages(numbers)]
+
+
+def test_a_whole_file_gives_every_message(whole: tuple[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / 'bag').write_bytes(whole[1])
+    assert read(tmp_path / 'bag') == MESSAGES
+
+
+@pytest.mark.parametrize('percent', [3, 17, 31, 50, 58, 73, 89, 97])
+def test_a_cut_file_gives_what_is_before_the_cut(whole: tuple[str, bytes], percent: int, tmp_path: Path) -> None:
+    storage, data = whole
+    path, at = tmp_path / 'bag', len(data) * percent // 100
+    path.write_bytes(data[:at])
+    found = read(path)
+    if storage == 'mcap of zstd':  # a block of it is decompressed as a whole, or not
+        assert found == MESSAGES[: len(found)]
+        assert len(found) >= len(MESSAGES) * percent // 100 - 60
+    else:
+        end = at // PAGE * PAGE if storage == 'sqlite3' else at
+        assert found == [m for m in MESSAGES if 0 <= data.rfind(m[2][-8:]) <= end - 8]
+    with opened(path) as file:
+        (defect,) = file.defects
+        assert f'{len(found)} messages are read' in defect
+        assert sum(channel.count for channel in file.channels) == len(found)
+
+
+@pytest.mark.parametrize('number', [150, 151])  # on a page of the tree, and on pages behind it
+def test_a_database_that_is_damaged_inside_gives_the_rows_that_are_whole(number: int, tmp_path: Path) -> None:
+    path = WRITERS['sqlite3'](tmp_path / 'bag')
+    data = bytearray(path.read_bytes())
+    page = data.rindex(MESSAGES[number][2][-8:]) // PAGE * PAGE - (number % 2) * PAGE
+    data[page : page + PAGE] = b'\xff' * PAGE
+    path.write_bytes(data)
+    found = read(path)
+    assert len(MESSAGES) - 15 < len(found) < len(MESSAGES)
+    assert found == [message for message in MESSAGES if message in found]
+
+
+@pytest.mark.parametrize('size', [0, 1, 7, 16, 30, 99, 200])
+def test_a_file_that_is_hardly_there_is_refused_on_one_line(
+    whole: tuple[str, bytes], size: int, tmp_path: Path
+) -> None:
+    (tmp_path / 'bag').write_bytes(whole[1][:size])
+    with pytest.raises(BagError) as caught:
+        open_bag(tmp_path / 'bag')
+    assert '\n' not in str(caught.value)
