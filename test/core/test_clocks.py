@@ -189,6 +189,15 @@ def test_what_comes_in_time_is_waited_for(case, nearest, sync):
     assert {name: sum(name in given_up for _, _, given_up in found) for name in PERIODS} == pipeline.given_up
 
 
+def test_a_stray_that_comes_twice_is_a_stray():
+    events = samples(until=2000)
+    place = next(i for i, event in enumerate(events) if event[0] >= 1000)
+    stray = (1000, 'lidar', 61_000)
+    pipeline = Recorded()
+    assert pipeline.run([*events[:place], stray, stray, *events[place:]]) == Recorded().run(events)
+    assert pipeline.ledger['lidar'].counts().dropped.items() >= {'duplicate': 1, 'time_jump': 1}.items()
+
+
 def test_a_stream_that_gets_ahead_for_good_is_followed():
     """One stray is refused; a second one in a row is a jump, of which nothing is lost."""
     pipeline = Recorded()
