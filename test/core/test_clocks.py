@@ -239,6 +239,28 @@ def test_one_stream_ahead_of_the_ros_clock_is_no_jump():
     assert pipeline.epoch == 0
 
 
+def test_a_first_stamp_that_is_a_stray_holds_nothing_up():
+    """An optional stream's only sample, a thousand seconds ahead: it is past every target, and shows no time."""
+    events = [(0, 'rear', 1_000_000), *samples(dead={'rear': 0, 'front': 1500})]
+    for sync in ({}, {'rate_hz': 10.0}):
+        found = whole_frames(**sync).run(events)
+        targets = [target for target, _, _ in found]
+        assert targets == list(range(0, targets[-1] + 1, 100))
+        assert targets[-1] >= 2500
+        assert wrong(found, events) == []
+
+
+def test_a_slow_stream_is_not_taken_for_one_that_is_behind():
+    pipeline = Recorded()
+    for event in samples(until=6000):
+        if event[1] != 'rear' or event[0] % 1000 == 0:
+            pipeline.run([event])
+            assert event[0] < 2100 or pipeline.odd_clocks() == {}, event
+    readings = pipeline.clock_readings()
+    assert readings.keys() == PERIODS.keys()
+    assert max(readings.values()) - min(readings.values()) <= 200 * MS
+
+
 @pytest.mark.parametrize(
     ('newest', 'odd'),
     [
