@@ -145,8 +145,12 @@ class Aligner:
 
     def push(self, name: str, sample: Sample) -> None:
         """Take a sample of stream ``name``; what cannot be used is counted as dropped."""
-        self._judge_aside(name, sample.stamp_ns)
-        newest, stamp = self.buffers[name].newest_ns, sample.stamp_ns
+        stamp = sample.stamp_ns
+        if name in self.aside and stamp == self.aside[name].stamp_ns:
+            self._accounts[name].drop(Reason.DUPLICATE)  # the same message confirms nothing
+            return
+        self._judge_aside(name, stamp)
+        newest = self.buffers[name].newest_ns
         if newest is not None and stamp < newest - self._sync.time_jump_ns:
             self._count_jump(name, newest - stamp)
             self.start_epoch(stamp)

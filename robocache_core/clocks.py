@@ -93,6 +93,13 @@ class Clocks:
         """Return the newest stamp of each stream that has come and is not silent, ns."""
         return {name: newest_ns for name, newest_ns in self.newest().items() if not self.is_silent(name)}
 
+    def readings(self) -> dict[str, int]:
+        """Return what the clock of each stream that is not silent shows by now, ns.
+
+        That is its newest stamp and the time since then, as the others show it: a stream of 1 Hz is not behind.
+        """
+        return {name: newest_ns + self._silence_ns(name) for name, newest_ns in self.alive().items()}
+
     def time_ns(self) -> int | None:
         """Return the time that two streams that are not silent have reached, ns; None before that.
 
@@ -120,11 +127,11 @@ class Clocks:
         return min(self._steps.get(name, ()), default=0)
 
 
-def odd_clocks(newest: Mapping[str, int], least_ns: int) -> dict[str, int]:
-    """Find the streams whose newest stamps do not fit those of the others.
+def odd_clocks(readings: Mapping[str, int], least_ns: int) -> dict[str, int]:
+    """Find the streams whose clocks do not fit those of the others.
 
     Args:
-        newest: newest stamp by stream, ns; of streams that are alive.
+        readings: what the clock of each stream shows at one instant, ns.
         least_ns: a difference that is no more is none.
 
     Returns:
@@ -132,9 +139,9 @@ def odd_clocks(newest: Mapping[str, int], least_ns: int) -> dict[str, int]:
         of them than they are from one another. Empty with fewer than three: of two nobody can say which is wrong.
     """
     odd: dict[str, int] = {}
-    for name, newest_ns in newest.items() if len(newest) > 2 else ():
-        others = [stamp_ns for other, stamp_ns in newest.items() if other != name]
-        nearest_ns = min(abs(newest_ns - stamp_ns) for stamp_ns in others)
+    for name, reading_ns in readings.items() if len(readings) > 2 else ():
+        others = [other_ns for other, other_ns in readings.items() if other != name]
+        nearest_ns = min(abs(reading_ns - other_ns) for other_ns in others)
         if nearest_ns > max(least_ns, max(others) - min(others)):
-            odd[name] = newest_ns - median_low(others)
+            odd[name] = reading_ns - median_low(others)
     return odd

@@ -199,9 +199,13 @@ class Pipeline:
         """Newest stamp in this epoch of each stream that has come and is not silent, ns."""
         return self._aligner.clocks.alive()
 
+    def clock_readings(self) -> dict[str, int]:
+        """What the clock of each stream that is not silent shows by now, ns."""
+        return self._aligner.clocks.readings()
+
     def odd_clocks(self) -> dict[str, int]:
         """By stream that is the odd one out, how far its stamps are ahead of the others' (negative: behind), ns."""
-        return odd_clocks(self.newest_ns(), self.config.sync.max_wait_ns)
+        return odd_clocks(self.clock_readings(), self.config.sync.max_wait_ns)
 
     def behind(self) -> dict[str, int | None]:
         """Streams that the oldest target waits for, and by how much each falls short of it, ns (None: no sample)."""

@@ -13,7 +13,7 @@ from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed
 
 #: Stamps of two streams that are further apart are of two clocks.
-_CLOCKS_DIFFER_NS = SECOND
+_CLOCKS_DIFFER_S = 1.0
 #: Drops that follow from the stamps of other streams, and so say less than what those show.
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
 
@@ -97,17 +97,19 @@ class Blocker:
 
     def _clock_fault(self, name: str) -> str:
         """Say whose clock keeps a stream from being aligned: its own, or the trigger's; empty where none does."""
-        odd = self.odd_clocks()
-        for suspect in (name, self._pipeline.config.trigger):
+        odd, trigger = self.odd_clocks(), self._pipeline.config.trigger
+        for suspect in (name, trigger):
             if suspect in odd:
                 return odd[suspect]
-        newest = self._pipeline.newest_ns()
-        if len(newest) != 2 or name not in newest:
+        readings = {each: ns for each, ns in self._pipeline.clock_readings().items() if each not in odd}
+        if name not in readings:
             return ''
-        (behind, first_ns), (ahead, last_ns) = sorted(newest.items(), key=lambda item: item[1])
-        if last_ns - first_ns <= _CLOCKS_DIFFER_NS:
+        furthest = max(readings, key=lambda each: abs(readings[each] - readings[name]))
+        other = trigger if trigger in readings and trigger != name else furthest
+        behind, ahead = sorted((name, other), key=lambda each: readings[each])
+        seconds = (readings[ahead] - readings[behind]) / SECOND
+        if seconds <= _CLOCKS_DIFFER_S:
             return ''
-        seconds = (last_ns - first_ns) / SECOND
         return f'the stamps of {behind} are {seconds:.1f} s behind those of {ahead}: one clock is wrong'
 
     def _idle(self, name: str, behind: Mapping[str, int | None], period: Period) -> str:

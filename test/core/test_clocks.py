@@ -189,6 +189,15 @@ def test_what_comes_in_time_is_waited_for(case, nearest, sync):
     assert {name: sum(name in given_up for _, _, given_up in found) for name in PERIODS} == pipeline.given_up
 
 
+def test_a_stray_that_comes_twice_is_a_stray():
+    events = samples(until=2000)
+    place = next(i for i, event in enumerate(events) if event[0] >= 1000)
+    stray = (1000, 'lidar', 61_000)
+    pipeline = Recorded()
+    assert pipeline.run([*events[:place], stray, stray, *events[place:]]) == Recorded().run(events)
+    assert pipeline.ledger['lidar'].counts().dropped.items() >= {'duplicate': 1, 'time_jump': 1}.items()
+
+
 def test_a_stream_that_gets_ahead_for_good_is_followed():
     """One stray is refused; a second one in a row is a jump, of which nothing is lost."""
     pipeline = Recorded()
@@ -228,6 +237,28 @@ def test_one_stream_ahead_of_the_ros_clock_is_no_jump():
     pipeline.run(samples(until=1000, offsets={'imu': 5000}))
     pipeline.clock_jumped(T0 + 900 * MS)
     assert pipeline.epoch == 0
+
+
+def test_a_first_stamp_that_is_a_stray_holds_nothing_up():
+    """An optional stream's only sample, a thousand seconds ahead: it is past every target, and shows no time."""
+    events = [(0, 'rear', 1_000_000), *samples(dead={'rear': 0, 'front': 1500})]
+    for sync in ({}, {'rate_hz': 10.0}):
+        found = whole_frames(**sync).run(events)
+        targets = [target for target, _, _ in found]
+        assert targets == list(range(0, targets[-1] + 1, 100))
+        assert targets[-1] >= 2500
+        assert wrong(found, events) == []
+
+
+def test_a_slow_stream_is_not_taken_for_one_that_is_behind():
+    pipeline = Recorded()
+    for event in samples(until=6000):
+        if event[1] != 'rear' or event[0] % 1000 == 0:
+            pipeline.run([event])
+            assert event[0] < 2100 or pipeline.odd_clocks() == {}, event
+    readings = pipeline.clock_readings()
+    assert readings.keys() == PERIODS.keys()
+    assert max(readings.values()) - min(readings.values()) <= 200 * MS
 
 
 @pytest.mark.parametrize(

@@ -151,3 +151,13 @@ def test_a_twin_is_logged_once():
         bench.work()
         bench.clock.advance(1.0)
     assert [line for line in bench.log.of('warning') if 'no frame' not in line] == ['two nodes'] * 2
+
+
+def test_two_streams_of_which_nobody_can_say_who_is_wrong():
+    bench = make(PipelineConfig(lidars=(LIDAR,), imus=(IMU,)))
+    for ms in range(0, 3000, 100):
+        bench.clock.advance(0.1)
+        bench.put('lidar', cloud(50_000 + ms - 37_000))
+        bench.put('imu', imu(50_000 + ms))
+        bench.work()
+    assert 'the stamps of lidar are 37.0 s behind those of imu: one clock is wrong' in sync_of(bench)[1]
