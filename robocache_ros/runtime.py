@@ -93,6 +93,7 @@ class Runtime:
             surroundings.types_on,
             surroundings.num_subscribers,
             surroundings.now_ns,
+            self.log.explanations,
             clock,
         )
         self.reporter = Reporter(

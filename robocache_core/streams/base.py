@@ -71,8 +71,13 @@ class StreamConfig(Checked):
 
     @property
     def calibration_topic(self) -> str:
-        """Topic of the CameraInfo that the stream needs; empty where it needs none."""
+        """Topic of the CameraInfo of the stream; empty where it has none."""
         return ''
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether frames are computed with the CameraInfo."""
+        return False
 
     @property
     def known_pose(self) -> tuple[float, ...]:

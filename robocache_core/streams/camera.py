@@ -84,6 +84,10 @@ class CameraConfig(StreamConfig):
         base = self.topic.removesuffix('/compressed') if self.is_compressed else self.topic
         return ''.join(base.rpartition('/')[:2]) + 'camera_info'
 
+    @property
+    def needs_calibration(self) -> bool:
+        return self.rectify
+
 
 class CameraStream(Stream[CameraConfig]):
     """Prepares a camera's images."""
