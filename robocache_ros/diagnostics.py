@@ -26,6 +26,7 @@ from robocache_core.units import SECOND
 from robocache_ros import dds_environment
 from robocache_ros.blocker import Blocker
 from robocache_ros.clock import Clock
+from robocache_ros.drop_log import Explanation
 from robocache_ros.inbox import Inboxes
 from robocache_ros.metrics import Metrics, percentiles_ms
 from robocache_ros.period import Period, Snapshot, listed
@@ -55,6 +56,7 @@ class Diagnostics:
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
         now_ns: returns ROS time, ns; 0 where it is that of /clock, and none has come.
+        explanations: by stream and reason, why messages were dropped.
         clock: the clock of ``metrics``.
     """
 
@@ -70,6 +72,7 @@ class Diagnostics:
         num_subscribers: Callable[[], int],
         find_twin: Callable[[], str],
         now_ns: Callable[[], int],
+        explanations: Mapping[tuple[str, str], Explanation],
         clock: Clock,
     ) -> None:
         self._name = name
@@ -81,6 +84,7 @@ class Diagnostics:
         self._num_subscribers = num_subscribers
         self._find_twin = find_twin
         self._now_ns = now_ns
+        self._explanations = explanations
         self._clock = clock
         self._blocker = Blocker(pipeline, metrics, topics, types_on)
         with metrics.lock:
@@ -145,12 +149,18 @@ class Diagnostics:
             'used': counts.used,
             'held': held,
             **{f'dropped.{reason}': n for reason, n in counts.dropped.items()},
+            **{f'last.{reason}': self._explanation(name, reason) for reason in counts.dropped},
             'qos.incompatible': record.incompatible,
             'qos.lost': record.lost,
             'missing_by_stamps': record.gaps.missing,
             **{f'points.{reason}': n for reason, n in self._pipeline.points_dropped.get(name, {}).items()},
         }
         return self._status(f'input {name}', level, message, values)
+
+    def _explanation(self, name: str, reason: str) -> str:
+        """Why the last message of a stream was dropped for a reason; it may quote what a stranger sent."""
+        explanation = self._explanations.get((name, reason))
+        return '' if explanation is None else explanation.message[:300].encode(errors='replace').decode()
 
     def _input_level(self, name: str, held: int, period: Period) -> tuple[bytes, str]:
         """Level and message of an input: the worst that holds."""

@@ -69,6 +69,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         refuse_unknown_transitions(self)
         parameters.declare(self)
         self._runtime: Runtime | None = None
+        self._shows_images = False
         # These undo the transitions, in reverse order; a transition that fails half-way undoes its half at once.
         self._configured, self._activated, self._refused = ExitStack(), ExitStack(), ExitStack()
 
@@ -81,7 +82,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             runtime = self._make_runtime(config, node_config, undo)
             self._call_back(runtime, node_config, undo)
             self._configured = undo.pop_all()
-        self._runtime = runtime
+        self._runtime, self._shows_images = runtime, node_config.publish_images
         runtime.log_configuration()
         return TransitionCallbackReturn.SUCCESS
 
@@ -92,7 +93,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         with ExitStack() as undo:
             self._runtime.worker.start()
             undo.callback(self._runtime.worker.stop)
-            Subscriptions(self, self._runtime, undo)
+            Subscriptions(self, self._runtime, undo, views=self._shows_images)
             self._activated = undo.pop_all()
         self.get_logger().info('active')
         return TransitionCallbackReturn.SUCCESS

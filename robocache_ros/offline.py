@@ -120,7 +120,7 @@ def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
     Raises:
         ValueError: a topic has another type.
     """
-    absent = sorted({route.absolute_topic for route in wanted if route.is_needed} - bag.topics.keys())
+    absent = sorted({route.absolute_topic for route in wanted} - bag.topics.keys())
     if absent:
         _logger.warning('%s has no messages on %s; it has %s', bag.path, ', '.join(absent), ', '.join(bag.topics))
     for name in sorted({route.absolute_topic for route in wanted} & bag.topics.keys()):

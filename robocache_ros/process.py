@@ -58,7 +58,7 @@ class Signals:
 def main() -> int:
     """Run the node until a signal ends it; returns the exit status."""
     signals = Signals()
-    from robocache_ros import node  # takes seconds
+    from robocache_ros import node  # after the signals are taken: it imports for seconds
 
     return node.run(signals)
 

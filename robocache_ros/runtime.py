@@ -96,6 +96,7 @@ class Runtime:
             surroundings.num_subscribers,
             surroundings.find_twin,
             surroundings.now_ns,
+            self.log.explanations,
             clock,
         )
         self.reporter = Reporter(

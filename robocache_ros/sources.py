@@ -90,19 +90,14 @@ class Route:
     is_calibration: bool = False
 
     @property
-    def is_needed(self) -> bool:
-        """Whether the stream gives nothing without it."""
-        return not self.is_calibration or self.stream.needs_calibration
-
-    @property
     def absolute_topic(self) -> str:
         """The topic of a node without a namespace."""
         return f'/{self.topic.lstrip("/")}'
 
 
-def routes(config: PipelineConfig) -> Iterator[Route]:
-    """Yield every topic that the streams of ``config`` take."""
+def routes(config: PipelineConfig, *, views: bool = False) -> Iterator[Route]:
+    """Yield every topic that the streams of ``config`` take; with ``views``, what is shown of images too."""
     for stream in config.streams():
         yield Route(stream, stream.topic or stream.name, stream.message_type, source_of(stream).message)
-        if stream.calibration_topic:
+        if stream.needs_calibration or (views and stream.calibration_topic):
             yield Route(stream, stream.calibration_topic, 'sensor_msgs/msg/CameraInfo', CameraInfo, True)

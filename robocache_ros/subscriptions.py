@@ -25,14 +25,15 @@ class Subscriptions:
     Args:
         node: owns the subscriptions.
         runtime: takes the messages, and records QoS events.
+        views: whether CameraInfo is taken where it is only shown, too.
         undo: is given what undoes this.
     """
 
-    def __init__(self, node: LifecycleNode, runtime: Runtime, undo: ExitStack) -> None:
+    def __init__(self, node: LifecycleNode, runtime: Runtime, undo: ExitStack, *, views: bool) -> None:
         self._node = node
         self._runtime = runtime
         self._subscriptions: dict[str, Any] = {}
-        for route in routes(runtime.pipeline.config):
+        for route in routes(runtime.pipeline.config, views=views):
             subscription = self._subscribe_info(route) if route.is_calibration else self._subscribe(route)
             undo.callback(node.destroy_subscription, subscription)
 

@@ -145,6 +145,12 @@ def test_a_clock_that_does_not_come_is_said():
     assert summary(bench.report(), 'output') == (WARN, 'use_sim_time is true and no /clock comes')
 
 
+def test_a_pose_that_is_unknown_names_both_frames():
+    bench = make(dataclasses.replace(ONE, target_frame='base_link'))
+    drive(bench, 'lidar', cloud, [0])
+    assert values(bench.report()['input lidar'])['last.no_transform'] == 'lidar in base_link'
+
+
 def test_a_status_names_its_node_in_full():
     statuses = [diagnostics.status(name, 'sync', OK, '', []) for name in ('/preprocess', '/robot/front/preprocess')]
     assert [(status.name, status.hardware_id) for status in statuses] == [

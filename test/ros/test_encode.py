@@ -15,7 +15,7 @@ from robocache_core.config import CameraConfig, LidarConfig, VoxelConfig
 from robocache_core.frame import CameraView, FusedFrame
 from robocache_core.samples import CameraInfo
 from robocache_ros import encode
-from robocache_ros.decode import decode_camera_info
+from robocache_ros.decode_image import decode_camera_info
 
 STAMP_NS = 1_700_000_000_000_000_007
 GRID = {'size': (0.5, 1.0, 2.0), 'lower': (-2.0, -3.0, -4.0), 'upper': (2.0, 3.0, 4.0)}  # shape x 8, y 6, z 4

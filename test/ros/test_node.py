@@ -593,3 +593,22 @@ def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_goes_
         robot.until(lambda: len(robot.frames) == 1, 'a frame of the node, which is active still')
         assert change(Transition.TRANSITION_DEACTIVATE)
         assert change(Transition.TRANSITION_CLEANUP)
+
+
+def test_a_prepared_image_comes_with_its_calibration_in_the_optical_frame():
+    parameters = {'cameras': ['front'], 'front__topic': '/front/image_raw', 'front__width': 8, 'front__height': 2}
+    with Robot(**parameters, publish_images=True) as robot:
+        robot.bring_up()
+        shown = {'image': [], 'info': []}
+        robot.peer.create_subscription(Image, '/preprocess/image/front', shown['image'].append, 10)
+        robot.peer.create_subscription(CameraInfo, '/preprocess/image/front/camera_info', shown['info'].append, 10)
+        robot.publish('/front/camera_info', camera_info())
+        for ms in range(0, 5000, 100):
+            robot.publish('/front/image_raw', image(ms))
+            if all(shown.values()):
+                break
+            time.sleep(0.05)
+        robot.until(lambda: all(shown.values()), 'both')
+        assert {message.header.frame_id for messages in shown.values() for message in messages} == {'lidar'}
+        assert (shown['info'][0].width, shown['info'][0].height) == (8, 2)
+        assert shown['info'][0].k.tolist() == [2.0, 0.0, 0.5, 0.0, 0.5, -0.25, 0.0, 0.0, 1.0]

@@ -21,7 +21,7 @@ class MatchError(RuntimeError):
 
 def expected_types(config: PipelineConfig) -> dict[str, str]:
     """Message type of every topic that a node with ``config`` needs."""
-    return {route.absolute_topic: route.type_name for route in routes(config) if route.is_needed}
+    return {route.absolute_topic: route.type_name for route in routes(config)}
 
 
 def absent_topics(bag: Bag, types: Mapping[str, str]) -> list[str]:
