@@ -48,6 +48,9 @@ POINT_DTYPES = {
 #: Most fields of a cloud, and most characters of a field's name or a frame's: they are kept, and compared.
 MAX_FIELDS, MAX_NAME = 256, 256
 
+#: How far the length of a quaternion may be from 1 where it was rounded to float32.
+ROUNDING = 1e-6
+
 
 def stamp_ns(header: Header) -> int:
     """Check a header and return its stamp, ns.
@@ -131,7 +134,7 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
 
 
 def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
-    """Decode the fields that the stream asks for, in its order.
+    """Decode the fields that the stream asks for, in its order; an orientation is brought to length 1.
 
     Raises:
         DataError: as ``stamp_ns``; ``non_finite``, ``no_orientation``, ``no_angular_velocity`` or
@@ -147,15 +150,26 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
             )
         part = getattr(msg, name)
         if name == 'orientation':
-            values += (part.x, part.y, part.z, part.w)
-            if not any(values[-4:]):
-                raise DataError(Reason.NO_ORIENTATION, 'the orientation is a quaternion of length 0')
+            values += _unit((part.x, part.y, part.z, part.w))
         else:
             values += (part.x, part.y, part.z)
     tensor = torch.tensor(values, dtype=torch.float32)
     if not math.isfinite(sum(tensor.tolist())):
         raise DataError(Reason.NON_FINITE, f'{", ".join(config.fields)}: {values}')
     return VectorSample(stamp, msg.header.frame_id, tensor)
+
+
+def _unit(quaternion: tuple[float, ...]) -> tuple[float, ...]:
+    """Return a quaternion of length 1: slerp gives such ones, so a reading that is taken as it is must be one too.
+
+    One that has length 1 but for rounding keeps its bits.
+    """
+    length = math.hypot(*quaternion)
+    if length == 0:
+        raise DataError(Reason.NO_ORIENTATION, 'the orientation is a quaternion of length 0')
+    if abs(length - 1) <= ROUNDING or not math.isfinite(length):
+        return quaternion
+    return tuple(part / length for part in quaternion)
 
 
 def _check_channels(layout: CloudLayout, config: LidarConfig) -> None:

@@ -238,7 +238,7 @@ def test_clouds_read_as_sensor_msgs_py_reads_them() -> None:
 def make_imu() -> Imu:
     return Imu(
         header=header(),
-        orientation=Quaternion(x=0.1, y=0.2, z=0.3, w=0.9),
+        orientation=Quaternion(x=0.1, y=0.5, z=0.5, w=0.7),
         angular_velocity=Vector3(x=1.0, y=2.0, z=3.0),
         linear_acceleration=Vector3(x=4.0, y=5.0, z=9.81),
     )
@@ -250,7 +250,7 @@ ALL = ('linear_acceleration', 'orientation', 'angular_velocity')
 def test_an_imu_gives_its_fields_in_the_order_asked_for() -> None:
     sample = decode.decode_imu(make_imu(), ImuConfig('imu', fields=ALL))
     assert (sample.stamp_ns, sample.frame_id, sample.values.dtype) == (STAMP_NS, 'sensor', torch.float32)
-    expected = torch.tensor([4.0, 5.0, 9.81, 0.1, 0.2, 0.3, 0.9, 1.0, 2.0, 3.0])
+    expected = torch.tensor([4.0, 5.0, 9.81, 0.1, 0.5, 0.5, 0.7, 1.0, 2.0, 3.0])
     assert torch.equal(sample.values, expected)
 
 
@@ -261,6 +261,22 @@ def test_a_field_that_the_sensor_does_not_measure(field: str) -> None:
     assert_refused(f'no_{field}', r'covariance\[0\] is -1', decode.decode_imu, msg, ImuConfig('imu', fields=ALL))
     others = tuple(name for name in ALL if name != field)
     assert decode.decode_imu(msg, ImuConfig('imu', fields=others)).values.isfinite().all()
+
+
+@pytest.mark.parametrize('length', [2.0, 0.5, 1.001, 1e-300, 1e150])
+def test_an_orientation_of_another_length_is_brought_to_one(length: float) -> None:
+    msg = make_imu()
+    msg.orientation = Quaternion(x=0.0, y=0.6 * length, z=0.0, w=0.8 * length)
+    values = decode.decode_imu(msg, ImuConfig('imu', fields=('orientation',))).values
+    assert torch.equal(values, torch.tensor([0.0, 0.6, 0.0, 0.8]))
+
+
+def test_an_orientation_of_length_one_keeps_its_bits() -> None:
+    msg = make_imu()
+    x, w = float(np.float32(0.6)), float(np.float32(0.8))
+    msg.orientation = Quaternion(x=x, y=0.0, z=0.0, w=w)
+    values = decode.decode_imu(msg, ImuConfig('imu', fields=('orientation',))).values
+    assert values.tolist() == [x, 0.0, 0.0, w]
 
 
 def test_an_orientation_of_length_zero() -> None:

@@ -7,9 +7,10 @@ import logging
 import pytest
 from sensor_msgs.msg import CameraInfo
 from support import bags
-from support.runtime import BOX, FRONT, LIDAR, NoPoses, assert_adds_up, cloud, header, image, make
+from support.runtime import BOX, FRONT, IMU, LIDAR, NoPoses, assert_adds_up, cloud, header, image, imu, make
 
-from robocache_core.config import LidarConfig, PipelineConfig
+from robocache_core.config import LidarConfig, PipelineConfig, SyncConfig
+from robocache_core.units import MS
 from robocache_ros import offline
 from robocache_ros.sources import SOURCES
 
@@ -190,3 +191,22 @@ def test_offline_refuses_a_topic_of_another_type(tmp_path):
     bag = bags.write(tmp_path / 'bag', [(0, '/lidar', bags.imu(0))])
     with pytest.raises(ValueError, match=r'lidar: lidar is sensor_msgs/msg/Imu in the bag, must be .*PointCloud2'):
         list(offline.fused_frames(bag, bare()))
+
+
+@pytest.mark.parametrize('interpolation', ['linear', 'nearest', 'previous'])
+@pytest.mark.parametrize('length', [2.0, 1.0, 0.1])
+def test_orientations_of_any_length_give_a_window_of_unit_rows(interpolation, length):
+    """4 ms readings in a 5 ms window: some rows are readings as they are, some lie between two."""
+    stream = dataclasses.replace(
+        IMU, fields=('orientation',), interpolation=interpolation, window_size=5, window_period_ns=5 * MS
+    )
+    bench = make(PipelineConfig(imus=(stream,), sync=SyncConfig(rate_hz=10.0)))
+    for ms in range(0, 1000, 4):
+        message = imu(ms)
+        message.orientation.z, message.orientation.w = 0.6 * length, 0.8 * length
+        bench.put('imu', message)
+    bench.work()
+    assert len(bench.frames) > 5
+    for frame in bench.frames:
+        norms = frame.tensors['imu'].norm(dim=1)
+        assert norms.tolist() == pytest.approx([1.0] * 5, abs=1e-6)
