@@ -115,9 +115,7 @@ def prepare_image(
         as_floats('std', std),
     )
     if rectify is not None:
-        if resize == 'area':
-            raise ValueError("resize = 'area': must be bilinear or nearest with rectify")
-        checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32, device)
+        _check_map(rectify, resize, out_width, out_height, device)
     shape = (len(plan.multiply), out_height, out_width)
     if out is None:
         result = torch.empty(*shape, dtype=dtype, device=device)
@@ -125,6 +123,12 @@ def prepare_image(
         result = checked_out('out', out, shape, dtype, device)
     backends.for_device(device).prepare_image(plan, data, step, rectify, result)
     return result
+
+
+def _check_map(rectify: torch.Tensor, resize: str, out_width: int, out_height: int, device: torch.device) -> None:
+    if resize == 'area':
+        raise ValueError("resize = 'area': must be bilinear or nearest with rectify")
+    checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32, device)
 
 
 @dataclass(frozen=True, eq=False)
