@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of real nodes, params files through rcl, and the documented file in config/."""
+"""Parameters of real nodes, and params files through rcl."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-import rclpy
 import yaml
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
@@ -28,31 +27,8 @@ from robocache_ros import parameters, params_file
 from robocache_ros.parameter_spec import tunables
 from robocache_ros.parameters import NodeConfig
 
-FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
 DEFAULT = PipelineConfig(lidars=(LidarConfig('lidar', topic='/lidar'),))
 Type = Parameter.Type
-
-
-@pytest.fixture
-def make_node(monkeypatch: pytest.MonkeyPatch):
-    """Make a node with its parameters declared, from overrides or from a params file."""
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    nodes: list[Node] = []
-
-    def make(*, file: Path | None = None, kind: type = Node, namespace: str = '', **overrides: object) -> Node:
-        if not rclpy.ok():
-            rclpy.init(args=['--ros-args', '--params-file', str(file)] if file else [], domain_id=60)
-        named = overrides if file else {'lidars': ['lidar']} | overrides
-        given = [Parameter(name.replace('__', '.'), value=value) for name, value in named.items()]
-        node = kind('preprocess', namespace=namespace, parameter_overrides=given)
-        nodes.append(node)
-        parameters.declare(node)
-        return node
-
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
 
 
 def write(tmp_path: Path, text: str, key: str = 'preprocess') -> Path:
@@ -387,72 +363,7 @@ def test_a_file_without_a_section_for_the_node(tmp_path: Path, text: str, said: 
             parameters.from_file(path, '/robot/preprocess')
 
 
-# ---- config/preprocess.yaml -----------------------------------------------------------------------------------------
-
-NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',))
-EXAMPLES = {'lidars', 'cameras', 'imus', 'lidar.topic', 'front.topic', 'imu.topic'}
-
-
-def documented() -> dict[str, object]:
-    return dict(parameters._flatten(yaml.safe_load(FILE.read_text())['/**/preprocess']['ros__parameters']))
-
-
-def comments() -> dict[str, str]:
-    """The comment of each parameter in the file: beside it, or on the lines above it."""
-    found: dict[str, str] = {}
-    path: list[str] = []
-    above = ''
-    for line in FILE.read_text().splitlines():
-        match = re.match(r'( *)([\w/*]+):(.*)', line)
-        if match:
-            depth = len(match[1]) // 2
-            path[depth:] = [match[2]]
-            beside = re.search(r' # (.*)', match[3])
-            found['.'.join(path[2:])] = beside[1] if beside else above
-        above = f'{above} {line.strip(" #")}' if line.strip().startswith('#') else ''
-    return found
-
-
-def test_the_file_has_every_parameter_and_no_other() -> None:
-    assert set(documented()) == {spec.name for spec in parameters._specs(NAMES)}
-
-
-def test_the_file_s_values_are_the_defaults() -> None:
-    values = documented()
-    for spec in parameters._specs(NAMES):
-        if spec.name not in EXAMPLES:
-            assert (spec.name, values[spec.name]) == (spec.name, spec.default)
-            assert type(values[spec.name]) is type(spec.default)
-
-
-def test_the_file_tells_each_parameter_s_unit_meaning_range_and_choices() -> None:
-    documented = comments()
-    for spec in parameters._specs(NAMES):
-        comment = documented[spec.name]
-        assert len(comment) > 5, spec.name
-        if spec.meta['unit']:
-            assert f'[{spec.meta["unit"]}]' in comment, spec.name
-        if spec.name in EXAMPLES:
-            assert re.search(r'\(example; default \S', comment), spec.name
-        shared = 'as the lidar' in comment or spec.name.endswith('fields') or spec.name == 'lidar.voxel.channels'
-        for choice in () if shared else spec.meta['choices']:
-            assert choice in comment, spec.name
-
-
-@pytest.mark.parametrize('namespace', ['', '/robot', '/fleet/robot'])
-def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture, namespace: str) -> None:
-    node = make_node(file=FILE, namespace=namespace)
-    pipeline, node_config = parameters.read(node)
-    assert [stream.topic for stream in pipeline.streams()] == [
-        '/lidar/points',
-        '/camera/front/image_raw/compressed',
-        '/imu/data',
-    ]
-    assert 'unknown' not in capfd.readouterr().err
-    assert node_config == NodeConfig()
-    assert parameters.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
-    plain = [dataclasses.replace(stream, topic='') for stream in pipeline.streams()]
-    assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu')]
+# ---- ranges ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node over a real ROS network. Transitions of the lifecycle: again, refused, and failing."""
+
+import threading
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.parameter import Parameter
+from support.robot import LIDAR, SUCCESS, Robot, cloud
+
+from robocache_ros.rclpy_private import lifecycle_state
+
+
+def test_every_transition_can_be_made_again():
+    with Robot(**LIDAR) as robot:
+        for _ in range(3):
+            robot.bring_up()
+            robot.publish('/lidar', cloud(0))
+            robot.until(lambda: robot.frames, 'a frame')
+            robot.frames.clear()
+            assert robot.node.trigger_deactivate() == SUCCESS
+            counts = robot.counts('lidar')
+            assert counts.held == 0
+            assert robot.node.trigger_cleanup() == SUCCESS
+            assert robot.node.pipeline is None
+        robot.until(lambda: robot.node.count_publishers('/preprocess/fused') == 0, 'the publisher to be gone')
+
+
+def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd):
+    with Robot(**LIDAR, sync__trigger='nothing') as robot:
+        assert robot.node.trigger_configure() != SUCCESS
+        assert lifecycle_state(robot.node) == 'unconfigured'
+        robot.until(lambda: robot.level('configuration') == DiagnosticStatus.ERROR, 'the refusal in diagnostics')
+        assert robot.statuses['configuration'].message.startswith("refused: sync.trigger = 'nothing'")
+        robot.node.set_parameters([Parameter('sync.trigger', value='lidar')])
+        assert robot.node.trigger_configure() == SUCCESS
+    assert 'sync.trigger' in capfd.readouterr().err
+
+
+def test_deactivated_while_messages_wait_adds_up():
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        for ms in range(0, 2000, 100):
+            robot.publish('/lidar', cloud(ms))
+        robot.until(lambda: robot.counts('lidar').received > 0, 'a message')
+        assert robot.node.trigger_deactivate() == SUCCESS
+        counts = robot.counts('lidar')
+        assert counts.held == 0
+        assert counts.received == counts.used + sum(counts.dropped.values())
+
+
+def test_a_transition_that_fails_leaves_nothing_behind(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError('injected')
+
+    with Robot(**LIDAR, cameras=['front']) as robot:
+        for target in ('robocache_ros.runtime.Reporter', 'robocache_ros.runtime.Diagnostics'):
+            with monkeypatch.context() as patch:
+                patch.setattr(target, fail)
+                assert robot.node.trigger_configure() != SUCCESS
+                assert robot.node.pipeline is None
+                robot.until(lambda: not robot.node.count_publishers('/preprocess/fused'), 'no publisher')
+        assert robot.node.trigger_configure() == SUCCESS
+        with monkeypatch.context() as patch:
+            patch.setattr('robocache_ros.subscriptions.routes', fail)
+            worker = robot.node.runtime.worker
+            assert robot.node.trigger_activate() != SUCCESS
+        assert not worker.is_alive
+        assert not [t for t in threading.enumerate() if t.name == 'robocache-worker']
+        robot.bring_up()
+        assert len([t for t in threading.enumerate() if t.name == 'robocache-worker']) == 1
+        robot.until(lambda: robot.node.count_subscribers('/lidar') == 1, 'one subscription')
+
+
+def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_goes_on(capfd):
+    """As a second launch file asks for it, or a manager after ``autostart``; on Jazzy it would end the process."""
+    with Robot(**LIDAR) as robot:
+        client = robot.peer.create_client(ChangeState, '/preprocess/change_state')
+        assert client.wait_for_service(10.0)
+
+        def change(number=0, label=''):
+            future = client.call_async(ChangeState.Request(transition=Transition(id=number, label=label)))
+            robot.until(future.done, 'an answer')
+            return future.result().success
+
+        assert not change(Transition.TRANSITION_ACTIVATE)
+        assert change(Transition.TRANSITION_CONFIGURE)
+        assert not change(Transition.TRANSITION_CONFIGURE)
+        assert change(label='activate')
+        for wrong in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP, 99, 255):
+            assert not change(wrong)
+        assert not change(label='configure')
+        assert not change(Transition.TRANSITION_DEACTIVATE, label='no such transition')
+        lines = [line for line in capfd.readouterr().err.splitlines() if 'change_state refused' in line]
+        assert len(lines) == 8
+        assert 'transition 99 is not possible while active; possible: deactivate (4)' in lines[4]
+        robot.deliver('lidar', cloud(10))
+        robot.until(lambda: len(robot.frames) == 1, 'a frame of the node, which is active still')
+        assert change(Transition.TRANSITION_DEACTIVATE)
+        assert change(Transition.TRANSITION_CLEANUP)

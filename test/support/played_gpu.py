@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GPU whose memory is the CPU's, for the logic of ``CudaDevice`` where there is none."""
+
+import ctypes
+
+import torch
+
+from robocache_core.device import CudaDevice
+
+
+class Uploader:
+    """Copies as the compiled one does, and looks at what it is given."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def upload(self, source, size, place, stream):
+        assert stream == 77
+        assert size == 0 or place
+        ctypes.memmove(place, source, size)
+        self.calls += 1
+
+
+class Stream:
+    cuda_stream = 77
+    waits = 0
+
+    def synchronize(self):
+        Stream.waits += 1
+
+
+class Event:
+    def __init__(self, enable_timing):
+        self.at = None
+
+    def record(self, stream):
+        Event.clock = getattr(Event, 'clock', 0) + 1
+        self.at = Event.clock
+
+    def elapsed_time(self, end):
+        return float(end.at - self.at)
+
+
+def play(monkeypatch):
+    """The device, and torch's streams and events in its stead until ``monkeypatch`` is undone."""
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(Stream, 'waits', 0)
+    return CudaDevice(torch.device('cpu'), Uploader(), 'plays a GPU')
