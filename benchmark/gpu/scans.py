@@ -75,6 +75,11 @@ def _voxelized_in_torch(cloud: torch.Tensor, poses: torch.Tensor) -> object:
     return in_torch.sparse_by_sort(in_torch.cells(moved, GRID, in_range), moved, GRID)
 
 
+def _voxel_bytes(inputs: Inputs, layout: CloudLayout) -> int:
+    """Bytes of a sparse result for the cloud and poses that ``inputs`` begins with."""
+    return len(_voxelized(inputs[0], inputs[1], layout, None).coords) * (3 + len(MEANS) + 1) * 4
+
+
 def _inside(scan: torch.Tensor, layout: CloudLayout) -> str:
     voxels = _voxelized(scan, _poses(), layout, None)
     share = int(voxels.counts.sum()) / layout.num_points
@@ -109,13 +114,12 @@ def _points(rows: int) -> Workload:
 
 def _voxels(rows: int) -> Workload:
     layout, inputs = _layout(rows), [[scan, _poses()] for scan in _scans(rows)]
-    num_voxels = len(_voxelized(*inputs[0], layout, None).coords)
     return Workload(
         inputs=inputs,
         ours=lambda inputs, out: _voxelized(inputs[0], inputs[1], layout, out),
         out=functools.partial(sparse_buffers, layout.num_points, len(MEANS)),
         peers={'torch sort': lambda inputs: _voxelized_in_torch(inputs[0], inputs[1])},
-        nbytes=moved_bytes(inputs[0]) + num_voxels * (3 + len(MEANS) + 1) * 4,
+        nbytes=moved_bytes(inputs[0]) + _voxel_bytes(inputs[0], layout),
         sent=2,
         about=_inside(inputs[0][0], layout),
     )
@@ -160,8 +164,7 @@ def _frame(rows: int, width: int, height: int) -> Workload:
             torch.empty(1, TARGETS, 2, dtype=torch.bool, device=device),
         )
 
-    num_voxels = len(_voxelized(*inputs[0][:2], layout, None).coords)
-    results = num_voxels * (3 + len(MEANS) + 1) * 4 + 3 * HEIGHT * WIDTH * 2 + TARGETS * (4 * (RATES + 4) + 2)
+    results = _voxel_bytes(inputs[0], layout) + 3 * HEIGHT * WIDTH * 2 + TARGETS * (4 * (RATES + 4) + 2)
     return Workload(
         inputs=inputs,
         ours=ours,

@@ -94,7 +94,6 @@ def prepare_image(
         ValueError, TypeError: an argument is not allowed.
     """
     check_bytes(data)
-    device = data.device
     check_dtype(dtype)
     width, height, step = as_int('width', width), as_int('height', height), as_int('step', step)
     out_width, out_height = as_int('out_width', out_width), as_int('out_height', out_height)
@@ -115,8 +114,8 @@ def prepare_image(
         as_floats('std', std),
     )
     if rectify is not None:
-        _check_map(rectify, resize, out_width, out_height, device)
-    shape = (len(plan.multiply), out_height, out_width)
+        _check_map(rectify, resize, out_width, out_height, data.device)
+    device, shape = data.device, (len(plan.multiply), out_height, out_width)
     if out is None:
         result = torch.empty(*shape, dtype=dtype, device=device)
     else:
