@@ -104,7 +104,6 @@ class Aligner:
         refuse: Callable[[str, Reason, str], None],
     ) -> None:
         self._streams = tuple(config.streams())
-        self._by_name = {stream.name: stream for stream in self._streams}
         self._sync = config.sync
         self._trigger = config.trigger
         #: By the stream that gives the motion, those whose samples need it.
@@ -281,18 +280,17 @@ class Aligner:
 
     def behind(self, stamp_ns: int) -> list[str]:
         """Streams that have not come as far as the target ``stamp_ns`` needs."""
-        return [
-            s.name
-            for s in self._streams
-            if (newest := self.buffers[s.name].newest_ns) is None or newest < self.needed_ns(s, stamp_ns)
-        ]
+        return list(self.shortfall(stamp_ns))
 
     def shortfall(self, stamp_ns: int) -> dict[str, int | None]:
         """Streams that are ``behind`` the target ``stamp_ns``, and by how much, ns (None: no sample)."""
         short: dict[str, int | None] = {}
-        for name in self.behind(stamp_ns):
-            newest = self.buffers[name].newest_ns
-            short[name] = None if newest is None else self.needed_ns(self._by_name[name], stamp_ns) - newest
+        for stream in self._streams:
+            newest = self.buffers[stream.name].newest_ns
+            if newest is None:
+                short[stream.name] = None
+            elif (lack_ns := self.needed_ns(stream, stamp_ns) - newest) > 0:
+                short[stream.name] = lack_ns
         return short
 
     def needed_ns(self, stream: StreamConfig, stamp_ns: int) -> int:

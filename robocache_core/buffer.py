@@ -8,7 +8,10 @@ holder let it go. Holders are the buffer and the ready targets that picked it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from robocache_core.ledger import Account, Reason
 from robocache_core.samples import Sample
@@ -65,6 +68,11 @@ def nearest_index(stamps: list[int], stamp_ns: int) -> int | None:
 def previous_index(stamps: list[int], stamp_ns: int) -> int | None:
     """Index of the newest stamp at or before ``stamp_ns``; the oldest one's where there is none."""
     return max(0, bisect_right(stamps, stamp_ns) - 1) if stamps else None
+
+
+def bracket(stamps_ns: Sequence[int] | npt.NDArray[np.int64], first_ns: int, last_ns: int) -> slice:
+    """Of ascending stamps, those in ``[first_ns, last_ns]`` and the neighbour on either side."""
+    return slice(max(0, bisect_right(stamps_ns, first_ns) - 1), bisect_left(stamps_ns, last_ns) + 1)
 
 
 class StreamBuffer:
@@ -148,9 +156,7 @@ class StreamBuffer:
 
     def window(self, first_ns: int, last_ns: int) -> tuple[Entry, ...]:
         """Return the samples in ``[first_ns, last_ns]``, with the neighbour on either side."""
-        begin = max(0, bisect_right(self._stamps, first_ns) - 1)
-        end = bisect_left(self._stamps, last_ns) + 1
-        return tuple(self._entries[begin:end])
+        return tuple(self._entries[bracket(self._stamps, first_ns, last_ns)])
 
     def discard_before(self, before_ns: int) -> None:
         """Drop as ``unselected`` what no instant from ``before_ns`` on needs: all but the newest sample before it."""

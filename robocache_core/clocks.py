@@ -83,7 +83,9 @@ class Clocks:
         newest_ns = self._buffers[name].newest_ns
         if newest_ns is None or len(self._known) < 2:
             return False
-        return stamp_ns - newest_ns > self._time_jump_ns + max(self._silence_ns(name), self._period_ns(name))
+        ahead_ns = stamp_ns - newest_ns - self._time_jump_ns
+        # By far the most stamps are no jump at all, and need no look at the other streams.
+        return ahead_ns > 0 and ahead_ns > max(self._silence_ns(name), self._period_ns(name))
 
     def is_silent(self, name: str) -> bool:
         """Whether a stream has come and no longer does, as any other stream shows."""
@@ -115,7 +117,9 @@ class Clocks:
 
     def _silence_ns(self, name: str) -> int:
         """How far any other stream has advanced since the newest sample of ``name``, ns."""
-        return max(self._advances(name, self._buffers.keys() - {name}), default=0)
+        newest = self.newest()
+        marks = self._marks.get(name, {})
+        return max((newest[other] - since_ns for other, since_ns in marks.items() if other != name), default=0)
 
     def _advances(self, since: Hashable, names: Collection[str]) -> list[int]:
         """How far each of the streams has advanced since a mark, ns, the furthest first; 0 where it has not come."""

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from robocache_core import rotation
-from robocache_core.buffer import Entry
+from robocache_core.buffer import Entry, bracket
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
-from robocache_core.motion import Stamps, bracket, motion_from_gyro
+from robocache_core.motion import Stamps, motion_from_gyro
 from robocache_core.ops import PoseTable
 from robocache_core.rotation import Array
 from robocache_core.samples import DataError, LidarScan, PointField, VectorSample
@@ -76,11 +76,13 @@ class Deskewer:
         first, last = min(target_ns, int(instants[0])), max(target_ns, int(instants[-1]))
         readings = list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
         samples = [cast(VectorSample, entry.sample) for entry in readings]
+        rows = [sample.values for sample in samples]
         columns = self._imu.columns('angular_velocity')
+        rates = torch.stack(rows)[:, columns].numpy().astype(np.float64) if rows else np.empty((0, 3))
         mount = poses.get(self._imu, samples[0].frame_id) if samples else None
         motion = motion_from_gyro(
             np.array([sample.stamp_ns for sample in samples], dtype=np.int64),
-            np.array([sample.values[columns].tolist() for sample in samples], dtype=np.float64).reshape(-1, 3),
+            rates,
             instants,
             target_ns,
             imu=None if mount is None else mount[:3, :3].numpy().astype(np.float64),

@@ -108,7 +108,7 @@ def read_jpeg(data: npt.NDArray[np.uint8]) -> Jpeg:
     frames = [segment for segment in segments if segment.marker in _FRAMES]
     if len(frames) != 1 or len(frames[0].content) < 6 or not any(segment.marker == _SCAN for segment in segments):
         raise DataError(Reason.DECODE_FAILED, f'the JPEG of {data.size} bytes cannot be decoded: it has no image')
-    ((marker, content),) = [(frame.marker, frame.content) for frame in frames]
+    marker, content = frames[0].marker, frames[0].content
     if marker not in (*_SEQUENTIAL, _PROGRESSIVE) or content[0] != 8:
         raise DataError(
             Reason.UNKNOWN_ENCODING,

@@ -7,13 +7,13 @@ Everything is computed in double from integer nanoseconds.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from robocache_core import rotation
+from robocache_core.buffer import bracket
 from robocache_core.ledger import Reason
 from robocache_core.rotation import Array
 from robocache_core.samples import DataError
@@ -22,11 +22,6 @@ from robocache_core.units import MS, SECOND
 Stamps = npt.NDArray[np.int64]
 
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
-
-
-def bracket(stamps_ns: Sequence[int] | Stamps, first_ns: int, last_ns: int) -> slice:
-    """Of ascending stamps, those in ``[first_ns, last_ns]`` and the neighbour on either side."""
-    return slice(max(0, bisect_right(stamps_ns, first_ns) - 1), bisect_left(stamps_ns, last_ns) + 1)
 
 
 def motion_from_gyro(

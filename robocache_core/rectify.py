@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from robocache_core import rotation
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_region
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
@@ -32,6 +33,8 @@ MOST_PADDING = 0.9
 
 #: Numbers of coefficients that a distortion model can have.
 MODELS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (8, 12), 'equidistant': (4,)}
+
+_ATAN_RATIO = [1 / (2 * k + 1) for k in range(13)]
 
 
 class Rectifier:
@@ -267,8 +270,5 @@ def _atan(t: Array) -> Array:
     for _ in range(3):
         t = t / (1 + np.sqrt(1 + t * t))
     u = t * t  # <= tan(pi / 16)^2 < 0.04
-    total = np.full_like(u, 1 / 25)
-    for k in range(11, -1, -1):
-        total = 1 / (2 * k + 1) - u * total
-    theta: Array = 8 * t * total
+    theta: Array = 8 * t * rotation.alternating(_ATAN_RATIO, u)
     return theta

@@ -25,8 +25,8 @@ def exp(rotation_vector: Array) -> Array:
     """Quaternions of ``rotation_vector [..., 3]``, axis times angle, rad, of an angle up to pi (to 1e-15)."""
     x, y, z = (rotation_vector[..., i] / 2 for i in range(3))
     u = (x * x + y * y) + z * z
-    ratio = _alternating(_SIN_RATIO, u)
-    return np.stack([x * ratio, y * ratio, z * ratio, _alternating(_COS, u)], axis=-1)
+    ratio = alternating(_SIN_RATIO, u)
+    return np.stack([x * ratio, y * ratio, z * ratio, alternating(_COS, u)], axis=-1)
 
 
 def log(quaternion: Array) -> Array:
@@ -41,7 +41,7 @@ def log(quaternion: Array) -> Array:
         divisor = 1 + np.sqrt(1 + u)
         u = u / (divisor * divisor)
         scale = 2 * scale / divisor
-    scale = np.where(w < 0, -scale, scale) * _alternating(_ATAN_RATIO, u)
+    scale = np.where(w < 0, -scale, scale) * alternating(_ATAN_RATIO, u)
     return np.stack([x * scale, y * scale, z * scale], axis=-1)
 
 
@@ -138,7 +138,7 @@ def cross(a: Array, b: Array) -> Array:
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
-def _alternating(coefficients: list[float], u: Array) -> Array:
+def alternating(coefficients: list[float], u: Array) -> Array:
     """c0 - c1 u + c2 u² - …."""
     total = np.full_like(u, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):

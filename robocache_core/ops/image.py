@@ -228,9 +228,9 @@ def image_factors(
     return multiply, add, _fitting(f'pad = {pad}', '(pad * scale - mean) / std', sums)
 
 
-def largest_result(encoding: str, scale: float, mean: tuple[float, ...], std: tuple[float, ...], pad: float) -> float:
+@functools.lru_cache(maxsize=64)
+def largest_result(spec: Encoding, scale: float, mean: tuple[float, ...], std: tuple[float, ...], pad: float) -> float:
     """Greatest magnitude of a pixel in the result; 0 where the encoding holds floats, which have no bound."""
-    spec = encoding_of(encoding)
     if np.dtype(spec.dtype).kind == 'f':
         return 0.0
     num, brightest = len(spec.order), float(np.iinfo(spec.dtype).max)

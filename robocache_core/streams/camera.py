@@ -11,6 +11,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
+from robocache_core.encodings import encoding_of
 from robocache_core.frame import CameraView
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_factors, largest_result
@@ -79,7 +80,7 @@ class CameraConfig(StreamConfig):
         """Whether every pixel of an encoding is finite in the result."""
         if self.dtype != 'float16':
             return True
-        return largest_result(encoding, self.scale, self.mean, self.std, self.pad) < _BEYOND_FLOAT16
+        return largest_result(encoding_of(encoding), self.scale, self.mean, self.std, self.pad) < _BEYOND_FLOAT16
 
     @property
     def message_type(self) -> str:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robocache_core import rotation
+from robocache_core.buffer import bracket
 from robocache_core.config import DeskewConfig, ImuConfig
 from robocache_core.deskew import Deskewer, pose_table
-from robocache_core.motion import bracket, motion_from_gyro, motion_from_odometry
+from robocache_core.motion import motion_from_gyro, motion_from_odometry
 from robocache_core.samples import DataError
 from robocache_core.time_field import TimeField
 from robocache_core.units import MS, SECOND
