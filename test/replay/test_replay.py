@@ -24,6 +24,9 @@ from robocache_sim.sensors import robot
 ROOT = Path(__file__).resolve().parents[2]
 DOMAIN = str(40 + os.getpid() % 20)
 TIMEOUT_S = 180
+#: Real time over bag time where a test says how many frames come: at the bag's own speed a machine that stands still
+#: for half a second loses messages, as the subscriptions are best effort.
+SLOWLY = '--rate', '0.4'
 T_CLOUD = 'sensor_msgs/msg/PointCloud2'
 
 
@@ -66,7 +69,7 @@ def simulated(tmp_path_factory):
 def replayed(simulated, tmp_path_factory):
     """The simulated bag, replayed with a configuration made from it."""
     out = tmp_path_factory.mktemp('replayed')
-    status, stdout, stderr = run(simulated, '--out', out)
+    status, stdout, stderr = run(simulated, *SLOWLY, '--out', out)
     assert status == 0, stdout + stderr
     return out, stdout
 
@@ -123,7 +126,7 @@ def test_a_looped_bag_with_a_configuration_of_ones_own(simulated, tmp_path):
         'unheard_of': 1,
     }  # fmt: skip
     config.write_text(yaml.safe_dump({'preprocess': {'ros__parameters': parameters}}))
-    status, stdout, stderr = run(simulated, '--config', config, '--loop', 2, '--rate', 1.5, '--out', tmp_path)
+    status, stdout, stderr = run(simulated, '--config', config, '--loop', 2, *SLOWLY, '--out', tmp_path)
     assert status == 0, stdout + stderr
     assert '/no/such/image_raw' in stdout
     assert 'unheard_of' in stdout
@@ -140,12 +143,13 @@ def test_a_looped_bag_with_a_configuration_of_ones_own(simulated, tmp_path):
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_real_payloads(tmp_path, storage):
     bag, out = recorded.bag(tmp_path / 'real', '--seconds', '2', '--storage', storage), tmp_path / 'out'
-    status, stdout, stderr = run(bag, '--out', out)
+    status, stdout, stderr = run(bag, *SLOWLY, '--out', out)
     assert status == 0, stdout + stderr
     summary = results(out)
     assert set(summary['streams']) == {'lidar', 'imu', 'cam_front', 'cam_front_left', 'cam_back'}
     assert summary['published']['lidar'] == 20
-    assert summary['frames'] >= 18  # the IMU begins with the first scan, so the first windows are not full
+    # the IMU begins with the first scan, so the first windows are not full
+    assert summary['frames'] >= 18, summary['targets']
     assert summary['valid'] == dict.fromkeys(summary['streams'], summary['frames'])
     for stream in summary['streams'].values():
         assert set(stream['dropped']) <= {'unselected', 'missing:imu'}
@@ -191,7 +195,7 @@ def test_a_bag_of_foreign_topics_and_bad_messages_is_played(tmp_path):
     messages = [(k, bags.START_NS + ms * bags.MS, raw) for k, ms, raw in sorted(good + bad, key=lambda m: m[1])]
     file = mcap_by_hand.write(tmp_path / 'a.mcap', channels, messages, per_chunk=5)
     file.write_bytes(file.read_bytes()[:-40])
-    status, stdout, stderr = run(file, '--out', tmp_path / 'out')
+    status, stdout, stderr = run(file, *SLOWLY, '--out', tmp_path / 'out')
     assert status == 0, stdout + stderr
     assert results(tmp_path / 'out')['frames'] == len(good)
     for words in (
