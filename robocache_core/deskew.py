@@ -21,7 +21,7 @@ from robocache_core.motion import Stamps, motion_from_gyro
 from robocache_core.ops import PoseTable
 from robocache_core.rotation import Array
 from robocache_core.samples import DataError, LidarScan, PointField, VectorSample
-from robocache_core.time_field import TimeField, find_time_field
+from robocache_core.time_field import TimeField, find_time_field, returns_outside, without
 from robocache_core.units import MS
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Deskewer:
 
     def pose_table(
         self,
-        scan: LidarScan,
+        field: TimeField,
+        stamp_ns: int,
         target_ns: int,
         around: Sequence[Entry],
         sensor: torch.Tensor | None,
@@ -59,7 +60,8 @@ class Deskewer:
         """Make the table of a scan.
 
         Args:
-            scan: the scan.
+            field: the times of the scan's points, of ``timed``.
+            stamp_ns: of the scan.
             target_ns: the target time.
             around: readings of the IMU around the scan and the target time.
             sensor: pose ``[4, 4]`` of the lidar in the target frame; None: they are the same.
@@ -69,10 +71,9 @@ class Deskewer:
             The table, and the readings that it is made of.
 
         Raises:
-            DataError: ``unknown_time_field``, ``no_motion``.
+            DataError: ``no_motion``.
         """
-        field = self.time_field(scan)
-        instants = self.instants_ns(field, scan.stamp_ns)
+        instants = self.instants_ns(field, stamp_ns)
         first, last = min(target_ns, int(instants[0])), max(target_ns, int(instants[-1]))
         readings = list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
         samples = [cast(VectorSample, entry.sample) for entry in readings]
@@ -89,23 +90,29 @@ class Deskewer:
             bias=self._config.gyro_bias,
             tolerance_ns=self._imu.tolerance_ns,
         )
-        table = pose_table(field, scan.stamp_ns, instants, motion, sensor)
+        table = pose_table(field, stamp_ns, instants, motion, sensor)
         if not table.poses.isfinite().all():  # on a GPU this could not be seen without a wait
             raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
         return table, readings
 
-    def time_field(self, scan: LidarScan) -> TimeField:
-        """Time field of a scan. It is found once a layout, from the first scan that shows it.
+    def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField]:
+        """Return the scan without the points whose times are outside of it, and its time field.
+
+        The field is that of the last scan of this layout where it holds for this one too, else it is found again.
 
         Raises:
             DataError: ``unknown_time_field``.
         """
         key = scan.layout.fields, scan.layout.is_bigendian
-        if key not in self._fields:
+        field = self._fields.get(key)
+        outside = None if field is None else returns_outside(scan, field, self._config)
+        if field is None or outside is None:
+            field, outside = find_time_field(scan, self._config)
+            self._fields.pop(key, None)
             if len(self._fields) == MAX_LAYOUTS:
                 self._fields.pop(next(iter(self._fields)))
-            self._fields[key] = find_time_field(scan, self._config)
-        return self._fields[key]
+            self._fields[key] = field
+        return without(scan, outside) if outside.any() else scan, field
 
     def instants_ns(self, field: TimeField, stamp_ns: int) -> Stamps:
         """Evenly spaced instants ``[P]`` over a scan of stamp ``stamp_ns``, from its begin to its end."""

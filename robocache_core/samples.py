@@ -141,12 +141,16 @@ class CloudLayout:
 
 @dataclass(frozen=True)
 class LidarScan:
-    """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``."""
+    """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``.
+
+    ``times_ns_in`` names the field that holds the times of the points since the stamp, ns, where the message says so.
+    """
 
     stamp_ns: int
     frame_id: str
     data: torch.Tensor
     layout: CloudLayout
+    times_ns_in: str | None = None
 
     @property
     def nbytes(self) -> int:

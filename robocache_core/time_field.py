@@ -2,21 +2,27 @@
 """Which field of a cloud holds the times of its points, in which unit, counted from what.
 
 Drivers agree on none of it. The names of the fields say some; the values of one scan say the rest, since a scan lasts
-10 ms to 1 s: only one unit makes its span so. What stays in doubt is refused with what was seen and what to set.
+10 ms to 1 s: only one unit makes its span so. What stays in doubt is refused with what was seen and what to set. No
+scan is believed for the sake of an earlier one: ``returns_outside`` looks at the times of each.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 from robocache_core.units import MS, SECOND
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 #: Nanoseconds of each unit that ``deskew.time_unit`` can name.
 UNITS_NS = {'ns': 1, 'us': 1000, 'ms': MS, 's': SECOND}
@@ -27,8 +33,12 @@ SHORTEST_NS, LONGEST_NS = 10 * MS, SECOND
 #: By how much the times of a scan may leave the duration that they should have, ns.
 SLACK_NS = 2 * MS
 
-#: Different times below which a scan is a fragment: its span shows no unit.
-LEAST_TIMES = 16
+#: Different times, and points a second, below which a scan may be a fragment, whose span shows no unit. A planar lidar
+#: takes 4,500 points a second and more; of a fragment of one that takes 4 million, a wrong unit makes 4,000.
+LEAST_TIMES, LEAST_RATE_HZ = 16, 4000
+
+#: Share of the returns that may have a time outside of the scan; these points are left out.
+MOST_OUTSIDE = 0.01
 
 _NAMES = {
     't', 'ts', 'dt', 'time', 'times', 'timestamp', 'timestamps', 'stamp', 'offsettime', 'timeoffset', 'toffset',
@@ -70,7 +80,7 @@ class _DoubtError(Exception):
     """Why a field cannot be read as times."""
 
 
-def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
+def find_time_field(scan: LidarScan, config: DeskewConfig) -> tuple[TimeField, Bools]:
     """Find the field of a scan that holds the times of its points, and what its values mean.
 
     Reads all values of the fields in question.
@@ -79,11 +89,21 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
     one that makes the scan last 10 ms to 1 s. Values in ``[0, scan_duration]`` count from the stamp at the start of the
     scan, those in ``[-scan_duration, 0]`` from the stamp at its end; those as near to the stamp itself are absolute.
     With ``time_reference`` ``end``, values from 0 on count from the start of a scan whose stamp is its end: that cannot
-    be seen. Points that are not finite, or all zero as missing returns are, are not looked at.
+    be seen. Points that are not finite, or all zero as missing returns are, are not looked at; of the others one in a
+    hundred may have any time.
+
+    A scan that says itself what its times are (``LidarScan.times_ns_in``) is taken at its word, unless settings say
+    otherwise.
+
+    Returns:
+        The field, and what ``returns_outside`` has of it.
 
     Raises:
         DataError: ``unknown_time_field``: it cannot be found; the message says what was seen and what to set.
     """
+    if scan.times_ns_in and _leaves_times_to_the_scan(config):
+        begin = -config.scan_duration_ns if config.time_reference == 'end' else 0
+        return TimeField(scan.times_ns_in, 1, False, begin, begin), np.zeros(scan.layout.num_points, dtype=bool)
     candidates = _candidates(scan.layout, config)
     found, doubts = [], []
     for field, unit in candidates:
@@ -94,7 +114,7 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
     if len(found) == 1:
         return found[0]
     if found:
-        seen = f'{" and ".join(repr(field.name) for field in found)} can both be it'
+        seen = f'{" and ".join(repr(field.name) for field, _ in found)} can both be it'
     elif doubts:
         seen = '; '.join(doubts)
     elif config.time_field != 'auto':
@@ -107,6 +127,39 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> TimeField:
         f'the times of the points are not known: {seen}. The cloud has: {fields}. '
         'Set deskew.time_field, time_unit, time_reference and scan_duration.',
     )
+
+
+def returns_outside(scan: LidarScan, field: TimeField, config: DeskewConfig) -> Bools | None:
+    """Which points ``[num_points]`` are returns whose time is not within the scan; None: ``field`` does not hold.
+
+    It does not hold where more than ``MOST_OUTSIDE`` of the returns are outside, or where all have the same time.
+    """
+    if scan.times_ns_in == field.name:
+        return np.zeros(scan.layout.num_points, dtype=bool)
+    values = _values(scan, scan.layout.field(field.name))
+    first = scan.stamp_ns + field.begin_ns
+    low = field.raw_at(scan.stamp_ns, first - SLACK_NS)
+    high = field.raw_at(scan.stamp_ns, first + config.scan_duration_ns + SLACK_NS)
+    outside = ~((values >= low) & (values <= high))
+    if outside.any():
+        are_returns = _are_returns(scan)
+        outside &= are_returns
+        if outside.sum() > MOST_OUTSIDE * are_returns.sum():
+            return None
+    if values.size >= LEAST_TIMES and values.min() == values.max():
+        return None
+    return outside
+
+
+def without(scan: LidarScan, points: Bools) -> LidarScan:
+    """The scan with a NaN for x of ``points [num_points]``: operations drop them ``non_finite``."""
+    data = scan.data.clone()
+    _view(data, scan.layout, scan.layout.field('x'))[points.reshape(scan.layout.height, scan.layout.width)] = np.nan
+    return dataclasses.replace(scan, data=data)
+
+
+def _leaves_times_to_the_scan(config: DeskewConfig) -> bool:
+    return config.time_field == config.time_unit == 'auto' and config.time_reference != 'absolute'
 
 
 def _candidates(layout: CloudLayout, config: DeskewConfig) -> list[tuple[PointField, str]]:
@@ -122,53 +175,82 @@ def _candidates(layout: CloudLayout, config: DeskewConfig) -> list[tuple[PointFi
     return found
 
 
-def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: DeskewConfig) -> TimeField:
-    values = _values_of_returns(scan, field)
+def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: DeskewConfig) -> tuple[TimeField, Bools]:
+    values = _values(scan, field)[_are_returns(scan)]
+    values = values[np.isfinite(values)]
     if not values.size:
         raise _DoubtError('has no finite value at a point that is a return')
-    low, high = float(values.min()), float(values.max())
-    seen = f'is {low:.17g} to {high:.17g}'
-    if field.dtype == 'float32' and _is_absolute_by_size(high, scan.stamp_ns, config):
-        step = float(np.spacing(np.float32(abs(high))))
+    least, most = float(values.min()), float(values.max())
+    seen = f'is {least:.17g} to {most:.17g}'
+    if field.dtype == 'float32' and _is_absolute_by_size(most, scan.stamp_ns, config):
+        step = float(np.spacing(np.float32(abs(most))))
         raise _DoubtError(f'{seen}: a float32 cannot hold absolute time, its values there are {step:.3g} apart')
+    values = _without_strays(values)
+    low, high = float(values[0]), float(values[-1])
+    if low == high and values.size >= LEAST_TIMES:
+        raise _DoubtError(f'{seen}: {values.size} returns all have the same time')
     unit_ns = UNITS_NS[unit] if config.time_unit != 'auto' else _unit_of_span(values, unit, seen)
+    found = _fitting(field.name, low * unit_ns, high * unit_ns, unit_ns, scan.stamp_ns, config)
+    if not found:
+        raise _DoubtError(f'{seen}: {_misfit(least * unit_ns, most * unit_ns, scan.stamp_ns, config)}')
+    if len(found) > 1:
+        raise _DoubtError(f'{seen}: relative to the stamp and absolute times look alike so near to 0')
+    if unit == 'auto' and scan.layout.num_points * SECOND < LEAST_RATE_HZ * (high - low) * unit_ns:
+        raise _DoubtError(
+            f'{seen}: {scan.layout.num_points} points are too few for a scan of '
+            f'{(high - low) * unit_ns / SECOND:.3g} s: a part of a scan does not show the unit'
+        )
+    outside = returns_outside(scan, found[0], config)
+    if outside is None:
+        raise _DoubtError(f'{seen}: more than {MOST_OUTSIDE:.0%} of the returns have no time within the scan')
+    return found[0], outside
+
+
+def _fitting(
+    name: str, low_ns: float, high_ns: float, unit_ns: int, stamp_ns: int, config: DeskewConfig
+) -> list[TimeField]:
+    """What times from ``low_ns`` to ``high_ns`` can mean: relative to the stamp, absolute."""
     duration = config.scan_duration_ns
-    relative = _begin(low * unit_ns, high * unit_ns, duration)
-    absolute = _begin(low * unit_ns - scan.stamp_ns, high * unit_ns - scan.stamp_ns, duration)
+    relative, absolute = _begin(low_ns, high_ns, duration), _begin(low_ns - stamp_ns, high_ns - stamp_ns, duration)
     found = []
     if relative is not None and config.time_reference in ('auto', 'start' if relative == 0 else 'end'):
-        found.append(TimeField(field.name, unit_ns, False, 0, relative))
+        found.append(TimeField(name, unit_ns, False, 0, relative))
     elif relative == 0 and config.time_reference == 'end':
-        found.append(TimeField(field.name, unit_ns, False, -duration, -duration))
+        found.append(TimeField(name, unit_ns, False, -duration, -duration))
     if absolute is not None and config.time_reference in ('auto', 'absolute'):
-        found.append(TimeField(field.name, unit_ns, True, 0, absolute))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise _DoubtError(f'{seen}: relative to the stamp and absolute times look alike so near to 0')
-    raise _DoubtError(f'{seen}: {_misfit(low * unit_ns, high * unit_ns, scan.stamp_ns, config)}')
+        found.append(TimeField(name, unit_ns, True, 0, absolute))
+    return found
 
 
-def _values_of_returns(scan: LidarScan, field: PointField) -> npt.NDArray[np.float64]:
-    """Finite values of ``field`` at the points that are returns: a missing one need not have a time."""
+def _without_strays(values: Floats) -> Floats:
+    """The values in order, without as many at each end as may be outside of the scan."""
+    num = int(MOST_OUTSIDE * values.size)
+    return np.sort(values)[num : values.size - num]
+
+
+def _are_returns(scan: LidarScan) -> Bools:
+    """Which points ``[num_points]`` are returns: a missing one need not have a time."""
     axes = [_values(scan, scan.layout.field(axis)) for axis in 'xyz']
     total = np.abs(axes[0]) + np.abs(axes[1]) + np.abs(axes[2])
-    values = _values(scan, field)
-    times: npt.NDArray[np.float64] = values[np.isfinite(total) & (total > 0) & np.isfinite(values)]
-    return times
+    are_returns: Bools = np.isfinite(total) & (total > 0)
+    return are_returns
 
 
-def _values(scan: LidarScan, field: PointField) -> npt.NDArray[np.float64]:
-    layout = scan.layout
+def _values(scan: LidarScan, field: PointField) -> Floats:
+    values: Floats = _view(scan.data, scan.layout, field).astype(np.float64).reshape(-1)
+    return values
+
+
+def _view(data: torch.Tensor, layout: CloudLayout, field: PointField) -> npt.NDArray[np.generic]:
+    """The values ``[height, width]`` of a field, in the bytes of a cloud."""
     view: npt.NDArray[np.generic] = np.ndarray(
         (layout.height, layout.width),
         np.dtype(field.dtype).newbyteorder('>' if layout.is_bigendian else '<'),
-        scan.data.numpy().data,
+        data.numpy().data,
         field.offset,
         (layout.row_step, layout.point_step),
     )
-    values: npt.NDArray[np.float64] = view.astype(np.float64).reshape(-1)
-    return values
+    return view
 
 
 def _is_absolute_by_size(value: float, stamp_ns: int, config: DeskewConfig) -> bool:
@@ -179,11 +261,12 @@ def _is_absolute_by_size(value: float, stamp_ns: int, config: DeskewConfig) -> b
     return any(near)
 
 
-def _unit_of_span(values: npt.NDArray[np.float64], unit: str, seen: str) -> int:
-    if len(np.unique(values)) < LEAST_TIMES:
+def _unit_of_span(values: Floats, unit: str, seen: str) -> int:
+    """The unit that makes ``values``, in order, last as long as a scan."""
+    if np.count_nonzero(np.diff(values)) + 1 < LEAST_TIMES:
         raise _DoubtError(f'{seen}, fewer than {LEAST_TIMES} different values')
     units = UNITS_NS if unit == 'auto' else {unit: UNITS_NS[unit]}
-    spans = {name: float(values.max() - values.min()) * unit_ns for name, unit_ns in units.items()}
+    spans = {name: float(values[-1] - values[0]) * unit_ns for name, unit_ns in units.items()}
     for name, span in spans.items():
         if SHORTEST_NS <= span <= LONGEST_NS:
             return UNITS_NS[name]

@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from robocache_core import rotation
 from robocache_core.channels import parse_channel
 from robocache_core.config import ImuConfig, LidarConfig
+from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import (
     CloudLayout,
@@ -110,11 +111,14 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     Raises:
         DataError: as ``stamp_ns``; ``empty_cloud`` (no ranges), ``bad_layout`` (angles, times,
             limits or the number of intensities are impossible), ``missing_field`` (a channel of the stream needs one
-            that the scan lacks).
+            that the scan lacks), ``unknown_time_field`` (the scan is deskewed, and its ``time_increment`` is not set
+            or does not fit the duration of a scan).
     """
     stamp = stamp_ns(msg.header)
     ranges, intensities = np.asarray(msg.ranges, np.float32), np.asarray(msg.intensities, np.float32)
     _check_laser_scan(msg, ranges.size, intensities.size)
+    if config.deskew.is_on:
+        _check_ray_times(msg, ranges.size, config.deskew)
     (returns,) = np.nonzero(np.isfinite(ranges) & (ranges >= msg.range_min) & (ranges <= msg.range_max))
     directions = _directions(msg.angle_min, msg.angle_increment, ranges.size)[returns]
     points = np.zeros(returns.size, _LASER_POINT)
@@ -130,7 +134,8 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     step = _LASER_POINT.itemsize
     layout = CloudLayout(fields, points.size, 1, step, step * points.size, is_bigendian=sys.byteorder == 'big')
     _check_channels(layout, config)
-    return LidarScan(stamp, msg.header.frame_id, torch.from_numpy(points.view(np.uint8).reshape(-1)), layout)
+    data = torch.from_numpy(points.view(np.uint8).reshape(-1))
+    return LidarScan(stamp, msg.header.frame_id, data, layout, times_ns_in='t_ns')
 
 
 def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
@@ -197,6 +202,23 @@ def _check_laser_scan(msg: LaserScan, num_ranges: int, num_intensities: int) -> 
         )
     if not msg.range_min < msg.range_max:
         raise DataError(Reason.BAD_LAYOUT, f'range_min {msg.range_min} must be less than range_max {msg.range_max}')
+
+
+def _check_ray_times(msg: LaserScan, num_ranges: int, deskew: DeskewConfig) -> None:
+    """Refuse a scan whose message does not say when each ray was taken."""
+    if msg.time_increment <= 0:
+        raise DataError(
+            Reason.UNKNOWN_TIME_FIELD,
+            f'time_increment is {msg.time_increment:.6g} s: the driver does not say when each ray was taken, so the '
+            'scan cannot be deskewed. Set it in the driver, or deskew.source to none.',
+        )
+    duration_s, longest_s = (num_ranges - 1) * msg.time_increment, deskew.scan_duration_ns / SECOND
+    if duration_s > longest_s:
+        raise DataError(
+            Reason.UNKNOWN_TIME_FIELD,
+            f'{num_ranges} rays with a time_increment of {msg.time_increment:.6g} s take {duration_s:.6g} s, more than '
+            f'deskew.scan_duration = {longest_s:g} s: set it to the time that a scan takes.',
+        )
 
 
 @functools.lru_cache(maxsize=16)

@@ -207,15 +207,19 @@ class LidarJob(Job):
 
     def _upload(self, device: Device) -> None:
         config, poses, scan = self.stream.config, self.stream.poses, self._scan
+        transform, deskewer, field = poses.get(config, scan.frame_id), self.stream.deskewer, None
+        if deskewer is not None and scan.layout.num_points:
+            scan, field = deskewer.timed(scan)
         data = device.upload(scan.data)
-        transform = poses.get(config, scan.frame_id)
         operation: Callable[..., DenseVoxels | SparseVoxels] = partial(ops.voxelize_dense, data)
         if config.voxel.output == 'sparse':
             operation = partial(ops.voxelize_sparse, data, max_voxels=config.voxel.max_voxels)
-        if self.stream.deskewer is None or not scan.layout.num_points:
+        if deskewer is None or field is None:
             self._voxelize = partial(operation, transform=transform)
             return
-        table, self._readings = self.stream.deskewer.pose_table(scan, self.target_ns, self._around, transform, poses)
+        table, self._readings = deskewer.pose_table(
+            field, scan.stamp_ns, self.target_ns, self._around, transform, poses
+        )
         device.record_stage('deskew')
         self._voxelize = partial(operation, deskew=dataclasses.replace(table, poses=device.upload(table.poses)))
 

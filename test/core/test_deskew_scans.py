@@ -54,7 +54,7 @@ class Drive:
         sensor[:3, :3], sensor[:3, 3] = lidar.pose.rotation, lidar.pose.translation
         self.sensor = torch.from_numpy(sensor).float()
         self.deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
-        self.field = self.deskewer.time_field(self.scan)
+        _, self.field = self.deskewer.timed(self.scan)
         self.instants = self.deskewer.instants_ns(self.field, self.scan.stamp_ns)
 
     def table(self, poses):
@@ -159,7 +159,7 @@ def ouster_points(ouster, index, target_ns, sign):
     stamp = int(ouster['stamp_ns'][index])
     scan = LidarScan(stamp, 'lidar', torch.from_numpy(ouster['cloud'][index].reshape(-1)), OUSTER_LAYOUT)
     deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
-    field = deskewer.time_field(scan)
+    _, field = deskewer.timed(scan)
     instants = deskewer.instants_ns(field, stamp)
     poses = motion_from_gyro(
         np.concatenate([[stamp - SECOND], ouster['imu_stamp_ns']]),  # the first scan began before the first reading

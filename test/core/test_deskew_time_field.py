@@ -45,7 +45,8 @@ def scan(*fields, stamp_ns=STAMP, missing=(), bigendian=False, row_padding=0):
 
 
 def find(*fields, config=None, **changes):
-    return find_time_field(scan(*fields, **changes), config or DeskewConfig())
+    field, _ = find_time_field(scan(*fields, **changes), config or DeskewConfig())
+    return field
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_other_fields_are_not_taken_for_times():
 def test_every_unit_and_reference_is_found_or_refused_never_mistaken(unit, duration_ms, dtype, reference):
     _, unit_ns = unit
     config = DeskewConfig(scan_duration_ns=duration_ms * MS)
-    instants = np.linspace(0, duration_ms * MS, 500)
+    instants = np.linspace(0, duration_ms * MS, 10_000)
     exact = {'start': instants, 'end': instants - duration_ms * MS, 'absolute': STAMP + instants}[reference] / unit_ns
     with np.errstate(all='ignore'):
         stored = exact.astype(dtype)
@@ -112,7 +113,7 @@ def test_every_unit_and_reference_is_found_or_refused_never_mistaken(unit, durat
     expected = TimeField('t', unit_ns, reference == 'absolute', 0, begin)
     holds = np.abs((stored - exact) * unit_ns).max() < MS / 10
     try:
-        assert find_time_field(scan(('t', dtype, stored)), config) == expected
+        assert find(('t', dtype, stored), config=config) == expected
     except DataError:
         assert not holds
 
@@ -165,7 +166,7 @@ def test_a_fragment_of_a_scan_tells_no_unit():
 
 
 def test_a_constant_is_no_time():
-    assert 'different values' in refusal_of(('t', 'float32', np.zeros(1000)))
+    assert 'all have the same time' in refusal_of(('t', 'float32', np.zeros(1000)))
 
 
 def test_two_fields_that_both_fit_are_refused_by_name():
@@ -215,16 +216,139 @@ def test_an_override_that_contradicts_the_values_is_refused():
     assert 'more than deskew.scan_duration' in refusal_of(('t', 'uint32', COLUMNS), config=config)
 
 
-# ---- what is remembered ---------------------------------------------------------------------------------------------
+# ---- scan after scan ------------------------------------------------------------------------------------------------
 
 
-def test_only_the_first_scan_of_a_layout_is_read():
-    deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
-    found = deskewer.time_field(scan(('t', 'uint32', COLUMNS)))
-    assert deskewer.time_field(scan(('t', 'uint32', np.zeros(1000)))) == found  # would be refused if it were read
-    with pytest.raises(DataError, match='different values'):
-        deskewer.time_field(scan(('time', 'uint32', np.zeros(1000))))
-    assert deskewer.time_field(scan(('time', 'uint32', COLUMNS))).name == 'time'  # a refusal is not remembered
+class Driver:
+    """A lidar whose scans follow each other: gives for each what was made of its times."""
+
+    def __init__(self, **config):
+        self.deskewer = Deskewer(DeskewConfig(source='imu', **config), ImuConfig('imu'))
+
+    def send(self, values, dtype='uint32', stamp_ns=STAMP, name='t', **changes):
+        """Return the field, and which points were left out."""
+        sent = scan((name, dtype, values), stamp_ns=stamp_ns, **changes)
+        timed, field = self.deskewer.timed(sent)
+        return field, np.flatnonzero(x_of(sent) != x_of(timed)).tolist()
+
+    def refusal(self, *args, **kwargs):
+        with pytest.raises(DataError) as refusal:
+            self.send(*args, **kwargs)
+        assert refusal.value.reason == 'unknown_time_field'
+        return str(refusal.value)
+
+
+def x_of(scan):
+    points = scan.data.numpy().reshape(-1, scan.layout.point_step)[:, :4]
+    return np.frombuffer(points.tobytes(), '>f4' if scan.layout.is_bigendian else '<f4')
+
+
+NS, US = TimeField('t', 1, False, 0, 0), TimeField('t', 1000, False, 0, 0)
+MANY = np.linspace(0, D - MS, 50_000).astype(np.int64)
+
+
+def test_the_times_of_a_layout_are_found_once():
+    driver = Driver()
+    assert driver.send(COLUMNS) == (NS, [])
+    assert driver.send(COLUMNS[:10] // 100) == (NS, [])  # too few to show a unit by themselves
+    assert 'different values' in Driver().refusal(COLUMNS[:10] // 100)
+
+
+@pytest.mark.parametrize(
+    ('values', 'told'),
+    [
+        (np.zeros(1000), 'all have the same time'),
+        (np.full(1000, 5 * MS), 'all have the same time'),
+        (2**32 - 1 - COLUMNS, 'begin +4.19507 s from the stamp'),
+        ((COLUMNS + 300 * MS), 'begin +0.3 s from the stamp'),
+        ((COLUMNS * 10), 'more than deskew.scan_duration'),
+        (np.where(np.arange(1000) % 2, COLUMNS, 3_604_000_000), 'that spans 3.6'),
+        (np.where(np.arange(1000) < 20, 400 * MS, COLUMNS), 'more than deskew.scan_duration'),
+    ],
+)
+@pytest.mark.parametrize('named', [{}, {'time_field': 't', 'time_unit': 'ns', 'time_reference': 'start'}])
+def test_a_scan_whose_times_are_wrong_is_refused_after_a_good_one_too(values, told, named):
+    driver = Driver(**named)
+    driver.send(COLUMNS)
+    refusal = driver.refusal(values)
+    assert told in refusal or 'does not fit deskew.time_reference' in refusal
+    assert driver.send(COLUMNS) == (NS, [])
+    assert driver.refusal(values) == refusal == Driver(**named).refusal(values)
+
+
+def test_nanoseconds_beside_seconds_are_not_taken_for_relative_times():
+    """At a full second they look like such."""
+    whole = STAMP // SECOND * SECOND
+    driver = Driver()
+
+    def send(stamp_ns, send):
+        instants = stamp_ns + COLUMNS
+        fields = ('timestamp_sec', 'uint32', instants // SECOND), ('timestamp_nsec', 'uint32', instants % SECOND)
+        return send(scan(*fields, stamp_ns=stamp_ns))
+
+    _, field = send(whole, driver.deskewer.timed)
+    assert field == TimeField('timestamp_nsec', 1, False, 0, 0)  # which is what they are, this once
+    for later_ms in (100, 200, 950):
+        with pytest.raises(DataError, match='are not known'):
+            send(whole + later_ms * MS, driver.deskewer.timed)
+    _, field = send(whole + SECOND, driver.deskewer.timed)
+    assert field.raw_at(whole + SECOND, whole + SECOND + 50 * MS) == 50 * MS
+
+
+@pytest.mark.parametrize(('num', 'span_ns'), [(128, 53_300), (64, 20_000), (200, 53_300), (256, 99_000), (384, 99_900)])
+def test_a_fragment_that_comes_first_decides_nothing(num, span_ns):
+    driver = Driver()
+    assert 'a part of a scan does not show the unit' in driver.refusal(np.linspace(0, span_ns, num))
+    assert driver.send(MANY) == (NS, [])
+    assert driver.send(np.linspace(0, span_ns, num)) == (NS, [])
+    assert Driver(time_unit='ns').send(np.linspace(0, span_ns, num)) == (NS, [])
+
+
+def test_times_that_become_absolute_are_taken_as_such():
+    """The lidar's clock was not set when it started."""
+    driver = Driver()
+    absolute = TimeField('t', SECOND, True, 0, 0)
+    for stamp_ns, values, expected in (
+        (STAMP, COLUMNS / SECOND, TimeField('t', SECOND, False, 0, 0)),
+        (STAMP + D, (STAMP + D + COLUMNS) / SECOND, absolute),
+        (STAMP + 2 * D, (STAMP + 2 * D + COLUMNS) / SECOND, absolute),
+    ):
+        assert driver.send(values, 'float64', stamp_ns) == (expected, [])
+
+
+@pytest.mark.parametrize('stray', [3_604_000_000, 150 * MS, 2**32 - 1])
+@pytest.mark.parametrize('bigendian', [False, True])
+@pytest.mark.parametrize('named', [{}, {'time_field': 't', 'time_unit': 'ns', 'time_reference': 'start'}])
+def test_a_few_points_with_impossible_times_are_left_out(stray, bigendian, named):
+    values = COLUMNS.copy()
+    strays = [0, 411, 999]
+    values[strays] = stray
+    driver = Driver(**named)
+    assert driver.send(values, bigendian=bigendian) == (NS, strays)
+    assert driver.send(COLUMNS, bigendian=bigendian) == (NS, [])
+    assert driver.send(values, bigendian=bigendian) == (NS, strays)
+
+
+def test_points_without_a_time_are_left_out():
+    values = COLUMNS / SECOND
+    values[[7, 8]] = np.nan
+    assert Driver().send(values, 'float32') == (TimeField('t', SECOND, False, 0, 0), [7, 8])
+    values[::5] = np.nan
+    assert 'have no time within the scan' in Driver().refusal(values, 'float32')
+
+
+def test_missing_returns_with_any_time_are_no_returns_outside():
+    driver = Driver()
+    values = (STAMP + COLUMNS).astype(np.float64)
+    missing = range(0, 1000, 3)
+    for _ in range(2):
+        assert driver.send(values, 'float64', missing=missing) == (TimeField('t', 1, True, 0, 0), [])
+
+
+def test_a_refusal_is_not_remembered():
+    driver = Driver()
+    assert 'all have the same time' in driver.refusal(np.zeros(1000), name='time')
+    assert driver.send(COLUMNS, name='time')[0].name == 'time'
 
 
 def test_raw_values_of_instants():
@@ -238,5 +362,5 @@ def test_a_sender_that_makes_up_layouts_fills_no_table():
     deskewer = Deskewer(DeskewConfig(source='imu'), ImuConfig('imu'))
     for i in range(100):
         made_up = scan(('t', 'uint32', COLUMNS), (f'field_{i}', 'uint8', COLUMNS * 0))
-        assert deskewer.time_field(made_up) == TimeField('t', 1, False, 0, 0)
+        assert deskewer.timed(made_up)[1] == TimeField('t', 1, False, 0, 0)
     assert len(deskewer._fields) <= 16

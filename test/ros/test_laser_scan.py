@@ -2,6 +2,7 @@
 """``sensor_msgs/LaserScan`` as a lidar: its points against NumPy, missing returns, deskew, live and from a bag."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,19 @@ from std_msgs.msg import Header
 from support import bags
 from support.live import Live
 
-from robocache_core import DataError, ImuConfig, LidarConfig, PipelineConfig, SyncConfig, VoxelConfig, backends, payload
+from robocache_core import (
+    DataError,
+    DeskewConfig,
+    ImuConfig,
+    LidarConfig,
+    PipelineConfig,
+    SyncConfig,
+    VoxelConfig,
+    backends,
+    payload,
+)
+from robocache_core.deskew import Deskewer
+from robocache_core.time_field import TimeField
 from robocache_ros import parameters
 from robocache_ros.bags import open_bag
 from robocache_ros.decode import decode_laser_scan
@@ -89,6 +102,57 @@ def test_an_impossible_scan_is_refused_by_name(msg, reason, text):
     with pytest.raises(DataError, match=text) as error:
         decode_laser_scan(msg, CONFIG)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ('changes', 'text'),
+    [
+        ({'time_increment': 0.0}, 'time_increment is 0 s: the driver does not say when each ray was taken'),
+        ({'time_increment': -1e-4}, 'time_increment is -0.0001 s'),
+        (
+            {'time_increment': 2e-4},
+            '721 rays with a time_increment of 0.0002 s take 0.144 s, more than deskew.scan_dur',
+        ),
+    ],
+)
+def test_a_scan_that_does_not_say_its_times_is_refused_only_where_it_is_deskewed(changes, text):
+    msg = message([1.0] * 721, **changes)
+    with pytest.raises(DataError, match=text) as error:
+        decode_laser_scan(msg, replace(PLAIN, deskew=DeskewConfig(source='imu')))
+    assert error.value.reason == 'unknown_time_field'
+    assert decode_laser_scan(msg, PLAIN).layout.num_points == 721
+
+
+@pytest.mark.parametrize(
+    ('settings', 'field'),
+    [
+        ({}, TimeField('t_ns', 1, False, 0, 0)),
+        ({'time_reference': 'start'}, TimeField('t_ns', 1, False, 0, 0)),
+        ({'time_reference': 'end'}, TimeField('t_ns', 1, False, -100 * bags.MS, -100 * bags.MS)),
+    ],
+)
+@pytest.mark.parametrize('num_returns', [1, 2, 15, 700])
+def test_its_times_are_those_of_the_message_however_few_returns_it_has(settings, field, num_returns):
+    ranges = np.full(900, math.inf)
+    ranges[-num_returns:] = 5.0
+    config = DeskewConfig(source='imu', **settings)
+    scan = decode_laser_scan(message(ranges), replace(PLAIN, deskew=config))
+    assert Deskewer(config, ImuConfig('imu')).timed(scan) == (scan, field)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'text'),
+    [
+        ({'time_unit': 'us'}, 'more than deskew.scan_duration'),
+        ({'time_reference': 'absolute'}, 'does not fit deskew.time_reference = absolute'),
+        ({'time_field': 'stamps'}, "there is no field 'stamps'"),
+    ],
+)
+def test_settings_that_contradict_the_message_are_refused(settings, text):
+    config = DeskewConfig(source='imu', **settings)
+    scan = decode_laser_scan(message([5.0] * 900), replace(PLAIN, deskew=config))
+    with pytest.raises(DataError, match=text):
+        Deskewer(config, ImuConfig('imu')).timed(scan)
 
 
 def test_an_unset_stamp_is_refused():
