@@ -121,7 +121,7 @@ class Aligner:
             for s in self._streams
         }
         self.clocks = Clocks(self.buffers, self._sync.time_jump_ns)
-        #: By stream, a sample that waits for the next one to confirm its stamp.
+        #: By stream, a sample that is far ahead or back and waits for the next one to confirm its stamp.
         self.aside: dict[str, Sample] = {}
         #: By stream or ``ROS_CLOCK``.
         self.jumps: dict[str, Jumps] = {}
@@ -149,33 +149,49 @@ class Aligner:
             self._accounts[name].drop(Reason.DUPLICATE)  # the same message confirms nothing
             return
         self._judge_aside(name, stamp)
-        newest = self.buffers[name].newest_ns
-        if newest is not None and stamp < newest - self._sync.time_jump_ns:
-            self._count_jump(name, newest - stamp)
-            self.start_epoch(stamp)
-        elif self._is_straggler(name, stamp):
+        if self._is_straggler(name, stamp):
             self._accounts[name].drop(Reason.TIME_JUMP)
-            return
+        elif self._is_back(name, stamp):
+            self.aside[name] = sample
+            if self.clocks.prefer(name, stamp):
+                self._jump_back(name)
         elif self.clocks.runs_ahead(name, stamp):
             self.aside[name] = sample
-            return
-        self._insert(name, sample)
+        else:
+            self._insert(name, sample)
+
+    def _jump_back(self, name: str) -> None:
+        """Start an epoch with the sample of ``name`` that was set aside."""
+        newest, stamp = self.buffers[name].newest_ns, self.aside[name].stamp_ns
+        assert newest is not None
+        self._count_jump(name, newest - stamp)
+        self.start_epoch(stamp)
+
+    def _is_back(self, name: str, stamp_ns: int) -> bool:
+        """Whether a stamp is before its stream's newest by more than messages overtake each other."""
+        newest = self.buffers[name].newest_ns
+        return newest is not None and stamp_ns < newest - self._sync.time_jump_ns
 
     def _judge_aside(self, name: str, next_ns: int) -> None:
         """Take or refuse the sample that was set aside, by the stamp of the stream's next one."""
-        sample = self.aside.pop(name, None)
+        sample = self.aside.get(name)
         if sample is None:
             return
-        if next_ns >= sample.stamp_ns - self._sync.time_jump_ns:
+        newest, stamp = self.buffers[name].newest_ns, sample.stamp_ns
+        assert newest is not None
+        if stamp < newest:
+            if self._is_back(name, next_ns):
+                self._jump_back(name)
+                return
+            off_ns, off = newest - stamp, 'behind the one before it'
+        else:
+            off_ns, off = stamp - next_ns, 'ahead of the next one'
+        del self.aside[name]
+        if stamp > newest and off_ns <= self._sync.time_jump_ns:
             self._insert(name, sample)
             return
-        ahead_ns = sample.stamp_ns - next_ns
-        self._count_jump(name, ahead_ns)
-        self._refuse(
-            name,
-            Reason.TIME_JUMP,
-            f'its stamp is {ahead_ns / SECOND:.3f} s ahead of the next one: a stray, or another clock',
-        )
+        self._count_jump(name, off_ns)
+        self._refuse(name, Reason.TIME_JUMP, f'its stamp is {off_ns / SECOND:.3f} s {off}: a stray, or another clock')
 
     def _insert(self, name: str, sample: Sample) -> None:
         buffer = self.buffers[name]
@@ -215,11 +231,19 @@ class Aligner:
         self._grid_index = None
 
     def start_epoch(self, now_ns: int) -> None:
-        """Clear everything, as dropped ``time_jump``, and count a new epoch that begins at ``now_ns``."""
+        """Clear everything, as dropped ``time_jump``, and count a new epoch that begins at ``now_ns``.
+
+        Samples that were set aside as they are back are its first.
+        """
+        back = {
+            name: self.aside.pop(name) for name in tuple(self.aside) if self._is_back(name, self.aside[name].stamp_ns)
+        }
         self._before = {name: b.newest_ns for name, b in self.buffers.items() if b.newest_ns is not None}
         self._began_ns = now_ns
         self.clear(Reason.TIME_JUMP)
         self.epoch += 1
+        for name, sample in back.items():
+            self._insert(name, sample)
 
     def clock_jumped(self, now_ns: int) -> None:
         """Start a new epoch if the ROS clock was set back to ``now_ns`` and the stamps have not shown it already."""

@@ -87,6 +87,16 @@ class Clocks:
         # By far the most stamps are no jump at all, and need no look at the other streams.
         return ahead_ns > 0 and ahead_ns > max(self._silence_ns(name), self._period_ns(name))
 
+    def prefer(self, name: str, stamp_ns: int) -> bool:
+        """Whether other streams show that a stamp of ``name`` is right and its newest wrong.
+
+        Some are as near to the stamp as makes no jump, none is to the newest.
+        """
+        newest = self.newest()
+        own_ns = newest.pop(name)
+        near = [abs(other_ns - stamp_ns) <= self._time_jump_ns for other_ns in newest.values()]
+        return any(near) and all(abs(other_ns - own_ns) > self._time_jump_ns for other_ns in newest.values())
+
     def is_silent(self, name: str) -> bool:
         """Whether a stream has come and no longer does, as any other stream shows."""
         return self._silence_ns(name) > self._time_jump_ns + self._period_ns(name)

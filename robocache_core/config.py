@@ -63,7 +63,7 @@ class SyncConfig(Checked):
         unit='s',
         low=0,
     )
-    time_jump_ns: int = tunable(500 * MS, 'a stamp that goes back by more starts a new epoch', unit='s', low=MS)
+    time_jump_ns: int = tunable(500 * MS, 'two stamps of a stream that go back by more start a new epoch', unit='s', low=MS)
 
     def check(self, prefix: str) -> None:
         if 0 < self.rate_hz < LEAST_RATE_HZ:

@@ -42,7 +42,7 @@ class Reason(str, Enum):
     SUPERSEDED = 'superseded', 'a newer message came before the worker took it, and `queue.policy` is `latest`'
     LATE = 'late', 'its stamp is before what was decided already'
     DUPLICATE = 'duplicate', 'the stream had a message of the same stamp already'
-    TIME_JUMP = 'time_jump', 'its stamp is of the time before a jump of time, or far ahead of those around it'
+    TIME_JUMP = 'time_jump', 'its stamp is of the time before a jump of time, or far from those around it'
     BUFFER_FULL = (
         'buffer_full',
         'it waited for other streams: more waited than `buffer_depth` or `queue.max_bytes` allow',

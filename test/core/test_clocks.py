@@ -166,6 +166,37 @@ def test_a_stray_stamp_far_ahead_changes_nothing(offsets, delays, name, at, ahea
     assert pipeline.ledger[name].counts().dropped.get('time_jump', 0) == after  # else it is held
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    OFFSETS,
+    DELAYS,
+    st.sampled_from(tuple(PERIODS)),
+    st.integers(1200, 2500),
+    st.sampled_from((1_600, 37_000, 1_000_000)),
+    SYNC,
+)
+def test_a_stray_stamp_far_back_changes_nothing(offsets, delays, name, at, back, sync):
+    events = samples(offsets=offsets, delays=delays)
+    place = next(i for i, event in enumerate(events) if event[0] >= at)
+    strayed = [*events[:place], (at, name, at + offsets[name] - back), *events[place:]]
+    pipeline = whole_frames(**sync)
+    assert pipeline.run(strayed) == whole_frames(**sync).run(events)
+    assert pipeline.epoch == 0
+    assert pipeline.ledger[name].counts().dropped['time_jump'] == 1
+    assert pipeline.jumps[name].count == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(OFFSETS, DELAYS, st.integers(1500, 60_000), SYNC)
+def test_of_a_lap_after_a_jump_back_nothing_is_lost(offsets, delays, back, sync):
+    events = samples(offsets=offsets, delays=delays)
+    again = [(at + 10_000, name, ms - back) for at, name, ms in events]
+    alone, pipeline = whole_frames(**sync).run(again), whole_frames(**sync)
+    lap = len(pipeline.run(events))
+    assert pipeline.run(again)[lap:] == alone
+    assert pipeline.epoch == 1
+
+
 @pytest.mark.parametrize(
     ('case', 'nearest'),
     [
