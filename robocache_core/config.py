@@ -63,7 +63,9 @@ class SyncConfig(Checked):
         unit='s',
         low=0,
     )
-    time_jump_ns: int = tunable(500 * MS, 'two stamps of a stream that go back by more start a new epoch', unit='s', low=MS)
+    time_jump_ns: int = tunable(
+        500 * MS, 'two stamps of a stream that go back by more start a new epoch', unit='s', low=MS
+    )
 
     def check(self, prefix: str) -> None:
         if 0 < self.rate_hz < LEAST_RATE_HZ:
@@ -95,6 +97,12 @@ class ComputeConfig(Checked):
 
     device: str = tunable('auto', 'auto, cpu, cuda or cuda:<i>')
     num_threads: int = tunable(0, 'CPU threads of the operations; 0: as many as there are cores', low=0, high=1024)
+    decode_threads: int = tunable(
+        4,
+        'compressed images that are decoded side by side, if there are as many cameras and cores; 0: in their turn',
+        low=0,
+        high=64,
+    )
 
     def check(self, prefix: str) -> None:
         if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):

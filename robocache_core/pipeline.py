@@ -143,10 +143,15 @@ class Pipeline:
                 self._drop_target(target, Reason.MISSING.of_stream(missing))
                 continue
             self._ready.append(target)
+            self._prepare(target)
             if len(self._ready) > self.config.backpressure.max_ready:
                 self._drop_target(self._ready.popleft(), Reason.OVERRUN)
             elif give_up and len(self._ready) == self.config.backpressure.max_ready:
                 return
+
+    def _prepare(self, target: Target) -> None:
+        for name, stream in self._streams.items():
+            stream.prepare(target.picks[name])
 
     def _missing(self, target: Target) -> str | None:
         return next((n for n, s in self.streams.items() if s.required and not target.picks[n].valid), None)
@@ -225,6 +230,7 @@ class Pipeline:
         frames: list[FusedFrame] = []
         for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
             target = self._ready.popleft()
+            self._prepare(target)  # what had no room when the target became ready
             try:
                 frame = self._conclude(target, self._compute_on_any_device(target))
             except Exception as error:

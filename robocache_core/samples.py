@@ -209,15 +209,17 @@ class CameraFrame:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """A compressed image, decoded when a frame uses it and not before: most of a fast camera's images are never used.
+    """A compressed image, decoded when a frame uses it: most of a fast camera's images are never used.
 
-    ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged.
+    ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged. ``begin`` is called when a
+    frame is known to use it, perhaps more than once: what decodes ahead may begin then.
     """
 
     stamp_ns: int
     frame_id: str
     nbytes: int
     decode: Callable[[], CameraFrame]
+    begin: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

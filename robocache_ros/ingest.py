@@ -9,8 +9,9 @@ from typing import Any
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
-from robocache_core.samples import CameraInfo, DataError, Sample
+from robocache_core.samples import CameraInfo, DataError, EncodedImage, Sample
 from robocache_ros.decode_image import decode_camera_info
+from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog, Explanation
 from robocache_ros.poses import PoseSource
 from robocache_ros.sources import source_of
@@ -23,10 +24,12 @@ class Ingest:
         pipeline: receives the samples; the samples that its frames cannot use are explained too.
         poses: gives the poses of sensors that the configuration does not state.
         log: explains every drop.
+        decoders: decode compressed images ahead.
     """
 
-    def __init__(self, pipeline: Pipeline, poses: PoseSource, log: DropLog) -> None:
+    def __init__(self, pipeline: Pipeline, poses: PoseSource, log: DropLog, decoders: Decoders) -> None:
         self._pipeline = pipeline
+        self._decoders = decoders
         self._poses = poses
         self._log = log
         #: By stream, the row of its messages.
@@ -46,7 +49,8 @@ class Ingest:
     def decode(self, name: str, message: Any) -> Sample | None:
         """Return the sample of a message that was announced; None where it was dropped."""
         try:
-            return self.sources[name].decode(message, self._pipeline.streams[name])
+            sample = self.sources[name].decode(message, self._pipeline.streams[name])
+            return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else sample
         except DataError as error:
             self.refuse(name, error)
         except Exception:

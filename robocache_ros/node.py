@@ -80,6 +80,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         config, node_config = parameters.read(self)
         with ExitStack() as undo:
             runtime = self._make_runtime(config, node_config, undo)
+            undo.callback(runtime.close)
             self._call_back(runtime, node_config, undo)
             self._configured = undo.pop_all()
         self._runtime, self._shows_images = runtime, node_config.publish_images

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from rclpy.serialization import deserialize_message
@@ -17,6 +18,7 @@ from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
+from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog, Explanation
 from robocache_ros.ingest import Ingest
 from robocache_ros.poses import BagPoses
@@ -82,16 +84,17 @@ class BagFrames(Iterator[FusedFrame]):
         transforms = StaticTransforms.from_bag(bag)
         for line in transforms.ignored.values():
             _logger.warning('%s: %s', bag.path, line)
-        ingest = Ingest(self.pipeline, BagPoses(transforms), self._log)
-        for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):
-            for route in wanted:
-                if route.absolute_topic == topic:
-                    self._take(ingest, route, record_ns, raw)
-            yield from self.pipeline.poll()
-        self.pipeline.give_up()
-        while self.pipeline.num_ready:  # more may wait than there is room for at once
-            yield from self.pipeline.poll()
+        with closing(Decoders.of(self.pipeline.config)) as decoders:
+            ingest = Ingest(self.pipeline, BagPoses(transforms), self._log, decoders)
+            for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):
+                for route in wanted:
+                    if route.absolute_topic == topic:
+                        self._take(ingest, route, record_ns, raw)
+                yield from self.pipeline.poll()
             self.pipeline.give_up()
+            while self.pipeline.num_ready:  # more may wait than there is room for at once
+                yield from self.pipeline.poll()
+                self.pipeline.give_up()
 
     def _take(self, ingest: Ingest, route: Route, record_ns: int, raw: bytes) -> None:
         """Take in a message; one that cannot be deserialized is a drop, and of a calibration nothing but a line."""

@@ -14,6 +14,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
 from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
+from robocache_ros.decoders import Decoders
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.drop_log import DropLog, Logger
 from robocache_ros.inbox import Inboxes
@@ -77,7 +78,8 @@ class Runtime:
         self.pipeline = Pipeline(config, on_host=True)
         self.pipeline.on_degraded = self._log_fault
         self.log = DropLog(self._logger, clock, on_failure=metrics.failed)
-        self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.log)
+        self.decoders = Decoders.of(config)
+        self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.log, self.decoders)
         self.inboxes = Inboxes(
             {name: stream.queue for name, stream in self.pipeline.streams.items()},
             self.ingest.announce,
@@ -108,6 +110,10 @@ class Runtime:
             self._logger,
             clock,
         )
+
+    def close(self) -> None:
+        """End what goes on beside the worker, which has been stopped."""
+        self.decoders.close()
 
     def put(self, name: str, message: Any) -> None:
         """Take in a message of stream ``name``, on the thread on which it arrives."""

@@ -188,6 +188,9 @@ class Stream(ABC, Generic[Config]):
     def calibrate(self, info: CameraInfo) -> None:
         """State the calibration of the stream's camera from here on; ignored where it is not needed."""
 
+    def prepare(self, pick: Pick) -> None:
+        """Begin what can be done before the frame that takes ``pick`` is computed."""
+
     @abstractmethod
     def job(self, target: Target, draft: FrameDraft) -> Job:
         """What computes the stream's part of the frame of ``target``."""

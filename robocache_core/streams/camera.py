@@ -22,7 +22,7 @@ from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
 if TYPE_CHECKING:
-    from robocache_core.align import Target
+    from robocache_core.align import Pick, Target
     from robocache_core.config import PipelineConfig
 
 _BEYOND_FLOAT16 = 65520.0  # the least number that rounds to infinity
@@ -153,6 +153,11 @@ class CameraStream(Stream[CameraConfig]):
             return sample
         assert isinstance(sample, CameraFrame | EncodedImage)
         return self._rectifier.apply(sample)
+
+    def prepare(self, pick: Pick) -> None:
+        for entry in pick.entries:
+            if isinstance(entry.sample, EncodedImage):
+                entry.sample.begin()
 
     def job(self, target: Target, draft: FrameDraft) -> CameraJob:
         return CameraJob(self, target, draft)
