@@ -35,11 +35,11 @@ class Pipeline:
 
     Args:
         config: streams, alignment and operations.
-        on_host: bring a frame's tensors to the CPU while its samples are still there: a caller that would do so anyway
-            loses no frame to a GPU that fails in between.
+        on_host: returns whether to bring a frame's tensors to the CPU while its samples are still there: a caller that
+            would do so anyway loses no frame to a GPU that fails in between.
     """
 
-    def __init__(self, config: PipelineConfig, *, on_host: bool = False) -> None:
+    def __init__(self, config: PipelineConfig, *, on_host: Callable[[], bool] = lambda: False) -> None:
         self._on_host = on_host
         #: Where frames are computed; the fault for which that is not the device that was asked for, None if it is.
         self.device, self.device_fault = choose_device(config.compute.device)
@@ -286,7 +286,7 @@ class Pipeline:
         device.synchronize(draft.voxels)
         for job in jobs:
             job.collect(device)
-        if self._on_host:
+        if self._on_host():
             draft.bring_to_host()
         draft.latency_ns.update(device.stage_ns())
 

@@ -26,6 +26,7 @@ from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
 from robocache_ros import parameters, params_file
 from robocache_ros.clock import SteadyClock
+from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
@@ -68,6 +69,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         super().__init__('preprocess', **kwargs)
         refuse_unknown_transitions(self)
         parameters.declare(self)
+        #: For consumers in this process.
+        self.local_frames = LocalFrames()
         self._runtime: Runtime | None = None
         self._shows_images = False
         # These undo the transitions, in reverse order; a transition that fails half-way undoes its half at once.
@@ -143,7 +146,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def _make_runtime(self, config: PipelineConfig, node_config: parameters.NodeConfig, undo: ExitStack) -> Runtime:
         clock = SteadyClock()
         metrics = Metrics([stream.name for stream in config.streams()], clock)
-        publishers = Publishers(self, config, node_config, metrics, clock, undo)
+        publishers = Publishers(self, config, node_config, metrics, clock, self.local_frames, undo)
         surroundings = Surroundings(
             name=self.get_fully_qualified_name(),
             logger=self.get_logger(),
@@ -154,6 +157,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             num_subscribers=lambda: publishers.num_subscribers,
             find_twin=lambda: find_twin(self, publishers.fused_topic),
             publish=publishers.publish,
+            stays_on_device=lambda: len(self.local_frames) > 0,
             send=publishers.send,
         )
         return Runtime(config, metrics, clock, surroundings)

@@ -18,6 +18,7 @@ from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.frame import FusedFrame
 from robocache_ros import encode, qos
 from robocache_ros.clock import Clock
+from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.parameters import NodeConfig
 from robocache_ros.reporter import Load
@@ -97,6 +98,7 @@ class Publishers:
         node_config: which views are wanted.
         metrics: records every frame, and subscribers that cannot be served.
         clock: measures how long a frame took.
+        local: consumers in this process, which are handed every frame.
         undo: is given what undoes this.
     """
 
@@ -107,12 +109,14 @@ class Publishers:
         node_config: NodeConfig,
         metrics: Metrics,
         clock: Clock,
+        local: LocalFrames,
         undo: ExitStack,
     ) -> None:
         self._node = node
         self._undo = undo
         self._metrics = metrics
         self._clock = clock
+        self._local = local
 
         self._outlets = [
             (output, streams, self._make(output.message, topic))
@@ -143,8 +147,8 @@ class Publishers:
 
     @property
     def num_subscribers(self) -> int:
-        """Subscribers of ``~/fused``."""
-        return int(self._fused.get_subscription_count())
+        """Subscribers of ``~/fused``, and consumers in this process."""
+        return int(self._fused.get_subscription_count()) + len(self._local)
 
     @property
     def fused_topic(self) -> str:
@@ -153,6 +157,7 @@ class Publishers:
 
     def publish(self, frame: FusedFrame, began_ns: int) -> None:
         """Send ``frame``; ``began_ns`` is when its computation began, on the steady clock."""
+        self._local.hand_over(frame)
         self.send(frame)
         latency_ns = self._node.get_clock().now().nanoseconds - frame.stamp_ns
         self._metrics.published(frame, latency_ns)

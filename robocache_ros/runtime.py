@@ -39,6 +39,8 @@ class Surroundings:
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
         publish: sends a frame; the other argument is when its computation began, steady clock, ns.
+        stays_on_device: returns whether somebody takes frames where they were computed; else they are brought to the
+            host while their samples are there, so that a GPU which fails meanwhile loses none.
         send: publishes a DiagnosticArray or a ``Load``.
     """
 
@@ -51,6 +53,7 @@ class Surroundings:
     num_subscribers: Callable[[], int]
     find_twin: Callable[[], str]
     publish: Callable[[FusedFrame, int], None]
+    stays_on_device: Callable[[], bool]
     send: Callable[[DiagnosticArray | Load], None]
 
 
@@ -75,7 +78,7 @@ class Runtime:
             for stream in config.streams()
         }
         self.metrics = metrics
-        self.pipeline = Pipeline(config, on_host=True)
+        self.pipeline = Pipeline(config, on_host=lambda: not surroundings.stays_on_device())
         self.pipeline.on_degraded = self._log_fault
         self.log = DropLog(self._logger, clock, on_failure=metrics.failed)
         self.decoders = Decoders.of(config)

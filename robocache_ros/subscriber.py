@@ -13,12 +13,19 @@
     FusedSubscriber(node, on_frame)
     rclpy.spin(node)
 
+A consumer in the same process as the node, on the same executor or another, gets the frames themselves:
+
+    preprocess = PreprocessNode()
+    InProcessSubscriber(node, on_frame, preprocess)
+
 ``robocache_core.frame.FusedFrame`` documents what a frame holds.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -29,10 +36,35 @@ from robocache_core.frame import FusedFrame
 from robocache_core.samples import DataError
 from robocache_ros import qos as profiles
 
-__all__ = ['FusedFrame', 'FusedSubscriber']
+if TYPE_CHECKING:
+    from robocache_ros.node import PreprocessNode
+
+__all__ = ['FusedFrame', 'FusedSubscriber', 'InProcessSubscriber']
 
 
-class FusedSubscriber:
+class _Receiver:
+    """Calls ``callback`` with every frame, and counts.
+
+    Attributes:
+        received: frames handed to the callback.
+        missed: frames that the pipeline made between those received, lost on the way here.
+    """
+
+    def __init__(self, callback: Callable[[FusedFrame], None]) -> None:
+        self.received = 0
+        self.missed = 0
+        self._next_sequence: int | None = None
+        self._callback = callback
+
+    def _receive(self, frame: FusedFrame) -> None:
+        if self._next_sequence is not None and frame.sequence > self._next_sequence:
+            self.missed += frame.sequence - self._next_sequence
+        self._next_sequence = frame.sequence + 1  # a sequence that goes back is a pipeline that was started again
+        self.received += 1
+        self._callback(frame)
+
+
+class FusedSubscriber(_Receiver):
     """Calls ``callback(frame: FusedFrame)`` for every fused frame.
 
     The frame's tensors view the message: nothing is copied, and they stay valid for as long as they are kept. The node
@@ -52,12 +84,9 @@ class FusedSubscriber:
         qos: QoSProfile | int | None = None,
     ) -> None:
         """Subscribe to ``topic`` on ``node``; ``qos``: a profile or a depth, by default reliable with depth 5."""
-        self.received = 0
-        self.missed = 0
+        super().__init__(callback)
         self.bad_payloads = 0
-        self._next_sequence: int | None = None
         self._node = node
-        self._callback = callback
         self._subscription = node.create_subscription(
             UInt8MultiArray,
             topic,
@@ -79,8 +108,43 @@ class FusedSubscriber:
                 f'{self._subscription.topic_name}: {error} ({self.bad_payloads} so far)', throttle_duration_sec=1.0
             )
             return
-        if self._next_sequence is not None and frame.sequence > self._next_sequence:
-            self.missed += frame.sequence - self._next_sequence
-        self._next_sequence = frame.sequence + 1  # a sequence that goes back is a pipeline that was started again
-        self.received += 1
-        self._callback(frame)
+        self._receive(frame)
+
+
+class InProcessSubscriber(_Receiver):
+    """Calls ``callback(frame: FusedFrame)`` for every frame of a ``PreprocessNode`` of this process.
+
+    The frame is the one that the node computed, with its tensors where it computed them, on the GPU where it has one:
+    nothing is copied or encoded. Other consumers get the same object: it is to be read only. The callback is called by
+    the executor of ``node``, as that of a subscription is.
+
+    Attributes:
+        received: frames handed to the callback.
+        missed: frames that the pipeline made between those received: more than ``depth`` waited, and the oldest went.
+    """
+
+    def __init__(
+        self, node: Node, callback: Callable[[FusedFrame], None], preprocess: PreprocessNode, depth: int = 5
+    ) -> None:
+        """Take the frames of ``preprocess`` on the executor of ``node``; ``depth``: most frames that wait for it."""
+        super().__init__(callback)
+        self._node = node
+        self._waiting: deque[FusedFrame] = deque(maxlen=depth)
+        self._wake = node.create_guard_condition(self._drain)
+        self._frames = preprocess.local_frames
+        self._frames.add(self._take)
+
+    def destroy(self) -> None:
+        """Take no more frames; those that wait are let go."""
+        self._frames.remove(self._take)
+        self._node.destroy_guard_condition(self._wake)
+        self._waiting.clear()
+
+    def _take(self, frame: FusedFrame) -> None:
+        """Called on the thread that computes."""
+        self._waiting.append(frame)
+        self._wake.trigger()
+
+    def _drain(self) -> None:
+        while self._waiting:
+            self._receive(self._waiting.popleft())

@@ -286,7 +286,9 @@ def test_simulated_walls_stand_in_their_voxels_only_after_deskew():
         deskew = DeskewConfig(source=source, gyro_bias=tuple(turning.imu.gyro_bias.tolist()))
         cloud = LidarConfig('lidar', voxel=voxel, extrinsics=pose(turning.lidar), deskew=deskew)
         imu = ImuConfig('imu', extrinsics=pose(turning.imu))
-        pipeline = Pipeline(PipelineConfig(lidars=(cloud,), imus=(imu,), target_frame='base_link'), on_host=True)
+        pipeline = Pipeline(
+            PipelineConfig(lidars=(cloud,), imus=(imu,), target_frame='base_link'), on_host=lambda: True
+        )
         target = turning.world.trajectory.start_ns + 13 * turning.lidar.period_ns
         for i in (j for j in range(400) if -150 * MS < turning.imu.stamp_ns(j) - target < 110 * MS):
             pipeline.receive('imu')

@@ -230,7 +230,7 @@ def test_a_fault_of_the_code_is_not_taken_for_one_of_the_device(monkeypatch):
 
 
 def test_a_failure_on_the_way_to_the_host_costs_no_frame(monkeypatch, expected):
-    pipeline = Pipeline(whole_robot.config(), on_host=True)
+    pipeline = Pipeline(whole_robot.config(), on_host=lambda: True)
     pipeline.device = FailingDevice('', 0, GpuError)
     brought = []
 

@@ -31,7 +31,7 @@ class TestPipeline:
 
     def test_images_are_rectified_from_the_first_camera_info_on(self):
         refused = []
-        pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)), on_host=True)
+        pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)), on_host=lambda: True)
         pipeline.on_refused = lambda *args: refused.append(args)
         self.push(pipeline, 1)
         assert pipeline.ledger['cam'].counts().dropped == {'no_camera_info': 1}

@@ -22,7 +22,7 @@ def standing():
     pose = still.lidar.pose
     voxel = VoxelConfig(size=(SIZE,) * 3, lower=LOWER, upper=UPPER, channels=('count', 'mean:x', 'mean:y', 'mean:z'))
     config = LidarConfig('lidar', voxel=voxel, extrinsics=(*pose.translation.tolist(), *pose.quaternion.tolist()))
-    pipeline = Pipeline(PipelineConfig(lidars=(config,), target_frame='base_link'), on_host=True)
+    pipeline = Pipeline(PipelineConfig(lidars=(config,), target_frame='base_link'), on_host=lambda: True)
     pipeline.receive('lidar')
     pipeline.push('lidar', lidar_scan(still.lidar, 0))
     (frame,) = pipeline.poll()

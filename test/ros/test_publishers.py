@@ -16,6 +16,7 @@ from robocache_core import payload
 from robocache_core.config import LidarConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.units import MS
+from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.parameters import NodeConfig
 from robocache_ros.publishers import Publishers
@@ -68,7 +69,8 @@ class Bench:
     def __init__(self, config, node_config=ALL):
         self.node, self.clock, self.undo = FakeNode(), SetClock(), ExitStack()
         self.metrics = Metrics([stream.name for stream in config.streams()], self.clock)
-        self.publishers = Publishers(self.node, config, node_config, self.metrics, self.clock, self.undo)
+        self.local = LocalFrames()
+        self.publishers = Publishers(self.node, config, node_config, self.metrics, self.clock, self.local, self.undo)
 
     def subscribe(self, *topics):
         for topic in topics or self.node.publishers:
