@@ -154,4 +154,4 @@ class Worker:
                 self._metrics.took('align', begin - arrived)
             self._publish(frame, begin)
             self._metrics.took('publish', self._clock.steady_ns() - computed)
-        self._pipeline.keep_every = self.backpressure.update(self.num_waiting)
+        self._pipeline.keep_every = self.backpressure.update(self.num_waiting, self._clock.steady_ns())

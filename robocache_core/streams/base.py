@@ -39,7 +39,7 @@ class QueueConfig(Checked):
 
     depth: int = tunable(32, 'messages that may wait', low=1, high=100_000)
     max_bytes: int = tunable(256 * MIB, 'bytes that may wait', unit='bytes', low=1)
-    max_age_ns: int = tunable(2 * SECOND, 'age at which a waiting message is dropped', unit='s', low=0)
+    max_age_ns: int = tunable(3 * SECOND, 'age at which a waiting message is dropped', unit='s', low=0)
     policy: str = tunable(
         'drop_oldest',
         'what gives way when the inbox is full; block holds the subscription back and is for replay alone',

@@ -260,16 +260,19 @@ def test_while_the_node_is_not_active():
 def test_back_pressure_for_upstream(waiting, state):
     config = dataclasses.replace(ONE, backpressure=BackpressureConfig(max_ready=16))
     bench = make(config)
-    for i in range(waiting):
+    for i in range(waiting + 1):
         bench.put('lidar', cloud(100 * i))
-        bench.clock.advance(0.1)
+    for i in range(2):
+        bench.runtime.worker.step(0.0)
+        bench.put('lidar', cloud(100 * (waiting + 1 + i)))
+        bench.clock.advance(0.5)
     bench.runtime.worker.step(0.0)
     status = bench.runtime.diagnostics.backpressure()
     assert status.name == 'preprocess: backpressure'
     assert (status.level, status.message) == (OK if state == 'normal' else WARN, state)
     given = values(status)
-    assert given['depth'] == given['lidar.depth'] == str(waiting - 1)
-    assert float(given['saturation']) == pytest.approx((waiting - 1) / 16, abs=1e-3)
+    assert given['depth'] == given['lidar.depth'] == str(waiting)
+    assert float(given['saturation']) == pytest.approx(waiting / 16, abs=1e-3)
     queue = bench.report()['queue']
     assert values(queue)['state'] == state
     assert queue.message == ('normal' if state == 'normal' else 'thinning: one target in 2 is kept')

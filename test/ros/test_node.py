@@ -101,6 +101,26 @@ def test_bag_loop_without_a_setting():
         assert robot.counts('lidar').used == 60
 
 
+def test_a_worker_that_wakes_up_late_works_everything_off(monkeypatch):
+    awake = threading.Event()
+    voxelize = ops.voxelize_sparse
+
+    def voxelize_once_awake(*args, **kwargs):
+        assert awake.wait(30)
+        return voxelize(*args, **kwargs)
+
+    monkeypatch.setattr(ops, 'voxelize_sparse', voxelize_once_awake)
+    with Robot(**LIDAR) as robot:
+        robot.bring_up()
+        for index in range(20):  # two seconds of scans
+            robot.publish('/lidar', cloud(100 * index))
+            robot.until(lambda index=index: robot.counts('lidar').received > index, 'the scan')
+        awake.set()
+        robot.until(lambda: robot.emitted == 20, 'all frames')
+        assert robot.counts('lidar').used == 20
+        robot.until(lambda: len(robot.frames) == 20, 'all frames over DDS')
+
+
 def test_slow_compute_thins_the_trigger_and_comes_back(monkeypatch):
     slow = threading.Event()
     voxelize = ops.voxelize_sparse

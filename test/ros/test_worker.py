@@ -139,11 +139,24 @@ def test_a_fault_in_compute_costs_its_target(monkeypatch):
     assert_adds_up(bench.runtime)
 
 
-def test_a_backlog_thins_the_trigger_and_an_empty_one_takes_it_back():
+def test_a_backlog_that_is_worked_off_costs_no_target():
+    bench = make(ONE)
+    bench.put('lidar', *(cloud(100 * i) for i in range(20)))
+    for _ in range(20):
+        bench.runtime.worker.step(0.0)
+        bench.clock.advance(0.08)
+    assert stamps(bench) == [100 * i for i in range(20)]
+    assert bench.runtime.pipeline.keep_every == 1
+
+
+def test_a_backlog_that_stands_thins_the_trigger_and_an_empty_one_takes_it_back():
     config = dataclasses.replace(ONE, backpressure=BackpressureConfig(high_watermark=4, low_watermark=1))
     bench = make(config)
-    bench.put('lidar', *(cloud(100 * i) for i in range(12)))
-    bench.runtime.worker.step(0.0)  # 11 wait
+    bench.put('lidar', *(cloud(100 * i) for i in range(11)))
+    bench.runtime.worker.step(0.0)  # 10 wait
+    bench.put('lidar', cloud(1100))
+    bench.clock.advance(0.6)
+    bench.runtime.worker.step(0.0)  # and still
     assert bench.runtime.worker.backpressure.state == 'thinning'
     assert bench.runtime.pipeline.keep_every == 2
     assert_adds_up(bench.runtime)
