@@ -6,12 +6,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
-from robocache_ros.static_transforms import StaticTransforms
+
+if TYPE_CHECKING:  # it reads bags, and so needs rosbags, which a robot's installation may lack
+    from robocache_ros.static_transforms import StaticTransforms
 
 Pose = tuple[float, ...]
 

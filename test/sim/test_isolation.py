@@ -2,32 +2,13 @@
 """The simulator runs without ROS, and without the package that needs it."""
 
 import pkgutil
-import subprocess
-import sys
 
 import pytest
+from support.isolation import import_without
 
 import robocache_sim
 
 MODULES = [module.name for module in pkgutil.iter_modules(robocache_sim.__path__, 'robocache_sim.')]
-
-#: Imports sys.argv[2:] where no module of the packages in sys.argv[1] can be imported.
-IMPORT_WITHOUT = """
-import importlib, sys
-refused = set(sys.argv[1].split(','))
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in refused:
-            raise ImportError(f'{name} is refused')
-sys.meta_path.insert(0, Refuse())
-for name in sys.argv[2:]:
-    importlib.import_module(name)
-"""
-
-
-def import_without(refused, *modules):
-    command = [sys.executable, '-c', IMPORT_WITHOUT, ','.join(refused), *modules]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_every_module_is_imported_without_ros():
