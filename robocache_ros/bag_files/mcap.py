@@ -224,14 +224,16 @@ class McapFile:
 
     def _scan_chunk(self, chunk: _Chunk) -> None:
         """Take in the channels of a chunk, and count its messages."""
-        content, times, keys = self._content(chunk), [], set()
+        times, keys = [], set()
         try:
-            for opcode, record in _records(_unpacked(content, chunk)):
-                self._describe(opcode, record)
-            for key, record_ns, _ in _messages(content, chunk):
-                self._count(key, record_ns)
-                times.append(record_ns)
-                keys.add(key)
+            for opcode, record in _records(_unpacked(self._content(chunk), chunk)):
+                if opcode == _MESSAGE and len(record) >= _MESSAGE_HEAD.size:
+                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack_from(record)
+                    self._count(key, record_ns)
+                    times.append(record_ns)
+                    keys.add(key)
+                else:
+                    self._describe(opcode, record)
         except FileError as error:
             self.defects.append(f'{self._path.name}: {error}')
         if times:
