@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -52,6 +53,7 @@ def _parts(blocks: Iterator[bytes], compression: str) -> Iterator[bytes]:
                 block, frame = frame.unused_data or b'', make()
 
 
+@functools.cache
 def _decompressor(compression: str) -> Any:
     if compression not in _MODULES:
         raise FileError(f'the compression {compression!r} is none of {", ".join(_MODULES)}')
