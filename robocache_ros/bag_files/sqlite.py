@@ -47,7 +47,7 @@ class SqliteFile:
             pages.close()
         except sqlite3.DatabaseError as error:
             self._salvaged = pages
-            rows = pages.rows()
+            rows = pages.rows
             counts = Counter(row.topic_id for row in rows)
             span = (min(r.record_ns for r in rows), max(r.record_ns for r in rows)) if rows else (0, 0)
             why = str(error) if pages.is_cut else f'damaged ({error})'
@@ -86,7 +86,7 @@ class SqliteFile:
             except sqlite3.DatabaseError as error:
                 _logger.warning('%s: is damaged (%s): the rest is read as far as it is whole', self._path, error)
                 self._salvaged = Pages(self._path)
-        for row in sorted(self._salvaged.rows(), key=_order):
+        for row in sorted(self._salvaged.rows, key=_order):
             if row.topic_id in wanted and _order(row) > last:
                 yield row.topic_id, row.record_ns, self._salvaged.data(row)
 

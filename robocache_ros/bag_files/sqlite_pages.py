@@ -6,6 +6,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +47,9 @@ class Pages:
         """Close the file."""
         self._bytes.close()
 
+    @cached_property
     def rows(self) -> list[Row]:
-        """Return the rows that are whole, in the order of the pages."""
+        """The rows that are whole, in the order of the pages."""
         return [row for page in range(self.num_bytes // self._page_size) for row in self._rows_of(page)]
 
     def data(self, row: Row) -> bytes:
