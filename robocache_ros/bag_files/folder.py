@@ -70,15 +70,12 @@ def opened(path: Path) -> Iterator[BagFile]:
     if path.suffix == _ROS1_SUFFIX:
         raise _ros1(path)
     with ExitStack() as stack:
-        with path.open('rb') as file:
-            start = file.read(len(sqlite.MAGIC))
-            if start.startswith(compression.ZSTD_MAGIC):
-                file.seek(0)
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='robocache-'))
-                path = Path(folder) / path.name.removesuffix(_ZSTD_SUFFIX)
-                with path.open('wb') as unpacked:
-                    compression.decompress_file(file, unpacked)
-                start = _start(path)
+        if (start := _start(path)).startswith(compression.ZSTD_MAGIC):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='robocache-'))
+            packed, path = path, Path(folder) / path.name.removesuffix(_ZSTD_SUFFIX)
+            with packed.open('rb') as source, path.open('wb') as unpacked:
+                compression.decompress_file(source, unpacked)
+            start = _start(path)
         if start.startswith(_ROS1_MAGIC):
             raise _ros1(path)
         if start.startswith(mcap.MAGIC):
