@@ -92,11 +92,7 @@ class _Topic:
 
 
 class McapFile:
-    """An open MCAP file (see ``BagFile``).
-
-    Raises:
-        FileError: it is no MCAP.
-    """
+    """An open MCAP file (see ``BagFile``): one that begins with ``MAGIC``."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._size = path, path.stat().st_size
@@ -110,8 +106,6 @@ class McapFile:
         self._chunks: list[_Chunk] = []
         self._loose: list[_Loose] = []
         try:
-            if self._file.read(len(MAGIC)) != MAGIC:
-                raise FileError(f'{path.name} is no MCAP')
             if not self._is_indexed():
                 self._scan()
         except BaseException:
