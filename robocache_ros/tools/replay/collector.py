@@ -73,11 +73,6 @@ class Collector:
         """Frames that the node sent and that did not arrive."""
         return self._fused.missed
 
-    @property
-    def bad_payloads(self) -> int:
-        """Messages on ~/fused that hold no frame."""
-        return self._fused.bad_payloads
-
     def _on_frame(self, frame: FusedFrame) -> None:
         received_ns = time.monotonic_ns()
         nbytes = sum(tensor.numel() * tensor.element_size() for tensor in frame.tensors.values())
