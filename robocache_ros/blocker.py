@@ -55,7 +55,7 @@ class Blocker:
         missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
         summary = f'targets dropped: {listed(drops)}' if drops else f'the oldest target waits for {", ".join(behind)}'
         details = [self._idle(name, behind, period) or self._off(name) for name in dict.fromkeys((*missing, *behind))]
-        return f'{summary} ({"; ".join(details)})' if details else summary
+        return f'{summary} ({"; ".join(dict.fromkeys(details))})' if details else summary
 
     def _without_target(self, period: Period) -> str:
         """Say why no target waits for a stream, and none was dropped; empty where none was due yet."""

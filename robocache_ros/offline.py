@@ -16,6 +16,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
+from robocache_ros.bag_watch import BagWatch
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
 from robocache_ros.decoders import Decoders
@@ -57,7 +58,7 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
 
 
 class BagFrames(Iterator[FusedFrame]):
-    """The fused frames of a bag, computed as they are asked for. Drops are logged as the node logs them.
+    """The fused frames of a bag, computed as they are asked for. Drops and silences are logged as the node logs them.
 
     Attributes:
         pipeline: computes them; its ledger counts every message.
@@ -66,6 +67,7 @@ class BagFrames(Iterator[FusedFrame]):
     def __init__(self, bag: Path, config: PipelineConfig, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._log = DropLog(_logger, SteadyClock())
+        self._watch: BagWatch | None = None
         self._frames = self._read(bag, list(routes(config)))
 
     def __next__(self) -> FusedFrame:
@@ -76,6 +78,11 @@ class BagFrames(Iterator[FusedFrame]):
         """By stream and reason, why messages were dropped: the last one's explanation, and how many there were."""
         return self._log.explanations
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was logged of the bag's clocks, and, after the last frame, of what was lost and why no frame came."""
+        return tuple(self._watch.warnings.values()) if self._watch is not None else ()
+
     def _read(self, path: Path, wanted: list[Route]) -> Iterator[FusedFrame]:
         bag = open_bag(path)
         for defect in bag.defects:
@@ -84,19 +91,28 @@ class BagFrames(Iterator[FusedFrame]):
         transforms = StaticTransforms.from_bag(bag)
         for line in transforms.ignored.values():
             _logger.warning('%s: %s', bag.path, line)
+        watch = self._watch = BagWatch(bag, self.pipeline, _logger)
         with closing(Decoders.of(self.pipeline.config)) as decoders:
             ingest = Ingest(self.pipeline, BagPoses(transforms), self._log, decoders)
             for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):
+                watch.advance(record_ns)
                 for route in wanted:
                     if route.absolute_topic == topic:
-                        self._take(ingest, route, record_ns, raw)
-                yield from self.pipeline.poll()
+                        self._take(ingest, watch, route, record_ns, raw)
+                yield from self._poll(watch)
+            watch.end()
             self.pipeline.give_up()
             while self.pipeline.num_ready:  # more may wait than there is room for at once
-                yield from self.pipeline.poll()
+                yield from self._poll(watch)
                 self.pipeline.give_up()
+        watch.conclude()
 
-    def _take(self, ingest: Ingest, route: Route, record_ns: int, raw: bytes) -> None:
+    def _poll(self, watch: BagWatch) -> Iterator[FusedFrame]:
+        for frame in self.pipeline.poll():
+            watch.published(frame)
+            yield frame
+
+    def _take(self, ingest: Ingest, watch: BagWatch, route: Route, record_ns: int, raw: bytes) -> None:
         """Take in a message; one that cannot be deserialized is a drop, and of a calibration nothing but a line."""
         name = route.stream.name
         if not route.is_calibration:
@@ -114,6 +130,7 @@ class BagFrames(Iterator[FusedFrame]):
         if route.is_calibration:
             ingest.calibrate(name, message)
         else:
+            watch.arrived(name, message)
             ingest.take(name, message)
 
 

@@ -14,10 +14,8 @@ from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.drop_log import Logger
 from robocache_ros.encode import to_stamp
 from robocache_ros.inbox import Inboxes
+from robocache_ros.silence_log import SilenceLog
 from robocache_ros.worker import Worker
-
-#: Time between two lines of the log about the same silence.
-_REMINDER_NS = 10 * SECOND
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Reporter:
         self._logger = logger
         self._clock = clock
         self._asked_ns: int | None = None
-        self._warned_ns: int | None = None
+        self._silence = SilenceLog(logger, clock)
         self._named_twin = ''
 
     def tick(self) -> None:
@@ -87,18 +85,8 @@ class Reporter:
         self._publish(self._diagnostics.report(active=active))
         self._log_twin()
         if active:
-            self._log_blocker()
+            self._silence.take(self._diagnostics.blocker)
         self._send(Load(self._worker.num_waiting, self._diagnostics.backpressure()))
-
-    def _log_blocker(self) -> None:
-        """Log too why nothing comes out: when it begins, every ten seconds, and when it is over."""
-        blocker, now = self._diagnostics.blocker, self._clock.steady_ns()
-        if blocker and (self._warned_ns is None or now - self._warned_ns > _REMINDER_NS):
-            self._logger.warning(f'no frame: {blocker}')
-            self._warned_ns = now
-        elif not blocker and self._warned_ns is not None:
-            self._logger.info('frames come out')
-            self._warned_ns = None
 
     def _log_twin(self) -> None:
         """Log once who else publishes on the fused topic."""

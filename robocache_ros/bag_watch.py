@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node would report of a bag's messages, by the clock of the recording, and in the end of the whole bag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from robocache_core.frame import FusedFrame
+from robocache_core.pipeline import Pipeline
+from robocache_core.units import SECOND
+from robocache_ros import lost_targets
+from robocache_ros.bags import Bag
+from robocache_ros.blocker import Blocker
+from robocache_ros.drop_log import Logger
+from robocache_ros.metrics import Metrics
+from robocache_ros.period import Period, Snapshot
+from robocache_ros.prevailing import prevailing
+from robocache_ros.silence_log import SilenceLog
+from robocache_ros.sources import routes
+
+#: Recorded time between two reports: the node's default.
+_PERIOD_NS = SECOND
+
+
+class RecordedClock:
+    """The time at which the recorder received what is read, which is never set back (see ``Clock``)."""
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def set(self, record_ns: int) -> None:
+        self._now_ns = max(self._now_ns, record_ns)
+
+    def steady_ns(self) -> int:
+        return self._now_ns
+
+
+class BagWatch:
+    """Reports once in a recorded second why no frame came, and whose clock is wrong; at the end, what was lost.
+
+    Args:
+        bag: what is read.
+        pipeline: takes it.
+        logger: receives why no frame came as the node logs it, and each warning once.
+
+    Attributes:
+        warnings: by what they are about: of a clock and of jumps as of the last report that had them, the others of the
+            whole bag, at its end.
+    """
+
+    def __init__(self, bag: Bag, pipeline: Pipeline, logger: Logger) -> None:
+        self._bag, self._pipeline, self._logger = bag, pipeline, logger
+        self._clock = RecordedClock()
+        self._metrics = Metrics(pipeline.streams, self._clock)
+        topics = {
+            route.stream.name: (route.absolute_topic, route.type_name.rpartition('/')[2])
+            for route in routes(pipeline.config)
+            if not route.is_calibration
+        }
+        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on)
+        self._silence = SilenceLog(logger, self._clock)
+        self._began = self._last = Snapshot.take(pipeline, self._metrics)
+        self._due_ns = 0
+        #: Of each report, its blocker and how many messages had come.
+        self._blockers: list[tuple[str, int]] = []
+        self.warnings: dict[str, str] = {}
+
+    def advance(self, record_ns: int) -> None:
+        """Take note that the next message was recorded at ``record_ns``; before it is taken in."""
+        self._clock.set(record_ns)
+        if record_ns >= self._due_ns:
+            if self._due_ns:
+                self._report()
+            self._due_ns = record_ns + _PERIOD_NS
+
+    def arrived(self, name: str, message: Any) -> None:
+        """Take note of a message of stream ``name``."""
+        stamp = message.header.stamp
+        self._metrics.arrived(name, stamp.sec * SECOND + stamp.nanosec)
+
+    def published(self, frame: FusedFrame) -> None:
+        """Take note of a frame."""
+        self._metrics.published(frame, self._clock.steady_ns() - frame.stamp_ns)
+
+    def end(self) -> None:
+        """Take note that there are no more messages; before what waits is given up."""
+        self._given_up = self._since(self._began).given_up
+
+    def conclude(self) -> None:
+        """Report on the whole bag, once the last frame has come."""
+        if not self._blockers:  # a bag of less than a second
+            self._report()
+        whole = self._since(self._began)
+        num_targets = whole.after.targets.received - whole.before.targets.received
+        lost = lost_targets.lost(num_targets, whole.target_drops)
+        self._warn('lost', lost)
+        if (lost or not whole.num_frames) and (blocker := prevailing(self._blockers)):
+            self._warn('blocker', f'no frame: {blocker}')
+        self._warn('given_up', lost_targets.not_waited(num_targets, self._given_up))
+        if whole.jumps and 'jumps' not in self.warnings:
+            jumps = ', '.join(f'{name} by {jumps.last_ns / SECOND:.1f} s' for name, jumps in whole.jumps.items())
+            self._warn('jumps', f'the stamps jumped, and what waited was dropped (time_jump): {jumps}')
+
+    def _report(self) -> None:
+        period = self._since(self._last)
+        self._last = period.after
+        blocker = self._blocker.describe(period)
+        self._blockers.append((blocker, sum(map(period.num_received, self._pipeline.streams))))
+        self._silence.take(blocker)
+        jumps = self._blocker.jumps(period)
+        self._warn('jumps', jumps)
+        for name, sentence in self._blocker.odd_clocks().items() if not jumps else ():
+            self._warn(f'clock of {name}', sentence)
+
+    def _warn(self, about: str, sentence: str) -> None:
+        """Keep a warning; log it if it is the first one of what it is about."""
+        if not sentence:
+            return
+        if about not in self.warnings:
+            self._logger.warning(f'{self._bag.path}: {sentence}')
+        self.warnings[about] = sentence
+
+    def _since(self, before: Snapshot) -> Period:
+        return Period(before, Snapshot.take(self._pipeline, self._metrics), self._clock.steady_ns())
+
+    def _types_on(self, topic: str) -> list[str]:
+        return [self._bag.topics[topic].msgtype] if topic in self._bag.topics else []

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag that gives few frames or none: the reader says why, in the words of the node."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import bags
+
+from robocache_ros import parameters
+from robocache_ros.offline import fused_frames
+from robocache_ros.prevailing import prevailing
+
+PARAMETERS = {
+    'lidars': ['lidar'],
+    'cameras': ['front'],
+    'imus': ['imu'],
+    'lidar': {'topic': '/points', 'voxel': {'channels': ['count']}},
+    'front': {'topic': '/image_raw', 'width': 4, 'height': 4},
+    'imu': {'topic': '/imu', 'window_size': 2},
+}
+CONFIG, _ = parameters.from_dict(PARAMETERS)
+STREAMS = {
+    'lidar': (100, '/points', bags.cloud),
+    'front': (50, '/image_raw', bags.image),
+    'imu': (10, '/imu', bags.imu),
+}
+SECONDS = 12
+
+
+def recorded(*, until=None, **offsets_ms):
+    """All streams, each with stamps that are ahead of the record times by its offsets in turn, up to ``until``, ms."""
+    messages = []
+    for name, (period, topic, make) in STREAMS.items():
+        turn = offsets_ms.get(name, (0,))
+        for number, ms in enumerate(np.arange(0, (until or {}).get(name, 1000 * SECONDS), period).tolist()):
+            messages.append((ms, topic, make(ms + turn[number % len(turn)])))
+    return messages
+
+
+def read(path: Path, messages) -> tuple[int, tuple[str, ...]]:
+    """Number of frames of a bag, and the warnings of its reader."""
+    frames = fused_frames(bags.write(path / 'bag', messages), CONFIG)
+    return len(list(frames)), frames.warnings
+
+
+AHEAD = 'the stamps of imu are 37.0 s ahead of those of front, lidar: its clock is wrong'
+LATE = 'the stamps of front are 0.4 s behind those of imu, lidar: its clock is wrong, or it comes late'
+TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times): two publishers, or two clocks?'
+
+
+@pytest.mark.parametrize(
+    ('messages', 'num_frames', 'warnings'),
+    [
+        (recorded(), 119, ()),  # the first window is not full
+        (
+            recorded(imu=(37_000,)),
+            0,
+            (AHEAD, '120 of 120 targets were lost: 120 missing:imu',
+             f'no frame: targets dropped: 10 missing:imu ({AHEAD})'),
+        ),
+        (
+            recorded(front=(-400,)),
+            0,
+            (LATE, '120 of 120 targets were lost: 120 missing:front',
+             f'no frame: targets dropped: 10 missing:front ({LATE})',
+             'of 120 targets that did not wait: 118 front'),
+        ),
+        (
+            recorded(front=(-250,)),
+            118,
+            ('the stamps of front are 0.2 s behind those of imu, lidar: its clock is wrong, or it comes late',
+             'of 120 targets that did not wait: 118 front'),
+        ),
+        (
+            recorded(until={'imu': 0}),
+            0,
+            ('120 of 120 targets were lost: 120 missing:imu',
+             'no frame: targets dropped: 10 missing:imu (imu: no publisher on /imu (Imu))',
+             'of 120 targets that did not wait: 118 imu'),
+        ),
+        (
+            recorded(until={'imu': 3000}),
+            29,
+            ('91 of 120 targets were lost: 91 missing:imu',
+             'no frame: targets dropped: 10 missing:imu (imu: no message for 8.0 s)',
+             'of 120 targets that did not wait: 88 imu'),
+        ),
+        (
+            recorded(until={'lidar': 0}),
+            0,
+            ('no frame: lidar: no publisher on /points (PointCloud2)',),
+        ),
+        (
+            recorded(lidar=(0, 0, -37_000, -37_000)),
+            1,
+            (TO_AND_FRO, '119 of 120 targets were lost: 59 missing:imu, 58 missing:lidar, 2 missing:front',
+             f'no frame: {TO_AND_FRO}', 'of 120 targets that did not wait: 58 front, 58 imu'),
+        ),
+    ],
+    ids=['good', 'clock ahead', 'clock behind', 'not waited for', 'absent', 'ends early', 'no trigger', 'two clocks'],
+)  # fmt: skip
+def test_what_is_wrong_with_a_bag_is_said_as_the_node_says_it(
+    tmp_path: Path, messages, num_frames, warnings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert read(tmp_path, messages) == (num_frames, warnings)
+    for warning in warnings:
+        assert warning in caplog.text
+    assert bool(warnings) == bool(caplog.records)
+
+
+def test_a_silence_is_logged_when_it_begins_every_ten_recorded_seconds_and_when_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    pause = [(ms, topic, make) for ms, topic, make in recorded() if topic != '/imu' or not 1000 < ms < 4000]
+    num_frames, _ = read(tmp_path, pause)
+    assert num_frames > 85
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith(('no frame', 'frames'))]
+    assert lines == ['no frame: targets dropped: 10 missing:imu (imu: no message for 2.0 s)', 'frames come out']
+
+
+def test_one_jump_of_time_is_named_with_its_size(tmp_path: Path) -> None:
+    back = [(ms, topic, make(ms - 9000 * (ms >= 6000))) for period, topic, make in STREAMS.values()
+            for ms in range(0, 12_000, period)]  # fmt: skip
+    num_frames, warnings = read(tmp_path, back)
+    assert num_frames > 110
+    assert warnings == ('the stamps jumped, and what waited was dropped (time_jump): lidar by 8.9 s',)
+
+
+@pytest.mark.parametrize(
+    ('reports', 'blocker'),
+    [
+        ([], ''),
+        ([('', 9)], ''),
+        ([('no publisher', 0), ('lost', 0)], ''),
+        ([('a: no message yet', 1), ('', 9), ('b: dropped 9', 5), ('a: no message for 1.1 s', 0)], 'b: dropped 9'),
+        ([('b: dropped 9', 5), ('a', 8), ('b: dropped 11', 5)], 'b: dropped 11'),
+        ([('a', 5), ('b', 5)], 'b'),
+    ],
+)
+def test_the_blocker_that_prevails_is_that_of_most_messages(reports, blocker) -> None:
+    assert prevailing(reports) == blocker
