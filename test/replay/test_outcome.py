@@ -82,7 +82,23 @@ def test_a_summary_has_rates_latencies_and_the_nodes_own_counts():
     }
 
 
-def test_the_blocker_is_that_of_the_first_report_that_has_counted_every_message():
+CLOCK = 'targets dropped: 10 missing:imu (the stamps of imu are 37.0 s ahead of those of lidar: its clock is wrong)'
+
+
+def test_the_blocker_is_what_held_while_the_bag_was_played():
+    reports = [
+        diagnostics(0, 'lidar: no publisher on /points', received=0),
+        diagnostics(100, 'lidar: no message on /points', received=1),
+        diagnostics(160, CLOCK, received=11),
+        diagnostics(220, CLOCK.replace('37.0', '37.1'), received=21),
+        Diagnostics(240 * MS, {'compute': Status(2, 'the worker has been busy with one step for 1.0 s', {})}),
+        diagnostics(245, CLOCK.replace('37.0', '37.1'), received=22),
+        diagnostics(1300, 'lidar: no message for 1.1 s', received=23),
+    ]
+    assert summarize(recording(diagnostics=reports))['blocker'] == CLOCK.replace('37.0', '37.1')
+
+
+def test_the_blocker_of_a_short_bag_is_that_of_the_first_report_that_has_counted_every_message():
     reports = [
         diagnostics(100, 'lidar: no message yet', received=0),
         diagnostics(260, 'front: no publisher', received=1),

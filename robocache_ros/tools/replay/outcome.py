@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 
 from robocache_core.config import PipelineConfig
 from robocache_ros.bags import Bag
+from robocache_ros.prevailing import prevailing
 from robocache_ros.sources import routes
 from robocache_ros.tools.replay.collector import Diagnostics, FrameRecord, Status
 from robocache_ros.tools.replay.figures import latencies_ms, percentiles, rate_hz
@@ -86,6 +88,16 @@ class Recording:
         later = (d for d in self.diagnostics if d.received_ns > self.ended_ns and _received(d) == total)
         return next(later, self.diagnostics[-1] if self.diagnostics else Diagnostics(self.ended_ns))
 
+    @property
+    def blocker(self) -> str:
+        """Why no frame came while messages did; where none arrived, what the closing report says."""
+        reports = [(d, sum(received.values())) for d in self.diagnostics if (received := _received(d))]
+        totals = itertools.pairwise([0, *(total for _, total in reports)])
+        arrived = (total - before for before, total in totals)
+        return prevailing((_blocker(d), n) for (d, _), n in zip(reports, arrived, strict=True)) or _blocker(
+            self.closing
+        )
+
     @cached_property
     def latency_ms(self) -> Values:
         """See ``latencies_ms``."""
@@ -130,7 +142,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
         'published': published,
         'topics': dict(r.topics),
         'lost': {'fused': r.missed} | _lost(streams, published),
-        'blocker': r.closing.statuses.get('sync', _NOTHING).values.get('blocker', ''),
+        'blocker': r.blocker,
         **{key: compute.get(key, '') for key in ('device', 'device_reason', 'device_fault')},
         'backend_reason': compute.get('reason', ''),
         'player_late_ms': _lateness(r.late_ns),
@@ -182,6 +194,10 @@ def ledger(statuses: Mapping[str, Status]) -> dict[str, dict[str, Any]]:
         for name, status in statuses.items()
         if name.startswith('input ')
     }
+
+
+def _blocker(diagnostics: Diagnostics) -> str:
+    return diagnostics.statuses.get('sync', _NOTHING).values.get('blocker', '')
 
 
 def _received(diagnostics: Diagnostics) -> dict[str, int]:
