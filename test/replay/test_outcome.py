@@ -24,6 +24,7 @@ def frame(stamp_ns, received_ms, valid, **age_ms):
 def diagnostics(at_ms, blocker='', **lidar):
     account = {key: str(value) for key, value in lidar.items()}
     sync = {'targets': '3', 'emitted': '2', 'dropped.overrun': '1', 'dropped.late': '0', 'blocker': blocker}
+    sync |= {'given_up.front': '2', 'given_up.lidar': '0'}
     compute = {'backend': 'cpu', 'reason': 'loaded', 'device': 'cpu'}
     values = {'input lidar': account, 'sync': sync, 'compute': compute}
     return Diagnostics(at_ms * MS, {name: Status(0, '', value) for name, value in values.items()})
@@ -63,7 +64,8 @@ def test_a_summary_has_rates_latencies_and_the_nodes_own_counts():
     assert summary['fused_rate_hz'] == pytest.approx(1000 / 115, abs=1e-3)
     assert summary['latency_ms']['p50'] == 32.5
     assert summary['streams'] == {'lidar': {'received': 2, 'used': 2, 'held': 0, 'dropped': {}}}
-    assert summary['targets'] == {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'overrun': 1}}
+    assert summary['targets'] == {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'overrun': 1},
+                                  'given_up': {'front': 2}}  # fmt: skip
     assert summary['topics'] == {'lidar': '/points', 'front': '/front'}
     assert summary['published'] == {'lidar': 3}
     assert summary['lost'] == {'fused': 1, 'lidar': 1}
@@ -111,6 +113,14 @@ def test_the_blocker_of_a_short_bag_is_that_of_the_first_report_that_has_counted
     # Without a message that arrived it is the first report behind the last one that was sent.
     silent = [diagnostics(100, 'no publisher', received=0), diagnostics(400, 'lost', received=0)]
     assert summarize(recording(diagnostics=silent))['blocker'] == 'lost'
+
+
+def test_a_warning_of_the_alignment_is_what_held_while_frames_came():
+    reports = [diagnostics(100 * number, received=number) for number in range(1, 6)]
+    messages = ['', 'stamps differ by 1 s', 'targets that did not wait: 1', 'stamps differ by 2 s', 'no frame']
+    for number, (report, message) in enumerate(zip(reports, messages, strict=True)):
+        report.statuses['sync'] = Status(2 if number == 4 else int(bool(message)), message, {})
+    assert summarize(recording(diagnostics=reports))['sync_warning'] == 'stamps differ by 2 s'
 
 
 def test_at_a_fixed_rate_that_is_the_rate_of_the_targets():

@@ -7,13 +7,18 @@ from robocache_ros.tools.replay.table import format_summary, format_table
 from robocache_ros.tools.replay.verdict import notes, problems, unbalanced, warnings
 
 
+def targets(num, dropped, **given_up):
+    return {'targets': num, 'emitted': 0, 'pending': 0, 'dropped': dropped, 'given_up': given_up}
+
+
 def summary(**changes):
     stream = {'received': 3, 'used': 2, 'held': 0, 'dropped': {'unselected': 1}}
     return {
         'frames': 2, 'trigger_rate_hz': 10.0, 'fused_rate_hz': 10.0, 'backend': 'cpu', 'streams': {'lidar': stream},
         'latency_ms': {'p50': 20.0, 'p99': None}, 'blocker': '', 'trigger': 'lidar', 'backend_reason': 'loaded',
         'device': 'cpu', 'device_reason': 'compute.device = auto', 'device_fault': '',
-        'targets': {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'missing:imu': 1}}, 'published': {'lidar': 3},
+        'targets': targets(30, {'missing:imu': 1}, imu=1),
+        'sync_warning': '', 'published': {'lidar': 3},
         'age_ms': {'lidar': {'p50': 0.0, 'p99': 0.0}}, 'valid': {'lidar': 2}, 'lost': {'fused': 0},
         'stage_ms': {'lidar': {'p50': 1.0, 'p99': 2.0}}, 'player_late_ms': {'p50': 0.0, 'p99': 0.1, 'max': 0.2},
         'bag': {'skipped': {}, 'defects': [], 'unsent': {}},
@@ -30,7 +35,7 @@ def test_a_stream_whose_messages_are_not_all_accounted_for_is_named():
 def test_no_frame_no_diagnostics_and_an_open_ledger_are_failures():
     assert problems(summary()) == []
     assert 'imu: no publisher' in problems(summary(frames=0, blocker='imu: no publisher on /imu'))[0]
-    (line,) = problems(summary(frames=0, targets={'dropped': {'missing:lidar': 5}}))
+    (line,) = problems(summary(frames=0, targets=targets(5, {'missing:lidar': 5})))
     assert line.endswith('lidar dropped: unselected 1; targets dropped: missing:lidar 5')
     assert 'no ledger' in problems(summary(streams={}))[0]
     open_ledger = {'lidar': {'received': 3, 'used': 1, 'held': 0, 'dropped': {}}}
@@ -44,6 +49,30 @@ def test_losses_and_a_late_player_are_warnings():
     assert fault in warnings(summary(device_fault=fault))[0]
     assert '4 fused frames' in warnings(summary(lost={'fused': 4}))[0]
     assert 'player itself was late' in warnings(summary(player_late_ms={'p50': 1.0, 'p99': 11.0, 'max': 40.0}))[0]
+
+
+MISSING = {'missing:imu': 15, 'missing:front': 1}
+BEHIND = 'targets that did not wait: 8 front; the stamps of front are 0.3 s behind'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'lines'),
+    [
+        ({'targets': targets(200, {'missing:imu': 10}, front=10)}, []),
+        ({'targets': targets(200, MISSING)}, ['16 of 200 targets were lost: 15 missing:imu, 1 missing:front']),
+        (
+            {'targets': targets(200, MISSING), 'blocker': 'imu: silent'},
+            ['16 of 200 targets were lost: 15 missing:imu, 1 missing:front', 'no frame for a time: imu: silent'],
+        ),
+        (
+            {'targets': targets(200, {}, front=150, imu=3), 'sync_warning': BEHIND, 'blocker': 'at the beginning'},
+            ['of 200 targets that did not wait: 150 front', f'with frames: {BEHIND}'],
+        ),
+        ({'targets': targets(200, MISSING), 'frames': 0, 'blocker': 'imu: silent'}, []),  # that is a failure's line
+    ],
+)
+def test_targets_that_were_lost_or_did_not_wait_are_warnings_where_they_are_many(changes, lines):
+    assert warnings(summary(**changes)) == lines
 
 
 def test_what_is_wrong_with_the_bag_is_said():

@@ -12,6 +12,9 @@ Starts the node as a child process, plays the bag to it from this one with /cloc
     series.json          every frame's times, for the report
     node.log             the node's log
 
+Where more than 5 % of the targets became no frame, or did not wait for a stream, warnings at the end say how many, by
+reason, and what the node said of it.
+
 Exit status: 0; 1 when no frame came, the ledger does not add up, or the node failed; 2 when it could not be played.
 """
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,8 @@ from robocache_ros.tools.replay.collector import Diagnostics, FrameRecord, Statu
 from robocache_ros.tools.replay.figures import latencies_ms, percentiles, rate_hz
 from robocache_ros.tools.replay.player import SentLog
 
-_DROPPED = 'dropped.'
+_DROPPED, _GIVEN_UP = 'dropped.', 'given_up.'
+_WARN = 1  # DiagnosticStatus.WARN, as a number
 _NOTHING = Status(0, '', {})
 
 #: A value for each frame; None where it has none.
@@ -88,15 +89,21 @@ class Recording:
         later = (d for d in self.diagnostics if d.received_ns > self.ended_ns and _received(d) == total)
         return next(later, self.diagnostics[-1] if self.diagnostics else Diagnostics(self.ended_ns))
 
-    @property
+    @cached_property
     def blocker(self) -> str:
         """Why no frame came while messages did; where none arrived, what the closing report says."""
+        return self._prevailing(_blocker) or _blocker(self.closing)
+
+    @cached_property
+    def sync_warning(self) -> str:
+        """What was wrong with the alignment though frames came."""
+        return self._prevailing(_sync_warning)
+
+    def _prevailing(self, text: Callable[[Diagnostics], str]) -> str:
+        """Of a text of each report, see ``prevailing``."""
         reports = [(d, sum(received.values())) for d in self.diagnostics if (received := _received(d))]
         totals = itertools.pairwise([0, *(total for _, total in reports)])
-        arrived = (total - before for before, total in totals)
-        return prevailing((_blocker(d), n) for (d, _), n in zip(reports, arrived, strict=True)) or _blocker(
-            self.closing
-        )
+        return prevailing((text(d), total - before) for (d, _), (before, total) in zip(reports, totals, strict=True))
 
     @cached_property
     def latency_ms(self) -> Values:
@@ -143,6 +150,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
         'topics': dict(r.topics),
         'lost': {'fused': r.missed} | _lost(streams, published),
         'blocker': r.blocker,
+        'sync_warning': r.sync_warning,
         **{key: compute.get(key, '') for key in ('device', 'device_reason', 'device_fault')},
         'backend_reason': compute.get('reason', ''),
         'player_late_ms': _lateness(r.late_ns),
@@ -189,7 +197,7 @@ def ledger(statuses: Mapping[str, Status]) -> dict[str, dict[str, Any]]:
     return {
         name.removeprefix('input '): {
             **{key: int(status.values.get(key, 0)) for key in ('received', 'used', 'held')},
-            'dropped': _dropped(status.values),
+            'dropped': _counts(status.values, _DROPPED),
         }
         for name, status in statuses.items()
         if name.startswith('input ')
@@ -200,22 +208,26 @@ def _blocker(diagnostics: Diagnostics) -> str:
     return diagnostics.statuses.get('sync', _NOTHING).values.get('blocker', '')
 
 
+def _sync_warning(diagnostics: Diagnostics) -> str:
+    sync = diagnostics.statuses.get('sync', _NOTHING)
+    return sync.message if sync.level == _WARN else ''
+
+
 def _received(diagnostics: Diagnostics) -> dict[str, int]:
     return {name: stream['received'] for name, stream in ledger(diagnostics.statuses).items()}
 
 
 def _targets(statuses: Mapping[str, Status]) -> dict[str, Any]:
-    """The node's count of its targets, and of those dropped by reason."""
+    """The node's count of its targets, of those dropped by reason, and of those that did not wait by stream."""
     values = statuses.get('sync', _NOTHING).values
     counts = {key: int(values.get(key, 0)) for key in ('targets', 'emitted', 'pending')}
-    return {**counts, 'dropped': _dropped(values)}
+    return {**counts, 'dropped': _counts(values, _DROPPED), 'given_up': _counts(values, _GIVEN_UP)}
 
 
-def _dropped(values: Mapping[str, str]) -> dict[str, int]:
+def _counts(values: Mapping[str, str], prefix: str) -> dict[str, int]:
+    """The counts under a prefix that are not 0."""
     return {
-        key.removeprefix(_DROPPED): int(value)
-        for key, value in values.items()
-        if key.startswith(_DROPPED) and int(value)
+        key.removeprefix(prefix): int(value) for key, value in values.items() if key.startswith(prefix) and int(value)
     }
 
 

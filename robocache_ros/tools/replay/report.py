@@ -201,12 +201,15 @@ def _ledger(summary: Mapping[str, Any], names: Sequence[str]) -> str:
     titles = ''.join(f'<td>{title}</td>' for title in ('sent', 'received', 'used', 'held'))
     head = f'<tr><th>stream</th>{titles}<td class="left">dropped</td><td></td></tr>'
     targets = summary['targets']
-    dropped = ', '.join(f'{html.escape(r)} {n}' for r, n in targets['dropped'].items()) or 'none'
+    dropped, given_up = (
+        ', '.join(f'{html.escape(key)} {n}' for key, n in targets[kind].items()) or 'none'
+        for kind in ('dropped', 'given_up')
+    )
     return (
         f'<table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
         f'<p class="dim">{targets["targets"]} targets: {targets["emitted"]} became frames, {targets["pending"]} wait, '
-        f'dropped: {dropped}. <b>unselected</b> is a sample that no target needed, such as every third image of a '
-        '15 Hz camera at 10 Hz.</p>'
+        f'dropped: {dropped}; did not wait for a stream: {given_up}. <b>unselected</b> is a sample that no target '
+        'needed, such as every third image of a 15 Hz camera at 10 Hz.</p>'
     )
 
 

@@ -45,9 +45,10 @@ def _streams(summary: Mapping[str, Any]) -> str:
             [name, str(summary['published'].get(name, 0))]
             + [str(stream[key]) for key in ('received', 'used', 'held')]
             + [str(sum(stream['dropped'].values())), _ms(age['p50']), _ms(age['p99'])]
-            + [str(summary['valid'].get(name, 0))]
+            + [str(summary['valid'].get(name, 0)), str(summary['targets']['given_up'].get(name, 0))]
         )
-    head = ['stream', 'sent', 'received', 'used', 'held', 'dropped', 'offset p50 ms', 'p99 ms', 'valid frames']
+    head = ['stream', 'sent', 'received', 'used', 'held', 'dropped', 'offset p50 ms', 'p99 ms']
+    head += ['valid frames', 'not waited for']
     return format_table(head, rows)
 
 

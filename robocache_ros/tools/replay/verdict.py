@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from robocache_ros import lost_targets
+
 _LATE_MS = 10.0
 
 
@@ -52,6 +54,7 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     ]
     if summary['lost']['fused']:
         found.append(f'{summary["lost"]["fused"]} fused frames were lost between node and replay')
+    found += _targets(summary)
     found += [f'of the bag: {defect}' for defect in summary['bag']['defects']]
     found += [
         f'{count} messages on {topic} are too short for their header, and were not sent'
@@ -63,6 +66,19 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     if late is not None and late > _LATE_MS:
         found.append(f'the player itself was late (p99 {late:.1f} ms): latencies include waits of this machine')
     return found
+
+
+def _targets(summary: Mapping[str, Any]) -> list[str]:
+    """How many targets were lost or did not wait, where these are many, and why."""
+    targets = summary['targets']
+    lost = lost_targets.lost(targets['targets'], targets['dropped']) if summary['frames'] else ''
+    not_waited = lost_targets.not_waited(targets['targets'], targets['given_up'])
+    found = [lost, not_waited]
+    if lost and summary['blocker']:
+        found.append(f'no frame for a time: {summary["blocker"]}')
+    if (lost or not_waited) and summary['sync_warning']:
+        found.append(f'with frames: {summary["sync_warning"]}')
+    return [line for line in found if line]
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
