@@ -25,6 +25,7 @@ from robocache_ros.bag_files import Channel, files_of, opened
 from robocache_ros.bag_files.compression import ZSTD_MAGIC, decompressed
 
 _HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
+_FEWEST = 4  # messages of a topic by which its period can be found
 
 
 class BagError(ValueError):
@@ -147,23 +148,30 @@ class Glimpse:
 
 
 def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str, Glimpse]:
-    """Read the first ``seconds`` of some topics with a header, and on to the first message of those that start later.
+    """Read the start of some topics with a header: of each its first ``seconds``, and four messages at least.
 
-    The period is the median one; of a topic with fewer than four messages in that time it is the mean over the bag.
-    Messages that cannot be read are passed over; a topic that has no others is not in the result.
+    The period is the median one between its stamps in their order; of a topic with a single stamp it is the mean over
+    the bag. Messages that cannot be read are passed over; a topic that has no others is not in the result.
 
     Raises:
         BagError: the bag cannot be read.
     """
     first: dict[str, Any] = {}
+    began_ns: dict[str, int] = {}
     stamps: dict[str, list[int]] = {name: [] for name in topics}
+    left = {name: bag.topics[name].count for name in topics}
     for topic, record_ns, raw in bag.messages(topics):
-        if record_ns > bag.start_ns + seconds * 1e9 and len(first) == len(topics):
+        if topic in left:
+            with suppress(BagError):
+                if topic not in first:
+                    first[topic] = bag.deserialize(topic, raw)
+                stamps[topic].append(header_stamp_ns(raw))
+            left[topic] -= 1
+            is_over = record_ns > began_ns.setdefault(topic, record_ns) + seconds * 1e9
+            if not left[topic] or (is_over and len(stamps[topic]) >= _FEWEST):
+                del left[topic]
+        if not left:
             break
-        with suppress(BagError):
-            if topic not in first:
-                first[topic] = bag.deserialize(topic, raw)
-            stamps[topic].append(header_stamp_ns(raw))
     return {name: Glimpse(message, _period_s(bag, name, stamps[name])) for name, message in first.items()}
 
 
@@ -259,7 +267,5 @@ def _offered_qos(text: str) -> list[Qos]:
 
 
 def _period_s(bag: Bag, name: str, stamps_ns: list[int]) -> float:
-    steps = sorted(b - a for a, b in itertools.pairwise(stamps_ns))
-    if len(steps) >= 3 and steps[len(steps) // 2] > 0:
-        return steps[len(steps) // 2] / 1e9
-    return bag.duration_s / bag.topics[name].count
+    steps = sorted(b - a for a, b in itertools.pairwise(sorted(set(stamps_ns))))
+    return steps[len(steps) // 2] / 1e9 if steps else bag.duration_s / bag.topics[name].count

@@ -61,13 +61,29 @@ def test_the_stamp_is_read_from_the_serialized_header(tmp_path):
         header_stamp_ns(b'\x00\x01\x00\x00')
 
 
-def test_the_period_is_that_of_the_stamps(tmp_path):
-    late = [(ms + 1500, topic, message) for ms, topic, message in bags.every(100, '/points', bags.cloud, 1000)]
-    bag = open_bag(bags.write(tmp_path / 'bag', [*bags.every(5, '/imu', bags.imu), *late]))
+def swapped(ms):
+    """The stamps of neighbours at 5 ms are exchanged."""
+    return bags.imu(ms + (5 if ms % 10 == 0 else -5))
+
+
+@pytest.mark.parametrize(
+    ('imu', 'period_s'),
+    [
+        (bags.every(5, '/imu', bags.imu), 0.005),
+        (bags.every(5, '/imu', swapped), 0.005),
+        (bags.every(5, '/imu', lambda ms: bags.imu(ms // 10 * 10)), 0.01),  # each stamp twice
+        ([item for item in bags.every(5, '/imu', bags.imu) if item[0] >= 1900], 0.005),  # it starts late
+        (bags.every(700, '/imu', bags.imu), 0.7),
+        (bags.every(5, '/imu', lambda ms: bags.imu(0)), 0.005),  # its stamps stand still
+    ],
+    ids=['regular', 'unsorted', 'twice', 'late', 'slow', 'one stamp'],
+)
+def test_the_period_is_that_of_the_topics_own_stamps(tmp_path, imu, period_s):
+    bag = open_bag(bags.write(tmp_path / 'bag', [*bags.every(100, '/points', bags.cloud), *imu]))
     seen = glimpse(bag, {'/imu', '/points'}, seconds=1.0)
-    assert seen['/imu'].period_s == pytest.approx(0.005)
+    assert seen['/imu'].period_s == pytest.approx(period_s, rel=0.01)
+    assert seen['/points'].period_s == pytest.approx(0.1)
     assert seen['/points'].first.header.frame_id == 'lidar'
-    assert seen['/points'].period_s == pytest.approx(bag.duration_s / 10)  # it began too late to be measured
 
 
 @pytest.mark.parametrize(
