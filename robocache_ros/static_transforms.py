@@ -79,6 +79,10 @@ class StaticTransforms:
     def __contains__(self, frame: str) -> bool:
         return frame in self._parent or any(frame == parent for parent, _ in self._parent.values())
 
+    def root(self, frame: str) -> str:
+        """The frame at the top of the tree of ``frame``: itself where nothing joins it to another."""
+        return list(self._ancestors(_plain(frame)))[-1]
+
     def pose(self, frame: str, target: str) -> tuple[float, ...] | None:
         """Pose of ``frame`` in ``target`` as x y z qx qy qz qw; None where no chain of transforms joins them."""
         frame, target = _plain(frame), _plain(target)

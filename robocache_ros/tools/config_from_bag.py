@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from robocache_core.config import ImuConfig, StreamConfig, VoxelConfig
+from robocache_core.text import shown
 from robocache_core.units import SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.sources import SOURCES
@@ -41,8 +42,9 @@ class BagConfig:
 def config_from_bag(bag: Bag) -> BagConfig:
     """Make the configuration: a stream for each topic of ``bag`` whose type is in ``SOURCES``.
 
-    The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. Where /tf_static joins
-    every lidar to base_link, the voxels are in base_link and the extrinsics are written out.
+    The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. The voxels are in the
+    frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are written out; lidars
+    that it does not join are left out.
 
     Raises:
         BagError: no topic of the bag can be a stream, or the bag cannot be read.
@@ -50,8 +52,7 @@ def config_from_bag(bag: Bag) -> BagConfig:
     notes: list[str] = []
     sensors = _find_sensors(bag, notes)
     mounting = _find_mounting(bag, [sensor for sensor in sensors if sensor.group == 'lidars'], notes)
-    if not mounting.target_frame:
-        sensors = _keep_one_lidar(sensors, notes)
+    sensors = _without_unmounted(sensors, mounting, notes)
     trigger = _find_trigger(sensors)
     setting = _Setting(trigger, trigger.period_s if trigger else 1 / _FIXED_RATE_HZ, mounting)
     parameters: dict[str, Any] = {'target_frame': mounting.target_frame}
@@ -150,26 +151,39 @@ def _without_twins(topics: Mapping[str, Topic], notes: list[str]) -> dict[str, T
 
 
 def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], notes: list[str]) -> _Mounting:
-    """The poses of ``lidars`` in the first base frame that /tf_static joins all of them to."""
-    if not lidars:
-        return _Mounting()
-    tree = StaticTransforms.from_bag(bag)
+    """The poses of ``lidars`` in the frame that joins most of them; of those that join as many, base_link comes first.
+
+    That is a base frame, or the root of a lidar's tree of static transforms.
+    """
+    tree = StaticTransforms.from_bag(bag) if lidars else StaticTransforms()
     notes.extend(tree.ignored.values())
-    frames = {lidar.name: lidar.first.header.frame_id for lidar in lidars}
-    for target in _BASE_FRAMES:
-        poses = {name: tree.pose(frame, target) for name, frame in frames.items()}
-        found = {name: pose for name, pose in poses.items() if pose is not None}
-        if target in tree and len(found) == len(frames):
-            return _Mounting(target, found)
-    notes.append(f'no /tf_static joins {", ".join(sorted(set(frames.values())))} to base_link: voxels are in the '
-                 "lidar's own frame; set target_frame and extrinsics to change that")  # fmt: skip
+    frames = {lidar.name: lidar.first.header.frame_id for lidar in lidars if lidar.first.header.frame_id}
+    mountings = [
+        _Mounting(target, {name: pose for name, frame in frames.items() if (pose := tree.pose(frame, target))})
+        for target in (*_BASE_FRAMES, *map(tree.root, frames.values()))
+    ]
+    best = max(mountings, key=lambda mounting: len(mounting.poses))
+    if len(best.poses) > 1 or (best.poses and best.target_frame in tree):
+        return best
+    if lidars:
+        named = ', '.join(map(shown, sorted(set(frames.values())))) or 'the lidars, whose frames have no name,'
+        notes.append(f'no /tf_static joins {named} to base_link: voxels are in the '
+                     "lidar's own frame; set target_frame and extrinsics to change that")  # fmt: skip
     return _Mounting()
 
 
-def _keep_one_lidar(sensors: Sequence[_Sensor], notes: list[str]) -> list[_Sensor]:
-    """All but the second and further lidars: without poses there is no common frame, and a frame's voxels have one."""
-    left_out = [sensor for sensor in sensors if sensor.group == 'lidars'][1:]
-    notes.extend(f'left out: {s.topic.name}, as no common frame of the lidars is known' for s in left_out)
+def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, notes: list[str]) -> list[_Sensor]:
+    """All but the lidars that have no pose in the target frame; where there is none, all but the first lidar."""
+    lidars = [sensor for sensor in sensors if sensor.group == 'lidars']
+    if mounting.target_frame:
+        left_out = [lidar for lidar in lidars if lidar.name not in mounting.poses]
+        why = f'to {shown(mounting.target_frame)}, the frame of most lidars'
+    else:
+        left_out, why = lidars[1:], f'to {shown(lidars[0].first.header.frame_id)}' if lidars else ''
+    notes.extend(
+        f'left out: {lidar.topic.name}: no /tf_static joins its frame {shown(lidar.first.header.frame_id)} {why}'
+        for lidar in left_out
+    )
     return [sensor for sensor in sensors if sensor not in left_out]
 
 

@@ -68,16 +68,40 @@ def test_every_sensor_topic_becomes_a_stream(tmp_path):
     assert '# Made from a bag.' in text
 
 
-def test_lidars_without_a_common_base_stay_in_their_own_frames(tmp_path):
-    made = made_from(
-        tmp_path,
-        bags.every(100, '/a/points', lambda ms: bags.cloud(ms, 'a')),
-        bags.every(100, '/b/points', lambda ms: bags.cloud(ms, 'b')),
-        [(0, '/tf_static', bags.transforms(('base_link', 'a', (1.0, 0.0, 0.0), NONE)))],
+A, B, C = ('base_link', 'a'), ('base_link', 'b'), ('base_link', 'c')
+
+
+@pytest.mark.parametrize(
+    ('frames', 'edges', 'target', 'kept', 'notes'),
+    [
+        ('ab', [A, B], 'base_link', 'ab', []),
+        ('ab', [('map', 'base_link'), A, B], 'base_link', 'ab', []),
+        ('ab', [('base_footprint', 'mast'), ('mast', 'a'), ('mast', 'b')], 'base_footprint', 'ab', []),
+        ('ab', [('chassis', 'mast'), ('mast', 'a'), ('chassis', 'b')], 'chassis', 'ab', []),
+        ('ab', [A], 'base_link', 'a', ["/b/points: no /tf_static joins its frame 'b' to 'base_link'"]),
+        ('abc', [A, ('chassis', 'b'), ('chassis', 'c')], 'chassis', 'bc',
+         ["/a/points: no /tf_static joins its frame 'a' to 'chassis', the frame of most lidars"]),
+        ('ab', [], '', 'a', ["no /tf_static joins 'a', 'b' to base_link",
+                             "/b/points: no /tf_static joins its frame 'b' to 'a'"]),
+        ('a', [], '', 'a', ["no /tf_static joins 'a' to base_link"]),
+        ('a', [('sensor', 'a')], 'sensor', 'a', []),
+        ('aa', [], 'a', 'ab', []),
+        (['', ''], [A], '', 'a', ['whose frames have no name', "/b/points: no /tf_static joins its frame '' to ''"]),
+    ],
+)  # fmt: skip
+def test_the_voxels_are_in_the_frame_that_joins_most_lidars(tmp_path, frames, edges, target, kept, notes):
+    clouds = (
+        bags.every(100, f'/{name}/points', lambda ms, frame=frame: bags.cloud(ms, frame))
+        for name, frame in zip('abc'[: len(frames)], frames, strict=True)
     )
-    assert made.parameters['target_frame'] == ''
-    assert 'extrinsics' not in made.parameters['a']
-    assert any('base_link' in note for note in made.notes)
+    static = bags.transforms(*((*edge, (1.0, 0.0, 0.0), NONE) for edge in edges))
+    made = made_from(tmp_path, *clouds, [(0, '/tf_static', static)])
+    assert made.parameters['target_frame'] == target
+    assert made.parameters['lidars'] == list(kept)
+    assert all(('extrinsics' in made.parameters[name]) == bool(target) for name in kept)
+    assert len(made.notes) == len(notes)
+    for words, note in zip(notes, made.notes, strict=True):
+        assert words in note
 
 
 def test_channels_of_fields_that_the_cloud_lacks_are_left_out(tmp_path):
