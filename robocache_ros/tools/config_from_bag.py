@@ -20,6 +20,12 @@ from robocache_ros.tools.plausibility import doubts_on_imu, why_no_camera
 from robocache_ros.tools.stream_names import stream_names
 
 _LASER_SCAN = 'sensor_msgs/msg/LaserScan'
+#: Types that carry a camera as a stream of packets, none of which is an image by itself.
+_VIDEOS = (
+    'theora_image_transport/msg/Packet',
+    'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
+    'foxglove_msgs/msg/CompressedVideo',
+)
 _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
 
@@ -98,7 +104,7 @@ class _Setting:
 
 def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
     """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
-    candidates = [topic for topic in bag.topics.values() if topic.msgtype in SOURCES]
+    candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*SOURCES, *_VIDEOS)]
     usable = {topic.name: topic for topic in candidates if not _left_out(topic, notes)}
     seen = glimpse(bag, usable)
     for name in list(usable):
@@ -127,6 +133,8 @@ def _left_out(topic: Topic, notes: list[str]) -> bool:
     why = topic.unreadable
     if topic.count == 0:
         why = 'it has no messages'
+    elif topic.msgtype in _VIDEOS:
+        why = f'it is a video ({topic.msgtype}); the node decodes JPEG and PNG: record the raw or compressed topic'
     elif topic.name.endswith('/compressedDepth'):
         why = 'it is compressedDepth, which is no plain image file'
     if why:

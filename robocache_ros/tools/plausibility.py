@@ -14,6 +14,7 @@ from robocache_core import rotation
 from robocache_core.encodings import encoding_of
 from robocache_core.samples import DataError
 from robocache_ros.bags import Bag, BagError
+from robocache_ros.decode_image import Format
 
 _MOST_READINGS = 1000
 _GRAVITY = 9.8
@@ -28,11 +29,11 @@ _DEPTH_ENCODINGS = ('16UC1', '32FC1')
 def why_no_camera(message: Any) -> str:
     """Return why an Image or CompressedImage cannot be taken as a camera's; empty where it can."""
     encoding = getattr(message, 'encoding', None)
-    if encoding is None:
-        encoding = message.format.split(';')[0].strip() if ';' in message.format else ''
-        return _depth(encoding)
     try:
-        encoding_of(encoding)
+        if encoding is None:
+            encoding = Format.parse(message.format).encoding
+        else:
+            encoding_of(encoding)
     except DataError as error:
         return str(error)
     return _depth(encoding)

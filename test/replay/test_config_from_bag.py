@@ -152,6 +152,40 @@ def test_what_cannot_be_a_stream_is_left_out_by_name(tmp_path):
     assert any('/depth/compressedDepth' in note for note in made.notes)
 
 
+@pytest.mark.parametrize('written', ['theora', 'h264', '16UC1; compressedDepth', 'ffmpeg; libx264'])
+def test_a_compressed_topic_that_is_no_jpeg_or_png_is_left_out_by_name(tmp_path, written):
+    made = made_from(
+        tmp_path,
+        bags.every(100, '/points', bags.cloud),
+        bags.every(100, '/cam/image_raw', bags.image),
+        bags.every(50, '/cam/image_raw/x', lambda ms: dataclasses.replace(bags.compressed(ms), format=written)),
+    )
+    assert made.parameters['cam']['topic'] == '/cam/image_raw'
+    assert [note for note in made.notes if '/x' in note] == [
+        f'left out: /cam/image_raw/x: format {written!r} is not JPEG or PNG'
+    ]
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        'theora_image_transport/msg/Packet',
+        'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
+        'foxglove_msgs/msg/CompressedVideo',
+    ],
+)
+def test_a_video_is_left_out_by_name(tmp_path, kind):
+    channels = [
+        mcap_by_hand.Channel('/points', 'sensor_msgs/msg/PointCloud2'),
+        mcap_by_hand.Channel('/cam/image_raw/video', kind),
+    ]
+    cloud = bytes(bags.STORE.serialize_cdr(bags.cloud(0), 'sensor_msgs/msg/PointCloud2'))
+    messages = [(k, bags.START_NS + ms * bags.MS, (cloud, b'x')[k]) for ms in range(0, 1000, 100) for k in (0, 1)]
+    made = config_from_bag(open_bag(mcap_by_hand.write(tmp_path / 'a.mcap', channels, messages)))
+    assert 'cameras' not in made.parameters
+    assert any(f'left out: /cam/image_raw/video: it is a video ({kind})' in note for note in made.notes)
+
+
 @pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
 def test_depth_images_are_no_camera(tmp_path, encoding):
     def depth(ms):
