@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import struct
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from robocache_core.text import shown
 from robocache_ros.bag_files import Channel, files_of, opened
 from robocache_ros.bag_files.compression import ZSTD_MAGIC, decompressed
 
@@ -38,7 +40,7 @@ class Topic:
 
     Attributes:
         name: absolute.
-        msgtype: where the bag has messages of several types on the topic, it names them all and is no type.
+        msgtype: where the bag has messages of several types on the topic, the one that is read.
         count: messages.
         qos: that its publishers offered.
         unreadable: why its messages cannot be read; empty where they can. They are never yielded.
@@ -90,7 +92,11 @@ class Bag:
         for path in self.files if wanted else ():
             try:
                 with opened(path) as file:
-                    names = {c.key: _absolute(c.topic) for c in file.channels if _absolute(c.topic) in wanted}
+                    names = {
+                        channel.key: name
+                        for channel in file.channels
+                        if (name := _absolute(channel.topic)) in wanted and channel.msgtype == self.topics[name].msgtype
+                    }
                     for key, record_ns, raw in file.messages(names.keys()):
                         yield names[key], record_ns, _uncompressed(raw)
             except Exception as error:
@@ -109,8 +115,13 @@ class Bag:
             raise BagError(f'{topic}: {len(raw)} bytes that are no {kind} ({_in_one_line(error)})') from error
 
 
-def open_bag(path: Path) -> Bag:
+def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
     """Read which topics the bag at ``path`` has.
+
+    Args:
+        path: a directory, or one of its files.
+        types: of a topic on which the bag has messages of several types, the first of these is read; where there is
+            none, the first one.
 
     Raises:
         BagError: it does not exist, is not a rosbag2, none of its files can be read, or it has no message.
@@ -130,7 +141,7 @@ def open_bag(path: Path) -> Bag:
         path,
         start_ns=min((start for start, _ in spans), default=0),
         end_ns=max((end for _, end in spans), default=0),
-        topics=_topics([channel for content in readable for channel in content.channels]),
+        topics=_topics([channel for content in readable for channel in content.channels], types),
         files=tuple(content.path for content in readable),
         defects=(*listing.defects, *(defect for content in contents for defect in content.defects)),
     )
@@ -207,24 +218,37 @@ def _content(path: Path) -> _Content:
         return _Content(path, defects=(f'{path.name} cannot be read ({_in_one_line(error)})',), error=error)
 
 
-def _topics(channels: list[Channel]) -> dict[str, Topic]:
+def _topics(channels: list[Channel], types: Collection[str]) -> dict[str, Topic]:
     by_name = sorted(channels, key=lambda channel: _absolute(channel.topic))
     groups = itertools.groupby(by_name, key=lambda channel: _absolute(channel.topic))
-    return {name: _topic(name, list(group)) for name, group in groups}
+    return {name: _topic(name, list(group), types) for name, group in groups}
 
 
-def _topic(name: str, channels: list[Channel]) -> Topic:
-    types = ' and '.join(sorted({channel.msgtype for channel in channels}))
-    formats = sorted({channel.serialization for channel in channels} - {'cdr'})
+def _topic(name: str, channels: list[Channel], types: Collection[str]) -> Topic:
+    found = [channel.msgtype for channel in channels if channel.count] or [channel.msgtype for channel in channels]
+    msgtype = next((each for each in found if each in types), found[0])
+    read = [channel for channel in channels if channel.msgtype == msgtype]
+    formats = sorted({channel.serialization for channel in read} - {'cdr'})
     unreadable = f'its messages are {" and ".join(map(repr, formats))}, not CDR' if formats else ''
+    doubts = [_other_types(channels, msgtype), *map(_doubt, read)]
     return Topic(
         name,
-        types,
-        sum(channel.count for channel in channels),
-        tuple(qos for channel in channels for qos in _offered_qos(channel.qos)),
+        msgtype,
+        sum(channel.count for channel in read),
+        tuple(qos for channel in read for qos in _offered_qos(channel.qos)),
         unreadable,
-        next((doubt for channel in channels if (doubt := _doubt(channel))), ''),
+        next(filter(None, doubts), ''),
     )
+
+
+def _other_types(channels: Iterable[Channel], msgtype: str) -> str:
+    """What a topic has of other types than the one that is read."""
+    left_out: Counter[str] = Counter()
+    for channel in channels:
+        if channel.msgtype != msgtype and channel.count:
+            left_out[channel.msgtype] += channel.count
+    listed = ', '.join(f'{count} of {shown(other)}' for other, count in left_out.items())
+    return f'it has messages of several types: {shown(msgtype)} is read, left out are {listed}' if listed else ''
 
 
 def _doubt(channel: Channel) -> str:

@@ -84,7 +84,7 @@ class BagFrames(Iterator[FusedFrame]):
         return tuple(self._watch.warnings.values()) if self._watch is not None else ()
 
     def _read(self, path: Path, wanted: list[Route]) -> Iterator[FusedFrame]:
-        bag = open_bag(path)
+        bag = open_bag(path, {route.type_name for route in wanted})
         for defect in bag.defects:
             _logger.warning('%s: %s', bag.path, defect)
         _check_topics(bag, wanted)

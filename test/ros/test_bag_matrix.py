@@ -15,6 +15,7 @@ from robocache_core import payload
 from robocache_ros import parameters
 from robocache_ros.bags import BagError, open_bag
 from robocache_ros.offline import fused_frames, make_pipeline
+from robocache_ros.sources import SOURCES
 from robocache_ros.tools.config_from_bag import config_from_bag
 
 PARAMETERS = {
@@ -83,7 +84,7 @@ def test_the_node_gives_the_same_frames(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize('name', [name for name in MAKERS if 'without /' not in name])
 def test_a_configuration_is_made_from_each(name: str, tmp_path: Path) -> None:
     case = MAKERS[name](tmp_path)
-    made = config_from_bag(open_bag(case.path))
+    made = config_from_bag(open_bag(case.path, SOURCES))
     listed = {
         made.parameters[name]['topic']
         for group in ('lidars', 'cameras', 'imus')

@@ -35,12 +35,29 @@ def test_a_message_is_deserialized_by_the_type_of_its_topic(tmp_path):
         bag.deserialize('/text', b'\x00\x01\x00\x00')
 
 
-def test_a_topic_of_two_types_names_both(tmp_path):
-    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for message in (bags.text(0), bags.image(0)):
-            connection = writer.add_connection('/both', message.__msgtype__, typestore=bags.STORE)
-            writer.write(connection, 0, bags.STORE.serialize_cdr(message, message.__msgtype__))
-    assert open_bag(tmp_path / 'bag').topics['/both'].msgtype == 'sensor_msgs/msg/Image and std_msgs/msg/String'
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize(
+    ('types', 'read', 'left_out'),
+    [
+        ((), 'std_msgs/msg/String', "1 of 'sensor_msgs/msg/Image'"),
+        (('sensor_msgs/msg/Image', 'sensor_msgs/msg/Imu'), 'sensor_msgs/msg/Image', "2 of 'std_msgs/msg/String'"),
+        (('sensor_msgs/msg/Imu',), 'std_msgs/msg/String', "1 of 'sensor_msgs/msg/Image'"),
+    ],
+)
+def test_of_a_topic_of_two_types_one_is_read_and_the_other_is_named(tmp_path, storage, types, read, left_out):
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
+        connections = {}
+        for ms, message in enumerate((bags.text(0), bags.image(0), bags.text(0))):
+            if (kind := message.__msgtype__) not in connections:
+                connections[kind] = writer.add_connection('/both', kind, typestore=bags.STORE)
+            writer.write(connections[kind], ms, bags.STORE.serialize_cdr(message, kind))
+    bag = open_bag(tmp_path / 'bag', types)
+    topic = bag.topics['/both']
+    assert topic.msgtype == read
+    assert topic.doubt == f"it has messages of several types: '{read}' is read, left out are {left_out}"
+    assert [type(bag.deserialize(*each[::2])).__name__ for each in bag.messages({'/both'})] == [
+        bags.T[read].__name__
+    ] * topic.count
 
 
 def test_a_bag_that_breaks_off_is_an_error_on_one_line(tmp_path):

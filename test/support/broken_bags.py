@@ -215,6 +215,17 @@ for size, number in itertools.product((0, 3, 40), (0, 1, 2)):
         )  # fmt: skip
 
 
+@maker('a topic of two types')
+def _(path: Path) -> Case:
+    other = mcap_by_hand.Channel('/imu', 'std_msgs/msg/String')
+    numbers = {0: 1, 1: 2, 2: 3}  # the other type comes first
+    messages = [(0, RAW[0][1], b'x'), *((numbers[number], ns, raw) for number, ns, raw in RAW)]
+    return Case(
+        mcap_by_hand.write(path / 'a.mcap', [other, *CHANNELS], messages, per_chunk=50),
+        named=("/imu: it has messages of several types: 'sensor_msgs/msg/Imu' is read",),
+    )
+
+
 @maker('a bad /tf_static')
 def _(path: Path) -> Case:
     channel = mcap_by_hand.Channel('/tf_static', 'tf2_msgs/msg/TFMessage')
