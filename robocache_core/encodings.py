@@ -96,6 +96,10 @@ ENCODINGS = {
 }
 
 
+#: Those whose pixels are distances.
+DEPTH_ENCODINGS = ('16UC1', '32FC1')
+
+
 def encoding_of(name: str) -> Encoding:
     """Return the encoding that ROS calls ``name``.
 

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from robocache_core import jpeg, png
 from robocache_core.config import CameraConfig
-from robocache_core.encodings import ENCODINGS, encoding_of
+from robocache_core.encodings import DEPTH_ENCODINGS, ENCODINGS, encoding_of
 from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
 from robocache_core.text import shown
@@ -138,7 +138,7 @@ class Format:
         Raises:
             DataError: ``unknown_encoding``.
         """
-        is_depth = self.encoding in ('16UC1', '32FC1')
+        is_depth = self.encoding in DEPTH_ENCODINGS
         is_deep = self.encoding and ENCODINGS[self.encoding].dtype != 'uint8'
         if is_depth or (is_deep and not self.target):
             raise DataError(Reason.UNKNOWN_ENCODING, f'format {shown(self.text)}: a JPEG has 8 bits, not those of it')

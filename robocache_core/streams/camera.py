@@ -11,7 +11,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
-from robocache_core.encodings import encoding_of
+from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
 from robocache_core.frame import CameraView
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_factors, largest_result
@@ -116,6 +116,8 @@ class CameraStream(Stream[CameraConfig]):
         self.dtype = _DTYPES[config.dtype]
         #: The camera's calibration, if it has come.
         self.info: CameraInfo | None = None
+        #: Encoding of the last image that was a picture; empty before that.
+        self._picture = ''
         #: Channels of the last image: what a frame without one has.
         self.num_channels = 3
         self._rectifier = None
@@ -132,9 +134,29 @@ class CameraStream(Stream[CameraConfig]):
         if self._rectifier is not None:
             self._rectifier.info = info
 
+    def check_encoding(self, encoding: str) -> None:
+        """Refuse an image whose pixels give no picture of this stream.
+
+        Raises:
+            DataError: ``beyond_float16``, ``depth_image``.
+        """
+        if not self.config.fits(encoding):
+            raise DataError(
+                Reason.BEYOND_FLOAT16,
+                f'pixels of {encoding} are infinite in float16 with {self.name}.scale = {self.config.scale}: lower it, '
+                f"or set {self.name}.dtype to 'float32' or 'bfloat16'",
+            )
+        if self._picture and encoding in DEPTH_ENCODINGS:
+            raise DataError(
+                Reason.DEPTH_IMAGE,
+                f'an image of {encoding}, which is depth, in a stream of {self._picture}: give it a topic of its own',
+            )
+
     def show(self, image: CameraFrame) -> None:
         """Take ``image`` for the one that the frame, and those after it that have none, show."""
         config, info = self.config, None
+        if image.encoding not in DEPTH_ENCODINGS:
+            self._picture = image.encoding
         if self.info is not None:
             with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
                 info = result_info(
@@ -181,13 +203,7 @@ class CameraJob(Job):
             image = image.decode()
             device.record_stage('decode')
         assert isinstance(image, CameraFrame)
-        if not self.stream.config.fits(image.encoding):
-            name, scale = self.stream.name, self.stream.config.scale
-            raise DataError(
-                Reason.BEYOND_FLOAT16,
-                f'pixels of {image.encoding} are infinite in float16 with {name}.scale = {scale}: lower it, or set '
-                f"{name}.dtype to 'float32' or 'bfloat16'",
-            )
+        self.stream.check_encoding(image.encoding)
         self._image = image
         self._data = device.upload(image.data)
         self._rectify = None if image.rectify is None else device.constant(image.rectify)

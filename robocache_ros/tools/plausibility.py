@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_core import rotation
-from robocache_core.encodings import encoding_of
+from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
 from robocache_core.samples import DataError
 from robocache_ros.bags import Bag, BagError
 from robocache_ros.decode_image import Format
@@ -23,7 +23,6 @@ _NEAR = (0.8, 1.25)
 _UNITS = {'g': 1.0, 'mg': 1000.0}
 #: Full scale of the fastest gyroscopes, 2000 degrees a second, rad/s.
 _FASTEST = 35.0
-_DEPTH_ENCODINGS = ('16UC1', '32FC1')
 
 
 def why_no_camera(message: Any) -> str:
@@ -40,7 +39,7 @@ def why_no_camera(message: Any) -> str:
 
 
 def _depth(encoding: str) -> str:
-    return f'it is {encoding}, a depth image, which is no picture' if encoding in _DEPTH_ENCODINGS else ''
+    return f'it is {encoding}, a depth image, which is no picture' if encoding in DEPTH_ENCODINGS else ''
 
 
 def doubts_on_imu(bag: Bag, topic: str) -> list[str]:
