@@ -61,6 +61,7 @@ class BagWatch:
         self._silence = SilenceLog(logger, self._clock)
         self._began = self._last = Snapshot.take(pipeline, self._metrics)
         self._due_ns = 0
+        self._given_up: dict[str, int] = {}
         #: Of each report, its blocker and how many messages had come.
         self._blockers: list[tuple[str, int]] = []
         self.warnings: dict[str, str] = {}

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -180,6 +181,17 @@ def test_a_bag_shorter_than_the_period_of_diagnostics_names_what_its_messages_la
     assert f'data_too_short {len(clouds)}' in stderr
     assert 'no publisher' not in stderr
     assert 'no message on' not in stderr
+
+
+def test_a_clock_that_is_wrong_is_named_and_not_the_end_of_the_bag(tmp_path):
+    clouds, images = bags.every(100, '/points', bags.cloud, 4000), bags.every(50, '/image_raw', bags.image, 4000)
+    readings = bags.every(10, '/imu', lambda ms: bags.imu(ms + 37_000), 4000)
+    status, stdout, stderr = run(bags.write(tmp_path / 'ahead', clouds + images + readings), '--out', tmp_path / 'out')
+    assert status == 1, stdout + stderr
+    assert re.search(
+        r'the stamps of imu are 3[67]\.\d s ahead of those of image_raw, points: its clock is wrong', stderr
+    )
+    assert 'no message for' not in stderr
 
 
 def test_a_bag_of_foreign_topics_and_bad_messages_is_played(tmp_path):
