@@ -20,11 +20,12 @@ def printable(message: str, limit: int = MAX_MESSAGE, keep: str = '') -> str:
 
     Args:
         message: may hold anything that a sender wrote.
-        limit: characters that are kept.
+        limit: characters that are kept, as they are shown.
         keep: control codes that are kept.
     """
-    if len(message) > limit:
-        message = f'{message[:limit]}… ({len(message)} characters)'
-    if message.isprintable():
-        return message
-    return ''.join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in message)
+    text = message[:limit]
+    if not text.isprintable():  # escaped, a character is up to ten
+        text = ''.join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+    if max(len(text), len(message)) <= limit:
+        return text
+    return f'{text[:limit]}… ({len(message)} characters)'
