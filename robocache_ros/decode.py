@@ -174,7 +174,8 @@ def _unit(quaternion: tuple[float, ...]) -> tuple[float, ...]:
         raise DataError(Reason.NO_ORIENTATION, 'the orientation is a quaternion of length 0')
     if abs(length - 1) <= ROUNDING or not math.isfinite(length):
         return quaternion
-    return tuple(part / length for part in quaternion)
+    # Of the least numbers there are, length and quotients are rounded by so much that these need it once more.
+    return _unit(tuple(part / length for part in quaternion))
 
 
 def _check_channels(layout: CloudLayout, config: LidarConfig) -> None:

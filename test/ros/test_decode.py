@@ -271,6 +271,14 @@ def test_an_orientation_of_another_length_is_brought_to_one(length: float) -> No
     assert torch.equal(values, torch.tensor([0.0, 0.6, 0.0, 0.8]))
 
 
+def test_an_orientation_of_the_least_numbers_is_brought_to_one() -> None:
+    """Its length, and its parts by that, are rounded to 1: the quotients have length 1.41."""
+    msg = make_imu()
+    msg.orientation = Quaternion(x=5e-324, y=0.0, z=0.0, w=5e-324)
+    values = decode.decode_imu(msg, ImuConfig('imu', fields=('orientation',))).values
+    assert torch.equal(values, torch.tensor([0.5, 0.0, 0.0, 0.5]).sqrt())
+
+
 def test_an_orientation_of_length_one_keeps_its_bits() -> None:
     msg = make_imu()
     x, w = float(np.float32(0.6)), float(np.float32(0.8))
