@@ -72,7 +72,10 @@ class Reason(str, Enum):
     BEYOND_FLOAT16 = 'beyond_float16', 'pixels of the image, scaled as configured, are infinite in float16'
     DEPTH_IMAGE = 'depth_image', 'the image holds distances, and those of the stream before it were pictures'
     TOO_COSTLY = 'too_costly', 'the compressed image has too many scans or chunks to be decoded in time'
-    NON_FINITE = 'non_finite', 'a reading is NaN or infinite'
+    NON_FINITE = (
+        'non_finite',
+        'a reading is NaN or infinite, or so great (1.7e38) that a difference of two is',
+    )
     NO_ORIENTATION = 'no_orientation', 'the IMU gives no orientation, which the stream asks for'
     NO_ANGULAR_VELOCITY = 'no_angular_velocity', 'the IMU gives no angular velocity, which the stream asks for'
     NO_LINEAR_ACCELERATION = 'no_linear_acceleration', 'the IMU gives no acceleration, which the stream asks for'

@@ -49,6 +49,9 @@ POINT_DTYPES = {
 #: Most fields of a cloud, and most characters of a field's name or a frame's: they are kept, and compared.
 MAX_FIELDS, MAX_NAME = 256, 256
 
+#: Greatest number of a reading: twice as much, the difference of two, is finite in float32.
+MAX_READING = float(np.finfo(np.float32).max) / 2
+
 #: How far the length of a quaternion may be from 1 where it was rounded to float32.
 ROUNDING = 1e-6
 
@@ -159,8 +162,10 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
         else:
             values += (part.x, part.y, part.z)
     tensor = torch.tensor(values, dtype=torch.float32)
-    if not math.isfinite(sum(tensor.tolist())):
-        raise DataError(Reason.NON_FINITE, f'{", ".join(config.fields)}: {values}')
+    if not all(abs(value) <= MAX_READING for value in tensor.tolist()):  # no comparison with NaN holds
+        raise DataError(
+            Reason.NON_FINITE, f'{", ".join(config.fields)}: {values}: must be finite, and at most {MAX_READING:.3g}'
+        )
     return VectorSample(stamp, msg.header.frame_id, tensor)
 
 

@@ -15,6 +15,7 @@ from geometry_msgs.msg import Quaternion, Vector3
 from sensor_msgs.msg import Imu, PointCloud2, PointField
 from support.messages import STAMP_NS, assert_refused, header, is_view
 
+from robocache_core import ops
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
 from robocache_ros import decode
 
@@ -293,13 +294,23 @@ def test_an_orientation_of_length_zero() -> None:
     assert_refused('no_orientation', 'length 0', decode.decode_imu, msg, ImuConfig('imu', fields=ALL))
 
 
-@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf, 1e300, 1.8e38])
 @pytest.mark.parametrize('axis', ['x', 'y', 'z'])
 def test_a_reading_that_is_not_finite(value: float, axis: str) -> None:
     msg = make_imu()
     setattr(msg.angular_velocity, axis, value)
     assert_refused('non_finite', 'angular_velocity', decode.decode_imu, msg, ImuConfig('imu'))
     assert decode.decode_imu(msg, ImuConfig('imu', fields=('linear_acceleration',))).values.isfinite().all()
+
+
+def test_what_lies_between_the_greatest_readings_is_finite() -> None:
+    rows = []
+    for value in (1.7e38, -1.7e38):
+        msg = make_imu()
+        msg.angular_velocity.x = value
+        rows.append(decode.decode_imu(msg, ImuConfig('imu')).values)
+    stamps, targets = torch.tensor([[0, 10]]), torch.tensor([[0, 3, 5, 10]])
+    assert ops.resample(torch.stack(rows)[None], stamps, targets, method='linear', tolerance_ns=10)[0].isfinite().all()
 
 
 def test_an_imu_with_a_stamp_of_zero() -> None:
