@@ -10,6 +10,8 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
 from robocache_core.samples import CameraInfo, DataError, EncodedImage, Sample
+from robocache_core.streams.base import MOST_METRES
+from robocache_core.text import shown
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog, Explanation
@@ -89,8 +91,15 @@ class Ingest:
         """State the pose of the sensor frame ``frame_id`` to the pipeline if it needs it and has none.
 
         Raises:
-            DataError: ``no_transform``.
+            DataError: ``no_transform``: it is unknown, or farther away than a parameter could state it.
         """
         if self._pipeline.needs_pose(name) and not self._pipeline.has_pose(name, frame_id):
-            pose = self._poses.pose(frame_id, self._pipeline.config.target_frame)
+            target = self._pipeline.config.target_frame
+            pose = self._poses.pose(frame_id, target)
+            if not all(abs(metres) <= MOST_METRES for metres in pose[:3]):  # no comparison with NaN holds
+                raise DataError(
+                    Reason.NO_TRANSFORM,
+                    f'the pose of {shown(frame_id)} in {target!r} is x y z = {pose[:3]} m: must be within '
+                    f'{MOST_METRES:g} m; correct the transform, or set extrinsics of the stream',
+                )
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))

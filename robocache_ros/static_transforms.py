@@ -90,7 +90,8 @@ class StaticTransforms:
         common = next((name for name in from_frame if name in from_target), None)
         if common is None:
             return None
-        matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
+        with np.errstate(over='ignore', invalid='ignore'):  # what is beyond a double is beyond every robot
+            matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
         return (*(float(v) for v in matrix[:3, 3]), *rotation.quaternion(matrix[:3, :3]).tolist())
 
     def _ancestors(self, frame: str) -> dict[str, Matrix]:
@@ -101,7 +102,8 @@ class StaticTransforms:
             frame, parent_from_child = self._parent[frame]
             if frame in chain:  # a loop is no tree: what was reached so far is all there is
                 break
-            matrix = parent_from_child @ matrix
+            with np.errstate(over='ignore', invalid='ignore'):
+                matrix = parent_from_child @ matrix
             chain[frame] = matrix
         return chain
 

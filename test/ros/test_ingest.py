@@ -12,7 +12,9 @@ from support.runtime import BOX, FRONT, IMU, LIDAR, NoPoses, assert_adds_up, clo
 from robocache_core.config import LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
 from robocache_ros import offline
+from robocache_ros.poses import BagPoses
 from robocache_ros.sources import SOURCES
+from robocache_ros.static_transforms import StaticTransforms
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 PROJECTION = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -108,6 +110,21 @@ def test_a_sensor_that_nobody_knows_is_dropped_and_explained():
     take(bench, 'lidar', cloud(0, frame_id='mast'))
     assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
     assert explained(bench) == {('lidar', 'no_transform'): ('mast in base_link', 1)}
+    assert_adds_up(bench.runtime)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('metres', [1.1e6, 1e300, 1e308])
+def test_a_sensor_farther_away_than_any_is_dropped_and_explained(metres):
+    """Each transform is finite; two of them together are beyond float32, or beyond a double."""
+    edges = (('base_link', 'mast', (metres, 0.0, 0.0)), ('mast', 'lidar', (metres, 0.0, 0.0)))
+    tree = StaticTransforms.from_messages([bags.transforms(*((*edge, (0.0, 0.0, 0.0, 1.0)) for edge in edges))])
+    bench = make(IN_BASE, lambda pipeline: BagPoses(tree))
+    take(bench, 'lidar', cloud(0))
+    assert bench.runtime.pipeline.poll() == []
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
+    (text,) = (message for message, _ in explained(bench).values())
+    assert text.startswith("the pose of 'lidar' in 'base_link' is x y z = (")
     assert_adds_up(bench.runtime)
 
 
