@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_core import rotation
+from robocache_core.text import shown
 from robocache_ros.bags import Bag, BagError
 
 Matrix = npt.NDArray[np.float64]
@@ -69,7 +70,7 @@ class StaticTransforms:
         parent, child = _plain(parent), _plain(child)
         fault = _fault(parent, child, translation, quaternion)
         if fault:
-            self.ignored[child] = f'the transform from {parent!r} to {child!r} is ignored: {fault}'
+            self.ignored[child] = f'the transform from {shown(parent)} to {shown(child)} is ignored: {fault}'
             return
         matrix = np.eye(4)
         matrix[:3, :3] = rotation.matrix(rotation.normalized(np.asarray(quaternion, np.float64)))

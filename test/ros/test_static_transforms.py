@@ -86,3 +86,12 @@ def test_a_rotation_gives_its_quaternion_back(values):
     back = rotation.quaternion(rotation.matrix(q))
     assert np.abs(q @ back) == pytest.approx(1.0)  # q and -q are one rotation
     assert back[3] >= 0
+
+
+@pytest.mark.parametrize(
+    'name', ['\x1b[2J' * 100, 'n' * 1_000_000, '\udc80' * 300], ids=['escape codes', 'a megabyte', 'surrogates']
+)
+def test_names_of_any_length_give_a_short_line(name):
+    (line,) = tree(('', name, (0.0, 0.0, 0.0), NONE)).ignored.values()
+    assert line.isprintable()
+    assert len(line) < 300
