@@ -16,13 +16,14 @@ SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 
-.PHONY: help demo test bench bench-gpu sanitize sanitize-gpu env shell clean
+.PHONY: help demo test fuzz bench bench-gpu sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo            simulate a robot, replay it through the node, write build/demo/report.html'
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
+	@echo 'make fuzz            10,000 messages of each type that nobody meant: in process, from bags, over DDS; ARGS=... for pytest'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
 	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
 	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
@@ -45,6 +46,9 @@ test:
 	@$(RUN) clang-format --dry-run --Werror $(CXX_SOURCES)
 	@$(RUN) mypy
 	@$(RUN) python -m pytest $(ARGS)
+
+fuzz:
+	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -s --durations=0 test/ros/test_fuzz_*.py $(ARGS)
 
 bench:
 	@$(RUN) --bench python -m benchmark.cpu $(ARGS)

@@ -73,6 +73,17 @@ def write(path, messages, storage='mcap', qos=()):
     return path
 
 
+def write_raw(path, records):
+    """Write (topic, type, bytes) in their order, 1 ms apart."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {}
+        for at, (topic, msgtype, raw) in enumerate(records):
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, msgtype, typestore=STORE)
+            writer.write(connections[topic], START_NS + at * MS, raw)
+    return path
+
+
 def every(period_ms, topic, make, end_ms=2000):
     """(ms, topic, message) at a fixed period."""
     return [(ms, topic, make(ms)) for ms in np.arange(0, end_ms, period_ms).tolist()]

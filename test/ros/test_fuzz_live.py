@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that nobody meant, sent to the node over DDS: all are accounted for, and a good one still gives a frame."""
+
+from __future__ import annotations
+
+import time
+
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from support.fuzz import COUNT, fuzzed, on_the_wire
+from support.fuzz.driven import CAMERA, GYRO, LIDAR, is_line
+from support.robot import MS, START_NS, SUCCESS, Robot, camera_info, cloud, image, imu, jpeg
+
+from robocache_core.ledger import Reason
+
+PARAMETERS = LIDAR | CAMERA | GYRO | {
+    'lidars': ['lidar', 'scan'],
+    'lidar.voxel.channels': ['count', 'max:intensity'],
+    'scan.topic': '/scan',
+    'scan.message': 'LaserScan',
+    'scan.required': False,
+    'scan.extrinsics': LIDAR['lidar.extrinsics'],
+    'cameras': ['camera', 'jpeg'],
+    'camera.rectify': True,
+    'camera.required': False,
+    'jpeg.topic': '/jpeg/compressed',
+    'jpeg.required': False,
+    'jpeg.max_pixels': 1 << 20,
+    'publish_images': True,
+    'diagnostics_period': 0.1,
+}  # fmt: skip
+
+#: By topic, the kind of its messages, and the stream that takes them; a CameraInfo is counted by none.
+TOPICS = {
+    '/lidar': ('PointCloud2', 'lidar'),
+    '/scan': ('LaserScan', 'scan'),
+    '/camera_info': ('CameraInfo', ''),
+    '/camera': ('Image', 'camera'),
+    '/jpeg/compressed': ('CompressedImage', 'jpeg'),
+    '/imu': ('Imu', 'imu'),
+}
+STREAMS = [stream for _, stream in TOPICS.values() if stream]
+VIEWS = {
+    '/preprocess/voxels/lidar': PointCloud2,
+    '/preprocess/voxels/scan': PointCloud2,
+    '/preprocess/image/camera': Image,
+    '/preprocess/image/jpeg': Image,
+    '/preprocess/image/camera/camera_info': CameraInfo,
+}
+#: Messages of a topic that are sent before the node has taken them; its inbox takes more.
+AT_ONCE = 10
+
+
+def arrived(robot: Robot) -> dict[str, int]:
+    """By stream, messages that came to the node, or that DDS says it lost on the way."""
+    inputs = robot.node.runtime.metrics.inputs
+    return {name: robot.counts(name).received + inputs[name].lost for name in STREAMS}
+
+
+def send_all(robot: Robot) -> None:
+    """Send COUNT messages of each kind; see them arrive, and the worker take them."""
+    sent = dict.fromkeys(STREAMS, 0)
+    for serial in range(COUNT):
+        for topic, (kind, stream) in TOPICS.items():
+            message = fuzzed(kind, serial).message
+            if on_the_wire(message) is not None:
+                robot.publish(topic, message, qos=100)
+                sent.update({stream: sent[stream] + 1} if stream else {})
+        if serial % AT_ONCE == 0 or serial == COUNT - 1:
+            robot.until(lambda: arrived(robot) == sent, f'message {serial}')
+            robot.until(lambda: not len(robot.node.runtime.inboxes), f'the worker at message {serial}')
+
+
+def send_good_ones(robot: Robot, ms: int) -> None:
+    for topic, make in (('/camera', image), ('/jpeg/compressed', jpeg), ('/imu', imu), ('/lidar', cloud)):
+        robot.publish(topic, make(ms), qos=100)
+
+
+def test_the_node_survives_them_all_and_loses_none() -> None:
+    with Robot(**{name.replace('.', '__'): value for name, value in PARAMETERS.items()}) as robot:
+        robot.bring_up()
+        shown = {topic: [] for topic in VIEWS}
+        for topic, kind in VIEWS.items():
+            robot.peer.create_subscription(kind, topic, shown[topic].append, 10)
+        send_all(robot)
+        for name in STREAMS:
+            counts = robot.settled(name, 0)
+            print(f'{name}: {counts}')
+            assert Reason.INTERNAL_ERROR not in counts.dropped
+        assert robot.node.runtime.metrics.failures == 0
+        assert all(is_line(each.message) for each in robot.node.runtime.ingest.explanations.values())
+        robot.until(lambda: all(shown.values()), 'a message on each topic for viewers')
+        robot.publish('/camera_info', camera_info(), qos=100)
+        later_ms = 3_600_000
+        for ms in range(later_ms, later_ms + 60_000, 100):
+            send_good_ones(robot, ms)
+            if robot.frames and robot.frames[-1].stamp_ns >= START_NS + later_ms * MS:
+                break
+            time.sleep(0.02)
+        good = robot.frames[-1]
+        assert good.stamp_ns >= START_NS + later_ms * MS
+        assert good.tensors['lidar.counts'].sum() == 2
+        assert robot.node.trigger_deactivate() == SUCCESS
