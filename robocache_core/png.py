@@ -46,8 +46,13 @@ def read_png(data: npt.NDArray[np.uint8]) -> Png:
         end = at + 12 + size
         if end > data.size:
             raise _cut_short(data)
-        if (number == 0) != (kind == b'IHDR') or (number == 0 and (size != 13 or header[9] not in _CHANNELS)):
+        if (number == 0) != (kind == b'IHDR'):
             raise DataError(Reason.DECODE_FAILED, f'the PNG cannot be decoded: chunk {number} is {kind!r}')
+        if number == 0 and (size != 13 or header[9] not in _CHANNELS):
+            raise DataError(
+                Reason.DECODE_FAILED,
+                f'the PNG cannot be decoded: its header of {size} bytes ({header[:size].hex()}) is malformed',
+            )
         if kind == b'acTL':
             raise DataError(Reason.UNKNOWN_ENCODING, 'an animated PNG is not supported')
         ancillary += size + 12 if kind[0] & 0x20 else 0

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from support import bombs
 from support.messages import STAMP_NS, assert_refused, decode_whole, header, is_view
 
 from robocache_core.config import CameraConfig
@@ -212,6 +213,13 @@ def test_damage_inside_a_png_is_refused() -> None:
 def test_a_jpeg_without_an_image_is_refused() -> None:
     message = make_compressed(b'\xff\xd8\xff\xe0\x00\x04\x00\x00\xff\xd9', 'jpeg')
     assert_refused('decode_failed', 'cannot be decoded', decode_whole, message, CAMERA)
+
+
+@pytest.mark.parametrize('content', [b'', bytes(12), struct.pack('>IIBBBBB', 9, 6, 8, 7, 0, 0, 0)])
+def test_a_png_with_a_malformed_header(content: bytes) -> None:
+    data = bombs.PNG_START + bombs.chunk(b'IHDR', content)
+    text = rf'its header of {len(content)} bytes \({content.hex()}\) is malformed'
+    assert_refused('decode_failed', text, decode.decode_compressed, make_compressed(data, 'png'), CAMERA)
 
 
 @pytest.mark.parametrize(
