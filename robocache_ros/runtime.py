@@ -145,6 +145,11 @@ class Runtime:
             f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
             f'device: {device}, {device.reason}; backend: {backend.name}, {backend.reason}'
         )
+        for lidar in config.lidars:
+            grid = lidar.voxel.grid
+            spans = zip('xyz', grid.lower, grid.upper, strict=True)
+            box = ', '.join(f'{axis} {low:g} to {high:g}' for axis, low, high in spans)
+            self._logger.info(f'{lidar.name}: {" x ".join(map(str, grid.shape))} voxels, {box} m')
 
     def _log_fault(self, fault: str) -> None:
         self._logger.warning(f'{fault}; frames are computed on the CPU from now on')

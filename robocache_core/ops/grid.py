@@ -41,6 +41,11 @@ class VoxelGrid:
     shape: tuple[int, int, int]
 
     @property
+    def upper(self) -> tuple[float, ...]:
+        """Upper corner of the box, m: points at it and beyond are outside."""
+        return tuple(low + size * num for low, size, num in zip(self.lower, self.size, self.shape, strict=True))
+
+    @property
     def num_voxels(self) -> int:
         """Voxels in the box."""
         x, y, z = map(int, self.shape)  # integers of NumPy would wrap around

@@ -44,7 +44,8 @@ class VoxelConfig(Checked):
     )
     upper: tuple[float, ...] = tunable(
         (51.2, 51.2, 5.0),
-        'upper corner of the grid, x y z; the last voxels reach beyond it where size does not divide the span',
+        'upper corner of the grid, x y z; where size does not divide the span, the last voxels, and their points, '
+        'reach beyond it by less than a voxel: the log says how far',
         unit='m',
         low=-MOST_METRES,
         high=MOST_METRES,

@@ -2,13 +2,14 @@
 """The runtime alone: messages in, frames out, everything counted, and no rclpy."""
 
 import dataclasses
+import struct
 import subprocess
 import sys
 import threading
 
 import pytest
 from sensor_msgs.msg import CameraInfo
-from support.runtime import FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, header, image, imu, make
+from support.runtime import BOX, FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, header, image, imu, make
 
 from robocache_core.config import PipelineConfig, QueueConfig, SyncConfig
 from robocache_core.units import MS
@@ -119,12 +120,27 @@ def test_a_gpu_that_fails_is_logged():
 def test_the_configuration_in_the_log(sync, trigger):
     bench = make(dataclasses.replace(ROBOT, sync=sync))
     bench.runtime.log_configuration()
-    ((level, line),) = bench.log.lines
-    assert level == 'info'
+    assert [level for level, _ in bench.log.lines] == ['info', 'info']
+    line, grid = bench.log.of('info')
+    assert grid == 'lidar: 16 x 16 x 16 voxels, x -8 to 8, y -8 to 8, z -8 to 8 m'
     assert line.startswith(
         f'streams: lidar from /lidar (PointCloud2), front from /front (Image), imu from /imu (Imu); '
         f'trigger: {trigger}; device: '
     )
+
+
+def test_the_log_says_how_far_a_grid_of_whole_voxels_reaches():
+    """A point at 8.05 m counts, though upper is 8: 0.16 does not divide the span, and no voxel is cut."""
+    box = dataclasses.replace(BOX, size=(0.16, 1.0, 1.0), lower=(-8.1, -8.0, -8.0))
+    bench = make(PipelineConfig(lidars=(dataclasses.replace(LIDAR, voxel=box),)))
+    bench.runtime.log_configuration()
+    assert bench.log.of('info')[1] == 'lidar: 101 x 16 x 16 voxels, x -8.1 to 8.06, y -8 to 8, z -8 to 8 m'
+    for ms, x in ((0, 8.05), (100, 8.07)):
+        message = cloud(ms)
+        message.data = struct.pack('<3f', x, 2.0, 0.5)
+        bench.put('lidar', message)
+    bench.work()
+    assert [len(frame.tensors['lidar.counts']) for frame in bench.frames] == [1, 0]
 
 
 def test_a_device_that_is_not_there_in_the_log():
