@@ -231,13 +231,15 @@ def _without_strays(values: Floats) -> Floats:
 def _are_returns(scan: LidarScan) -> Bools:
     """Which points ``[num_points]`` are returns: a missing one need not have a time."""
     axes = [_values(scan, scan.layout.field(axis)) for axis in 'xyz']
-    total = np.abs(axes[0]) + np.abs(axes[1]) + np.abs(axes[2])
+    with np.errstate(invalid='ignore', over='ignore'):  # of a signalling NaN, and of 1.7e308 twice
+        total = np.abs(axes[0]) + np.abs(axes[1]) + np.abs(axes[2])
     are_returns: Bools = np.isfinite(total) & (total > 0)
     return are_returns
 
 
 def _values(scan: LidarScan, field: PointField) -> Floats:
-    values: Floats = _view(scan.data, scan.layout, field).astype(np.float64).reshape(-1)
+    with np.errstate(invalid='ignore'):  # of a signalling NaN
+        values: Floats = _view(scan.data, scan.layout, field).astype(np.float64).reshape(-1)
     return values
 
 

@@ -12,7 +12,7 @@ from robocache_ros import parameters
 from robocache_ros.poses import BagPoses
 from robocache_ros.static_transforms import StaticTransforms
 
-pytestmark = pytest.mark.filterwarnings('error', 'ignore:invalid value:RuntimeWarning:robocache_core.time_field')
+pytestmark = pytest.mark.filterwarnings('error')
 
 
 @pytest.mark.parametrize('name', CASES)

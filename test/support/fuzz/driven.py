@@ -36,11 +36,12 @@ LIDAR = {
 }
 CAMERA = {'cameras': ['camera'], 'camera.topic': '/camera', 'camera.width': 8, 'camera.height': 6}
 IMU = {'imus': ['imu'], 'imu.topic': '/imu', 'imu.window_size': 5, 'imu.window_period': 0.01}
-TIMES = {'lidar.deskew.time_field': 't_ns', 'lidar.deskew.time_unit': 'ns', 'lidar.deskew.time_reference': 'start'}
 PATIENT = {'backpressure.max_ready': 1000, 'backpressure.high_watermark': 1000}  # a stamp ahead makes many targets
 FIELDS = ['orientation', 'angular_velocity', 'linear_acceleration']
 GYRO = IMU | {'imu.extrinsics': [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 'imu.required': False}
 
+#: An image of depth is whole, but not among pictures.
+PICTURES = TIME | {'depth_image'}
 
 #: Most entries of any table: arrivals of a stream whose times are kept.
 MOST_KEPT = 4096
@@ -81,21 +82,23 @@ CASES = {
     'clouds, dense and deskewed': Case(
         'PointCloud2',
         'lidar',
-        LIDAR | GYRO | {'lidar.voxel.output': 'dense', 'lidar.deskew.source': 'imu'},
+        LIDAR | GYRO | {'lidar.voxel.output': 'dense', 'lidar.deskew.source': 'imu', 'lidar.deskew.time_unit': 'ns'},
         TIME | {'unknown_time_field', 'no_motion'},  # a small cloud does not show what its times mean
     ),
     'scans': Case('LaserScan', 'lidar', LIDAR | {'lidar.message': 'LaserScan'}),
     'scans, deskewed': Case(
         'LaserScan',
         'lidar',
-        LIDAR | GYRO | TIMES | {'lidar.message': 'LaserScan', 'lidar.deskew.source': 'imu'},
-        TIME | {'no_motion'},
+        LIDAR | GYRO | {'lidar.message': 'LaserScan', 'lidar.deskew.source': 'imu'},
+        TIME | {'no_motion', 'unknown_time_field'},  # of three whole scans one has no time_increment
     ),
-    'images': Case('Image', 'camera', CAMERA | {'camera.resize': 'area', 'camera.letterbox': True}),
+    'images': Case('Image', 'camera', CAMERA | {'camera.resize': 'area', 'camera.letterbox': True}, PICTURES),
     'compressed images': Case(
-        'CompressedImage', 'camera', CAMERA | {'camera.message': 'compressed', 'camera.max_pixels': 1 << 20}
+        'CompressedImage', 'camera', CAMERA | {'camera.message': 'compressed', 'camera.max_pixels': 1 << 20}, PICTURES
     ),
-    'calibrations': Case('CameraInfo', 'camera', CAMERA | {'camera.rectify': True, 'camera.dtype': 'float32'}),
+    'calibrations': Case(
+        'CameraInfo', 'camera', CAMERA | {'camera.rectify': True, 'camera.dtype': 'float32'}, PICTURES
+    ),
     'readings': Case('Imu', 'imu', IMU | PATIENT | {'sync.rate_hz': 50.0, 'imu.fields': FIELDS}),
 }
 
