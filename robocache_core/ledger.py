@@ -89,7 +89,7 @@ class Reason(str, Enum):
     CAMERA_INFO_BINNING = 'camera_info_binning', 'the CameraInfo has binning, which is not supported'
     CAMERA_INFO_ROI = 'camera_info_roi', 'the CameraInfo is of a part of the image, which is not supported'
     UNKNOWN_TIME_FIELD = 'unknown_time_field', 'the times of the points cannot be read: the log says what to set'
-    NO_MOTION = 'no_motion', 'a scan cannot be deskewed: the readings do not cover it'
+    NO_MOTION = 'no_motion', 'a scan cannot be deskewed: the readings do not cover it, or are no motion of a robot'
     ALL_NON_FINITE = 'all_non_finite', 'no point of the cloud is finite'
     SUM_OVERFLOW = 'sum_overflow', 'a field is too large for the sums of its mean: most points of the cloud are lost'
     INTERNAL_ERROR = 'internal_error', 'a fault of this package: the log has the traceback'

@@ -52,7 +52,8 @@ def motion_from_gyro(
         tolerance_ns: greatest distance between the readings on either side of an instant.
 
     Raises:
-        DataError: ``no_motion``: an instant, or the target time, has no reading within the tolerance on either side.
+        DataError: ``no_motion``: an instant, or the target time, has no reading within the tolerance on either side, or
+            the turn of a step is more than half a turn.
     """
     first, last = _covered(stamps_ns, instants_ns, target_ns, tolerance_ns)
     rates = angular_velocity - np.asarray(bias, float)
@@ -66,6 +67,7 @@ def motion_from_gyro(
     rates_at = _between(stamps_ns, rates, knots)
     turn = _turn(rates_at[:-1], rates_at[1:], to_next)
     turn_on = _turn(rates_at[knot], _between(stamps_ns, rates, instants_ns), to_instant)
+    _check_turns(np.concatenate([turn, turn_on]), rates)
     turned = rotation.running_product(np.concatenate([[_IDENTITY], rotation.exp(turn)]))
     moved, position = np.zeros((len(knots), 3)), np.zeros((len(instants_ns), 3))
     if velocity is not None:
@@ -147,6 +149,17 @@ def _turn(begin: Array, end: Array, duration_ns: Stamps) -> Array:
     seconds = (duration_ns / SECOND)[:, None]
     # The middle, and what an axis that turns itself adds to it.
     return (begin + end) / 2 * seconds + rotation.cross(begin, end) * (seconds * seconds / 12)
+
+
+def _check_turns(turns: Array, rates: Array) -> None:
+    """Refuse turns that are no robot's, and that ``rotation.exp`` does not take."""
+    largest = float(np.linalg.norm(turns, axis=1).max())
+    if largest > np.pi:
+        raise DataError(
+            Reason.NO_MOTION,
+            f'the robot would turn by {largest:.3g} rad from one reading to the next, more than half a turn: angular '
+            f'velocities are up to {np.abs(rates).max():.3g} rad/s',
+        )
 
 
 def _advance(turn: Array, begin: Array, end: Array, duration_ns: Stamps) -> Array:

@@ -146,6 +146,19 @@ def test_what_no_reading_tells_is_refused(stamps, message):
         assert refusal.value.reason == 'no_motion'
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('rate', [640.0, 5000.0, 1.7e38])
+def test_more_than_half_a_turn_from_a_reading_to_the_next_is_refused(rate):
+    """A damaged reading gave poses that stretch a scan: the series of a rotation holds up to half a turn."""
+    poses = motion_from_gyro(STAMPS, constant_rates(0, 0, 620.0), INSTANTS, T0)
+    assert np.abs(poses[:, :, :3] @ poses[:, :, :3].transpose(0, 2, 1) - np.eye(3)).max() < 1e-9
+    rates = constant_rates(0, 0, 0.1)
+    rates[len(STAMPS) // 2 - 1 : len(STAMPS) // 2 + 1, 0] = rate
+    with pytest.raises(DataError, match=r'more than half a turn: angular velocities are up to') as refusal:
+        motion_from_gyro(STAMPS, rates, INSTANTS, T0)
+    assert refusal.value.reason == 'no_motion'
+
+
 def test_a_gap_elsewhere_does_no_harm():
     stamps = np.concatenate([[T0 - 900 * MS], STAMPS, [T0 + 900 * MS]])
     poses = motion_from_gyro(stamps, np.zeros((len(stamps), 3)), INSTANTS, T0, tolerance_ns=10 * MS)
