@@ -7,16 +7,20 @@ import dataclasses
 import logging
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from support import bags
+from support.driving import assert_ledger
 from support.fuzz import COUNT, fuzzed, on_the_wire, readings
+from support.fuzz.changes import bytes_changed
 from support.fuzz.driven import CASES, LIDAR, Driven, is_line
 from support.runtime import cloud
 
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
 from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
 from robocache_ros.sources import routes
@@ -77,3 +81,25 @@ def transforms_on_the_wire(message: Any) -> bytes | None:
         return bytes(bags.STORE.serialize_cdr(message, message.__msgtype__))
     except UnicodeEncodeError:
         return None
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_bytes_that_were_changed_behind_the_sender_cost_their_message(name: str, tmp_path: Path) -> None:
+    """Of half of the messages: what is no message any more is dropped, and what is another one is used or dropped."""
+    case = CASES[name]
+    config, _ = parameters.from_dict(case.parameters)
+    by_stream = {'' if route.is_calibration else route.stream.name: route for route in routes(config)}
+    records = []
+    for serial in range(COUNT):
+        for stream, each in case.messages(serial):
+            raw, route = on_the_wire(each.message), by_stream[stream]
+            if raw is not None:
+                damaged = bytes_changed(Random(serial), raw) if serial % 2 else raw
+                records.append((route.absolute_topic, route.type_name, damaged))
+    found = fused_frames(bags.write_raw(tmp_path / 'bag', records), config)
+    assert list(found)
+    assert_ledger(found.pipeline)
+    reasons = {reason for account in found.pipeline.ledger.values() for reason in account.counts().dropped}
+    assert Reason.UNDESERIALIZABLE in reasons or name == 'calibrations'
+    assert Reason.INTERNAL_ERROR not in reasons
+    assert all(is_line(each.message) for each in found.explanations.values())

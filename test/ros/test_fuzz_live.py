@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import time
+from random import Random
 
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from support.fuzz import COUNT, fuzzed, on_the_wire
+from support.fuzz.changes import bytes_changed
 from support.fuzz.driven import CAMERA, GYRO, LIDAR, is_line
 from support.robot import MS, START_NS, SUCCESS, Robot, camera_info, cloud, image, imu, jpeg
 
@@ -70,6 +72,17 @@ def send_all(robot: Robot) -> None:
             robot.until(lambda: not len(robot.node.runtime.inboxes), f'the worker at message {serial}')
 
 
+def send_damaged(robot: Robot) -> None:
+    """Send bytes that were changed behind the sender; DDS drops what is no message any more, and counts it nowhere."""
+    for serial in range(COUNT):
+        for topic, (kind, _) in TOPICS.items():
+            raw = on_the_wire(fuzzed(kind, serial).message)
+            if raw is not None:
+                robot.publishers[topic].publish(bytes_changed(Random(serial), raw))
+        if serial % AT_ONCE == 0:
+            robot.until(lambda: not len(robot.node.runtime.inboxes), f'the worker at damaged message {serial}')
+
+
 def send_good_ones(robot: Robot, ms: int) -> None:
     for topic, make in (('/camera', image), ('/jpeg/compressed', jpeg), ('/imu', imu), ('/lidar', cloud)):
         robot.publish(topic, make(ms), qos=100)
@@ -82,6 +95,7 @@ def test_the_node_survives_them_all_and_loses_none() -> None:
         for topic, kind in VIEWS.items():
             robot.peer.create_subscription(kind, topic, shown[topic].append, 10)
         send_all(robot)
+        send_damaged(robot)
         for name in STREAMS:
             counts = robot.settled(name, 0)
             print(f'{name}: {counts}')

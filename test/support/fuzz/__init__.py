@@ -14,7 +14,7 @@ from support.fuzz import images, lidars, readings
 from support.fuzz.changes import HEADER, Changes
 
 #: Messages of each kind that a test takes; `make fuzz` sets it.
-COUNT = int(os.environ.get('ROBOCACHE_FUZZ', '500'))
+COUNT = int(os.environ.get('ROBOCACHE_FUZZ', '300'))
 
 
 class Kind(NamedTuple):
