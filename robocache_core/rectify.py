@@ -159,8 +159,11 @@ def result_info(
     left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
     x, y = region_width / info.width, region_height / info.height
     resized = np.array([[x, 0, left + 0.5 * x - 0.5], [0, y, top + 0.5 * y - 0.5], [0, 0, 1]])
-    p = resized @ np.array(info.p).reshape(3, 4)
-    k = p[:, :3] if rectified else resized @ np.array(info.k).reshape(3, 3)
+    with np.errstate(over='ignore', invalid='ignore'):
+        p = resized @ np.array(info.p).reshape(3, 4)
+        k = p[:, :3] if rectified else resized @ np.array(info.k).reshape(3, 3)
+    if not (np.isfinite(p).all() and np.isfinite(k).all()):
+        raise _bad(f'K = {info.k}, P = {info.p}: must be finite for the image resized, too')
     if rectified:
         info = dataclasses.replace(
             info, distortion_model='plumb_bob', d=(0.0,) * 5, r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -243,3 +243,13 @@ def test_the_calibration_of_the_result_projects_where_its_pixels_are(model, lett
     left, top, width, height = image_region(*size.values(), letterbox)
     expected = (scaled[:, :2] / scaled[:, 2:] + 0.5) * (width / WIDTH, height / HEIGHT) - 0.5 + (left, top)
     np.testing.assert_allclose(direct[:, :2] / direct[:, 2:], expected, atol=1e-9)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('rectified', [False, True])
+def test_a_calibration_that_is_infinite_for_the_result_is_refused(rectified):
+    info = make_info('plumb_bob', p=[1e308, 0.0, 30.0, 0.0, 0.0, 50.0, 20.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    size = {'width': WIDTH, 'height': HEIGHT, 'out_width': 8 * WIDTH, 'out_height': 8 * HEIGHT, 'letterbox': False}
+    with pytest.raises(DataError, match='must be finite for the image resized, too') as refused:
+        result_info(info, **size, rectified=rectified)
+    assert refused.value.reason == 'bad_camera_info'
