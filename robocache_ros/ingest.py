@@ -9,7 +9,7 @@ from typing import Any
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
-from robocache_core.samples import CameraInfo, DataError, EncodedImage, Sample
+from robocache_core.samples import DataError, EncodedImage, Sample
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.decode_image import decode_camera_info
@@ -36,7 +36,6 @@ class Ingest:
         self._log = log
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
-        self._calibrations: dict[str, CameraInfo] = {}
         pipeline.on_refused = log.explain
 
     @property
@@ -82,10 +81,7 @@ class Ingest:
 
     def calibrate(self, name: str, message: Any) -> None:
         """Take in a CameraInfo of camera ``name``, which holds until another one comes."""
-        info = decode_camera_info(message)
-        if info != self._calibrations.get(name):
-            self._calibrations[name] = info
-            self._pipeline.set_camera_info(name, info)
+        self._pipeline.set_camera_info(name, decode_camera_info(message))
 
     def _locate(self, name: str, frame_id: str) -> None:
         """State the pose of the sensor frame ``frame_id`` to the pipeline if it needs it and has none.
