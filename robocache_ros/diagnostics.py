@@ -101,6 +101,7 @@ class Diagnostics:
         at rest and can be counted.
         """
         self.twin = self._find_twin()
+        memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
         with self._metrics.lock:
             with self._inboxes.still():
                 snapshot = Snapshot.take(self._pipeline, self._metrics)
@@ -113,7 +114,7 @@ class Diagnostics:
             if active and self.blocker and not self._now_ns():
                 self.blocker = f'{NO_CLOCK}; {self.blocker}'
             statuses = [self._input(name, held[name], period) for name in held]
-            statuses += [self._sync(period), self._queue(), self._compute(period), self._output(period)]
+            statuses += [self._sync(period), self._queue(), self._compute(memory, period), self._output(period)]
         return DiagnosticArray(status=statuses)
 
     def busy(self, waited_s: float) -> DiagnosticStatus:
@@ -228,8 +229,7 @@ class Diagnostics:
         }
         return self._status('queue', level, message, values)
 
-    def _compute(self, period: Period) -> DiagnosticStatus:
-        memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
+    def _compute(self, memory: Mapping[str, int], period: Period) -> DiagnosticStatus:
         device, fault = self._pipeline.device, self._pipeline.device_fault
         active = device.backend
         if period.num_failures > 0:
