@@ -138,11 +138,12 @@ class Diagnostics:
     def _input(self, name: str, held: int, period: Period) -> DiagnosticStatus:
         topic, kind = self._topics[name]
         record, config, counts = self._metrics.inputs[name], self._pipeline.streams[name], period.after.streams[name]
-        level, message = self._input_level(name, held, period)
+        rate = record.rate_hz(period.now_ns)
+        level, message = self._input_level(name, held, rate, period)
         values = {
             'topic': topic,
             'type': kind,
-            'rate_hz': record.rate_hz(period.now_ns),
+            'rate_hz': rate,
             'expected_rate_hz': config.expected_rate_hz,
             'jitter_ms': record.jitter_ms(period.now_ns),
             'offset_ms': record.offset_ms(),
@@ -163,12 +164,12 @@ class Diagnostics:
         explanation = self._explanations.get((name, reason))
         return '' if explanation is None else explanation.message[:300].encode(errors='replace').decode()
 
-    def _input_level(self, name: str, held: int, period: Period) -> tuple[bytes, str]:
+    def _input_level(self, name: str, held: int, rate: float, period: Period) -> tuple[bytes, str]:
         """Level and message of an input: the worst that holds."""
         record, counts = self._metrics.inputs[name], period.after.streams[name]
         expected_hz = self._pipeline.streams[name].expected_rate_hz
         losses = {reason: n for reason, n in period.drops(name).items() if reason != Reason.UNSELECTED}
-        silence, rate = record.silence_ns(period.now_ns), record.rate_hz(period.now_ns)
+        silence = record.silence_ns(period.now_ns)
         received, lost = period.num_received(name), period.num_lost(name)
         if held != counts.held:
             return ERROR, f'the ledger does not add up: {counts}, {held} held'
