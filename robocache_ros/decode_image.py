@@ -27,6 +27,9 @@ from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedIm
 from robocache_core.text import shown
 from robocache_ros.decode import stamp_ns, view_bytes
 
+#: Names of encodings by their lower-case letters.
+_ENCODING_NAMES = {name.lower(): name for name in ENCODINGS}
+
 
 def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
     """Decode a raw image.
@@ -127,8 +130,7 @@ class Format:
         if 'compresseddepth' in lowered or (lowered and not re.search(r'\b(m?jpe?g|png)\b', lowered)):
             raise DataError(Reason.UNKNOWN_ENCODING, f'format {shown(text)} is not JPEG or PNG')
         before, separator, after = lowered.partition(';')
-        names = {name.lower(): name for name in ENCODINGS}
-        encoding = names.get(before.strip(), '') if separator else ''
+        encoding = _ENCODING_NAMES.get(before.strip(), '') if separator else ''
         _, _, target = (after if separator else before).partition('compressed')
         return Format(text, encoding, target.strip())
 
