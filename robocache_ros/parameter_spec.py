@@ -101,7 +101,7 @@ class Spec:
         if not self.is_array:
             return self._convert_element(value, value)
         if value is not None and not isinstance(value, (list, tuple, array.array)):
-            raise self._bad(value, f'must be an array, each {_WORDS[self.element]}')
+            raise self._bad(value, self._rule)
         return [self._convert_element(element, value) for element in value or ()]
 
     def check(self, value: Any) -> Any:
@@ -128,16 +128,17 @@ class Spec:
         if self.element is float and type(element) is int:
             return float(element)
         if type(element) is not self.element:
-            raise self._bad(
-                value,
-                f'must be an array, each {_WORDS[self.element]}'
-                if self.is_array
-                else f'must be {_WORDS[self.element]}',
-            )
+            raise self._bad(value, self._rule)
         return element
 
-    def _bad(self, value: Any, what: str) -> ConfigError:
-        return ConfigError(f'{self.name} = {shown(value)}: {what}')
+    @property
+    def _rule(self) -> str:
+        """Of which type the value must be, in words."""
+        element = _WORDS[self.element]
+        return f'must be an array, each {element}' if self.is_array else f'must be {element}'
+
+    def _bad(self, value: Any, rule: str) -> ConfigError:
+        return ConfigError(f'{self.name} = {shown(value)}: {rule}')
 
 
 @functools.cache
