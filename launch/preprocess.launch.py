@@ -121,9 +121,7 @@ def make_node(context: LaunchContext) -> LifecycleNode:
         namespace=namespace,
         parameters=[params_file, parameters],
         ros_arguments=['--log-level', f'{logger}:={given(context, "log_level")}'],
-        additional_env=dds_environment.environment(
-            dds_environment.distro(context.environment), SHARE, context.environment
-        ),
+        additional_env=dds_environment.environment_here(context.environment),
         output='both',
         emulate_tty=True,
         respawn=LaunchConfiguration('respawn'),

@@ -72,9 +72,7 @@ def play_bag(context: LaunchContext) -> list[RegisterEventHandler]:
     play = ExecuteProcess(
         cmd=player(context),
         name='bag',
-        additional_env=dds_environment.environment(
-            dds_environment.distro(context.environment), SHARE, context.environment
-        ),
+        additional_env=dds_environment.environment_here(context.environment),
         output='screen',
     )
     return [

@@ -63,6 +63,15 @@ def profile_variable(name: str) -> str:
     return FASTDDS_2 if name in _FASTDDS_2_DISTROS else FASTDDS_3
 
 
+def environment_here(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the ``environment`` of this installation, for a process that would otherwise get ``environ``.
+
+    Raises:
+        FileNotFoundError: as ``share_directory``.
+    """
+    return environment(distro(environ), share_directory(), environ)
+
+
 def environment(name: str, share: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables to add for a process that sends or receives large messages.
 

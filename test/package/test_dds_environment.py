@@ -44,6 +44,12 @@ def test_what_is_set_already_is_not_set_again():
     assert dds_environment.environment('jazzy', SHARE, environment) == {}
 
 
+def test_the_environment_here_is_that_of_the_distribution_and_of_this_installation():
+    share = dds_environment.share_directory()
+    here = dds_environment.environment_here({'ROS_DISTRO': 'kilted', 'MALLOC_TOP_PAD_': '1'})
+    assert here == dds_environment.environment('kilted', share, {'MALLOC_TOP_PAD_': '1'})
+
+
 def test_distro_is_that_of_the_environment():
     assert dds_environment.distro({'ROS_DISTRO': 'kilted'}) == 'kilted'
 

@@ -86,9 +86,7 @@ def _enter_environment(arguments: list[str], domain: int | None) -> None:
     wanted = {
         'ROS_DOMAIN_ID': str(1 + os.getpid() % 100 if domain is None else domain),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        **dds_environment.environment(
-            dds_environment.distro(os.environ), dds_environment.share_directory(), os.environ
-        ),
+        **dds_environment.environment_here(os.environ),
     }
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         command = [sys.executable, '-m', 'robocache_ros.tools.replay', *arguments]
