@@ -113,19 +113,19 @@ class Worker:
         """
         try:
             item = self._inboxes.take(timeout_s)
-            if item is None:
-                self._give_up_if_idle()
-            elif callable(item):
-                item()
-            else:
+            if isinstance(item, tuple):
                 self._take_in(*item)
+            else:
+                if item is not None:
+                    item()
+                self._give_up_if_idle()
             self._emit()
         except Exception:
             self._log.fail('worker', 'the worker failed and goes on')
 
     def _give_up_if_idle(self) -> None:
         """End the wait for late streams once nothing arrives: stamps stand still then, so only a steady clock can."""
-        if self._clock.steady_ns() - self._last_arrival_ns > self._idle_ns:
+        if not len(self._inboxes) and self._clock.steady_ns() - self._last_arrival_ns > self._idle_ns:
             self._pipeline.give_up()
 
     def _take_in(self, name: str, arrival: Arrival) -> None:

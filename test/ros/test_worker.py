@@ -90,6 +90,18 @@ def test_a_request_for_a_report_is_no_arrival():
     assert stamps(bench) == [0]
 
 
+def test_events_that_leave_no_pause_do_not_keep_targets_waiting():
+    """CameraInfo at 10 Hz, or a short ``diagnostics_period``: the worker never finds its inboxes empty."""
+    bench = make(TWO)
+    bench.put('lidar', cloud(0))
+    bench.work()
+    for _ in range(13):  # 1 s and max_wait
+        bench.clock.advance(0.1)
+        bench.runtime.inboxes.put_event(lambda: None)
+        bench.runtime.worker.step(0.0)
+    assert bench.frames[0].valid == {'lidar': True, 'front': False}
+
+
 def test_messages_behind_an_event_end_the_silence():
     """After a step that took long, in which they arrived."""
     bench = make(TWO)
