@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from robocache_core.ledger import Reason
@@ -14,7 +13,7 @@ from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
-from robocache_ros.drop_log import DropLog, Explanation
+from robocache_ros.drop_log import DropLog
 from robocache_ros.poses import PoseSource
 from robocache_ros.sources import source_of
 
@@ -37,11 +36,6 @@ class Ingest:
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
         pipeline.on_refused = log.explain
-
-    @property
-    def explanations(self) -> Mapping[tuple[str, str], Explanation]:
-        """By stream and reason, why messages were dropped."""
-        return self._log.explanations
 
     def announce(self, name: str) -> None:
         """Count a message of stream ``name`` that has arrived; may be called from any thread."""

@@ -147,19 +147,6 @@ def from_file(
     return from_dict(merged, warn)
 
 
-def to_dict(pipeline: PipelineConfig, node: NodeConfig | None = None) -> dict[str, Any]:
-    """Return the nested dict, ready for a params file, from which ``from_dict`` makes this configuration."""
-    names = StreamNames(**{group: tuple(stream.name for stream in getattr(pipeline, group)) for group in GROUPS})
-    specs = [*tunables(names), *tunables(node or NodeConfig()), *tunables(pipeline)]
-    for stream in pipeline.streams():
-        specs += tunables(stream, f'{stream.name}.')
-    tree: dict[str, Any] = {}
-    for spec in specs:
-        *groups, leaf = spec.name.split('.')
-        functools.reduce(lambda at, group: at.setdefault(group, {}), groups, tree)[leaf] = spec.default
-    return tree
-
-
 def _specs(names: Any) -> Iterator[Spec]:
     """Yield every parameter of a node with these ``StreamNames``; a name that cannot be used has none."""
     for config in (StreamNames(), NodeConfig(), _PIPELINE):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -34,16 +33,11 @@ class StaticTransforms:
         self.ignored: dict[str, str] = {}
 
     @classmethod
-    def from_messages(cls, messages: Iterable[Any]) -> StaticTransforms:
-        """Collect the transforms of TFMessages; a later one of the same child replaces an earlier one, as in tf2."""
-        tree = cls()
-        for message in messages:
-            tree._take(message)
-        return tree
-
-    @classmethod
     def from_bag(cls, bag: Bag) -> StaticTransforms:
-        """Collect those on /tf_static; a message that cannot be read is ignored by name."""
+        """Collect those on /tf_static; a message that cannot be read is ignored by name.
+
+        A later transform of the same child replaces an earlier one, as in tf2.
+        """
         tree = cls()
         topic = bag.topics.get(_TOPIC)
         if topic is not None and (topic.unreadable or topic.msgtype != _TYPE):
@@ -51,12 +45,13 @@ class StaticTransforms:
             return tree
         for _, record_ns, raw in bag.messages({_TOPIC}):
             try:
-                tree._take(bag.deserialize(_TOPIC, raw))
+                tree.take(bag.deserialize(_TOPIC, raw))
             except BagError as error:
                 tree.ignored[_TOPIC] = f'the message recorded at {record_ns} ns is ignored: {error}'
         return tree
 
-    def _take(self, message: Any) -> None:
+    def take(self, message: Any) -> None:
+        """Add the transforms of a TFMessage."""
         for item in message.transforms:
             t, q = item.transform.translation, item.transform.rotation
             self.add(item.header.frame_id, item.child_frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))

@@ -34,7 +34,8 @@ def test_any_static_transforms_give_poses_or_are_ignored_by_name() -> None:
     used = 0
     for serial in range(COUNT):
         each = fuzzed('TFMessage', serial)
-        tree = StaticTransforms.from_messages([each.message])
+        tree = StaticTransforms()
+        tree.take(each.message)
         bench = make(config, lambda pipeline, tree=tree: BagPoses(tree))
         for at, frame in enumerate(readings.FRAMES):
             bench.put('lidar', cloud(100 * at, frame))

@@ -46,7 +46,7 @@ def take(bench, name, *messages):
 
 
 def explained(bench):
-    return {key: (each.message, each.count) for key, each in bench.runtime.ingest.explanations.items()}
+    return {key: (each.message, each.count) for key, each in bench.runtime.log.explanations.items()}
 
 
 def test_a_good_message_becomes_a_frame():
@@ -117,8 +117,9 @@ def test_a_sensor_that_nobody_knows_is_dropped_and_explained():
 @pytest.mark.parametrize('metres', [1.1e6, 1e300, 1e308])
 def test_a_sensor_farther_away_than_any_is_dropped_and_explained(metres):
     """Each transform is finite; two of them together are beyond float32, or beyond a double."""
-    edges = (('base_link', 'mast', (metres, 0.0, 0.0)), ('mast', 'lidar', (metres, 0.0, 0.0)))
-    tree = StaticTransforms.from_messages([bags.transforms(*((*edge, (0.0, 0.0, 0.0, 1.0)) for edge in edges))])
+    tree = StaticTransforms()
+    for parent, child in (('base_link', 'mast'), ('mast', 'lidar')):
+        tree.add(parent, child, (metres, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
     bench = make(IN_BASE, lambda pipeline: BagPoses(tree))
     take(bench, 'lidar', cloud(0))
     assert bench.runtime.pipeline.poll() == []

@@ -12,6 +12,7 @@ import yaml
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from support.params import as_tree
 
 from robocache_core.config import (
     CameraConfig,
@@ -205,7 +206,7 @@ def test_unknown_names_in_a_dict() -> None:
 
 
 def test_parameters_of_a_stream_that_is_not_named_any_more_give_one_line() -> None:
-    tree = parameters.to_dict(PipelineConfig(lidars=(LidarConfig('lidar'),), cameras=(CameraConfig('front'),)))
+    tree = as_tree(PipelineConfig(lidars=(LidarConfig('lidar'),), cameras=(CameraConfig('front'),)), NodeConfig())
     lines: list[str] = []
     parameters.from_dict({**tree, 'cameras': []}, lines.append)
     (line,) = lines
@@ -316,7 +317,7 @@ def test_a_configuration_survives_a_dict() -> None:
         target_frame='base_link',
     )
     node = NodeConfig(publish_images=True)
-    tree = yaml.safe_load(yaml.safe_dump(parameters.to_dict(pipeline, node)))
+    tree = yaml.safe_load(yaml.safe_dump(as_tree(pipeline, node)))
     assert parameters.from_dict(tree, warn=pytest.fail) == (pipeline, node)
 
 

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import pytest
 from geometry_msgs.msg import TransformStamped
-from support import bags
 from support.runtime import LIDAR, Lines, assert_adds_up, cloud, make
 
 from robocache_core.config import DeskewConfig, ImuConfig, PipelineConfig
@@ -205,7 +204,8 @@ def test_which_streams_need_tf(target, lidar_pose, imu_pose, source, expected):
 
 
 def test_poses_of_a_bag():
-    edges = bags.transforms(('base_link', 'lidar', POSE[:3], POSE[3:]))
-    poses = BagPoses(StaticTransforms.from_messages([edges]))
+    transforms = StaticTransforms()
+    transforms.add('base_link', 'lidar', POSE[:3], POSE[3:])
+    poses = BagPoses(transforms)
     assert poses.pose('lidar', 'base_link') == pytest.approx(POSE)
     assert '/tf_static of the bag does not join them' in refusal(poses, 'mast')

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import bags
 
 from robocache_core import rotation
 from robocache_ros.static_transforms import StaticTransforms
@@ -15,7 +14,10 @@ QUARTER_Z = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))
 
 
 def tree(*edges):
-    return StaticTransforms.from_messages([bags.transforms(edge) for edge in edges])
+    transforms = StaticTransforms()
+    for edge in edges:
+        transforms.add(*edge)
+    return transforms
 
 
 def test_a_chain_is_composed_to_the_target():
