@@ -15,6 +15,7 @@ from typing import Any
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -22,6 +23,7 @@ from rclpy.utilities import remove_ros_args
 
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.pipeline import Pipeline
+from robocache_core.text import printable
 from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
 from robocache_ros import parameters, params_file
@@ -198,7 +200,12 @@ def run(signals: Signals) -> int:
     ending = threading.Event()
     # As a task, so that `spin_once` returns; release waits until callbacks do.
     signals.end_by(lambda: executor.create_task(ending.set))
-    node = PreprocessNode()
+    try:
+        node = PreprocessNode()
+    except InvalidParameterTypeException as error:  # of a parameter that rclpy declares itself, as use_sim_time
+        print(f'preprocess: configuration refused: {printable(str(error))}', file=sys.stderr)
+        rclpy.shutdown()
+        return 1
     executor.add_node(node)
     for line in params_file.explain_unmatched(sys.argv, node.get_fully_qualified_name()):
         node.get_logger().warning(line)

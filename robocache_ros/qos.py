@@ -78,8 +78,8 @@ def check_overrides(parameters: Mapping[str, Any]) -> None:
         match = re.fullmatch(r'qos_overrides\./[^.]+\.(?:publisher|subscription)(?:_\w+)?\.(\w+)', name)
         policy = match[1] if match else ''
         if policy == 'depth':
-            if type(value) is not int or not 0 <= value <= MAX_DEPTH:
-                raise ConfigError(f'{name} = {shown(value)}: must be an integer, 0 to {MAX_DEPTH}')
+            if type(value) is not int or not 1 <= value <= MAX_DEPTH:
+                raise ConfigError(f'{name} = {shown(value)}: must be an integer, 1 to {MAX_DEPTH}')
         elif policy in _OTHERS:
             continue  # of endpoints that rclpy makes itself, as in dumped parameters
         elif policy not in _CHOICES:

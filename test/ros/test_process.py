@@ -114,20 +114,24 @@ def assert_clean(terminal):
     assert 'failed' not in terminal.text, terminal.text
 
 
-#: What is refused before the node is made: the arguments, and what is said of them in one line.
+#: What is refused before the node is made: the arguments, the exit status, and what is said of them in one line.
 REFUSED = {
-    'missing params file': (['--params-file', '/nowhere.yaml'], r"'--params-file /nowhere\.yaml'.*opening YAML file"),
-    'bad log level': (['--log-level', 'nonsense'], r"'--log-level nonsense'.*severity"),
-    'unknown option of ROS': (['--bogus'], r'unknown arguments of ROS:.*--bogus'),
-    'bad remap': (['-r', 'nonsense'], r"remap rule: '-r nonsense'"),
-    'bad parameter': (['-p', 'nonsense'], r"'-p nonsense'"),
-}
+    'missing params file': (['--params-file', '/nowhere.yaml'], 2, r"'--params-file /nowhere\.yaml'.*opening YAML"),
+    'bad log level': (['--log-level', 'nonsense'], 2, r"'--log-level nonsense'.*severity"),
+    'unknown option of ROS': (['--bogus'], 2, r'unknown arguments of ROS:.*--bogus'),
+    'bad remap': (['-r', 'nonsense'], 2, r"remap rule: '-r nonsense'"),
+    'bad parameter': (['-p', 'nonsense'], 2, r"'-p nonsense'"),
+    'use_sim_time in words': (['-p', 'use_sim_time:="yes"'], 1, "refused: .*'use_sim_time' to 'yes'.*'BOOL'"),
+    "another of rclpy's own": (
+        ['-p', 'start_type_description_service:=3'], 1, "refused: .*'start_type_description_service' to '3'.*'BOOL'"
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(('arguments', 'said'), REFUSED.values(), ids=REFUSED)
-def test_arguments_that_rcl_refuses_are_one_line(arguments, said):
+@pytest.mark.parametrize(('arguments', 'status', 'said'), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_before_the_node_is_made_is_one_line(arguments, status, said):
     with Terminal(NODE, arguments) as terminal:
-        assert terminal.ended() == 2
+        assert terminal.ended() == status
     (line,) = terminal.text.splitlines()
     assert re.match(f'preprocess: .*{said}', line), line
     assert '.c:' not in line

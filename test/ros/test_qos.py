@@ -132,8 +132,9 @@ def test_a_policy_without_an_override_gets_no_such_advice() -> None:
         ('/imu.subscription.history', 'last', 'must be one of keep_last'),
         ('/imu.subscription.durability', '', 'must be one of volatile'),
         ('/imu.subscription.depth', 'ten', "= 'ten': must be an integer"),
-        ('/imu.subscription.depth', -1, '= -1: must be an integer, 0 to 100000'),
-        ('/imu.subscription.depth', 2**40, 'must be an integer, 0 to 100000'),
+        ('/imu.subscription.depth', -1, '= -1: must be an integer, 1 to 100000'),
+        ('/imu.subscription.depth', 0, '= 0: must be an integer, 1 to 100000'),
+        ('/imu.subscription.depth', 2**40, 'must be an integer, 1 to 100000'),
         ('/imu.subscription.depth', True, 'must be an integer'),
     ],
 )
