@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from robocache_core.align import ROS_CLOCK
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
-from robocache_core.units import SECOND
+from robocache_core.units import MS, SECOND
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed
 
-#: Stamps of two streams that are further apart are of two clocks.
-_CLOCKS_DIFFER_S = 1.0
 #: Drops that follow from the stamps of other streams, and so say less than what those show.
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
 
@@ -53,16 +51,23 @@ class Blocker:
         if not behind and not drops:
             return self._without_target(period)
         missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
+        details = [self._fault(name, period) or self._off(name) for name in missing]
+        # That the next target waits, too, is no fault by itself.
+        details += [
+            self._fault(name, period) or ('' if drops else _lag(name, lag_ns))
+            for name, lag_ns in behind.items()
+            if name not in missing
+        ]
         summary = f'targets dropped: {listed(drops)}' if drops else f'the oldest target waits for {", ".join(behind)}'
-        details = [self._idle(name, behind, period) or self._off(name) for name in dict.fromkeys((*missing, *behind))]
-        return f'{summary} ({"; ".join(dict.fromkeys(details))})' if details else summary
+        details = list(dict.fromkeys(filter(None, details)))
+        return f'{summary} ({"; ".join(details)})' if details else summary
 
     def _without_target(self, period: Period) -> str:
         """Say why no target waits for a stream, and none was dropped; empty where none was due yet."""
         if self._pipeline.num_ready:
             return f'{self._pipeline.num_ready} targets wait for compute'
         trigger = self._pipeline.config.trigger
-        found = (self._idle(name, {}, period) for name in ([trigger] if trigger else self._pipeline.streams))
+        found = (self._fault(name, period) for name in ([trigger] if trigger else self._pipeline.streams))
         return '; '.join(filter(None, found))
 
     def silent(self, name: str) -> str:
@@ -84,7 +89,7 @@ class Blocker:
         if not often:
             return ''
         name, jumps = max(often.items(), key=lambda item: item[1].count)
-        size, times = f'{jumps.last_ns / SECOND:.1f} s', f'({jumps.count} times)'
+        size, times = _span(jumps.last_ns), f'({jumps.count} times)'
         if name == ROS_CLOCK:
             return f'the ROS clock goes back by {size} again and again {times}: two publishers of /clock?'
         stamps = f'the stamps of {name} on {self._topics[name][0]}'
@@ -95,7 +100,7 @@ class Blocker:
         newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
         return {name: _compared(name, offset_ns, newest.keys() - odd.keys()) for name, offset_ns in odd.items()}
 
-    def _clock_fault(self, name: str) -> str:
+    def _clock_fault(self, name: str, period: Period) -> str:
         """Say whose clock keeps a stream from being aligned: its own, or the trigger's; empty where none does."""
         odd, trigger = self.odd_clocks(), self._pipeline.config.trigger
         for suspect in (name, trigger):
@@ -107,32 +112,33 @@ class Blocker:
         furthest = max(readings, key=lambda each: abs(readings[each] - readings[name]))
         other = trigger if trigger in readings and trigger != name else furthest
         behind, ahead = sorted((name, other), key=lambda each: readings[each])
-        seconds = (readings[ahead] - readings[behind]) / SECOND
-        if seconds <= _CLOCKS_DIFFER_S:
+        apart_ns, max_wait_ns = readings[ahead] - readings[behind], self._pipeline.config.sync.max_wait_ns
+        # What a clock shows between two samples is known no better than the samples of the other come.
+        if apart_ns <= max(max_wait_ns, *(self._period_ns(each, period) or SECOND for each in (behind, ahead))):
             return ''
-        return f'the stamps of {behind} are {seconds:.1f} s behind those of {ahead}: one clock is wrong'
+        return (
+            f'the stamps of {behind} are {_span(apart_ns)} behind those of {ahead}: one clock is wrong, or {behind} '
+            f'comes late (sync.max_wait is {_span(max_wait_ns)})'
+        )
 
-    def _idle(self, name: str, behind: Mapping[str, int | None], period: Period) -> str:
-        """Say why a stream gives nothing to align; empty where it does."""
+    def _period_ns(self, name: str, period: Period) -> int:
+        """Usual time between two messages of a stream; 0 where it is not known."""
+        rate_hz = self._metrics.inputs[name].rate_hz(period.now_ns)
+        return round(SECOND / rate_hz) if rate_hz else 0
+
+    def _fault(self, name: str, period: Period) -> str:
+        """Say why a stream gives nothing that can be aligned; empty where it does."""
         record = self._metrics.inputs[name]
-        silence, rate_hz = record.silence_ns(period.now_ns), record.rate_hz(period.now_ns)
+        silence = record.silence_ns(period.now_ns)
         if silence is None:
             return self.silent(name)
-        if silence > (max(SECOND, 1.5 * SECOND / rate_hz) if rate_hz else SECOND):
+        if silence > max(SECOND, 1.5 * self._period_ns(name, period)):
             return f'{name}: no message for {silence / SECOND:.1f} s'
         # What was dropped with its target says nothing of the stream itself.
         losses = {r: n for r, n in period.drops(name).items() if ':' not in r and r != Reason.UNSELECTED}
         if losses.keys() - _BY_STAMPS:
             return f'{name}: dropped {listed(losses)}'
-        fault = self._clock_fault(name)
-        if fault:
-            return fault
-        if losses:
-            return f'{name}: dropped {listed(losses)}'
-        lag = behind.get(name)
-        if lag is not None and lag > 0:
-            return f'{name}: is {lag / 1e6:.0f} ms behind'
-        return ''
+        return self._clock_fault(name, period) or (f'{name}: dropped {listed(losses)}' if losses else '')
 
     def _off(self, name: str) -> str:
         """Say how far a stream's samples, which do come, are from what targets need."""
@@ -144,5 +150,13 @@ class Blocker:
 
 def _compared(name: str, offset_ns: int, others: Iterable[str]) -> str:
     side, excuse = ('ahead of', '') if offset_ns > 0 else ('behind', ', or it comes late')
-    rest, seconds = ', '.join(sorted(others)), abs(offset_ns) / SECOND
-    return f'the stamps of {name} are {seconds:.1f} s {side} those of {rest}: its clock is wrong{excuse}'
+    rest, apart = ', '.join(sorted(others)), _span(abs(offset_ns))
+    return f'the stamps of {name} are {apart} {side} those of {rest}: its clock is wrong{excuse}'
+
+
+def _lag(name: str, lag_ns: int | None) -> str:
+    return f'{name}: is {_span(lag_ns)} behind' if lag_ns else ''
+
+
+def _span(duration_ns: int) -> str:
+    return f'{duration_ns / SECOND:.1f} s' if duration_ns >= SECOND else f'{duration_ns / MS:.0f} ms'

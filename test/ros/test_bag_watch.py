@@ -48,7 +48,7 @@ def read(path: Path, messages) -> tuple[int, tuple[str, ...]]:
 
 
 AHEAD = 'the stamps of imu are 37.0 s ahead of those of front, lidar: its clock is wrong'
-LATE = 'the stamps of front are 0.4 s behind those of imu, lidar: its clock is wrong, or it comes late'
+LATE = 'the stamps of front are 400 ms behind those of imu, lidar: its clock is wrong, or it comes late'
 TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times): two publishers, or two clocks?'
 
 
@@ -72,7 +72,7 @@ TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times)
         (
             recorded(front=(-250,)),
             118,
-            ('the stamps of front are 0.2 s behind those of imu, lidar: its clock is wrong, or it comes late',
+            ('the stamps of front are 250 ms behind those of imu, lidar: its clock is wrong, or it comes late',
              'of 120 targets that did not wait: 118 front'),
         ),
         (

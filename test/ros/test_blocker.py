@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Diagnostics name the stream that is at fault: its drops, its clock."""
+
+import dataclasses
+import re
+import struct
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from support.runtime import FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, image, imu, make
+
+from robocache_core.config import PipelineConfig, SyncConfig
+from robocache_core.units import MS, SECOND
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+STREAMS = {'imu': (10, imu), 'front': (50, image), 'lidar': (100, cloud)}
+
+
+def robot(names=tuple(STREAMS), *, tolerance_ms=100, **sync):
+    front = dataclasses.replace(FRONT, tolerance_ns=tolerance_ms * MS)
+    streams = {'lidars': (LIDAR,), 'cameras': (front,), 'imus': (IMU,)}
+    streams = {group: configs for group, configs in streams.items() if configs[0].name in names}
+    return make(PipelineConfig(**streams, sync=SyncConfig(**sync)))
+
+
+def drive(bench, offsets, first, last, streams=STREAMS):
+    """The streams from ``first`` to ``last``, ms; the stamps of each are ahead by its offsets in turn."""
+    for ms in range(first, last, 10):
+        bench.clock.advance(0.01)
+        for name, (period, make_message) in streams.items():
+            if ms % period == 0:
+                turn = offsets.get(name, (0,))
+                bench.put(name, make_message(50_000 + ms + turn[ms // period % len(turn)]))
+        bench.work()
+
+
+def sync_of(bench):
+    status = bench.report()['sync']
+    return status.level, status.message, {pair.key: pair.value for pair in status.values}
+
+
+@pytest.mark.parametrize('sync', [{}, {'rate_hz': 10.0}])
+@pytest.mark.parametrize(
+    ('name', 'offset', 'said'),
+    [
+        ('imu', 5000, 'ahead of those of front, lidar: its clock is wrong'),
+        ('front', 5000, 'ahead of those of imu, lidar: its clock is wrong'),
+        ('lidar', 5000, 'ahead of those of front, imu: its clock is wrong'),
+        ('lidar', -37_000, 'behind those of front, imu: its clock is wrong, or it comes late'),
+        ('imu', -5000, 'behind those of front, lidar: its clock is wrong, or it comes late'),
+    ],
+)
+def test_the_stream_whose_clock_is_wrong_is_named_with_its_number(name, offset, said, sync):
+    bench = robot(**sync)
+    drive(bench, {name: (offset,)}, 0, 2500)
+    bench.report()
+    drive(bench, {name: (offset,)}, 2500, 3500)
+    level, _, values = sync_of(bench)
+    assert level == ERROR
+    assert f'(the stamps of {name} are ' in values['blocker'].replace('; ', ' (')
+    assert said in values['blocker']
+    assert float(values[f'ahead_ms.{name}']) == pytest.approx(offset, abs=150)
+    assert [key for key in values if key.startswith('ahead_ms')] == [f'ahead_ms.{name}']
+    assert_adds_up(bench.runtime)
+
+
+def test_a_clock_that_is_ahead_costs_nothing_and_is_named():
+    bench = robot()
+    drive(bench, {'imu': (300,)}, 0, 2000)
+    bench.report()
+    bench.frames.clear()
+    drive(bench, {'imu': (300,)}, 2000, 3010)
+    level, message, values = sync_of(bench)
+    assert (level, values['given_up.front']) == (WARN, '0')
+    assert message == 'the stamps of imu are 300 ms ahead of those of front, lidar: its clock is wrong'
+    assert len(bench.frames) == 11
+    assert all(frame.age_ns['front'] == 0 for frame in bench.frames)
+
+
+def test_what_was_not_waited_for_is_a_warning_of_its_period():
+    bench = robot()
+    drive(bench, {}, 0, 1000)
+    assert sync_of(bench)[0] == WARN  # the first window cannot be filled
+    drive(bench, {'front': (-400,)}, 1000, 2000)
+    _, message, values = sync_of(bench)
+    assert 'targets that did not wait: ' in message
+    assert 'front' in message
+    assert int(values['given_up.front']) > 5
+
+
+@pytest.mark.parametrize(('name', 'topic'), [('lidar', '/lidar'), ('front', '/front'), ('imu', '/imu')])
+def test_two_clocks_on_one_topic_are_named_with_the_jump(name, topic):
+    bench = robot()
+    pairs = {name: (0, 0, 37_000, 37_000)}  # a second one believes the first: the epoch starts again and again
+    drive(bench, pairs, 0, 2000)
+    bench.report()
+    drive(bench, pairs, 2000, 4000)
+    _, message, values = sync_of(bench)
+    assert re.search(f'the stamps of {name} on {topic} jump by 3(6.9|7.0) s to and fro', message)
+    assert message.endswith(' times): two publishers, or two clocks?')
+    assert int(values[f'time_jumps.{name}']) >= 8
+    assert_adds_up(bench.runtime)
+
+
+def test_two_publishers_of_the_clock_are_named_with_the_jump():
+    bench = robot()
+    drive(bench, {}, 0, 1000)
+    bench.report()
+    for lap in range(3):
+        bench.runtime.pipeline.clock_jumped(START_NS - 50 * SECOND)
+        drive(bench, {}, 1000 + 100 * lap, 1100 + 100 * lap)
+    level, message, values = sync_of(bench)
+    assert level == ERROR
+    assert message == 'the ROS clock goes back by 101.0 s again and again (3 times): two publishers of /clock?'
+    assert values['time_jumps./clock'] == '3'
+    assert values['blocker'] == message
+
+
+def short(make_message):
+    """The maker of such messages with too few bytes."""
+
+    def make(ms):
+        message = make_message(ms)
+        message.data = bytes(4)
+        return message
+
+    return make
+
+
+def not_a_number(ms):
+    message = cloud(ms)
+    message.data = struct.pack('<3f', *[float('nan')] * 3)
+    return message
+
+
+def not_finite(ms):
+    message = imu(ms)
+    message.angular_velocity.x = float('nan')
+    return message
+
+
+@pytest.mark.parametrize('sync', [{}, {'rate_hz': 10.0}])
+@pytest.mark.parametrize('others', [('front', 'lidar'), ('lidar', 'imu'), ('front', 'lidar', 'imu')])
+@pytest.mark.parametrize('good_ms', [0, 500])
+@pytest.mark.parametrize(
+    ('name', 'broken', 'reason'),
+    [
+        ('front', short(image), 'data_too_short'),
+        ('lidar', short(cloud), 'data_too_short'),
+        ('imu', not_finite, 'non_finite'),
+    ],
+)
+def test_what_is_dropped_for_its_content_is_named_before_any_clock(name, broken, reason, good_ms, others, sync):
+    streams = {each: STREAMS[each] for each in STREAMS if each in (name, *others)}
+    bench = robot(streams, **sync)
+    drive(bench, {}, 0, good_ms, streams)
+    bench.report()
+    streams[name] = STREAMS[name][0], broken
+    for first in range(good_ms, good_ms + 2500, 500):
+        bench.frames.clear()
+        drive(bench, {name: (-1900,)}, first, first + 500, streams)
+        blocker = sync_of(bench)[2]['blocker']
+        assert bench.frames or f'{name}: dropped {500 // STREAMS[name][0]} {reason}' in blocker
+        assert not re.search('clock|behind|ahead', blocker)
+    assert not bench.frames
+    assert_adds_up(bench.runtime)
+
+
+def test_another_publisher_is_a_warning_of_the_output():
+    bench = robot()
+    drive(bench, {}, 0, 1000)
+    bench.twin = '2 nodes are called /preprocess'
+    output = bench.report()['output']
+    assert (output.level, output.message) == (WARN, bench.twin)
+
+
+def test_a_twin_is_logged_once():
+    bench = robot()
+    for twin in ('', 'two nodes', 'two nodes', '', 'two nodes'):
+        bench.twin = twin
+        bench.runtime.reporter.tick()
+        bench.work()
+        bench.clock.advance(1.0)
+    assert [line for line in bench.log.of('warning') if 'no frame' not in line] == ['two nodes'] * 2
+
+
+@pytest.mark.parametrize(
+    ('names', 'offsets', 'said'),
+    [
+        (
+            ('lidar', 'imu'),
+            {'lidar': (-37_000,)},
+            'the stamps of lidar are 37.0 s behind those of imu: one clock is wrong, or lidar comes late '
+            '(sync.max_wait is 200 ms)',
+        ),
+        (
+            ('lidar', 'front'),
+            {'lidar': (-37_000,)},
+            'the stamps of lidar are 37.0 s behind those of front: one clock is wrong, or lidar comes late '
+            '(sync.max_wait is 200 ms)',
+        ),
+        (
+            ('lidar', 'front'),
+            {'front': (-450,)},
+            'the stamps of front are 450 ms behind those of lidar: one clock is wrong, or front comes late '
+            '(sync.max_wait is 200 ms)',
+        ),
+        (
+            ('lidar', 'front'),
+            {'front': (-250,)},
+            'the stamps of front are 250 ms behind those of lidar: one clock is wrong, or front comes late '
+            '(sync.max_wait is 200 ms)',
+        ),
+        (
+            ('lidar', 'front', 'imu'),
+            {'front': (-250,)},
+            'the stamps of front are 250 ms behind those of imu, lidar: its clock is wrong, or it comes late',
+        ),
+    ],
+)
+def test_a_stream_that_is_not_waited_for_is_named_and_no_other(names, offsets, said):
+    streams = {name: STREAMS[name] for name in names}
+    bench = robot(streams, tolerance_ms=20)
+    drive(bench, offsets, 0, 2500, streams)
+    bench.report()
+    drive(bench, offsets, 2500, 3500, streams)
+    assert re.fullmatch(rf'targets dropped: 10 missing:(front|imu) \({re.escape(said)}\)', sync_of(bench)[1])
+
+
+def test_two_slow_streams_out_of_step_have_no_wrong_clock():
+    bench = robot(('lidar', 'front'), tolerance_ms=20)
+    for ms in range(0, 6000, 1000):
+        for name, message in (('lidar', cloud(ms)), ('front', image(ms + 500))):
+            bench.put(name, message)
+            bench.clock.advance(0.5)
+            bench.work()
+            assert 'clock' not in sync_of(bench)[1]
+
+
+def test_a_target_that_waits_is_no_fault_of_the_stream_that_it_waits_for():
+    streams = {'lidar': (100, cloud), 'front': (100, image), 'imu': (10, imu)}
+    bench = robot(streams)
+    undecodable = {**streams, 'lidar': (100, not_a_number)}
+    drive(bench, {'imu': (-60,)}, 0, 1000, undecodable)
+    bench.report()
+    drive(bench, {'imu': (-60,)}, 1000, 2010, undecodable)
+    assert sync_of(bench)[1] == 'targets dropped: 10 all_non_finite:lidar'
