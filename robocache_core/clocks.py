@@ -30,7 +30,7 @@ class Clocks:
         #: Streams that have come in any epoch.
         self._known: set[str] = set()
         #: First stamp of each stream in the epoch, ns.
-        self._first: dict[str, int] = {}
+        self.first: dict[str, int] = {}
         #: The last two differences between newest stamps of each stream, ns.
         self._steps: dict[str, list[int]] = {}
 
@@ -44,7 +44,7 @@ class Clocks:
         assert newest_ns is not None
         if before_ns is None:
             self._known.add(name)
-            self._first[name] = newest_ns
+            self.first[name] = newest_ns
         else:
             self._steps[name] = [*self._steps.get(name, ())[-1:], newest_ns - before_ns]
         for mark in self._marks.values():
@@ -64,7 +64,7 @@ class Clocks:
     def clear(self) -> None:
         """Forget all stamps: a new epoch."""
         self._marks.clear()
-        self._first.clear()
+        self.first.clear()
         self._steps.clear()
 
     def has_passed(self, wait_ns: int, since: Hashable, witnesses: Collection[str]) -> bool:
@@ -121,7 +121,7 @@ class Clocks:
         if len(alive) > 1:
             return sorted(alive.values())[-2]
         for name, newest_ns in alive.items():
-            if len(self._buffers) == 1 or newest_ns - self._first[name] > self._time_jump_ns:
+            if len(self._buffers) == 1 or newest_ns - self.first[name] > self._time_jump_ns:
                 return newest_ns
         return None
 

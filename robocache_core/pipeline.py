@@ -62,6 +62,8 @@ class Pipeline:
         self._aligner = Aligner(config, self.ledger, self.targets, self._refuse)
         #: By stream, targets that gave up on it, though a sample may have been near enough to be valid.
         self.given_up = dict.fromkeys(self.streams, 0)
+        #: By reason, the stamp of the last target that was dropped for it, ns.
+        self.last_dropped_ns: dict[str, int] = {}
         self._ready: deque[Target] = deque()
         self._sequence = 0
         self._failure: Exception | None = None  # to be raised by the next poll
@@ -159,6 +161,7 @@ class Pipeline:
     def _drop_target(self, target: Target, reason: str) -> None:
         target.close(reason)
         self.targets.drop(reason)
+        self.last_dropped_ns[str(reason)] = target.stamp_ns
 
     # --- what can be seen
 
@@ -203,6 +206,10 @@ class Pipeline:
     def newest_ns(self) -> dict[str, int]:
         """Newest stamp in this epoch of each stream that has come and is not silent, ns."""
         return self._aligner.clocks.alive()
+
+    def first_ns(self) -> dict[str, int]:
+        """First stamp in this epoch of each stream that has come, ns."""
+        return self._aligner.clocks.first
 
     def clock_readings(self) -> dict[str, int]:
         """What the clock of each stream that is not silent shows by now, ns."""

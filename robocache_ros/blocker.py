@@ -51,7 +51,7 @@ class Blocker:
         if not behind and not drops:
             return self._without_target(period)
         missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
-        details = [self._fault(name, period) or self._off(name) for name in missing]
+        details = [self._fault(name, period) or self._began_after(name) or self._off(name) for name in missing]
         # That the next target waits, too, is no fault by itself.
         details += [
             self._fault(name, period) or ('' if drops else _lag(name, lag_ns))
@@ -139,6 +139,18 @@ class Blocker:
         if losses.keys() - _BY_STAMPS:
             return f'{name}: dropped {listed(losses)}'
         return self._clock_fault(name, period) or (f'{name}: dropped {listed(losses)}' if losses else '')
+
+    def _began_after(self, name: str) -> str:
+        """Say by how much a stream began too late for the last target that lacked it; empty where it did not."""
+        stream, first = self._pipeline.streams[name], self._pipeline.first_ns()
+        target_ns = self._pipeline.last_dropped_ns[Reason.MISSING.of_stream(name)]
+        late_ns = first[name] - min(stream.instants(target_ns)) if name in first else 0
+        if late_ns <= 0:
+            return ''
+        when = (
+            'the window of the last target without it begins' if stream.reads_window else 'the last target without it'
+        )
+        return f'{name}: its first message is {_span(late_ns)} after {when}'
 
     def _off(self, name: str) -> str:
         """Say how far a stream's samples, which do come, are from what targets need."""

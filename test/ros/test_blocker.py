@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diagnostics name the stream that is at fault: its drops, its clock."""
+"""Diagnostics name the stream that is at fault: its drops, its clock or its late start."""
 
 import dataclasses
 import re
@@ -235,6 +235,25 @@ def test_two_slow_streams_out_of_step_have_no_wrong_clock():
             bench.clock.advance(0.5)
             bench.work()
             assert 'clock' not in sync_of(bench)[1]
+
+
+@pytest.mark.parametrize(
+    ('name', 'begin_ms', 'said'),
+    [
+        ('imu', 1200, 'its first message is 20 ms after the window of the last target without it begins'),
+        ('imu', 1260, 'its first message is 80 ms after the window of the last target without it begins'),
+        ('front', 1250, 'its first message is 50 ms after the last target without it'),
+    ],
+)
+def test_a_stream_that_begins_after_the_others_is_named_with_how_late_it_is(name, begin_ms, said):
+    bench = robot(tolerance_ms=20)
+    drive(bench, {}, 0, begin_ms, {each: row for each, row in STREAMS.items() if each != name})
+    assert f'{name}: no publisher' in sync_of(bench)[1]
+    drive(bench, {}, begin_ms, begin_ms + 10)
+    assert not bench.frames
+    assert f'({name}: {said})' in sync_of(bench)[1]
+    drive(bench, {}, begin_ms + 10, begin_ms + 210)
+    assert bench.frames
 
 
 def test_a_target_that_waits_is_no_fault_of_the_stream_that_it_waits_for():
