@@ -190,7 +190,10 @@ def test_somebody_publishes_another_type():
 def test_a_publisher_that_sends_nothing():
     bench = make(ONE)
     bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2']
-    assert blocker(bench) == 'lidar: no message on /lidar, though it has 1 publisher(s) of PointCloud2'
+    assert blocker(bench) == (
+        'lidar: no message on /lidar, though it has 1 publisher(s) of PointCloud2: nothing is sent, or nothing that '
+        'can be deserialized'
+    )
 
 
 def test_a_target_that_waits():
