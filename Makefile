@@ -16,7 +16,7 @@ SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 
-.PHONY: help demo test fuzz bench bench-gpu sanitize sanitize-gpu env shell clean
+.PHONY: help demo test fuzz bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make fuzz            10,000 messages of each type that nobody meant: in process, from bags, over DDS; ARGS=... for pytest'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
 	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
+	@echo 'make bench-node      the whole path of a message through the node, beside a relay and the usual way; rows in build/bench/node.json'
 	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
 	@echo 'make sanitize-gpu    the CUDA kernels under compute-sanitizer: memory, races, what was not written, barriers'
 	@echo 'make env             set up the environment, say what is in it (doctor)'
@@ -55,6 +56,9 @@ bench:
 
 bench-gpu:
 	@$(RUN) python -m benchmark.gpu $(ARGS)
+
+bench-node:
+	@$(RUN) python -m benchmark.node $(ARGS)
 
 sanitize:
 	@$(RUN) scripts/sanitize.sh $(ARGS)

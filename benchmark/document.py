@@ -1,13 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file that a benchmark leaves: header, rows, what else is known of them, and what missed or was missing."""
+"""The file that a benchmark leaves: header, rows, what else is known, and what missed or was missing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from benchmark.row import Row
+
+class Row(Protocol):
+    """What a row of any benchmark has."""
+
+    @property
+    def workload(self) -> str: ...
+
+    @property
+    def met(self) -> bool | None: ...
+
+    def as_json(self) -> dict[str, object]: ...
 
 
 def write(
@@ -15,9 +26,9 @@ def write(
     header: Mapping[str, object],
     rows: Sequence[Row],
     missing: Mapping[str, str],
-    **more: Mapping[str, object],
+    **more: Mapping[str, object] | Sequence[object],
 ) -> None:
-    """Write it, one row a line, so that two runs can be compared with diff; ``more``: by workload."""
+    """Write it, one row a line, so that two runs can be compared with diff; ``more``: what else is known."""
     lines = ',\n'.join('    ' + json.dumps(row.as_json(), ensure_ascii=False) for row in rows)
     rest = {
         **more,

@@ -68,10 +68,10 @@ def ouster_scans() -> npt.NDArray[np.uint8]:
     return scans
 
 
-def simulated_ouster_scan() -> npt.NDArray[np.uint8]:
-    """One scan ``[128, 49152]`` of the same layout, in the simulator's courtyard."""
+def simulated_ouster_scan(rings: int = 128, columns: int = 1024) -> npt.NDArray[np.uint8]:
+    """One scan ``[rings, columns * 48]`` of the same layout, in the simulator's courtyard."""
     world = World(Trajectory(START_NS, speed=1.0, yaw_rate=0.5))
-    seen = Lidar(world, rings=128, columns=1024).read(0).points
+    seen = Lidar(world, rings=rings, columns=columns).read(0).points
     points = np.zeros(seen.shape, OUSTER_POINT)
     for name in ('x', 'y', 'z', 'intensity', 't', 'ring'):
         points[name] = seen[name]

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,17 @@ def copy_bandwidth(threads: int, nbytes: int = 256 * _MIB) -> float:
 
 
 class Others:
-    """What other processes take of the CPUs from now on: a benchmark beside them is not to be trusted."""
+    """What other processes take of the CPUs from now on: a benchmark beside them is not to be trusted.
+
+    Args:
+        own_s: returns the CPU time of our processes, s.
+    """
 
     #: A share from which a run is called disturbed.
     DISTURBED = 0.1
 
-    def __init__(self) -> None:
+    def __init__(self, own_s: Callable[[], float] = time.process_time) -> None:
+        self._own_s = own_s
         self._start = self._seconds()
 
     def share(self) -> float:
@@ -47,13 +53,12 @@ class Others:
         total, busy, own = (now - then for now, then in zip(self._seconds(), self._start, strict=True))
         return min(1.0, max(0.0, (busy - own) / total))
 
-    @staticmethod
-    def _seconds() -> tuple[float, float, float]:
+    def _seconds(self) -> tuple[float, float, float]:
         """All of the CPUs' time, what was not idle (time stolen from a virtual machine too), and ours."""
         fields = [int(field) for field in Path('/proc/stat').read_text().split('\n', 1)[0].split()[1:9]]
         tick = os.sysconf('SC_CLK_TCK')
         idle = fields[3] + fields[4]
-        return sum(fields) / tick, (sum(fields) - idle) / tick, time.process_time()
+        return sum(fields) / tick, (sum(fields) - idle) / tick, self._own_s()
 
 
 def header(threads: int, bandwidth: float, versions: dict[str, str], quick: bool) -> dict[str, object]:
