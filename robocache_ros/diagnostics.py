@@ -2,12 +2,12 @@
 """The node's state as diagnostic statuses (REP 107).
 
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
-or when everything of the last period was dropped, WARN for any loss or a rate under 90 % of what is expected. sync:
-ERROR when no frame came, WARN when targets were dropped or did not wait for a stream, when stamps jump to and fro, and
-when a stream's clock is the odd one out. queue: WARN while thinning. compute: WARN on the reference, and on the CPU
-where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the
-last period, WARN when a subscriber asks for a QoS that is not offered, another node publishes
-there too, or ROS time stands still at 0.
+or when everything of the last period was dropped, WARN for any loss, for publishers of another type on its topic, or
+for a rate under 90 % of what is expected. sync: ERROR when no frame came, WARN when targets were dropped or did not
+wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd one out. queue: WARN while
+thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or has failed, ERROR after an
+unforeseen exception. output: STALE when no frame left in the last period, WARN when a subscriber asks for a QoS that is
+not offered, another node publishes there too, or ROS time stands still at 0.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.text import printable
 from robocache_core.units import SECOND
 from robocache_ros import dds_environment
 from robocache_ros.blocker import Blocker
@@ -81,6 +82,7 @@ class Diagnostics:
         self._worker = worker
         self._metrics = metrics
         self._topics = topics
+        self._types_on = types_on
         self._num_subscribers = num_subscribers
         self._find_twin = find_twin
         self._now_ns = now_ns
@@ -102,6 +104,7 @@ class Diagnostics:
         """
         self.twin = self._find_twin()
         memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
+        others = {name: self._other_types(name) for name in self._topics}
         with self._metrics.lock:
             with self._inboxes.still():
                 snapshot = Snapshot.take(self._pipeline, self._metrics)
@@ -113,7 +116,7 @@ class Diagnostics:
             self.blocker = self._blocker.describe(period) if active else 'the node is not active'
             if active and self.blocker and not self._now_ns():
                 self.blocker = f'{NO_CLOCK}; {self.blocker}'
-            statuses = [self._input(name, held[name], period) for name in held]
+            statuses = [self._input(name, held[name], others[name], period) for name in held]
             statuses += [self._sync(period), self._queue(), self._compute(memory, period), self._output(period)]
         return DiagnosticArray(status=statuses)
 
@@ -135,14 +138,21 @@ class Diagnostics:
         level = OK if control.state == 'normal' else WARN
         return self._status('backpressure', level, control.state, values)
 
-    def _input(self, name: str, held: int, period: Period) -> DiagnosticStatus:
+    def _other_types(self, name: str) -> str:
+        """The message types on a stream's topic that are not its own; a stranger may have named them."""
+        topic, kind = self._topics[name]
+        others = {found for found in self._types_on(topic) if found.rpartition('/')[2] != kind}
+        return printable(', '.join(sorted(others)), 300)
+
+    def _input(self, name: str, held: int, others: str, period: Period) -> DiagnosticStatus:
         topic, kind = self._topics[name]
         record, config, counts = self._metrics.inputs[name], self._pipeline.streams[name], period.after.streams[name]
         rate = record.rate_hz(period.now_ns)
-        level, message = self._input_level(name, held, rate, period)
+        level, message = self._input_level(name, held, others, rate, period)
         values = {
             'topic': topic,
             'type': kind,
+            'other_types': others,
             'rate_hz': rate,
             'expected_rate_hz': config.expected_rate_hz,
             'jitter_ms': record.jitter_ms(period.now_ns),
@@ -164,7 +174,7 @@ class Diagnostics:
         explanation = self._explanations.get((name, reason))
         return '' if explanation is None else explanation.message[:300].encode(errors='replace').decode()
 
-    def _input_level(self, name: str, held: int, rate: float, period: Period) -> tuple[bytes, str]:
+    def _input_level(self, name: str, held: int, others: str, rate: float, period: Period) -> tuple[bytes, str]:
         """Level and message of an input: the worst that holds."""
         record, counts = self._metrics.inputs[name], period.after.streams[name]
         expected_hz = self._pipeline.streams[name].expected_rate_hz
@@ -183,6 +193,8 @@ class Diagnostics:
             return WARN, f'dropped: {listed(losses)}'
         if lost:
             return WARN, f'{lost} of {received + lost} lost on the way here; {_remedy()}'
+        if others:
+            return WARN, f'{self._topics[name][0]} also has publishers of {others}: give them a topic of their own'
         if rate < 0.9 * expected_hz:
             return WARN, f'{rate:.1f} Hz, expected {expected_hz:.1f} Hz'
         return OK, f'{rate:.1f} Hz'

@@ -187,6 +187,29 @@ def test_somebody_publishes_another_type():
     assert blocker(bench) == 'lidar: /lidar carries sensor_msgs/msg/Imu, not PointCloud2'
 
 
+#: The types of the publishers on a topic whose clouds come, and which of them the input's status names.
+TYPES_BESIDE = {
+    'the right one': (['sensor_msgs/msg/PointCloud2'], ''),
+    'the right one twice': (['sensor_msgs/msg/PointCloud2'] * 2, ''),
+    'another': (['sensor_msgs/msg/PointCloud2', 'sensor_msgs/msg/LaserScan'], 'sensor_msgs/msg/LaserScan'),
+    'two others': (['b/msg/Two', 'sensor_msgs/msg/PointCloud2', 'a/msg/One', 'b/msg/Two'], 'a/msg/One, b/msg/Two'),
+    'one that is no name': (['sensor_msgs/msg/PointCloud2', '\x1b[2J'], '\\x1b[2J'),
+    'one of great length': (['n' * 10_000], f'{"n" * 300}… (10000 characters)'),
+}
+
+
+@pytest.mark.parametrize(('types', 'others'), TYPES_BESIDE.values(), ids=TYPES_BESIDE)
+def test_other_types_are_named_while_the_right_one_comes(types, others):
+    bench = make(ONE)
+    bench.types['/lidar'] = types
+    drive(bench, 'lidar', cloud, range(0, 1000, 100))
+    statuses = bench.report()
+    named = (WARN, f'/lidar also has publishers of {others}: give them a topic of their own')
+    assert summary(statuses, 'input lidar') == (named if others else (OK, '10.0 Hz'))
+    assert values(statuses['input lidar'])['other_types'] == others
+    assert summary(statuses, 'sync') == (OK, 'aligned')
+
+
 def test_a_publisher_that_sends_nothing():
     bench = make(ONE)
     bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2']

@@ -50,6 +50,9 @@ def test_a_topic_of_another_type_is_named_by_its_type():
             robot.bring_up()
             stranger.create_publisher(Imu, '/lidar', 10)
             robot.until(lambda: 'carries sensor_msgs/msg/Imu, not PointCloud2' in blocker(robot), 'the type')
+            robot.deliver('lidar', cloud(0))
+            robot.until(lambda: robot.statuses['input lidar'].message.startswith('/lidar also has'), 'the warning')
+            assert robot.values('input lidar')['other_types'] == 'sensor_msgs/msg/Imu'
     finally:
         stranger.destroy_node()
         rclpy.shutdown(context=context)
