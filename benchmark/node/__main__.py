@@ -26,6 +26,7 @@ from benchmark.node.rounds import PEAK_LOST, Campaign
 from benchmark.node.run import SUBJECTS, Setting, observe
 from benchmark.node.statistics import Tolerance, numbers
 from robocache_core import ops
+from robocache_core.tunable import ConfigError
 from robocache_ros import dds_environment
 
 RATES_HZ = (10.0, 20.0, 40.0)
@@ -37,7 +38,10 @@ def main(args: list[str] | None = None) -> None:
     options = _parser().parse_args(args)
     if options.quick:
         options.runs, options.seconds, options.rates = 1, min(3.0, options.seconds), (10.0,)
-    setting, header = _prepare(options)
+    try:
+        setting, header = _prepare(options)
+    except ConfigError as error:
+        sys.exit(f'benchmark: {error}')
     for key, value in header.items():
         print(f'{key:<15}{value}')
     print(flush=True)
@@ -111,8 +115,9 @@ def _print(rows: list, peaks: list) -> None:
     for peak in peaks:
         rate = 'none' if peak['peak_hz'] is None else f'{peak["peak_hz"]:g} Hz'
         print(f'{peak["subject"]:<6} {rate} with at most {PEAK_LOST:.0%} lost; limited by {peak["limited_by"]}')
-    missed = [row.workload for row in rows if row.met is False]
-    print(f'\n{len(rows)} rows, {len(missed)} missed their goal' + ''.join(f'\n  {name}' for name in missed))
+    if rows:
+        missed = [row.workload for row in rows if row.met is False]
+        print(f'\n{len(rows)} rows, {len(missed)} missed their goal' + ''.join(f'\n  {name}' for name in missed))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -80,7 +80,8 @@ class Campaign:
             numbers = self.measure(subject, rate_hz)
             why = refusals(numbers, self.tolerance)
             label = f'run {number}, try {attempt}'
-            self.report(f'{subject:<6} {rate_hz:>3g} Hz  {label}: ' + ('; '.join(why) or 'counts'))
+            seen = f'player late by p99 {numbers.late_p99_ms:.2f} ms, others took {numbers.busy:.0%} of the CPUs'
+            self.report(f'{subject:<6} {rate_hz:>3g} Hz  {label}: ' + ('; '.join(why) or f'counts ({seen})'))
             if not why:
                 return numbers, refused
             refused.append(f'{label}: {"; ".join(why)}')
