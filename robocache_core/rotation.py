@@ -20,6 +20,9 @@ _SIN_RATIO = [1 / math.factorial(2 * k + 1) for k in range(12)]
 _COS = [1 / math.factorial(2 * k) for k in range(12)]
 _ATAN_RATIO = [1 / (2 * k + 1) for k in range(12)]
 
+#: Steps of 1 (or of a metre) that a pose has, 1e-12 each: see ``pose_matrix``.
+_POSE_STEPS = 2.0**40
+
 
 def exp(rotation_vector: Array) -> Array:
     """Quaternions of ``rotation_vector [..., 3]``, axis times angle, rad, of an angle up to pi (to 1e-15)."""
@@ -118,10 +121,14 @@ def quaternion(matrices: Array) -> Array:
 
 
 def pose_matrix(pose: Sequence[float]) -> torch.Tensor:
-    """``[4, 4] float32`` of a pose x y z (m) and unit quaternion qx qy qz qw."""
+    """``[4, 4] float32`` of a pose x y z (m) and unit quaternion qx qy qz qw.
+
+    Two ways to compose one pose differ by some 1e-16: next to nothing, but every bit of an element that should be 0.
+    """
     result = np.eye(4)
     result[:3, :3] = matrix(np.array(pose[3:], dtype=np.float64))
     result[:3, 3] = pose[:3]
+    result = np.rint(result * _POSE_STEPS) / _POSE_STEPS + 0.0  # no -0.0
     return torch.from_numpy(result.astype(np.float32))
 
 

@@ -6,10 +6,13 @@ import types
 from contextlib import ExitStack
 from typing import ClassVar
 
+import numpy as np
 import pytest
+import torch
 from geometry_msgs.msg import TransformStamped
 from support.runtime import LIDAR, Lines, assert_adds_up, cloud, make
 
+from robocache_core import rotation
 from robocache_core.config import DeskewConfig, ImuConfig, PipelineConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
@@ -209,3 +212,45 @@ def test_poses_of_a_bag():
     poses = BagPoses(transforms)
     assert poses.pose('lidar', 'base_link') == pytest.approx(POSE)
     assert '/tf_static of the bag does not join them' in refusal(poses, 'mast')
+
+
+def by_quaternions(edges):
+    """Compose as tf2 does: quaternions are multiplied, and rotate the translations."""
+    t, q = np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])
+    for _, _, translation, quaternion in edges:
+        moved = rotation.product(rotation.product(q, np.array([*translation, 0.0])), rotation.inverse(q))
+        t, q = t + moved[:3], rotation.product(q, np.array(quaternion))
+    return (*t, *q)
+
+
+def by_tf2(edges):
+    tf2_py = pytest.importorskip('tf2_py', reason='tf2_py is not installed: poses are composed by tf2 where it is')
+    from rclpy.time import Time
+
+    buffer = tf2_py.BufferCore()
+    for parent, child, translation, quaternion in edges:
+        edge = TransformStamped(child_frame_id=child)
+        edge.header.frame_id = parent
+        t, q = edge.transform.translation, edge.transform.rotation
+        t.x, t.y, t.z, q.x, q.y, q.z, q.w = (*translation, *quaternion)
+        buffer.set_transform_static(edge, 'test')
+    found = buffer.lookup_transform_core(edges[0][0], edges[-1][1], Time()).transform
+    t, q = found.translation, found.rotation
+    return t.x, t.y, t.z, q.x, q.y, q.z, q.w
+
+
+@pytest.mark.parametrize('compose', [by_quaternions, by_tf2])
+@pytest.mark.parametrize('step_deg', [90.0, 15.0, 0.1])
+def test_the_pose_of_a_sensor_has_the_same_bits_live_and_of_a_bag(compose, step_deg):
+    """However the chain is composed: mounts at right angles have zeros, of which one bit in a double would be seen."""
+    random = np.random.default_rng(3)
+    names = ('base_link', 'mast', 'plate', 'lidar')
+    for _ in range(100):
+        steps = random.integers(-int(180 / step_deg), int(180 / step_deg), (3, 3), endpoint=True)
+        turns = rotation.exp(np.radians(steps * step_deg)[..., None] * np.eye(3))
+        quaternions = [rotation.product(rotation.product(z, y), x).tolist() for x, y, z in turns]
+        translations = (random.integers(-40, 41, (3, 3)) * 0.05).tolist()
+        edges = list(zip(names, names[1:], translations, quaternions, strict=False))
+        offline = StaticTransforms.from_messages([bags.transforms(*edges)]).pose('lidar', 'base_link')
+        live, of_bag = rotation.pose_matrix(compose(edges)), rotation.pose_matrix(offline)
+        assert torch.equal(live.view(torch.int32), of_bag.view(torch.int32))
