@@ -78,7 +78,7 @@ class TfPoses:
         try:
             found = self._buffer.lookup_transform(target, frame_id, Time())
         except self._tf.TransformException as error:
-            _unknown(frame_id, target, str(error))
+            _unknown(frame_id, target, str(error).rstrip(' .'))
         if found.header.stamp.sec or found.header.stamp.nanosec:
             # tf2 gives a chain of static transforms the stamp 0; a pose that moves would stay that of the first scan.
             raise DataError(

@@ -42,7 +42,7 @@ class Buffer:
         assert time.nanoseconds == 0  # the latest
         found = self.known.get((target, source))
         if found is None:
-            raise TransformException(f'"{source}" passed to lookupTransform argument source_frame does not exist.')
+            raise TransformException(f'"{source}" passed to lookupTransform argument source_frame does not exist. ')
         if isinstance(found, Exception):
             raise found
         return found
@@ -115,6 +115,7 @@ def test_a_pose_that_moves_is_refused(poses):
 
 def test_a_frame_that_tf_does_not_have_is_refused_in_its_words(poses):
     text = refusal(poses, 'mast')
+    assert 'does not exist; set' in text
     assert text.startswith("the pose of 'mast' in 'base_link' is unknown: \"mast\" passed to lookupTransform")
     assert text.endswith('set extrinsics of the stream')
 
