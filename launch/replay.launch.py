@@ -8,9 +8,9 @@ the bag: with an exit code that is not 0 where the bag was not played. The tool 
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from ament_index_python.resources import has_resource
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -87,7 +87,7 @@ def player(context: LaunchContext) -> list[str]:
     def given(name: str) -> str:
         return str(LaunchConfiguration(name).perform(context))
 
-    if shutil.which('ros2', path=context.environment.get('PATH')) is None:
+    if not has_resource('packages', 'ros2bag'):
         raise RuntimeError('`ros2 bag play` is not installed; the tool `replay` plays a bag without it')
     if not Path(given('bag')).exists():
         raise RuntimeError(f'bag: there is no {given("bag")}')

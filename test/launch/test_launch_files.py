@@ -46,7 +46,7 @@ echo $$ > {folder}/preprocess.pid
 exec {python} -m robocache_ros.process "$@"
 """
 
-#: Stands for the command line of ROS 2, which not every machine with launch_ros has.
+#: Stands for the command line of ROS 2: not every machine with launch_ros has it, or its `bag`.
 ROS2 = """#!/bin/sh
 env > {folder}/ros2.env
 echo "$@" > {folder}/ros2.arguments
@@ -58,6 +58,10 @@ exec {folder}/play
 PLAY, PLAY_ON, PLAY_FAILS = ('#!/bin/sh\n' + line for line in ('exit 0', 'exec sleep 60', 'exit 3'))
 
 
+#: The index of installed packages, in a prefix.
+PACKAGES = 'share/ament_index/resource_index/packages/'
+
+
 @pytest.fixture
 def folder(tmp_path):
     """An installation prefix with the package's executables, and ``ros2`` on the path beside it."""
@@ -65,7 +69,8 @@ def folder(tmp_path):
         'lib/robocache_ros/preprocess': PREPROCESS,
         'bin/ros2': ROS2,
         'play': PLAY,
-        'share/ament_index/resource_index/packages/robocache_ros': '',
+        PACKAGES + 'robocache_ros': '',
+        PACKAGES + 'ros2bag': '',
     }.items():
         target = tmp_path / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -291,16 +296,20 @@ UNPLAYED = {
 
 @pytest.mark.parametrize(('arguments', 'play', 'line'), UNPLAYED.values(), ids=UNPLAYED)
 def test_replay_fails_where_no_bag_is_played(launch, folder, arguments, play, line):
+    environ = {}
     if play is None:
-        (folder / 'bin' / 'ros2').unlink()
+        (folder / PACKAGES / 'ros2bag').unlink()
+        environ['AMENT_PREFIX_PATH'] = str(folder)  # the machine may have it
     else:
         (folder / 'play').write_text(play)
     arguments = [argument.format(folder=folder) for argument in arguments]
     params = write(folder, {'lidars': ['top']})
-    process = launch('replay.launch.py', *arguments, f'params_file:={params}', 'namespace:=unplayed')
+    process = launch('replay.launch.py', *arguments, f'params_file:={params}', 'namespace:=unplayed', **environ)
     assert process.wait(timeout=60) == 1, said(folder)
     assert line in said(folder)
     assert 'Traceback' not in said(folder)
+    if play is None:
+        assert 'process started' not in said(folder)
 
 
 def test_replay_ends_cleanly_at_an_interrupt(launch, folder):
