@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from robocache_core.frame import FusedFrame
 
 
 class LocalFrames:
-    """Consumers that are handed every frame of a node, on the thread that computed it."""
+    """Consumers that are handed every frame of a node, on the thread that computed it; they must not raise."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         #: Replaced as a whole, so that a thread can go through it while another one changes it.
         self._consumers: tuple[Callable[[FusedFrame], None], ...] = ()
 
@@ -20,11 +22,13 @@ class LocalFrames:
 
     def add(self, consumer: Callable[[FusedFrame], None]) -> None:
         """Hand frames to ``consumer`` from here on."""
-        self._consumers = (*self._consumers, consumer)
+        with self._lock:
+            self._consumers = (*self._consumers, consumer)
 
     def remove(self, consumer: Callable[[FusedFrame], None]) -> None:
         """Hand no more frames to ``consumer``."""
-        self._consumers = tuple(other for other in self._consumers if other != consumer)
+        with self._lock:
+            self._consumers = tuple(other for other in self._consumers if other != consumer)
 
     def hand_over(self, frame: FusedFrame) -> None:
         """Hand ``frame`` to every consumer."""

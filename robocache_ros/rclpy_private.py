@@ -13,6 +13,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 
+#: Raised by what was destroyed.
+InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
+
 
 def parameter_overrides(node: Node) -> Mapping[str, Parameter]:
     """Return the parameters that ``node`` was started with, declared or not."""

@@ -35,6 +35,7 @@ from robocache_core import payload
 from robocache_core.frame import FusedFrame
 from robocache_core.samples import DataError
 from robocache_ros import qos as profiles
+from robocache_ros.rclpy_private import InvalidHandle
 
 if TYPE_CHECKING:
     from robocache_ros.node import PreprocessNode
@@ -71,8 +72,6 @@ class FusedSubscriber(_Receiver):
     keeps the subscription alive; this object need not be kept.
 
     Attributes:
-        received: frames handed to the callback.
-        missed: frames that the pipeline made between those received, lost on the way here.
         bad_payloads: messages that held no frame; logged, once a second at most.
     """
 
@@ -114,23 +113,26 @@ class FusedSubscriber(_Receiver):
 class InProcessSubscriber(_Receiver):
     """Calls ``callback(frame: FusedFrame)`` for every frame of a ``PreprocessNode`` of this process.
 
-    The frame is the one that the node computed, with its tensors where it computed them, on the GPU where it has one:
-    nothing is copied or encoded. Other consumers get the same object: it is to be read only. The callback is called by
-    the executor of ``node``, as that of a subscription is.
-
-    Attributes:
-        received: frames handed to the callback.
-        missed: frames that the pipeline made between those received: more than ``depth`` waited, and the oldest went.
+    The frame is the one that the node computed, with its tensors where it computed them, on the GPU where it has one
+    (but perhaps for the first frame): nothing is copied or encoded. Other consumers get the same object: it is to be
+    read only. The callback is called by the executor of ``node``, a frame at a time, as that of a subscription is;
+    where more than ``depth`` frames wait for it, the oldest is missed. It ends with ``destroy``, or with ``node``.
     """
 
     def __init__(
         self, node: Node, callback: Callable[[FusedFrame], None], preprocess: PreprocessNode, depth: int = 5
     ) -> None:
-        """Take the frames of ``preprocess`` on the executor of ``node``; ``depth``: most frames that wait for it."""
+        """Take the frames of ``preprocess`` on the executor of ``node``; ``depth``: most frames that wait for it.
+
+        Raises:
+            ValueError: ``depth`` is less than 1.
+        """
+        if depth < 1:
+            raise ValueError(f'depth = {depth}: must be at least 1')
         super().__init__(callback)
         self._node = node
         self._waiting: deque[FusedFrame] = deque(maxlen=depth)
-        self._wake = node.create_guard_condition(self._drain)
+        self._wake = node.create_guard_condition(self._call_back)
         self._frames = preprocess.local_frames
         self._frames.add(self._take)
 
@@ -143,8 +145,20 @@ class InProcessSubscriber(_Receiver):
     def _take(self, frame: FusedFrame) -> None:
         """Called on the thread that computes."""
         self._waiting.append(frame)
-        self._wake.trigger()
+        self._trigger()
 
-    def _drain(self) -> None:
-        while self._waiting:
-            self._receive(self._waiting.popleft())
+    def _trigger(self) -> None:
+        try:
+            self._wake.trigger()
+        except InvalidHandle:  # destroyed, perhaps with its node alone
+            self._frames.remove(self._take)
+            self._waiting.clear()
+
+    def _call_back(self) -> None:
+        try:
+            frame = self._waiting.popleft()
+        except IndexError:  # destroyed meanwhile
+            return
+        if self._waiting:
+            self._trigger()  # a frame at a time: the executor's other callbacks get their turn
+        self._receive(frame)

@@ -3,11 +3,14 @@
 
     python -m robocache_ros.examples.policy --ros-args --params-file preprocess.yaml
 
-It publishes ``~/cmd_vel`` (geometry_msgs/Twist), which an untrained network makes of the occupied voxels and the last
-reading of the IMU: put yours in its place.
+It publishes ``~/cmd_vel`` (geometry_msgs/Twist), which an untrained network makes of the occupied voxels of the first
+lidar and the last reading of the first IMU: put yours in its place. A frame in which a stream is not valid stops the
+robot. The parameters must name a lidar with sparse voxels and an IMU.
 """
 
 from __future__ import annotations
+
+import sys
 
 import rclpy
 import torch
@@ -38,38 +41,48 @@ class Policy(torch.nn.Module):
 
 
 class PolicyNode(Node):  # type: ignore[misc]  # rclpy has no types
-    """Drives by the frames of ``preprocess``."""
+    """Drives by the frames of ``preprocess``, which is configured."""
 
-    def __init__(self, preprocess: PreprocessNode) -> None:
+    def __init__(self, preprocess: PreprocessNode, lidar: str, imu: str) -> None:
         super().__init__('policy')
-        assert preprocess.pipeline is not None, 'preprocess must be configured'
-        config = preprocess.pipeline.config
-        self._policy = Policy(config.lidars[0].name, config.imus[0].name)
+        self._policy = Policy(lidar, imu)
         self._publisher = self.create_publisher(Twist, '~/cmd_vel', 1)
-        InProcessSubscriber(self, self._drive, preprocess, depth=1)  # the newest frame is the one to act on
+        # The newest frame is the one to act on.
+        self._subscriber = InProcessSubscriber(self, self._drive, preprocess, depth=1)
+
+    def destroy_node(self) -> None:
+        """Take no more frames, and end."""
+        self._subscriber.destroy()
+        super().destroy_node()
 
     def _drive(self, frame: FusedFrame) -> None:
-        with torch.inference_mode():
-            speed, turn = self._policy.to(next(iter(frame.tensors.values())).device)(frame.tensors).tolist()
-        command = Twist()
-        command.linear.x, command.angular.z = speed, turn
+        command = Twist()  # stop
+        if all(frame.valid.values()):
+            with torch.inference_mode():
+                policy = self._policy.to(next(iter(frame.tensors.values())).device)
+                command.linear.x, command.angular.z = policy(frame.tensors).tolist()
         self._publisher.publish(command)
 
 
 def main() -> int:
-    """Run both nodes on one executor."""
+    """Run both nodes on one executor; returns the exit status."""
     rclpy.init()
     preprocess = PreprocessNode()
-    success = TransitionCallbackReturn.SUCCESS
-    if preprocess.trigger_configure() != success or preprocess.trigger_activate() != success:
-        return 1
-    executor = SingleThreadedExecutor()
-    for node in (preprocess, PolicyNode(preprocess)):
-        executor.add_node(node)
     try:
+        success = TransitionCallbackReturn.SUCCESS
+        if preprocess.trigger_configure() != success or preprocess.trigger_activate() != success:
+            return 1
+        assert preprocess.pipeline is not None
+        config = preprocess.pipeline.config
+        if not config.imus or not config.lidars or config.lidars[0].voxel.output != 'sparse':
+            print('policy: the parameters must name a lidar with voxel.output sparse, and an IMU', file=sys.stderr)
+            return 2
+        executor = SingleThreadedExecutor()
+        for node in (preprocess, PolicyNode(preprocess, config.lidars[0].name, config.imus[0].name)):
+            executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        return 0
     finally:
         preprocess.release()
         rclpy.try_shutdown()
@@ -77,4 +90,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    sys.exit(main())
