@@ -8,9 +8,10 @@ show it; one alone is believed where there is no other, or where it shows twice 
 makes a target give up. A ready target names the streams that it gave up on. Targets become ready in the order of their
 stamps.
 
-A stamp that goes back by more than ``time_jump`` starts an epoch. One that is ahead by more than ``time_jump``, and by
-more than its stream's rate and the other streams explain, is set aside until the stream's next sample: if that goes on
-from there, both are taken; otherwise it was a stray and is refused as ``time_jump``.
+A stamp that is back by more than ``time_jump``, and one that is ahead by more than that and than its stream's rate and
+the other streams explain, is set aside until the stream's next sample: if that goes on from there, both are taken, and
+one that is back starts an epoch; otherwise it was a stray and is refused as ``time_jump``. One that is back starts an
+epoch at once where other streams are there and none is where its own was.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class Aligner:
             self._accounts[name].drop(Reason.TIME_JUMP)
         elif self._is_back(name, stamp):
             self.aside[name] = sample
-            if self.clocks.prefer(name, stamp):
+            if self.clocks.confirm(name, stamp):
                 self._jump_back(name)
         elif self.clocks.runs_ahead(name, stamp):
             self.aside[name] = sample
@@ -173,21 +174,22 @@ class Aligner:
         return newest is not None and stamp_ns < newest - self._sync.time_jump_ns
 
     def _judge_aside(self, name: str, next_ns: int) -> None:
-        """Take or refuse the sample that was set aside, by the stamp of the stream's next one."""
+        """Take or refuse the sample that was set aside, by whether the stream's next one goes on from it."""
         sample = self.aside.get(name)
         if sample is None:
             return
-        newest, stamp = self.buffers[name].newest_ns, sample.stamp_ns
+        newest, stamp, jump = self.buffers[name].newest_ns, sample.stamp_ns, self._sync.time_jump_ns
         assert newest is not None
-        if stamp < newest:
-            if self._is_back(name, next_ns):
-                self._jump_back(name)
-                return
-            off_ns, off = newest - stamp, 'behind the one before it'
+        if stamp > newest:
+            goes_on, off_ns, off = next_ns >= stamp - jump, stamp - next_ns, 'ahead of the next one'
         else:
-            off_ns, off = stamp - next_ns, 'ahead of the next one'
+            goes_on = -jump <= next_ns - stamp <= jump + self.clocks.period_ns(name) and self._is_back(name, next_ns)
+            off_ns, off = newest - stamp, 'behind the one before it'
+        if goes_on and stamp < newest:
+            self._jump_back(name)
+            return
         del self.aside[name]
-        if stamp > newest and off_ns <= self._sync.time_jump_ns:
+        if goes_on:
             self._insert(name, sample)
             return
         self._count_jump(name, off_ns)
@@ -233,7 +235,7 @@ class Aligner:
     def start_epoch(self, now_ns: int) -> None:
         """Clear everything, as dropped ``time_jump``, and count a new epoch that begins at ``now_ns``.
 
-        Samples that were set aside as they are back are its first.
+        Samples that were set aside because they are back become its first.
         """
         back = {
             name: self.aside.pop(name) for name in tuple(self.aside) if self._is_back(name, self.aside[name].stamp_ns)

@@ -85,21 +85,21 @@ class Clocks:
             return False
         ahead_ns = stamp_ns - newest_ns - self._time_jump_ns
         # By far the most stamps are no jump at all, and need no look at the other streams.
-        return ahead_ns > 0 and ahead_ns > max(self._silence_ns(name), self._period_ns(name))
+        return ahead_ns > 0 and ahead_ns > max(self._silence_ns(name), self.period_ns(name))
 
-    def prefer(self, name: str, stamp_ns: int) -> bool:
-        """Whether other streams show that a stamp of ``name`` is right and its newest wrong.
+    def confirm(self, name: str, stamp_ns: int) -> bool:
+        """Whether streams that are not silent show that a stamp of ``name`` is right and its newest one wrong.
 
-        Some are as near to the stamp as makes no jump, none is to the newest.
+        At least one other is within a jump of time of the stamp, and none is of the newest.
         """
-        newest = self.newest()
-        own_ns = newest.pop(name)
-        near = [abs(other_ns - stamp_ns) <= self._time_jump_ns for other_ns in newest.values()]
-        return any(near) and all(abs(other_ns - own_ns) > self._time_jump_ns for other_ns in newest.values())
+        own_ns = self.newest()[name]
+        others = [newest_ns for other, newest_ns in self.alive().items() if other != name]
+        near = [abs(other_ns - stamp_ns) <= self._time_jump_ns for other_ns in others]
+        return any(near) and all(abs(other_ns - own_ns) > self._time_jump_ns for other_ns in others)
 
     def is_silent(self, name: str) -> bool:
         """Whether a stream has come and no longer does, as any other stream shows."""
-        return self._silence_ns(name) > self._time_jump_ns + self._period_ns(name)
+        return self._silence_ns(name) > self._time_jump_ns + self.period_ns(name)
 
     def alive(self) -> dict[str, int]:
         """Return the newest stamp of each stream that has come and is not silent, ns."""
@@ -125,6 +125,10 @@ class Clocks:
                 return newest_ns
         return None
 
+    def period_ns(self, name: str) -> int:
+        """Usual difference between stamps of a stream: a single pause does not count; 0 where it is not known."""
+        return min(self._steps.get(name, ()), default=0)
+
     def _silence_ns(self, name: str) -> int:
         """How far any other stream has advanced since the newest sample of ``name``, ns."""
         newest = self.newest()
@@ -135,10 +139,6 @@ class Clocks:
         """How far each of the streams has advanced since a mark, ns, the furthest first; 0 where it has not come."""
         mark, newest = self._marks.get(since, {}), self.newest()
         return sorted((newest[name] - mark[name] if name in mark else 0 for name in names), reverse=True)
-
-    def _period_ns(self, name: str) -> int:
-        """Usual difference between stamps of a stream: a single pause does not count; 0 where it is not known."""
-        return min(self._steps.get(name, ()), default=0)
 
 
 def odd_clocks(readings: Mapping[str, int], least_ns: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ from robocache_core.motion import Stamps, motion_from_gyro
 from robocache_core.ops import PoseTable
 from robocache_core.rotation import Array
 from robocache_core.samples import DataError, LidarScan, PointField, VectorSample
-from robocache_core.time_field import TimeField, find_time_field, returns_outside, without
+from robocache_core.time_field import TimeField, are_returns, find_time_field, returns_outside, without
 from robocache_core.units import MS
 
 if TYPE_CHECKING:
@@ -95,8 +95,10 @@ class Deskewer:
             raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
         return table, readings
 
-    def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField]:
+    def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField | None]:
         """Return the scan without the points whose times are outside of it, and its time field.
+
+        None is the field of a scan without a return: there is nothing to deskew.
 
         The field is that of the last scan of this layout where it holds for this one too, else it is found again.
 
@@ -107,6 +109,8 @@ class Deskewer:
         field = self._fields.get(key)
         outside = None if field is None else returns_outside(scan, field, self._config)
         if field is None or outside is None:
+            if not are_returns(scan).any():
+                return scan, None
             field, outside = find_time_field(scan, self._config)
             self._fields.pop(key, None)
             if len(self._fields) == MAX_LAYOUTS:

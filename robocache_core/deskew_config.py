@@ -25,7 +25,11 @@ class DeskewConfig(Checked):
         choices=('auto', 'start', 'end', 'absolute'),
     )
     scan_duration_ns: int = tunable(
-        100 * MS, 'time that a scan takes, or more; readings are awaited so long', unit='s', low=MS, high=SECOND
+        100 * MS,
+        'time that a scan takes, or more (but with time_reference end); readings are awaited so long',
+        unit='s',
+        low=MS,
+        high=SECOND,
     )
     gyro_bias: tuple[float, ...] = tunable(
         (0.0, 0.0, 0.0), "angular velocity of the IMU at rest, x y z in the IMU's frame", unit='rad/s', length=3

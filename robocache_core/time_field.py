@@ -2,8 +2,8 @@
 """Which field of a cloud holds the times of its points, in which unit, counted from what.
 
 Drivers agree on none of it. The names of the fields say some; the values of one scan say the rest, since a scan lasts
-10 ms to 1 s: only one unit makes its span so. What stays in doubt is refused with what was seen and what to set. No
-scan is believed for the sake of an earlier one: ``returns_outside`` looks at the times of each.
+5 ms to 1 s: only one unit makes its span so. What stays in doubt is refused with what was seen and what to set. What
+was found holds for later scans of the layout whose times fit it: ``returns_outside`` looks at those of each.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Bools = npt.NDArray[np.bool_]
 #: Nanoseconds of each unit that ``deskew.time_unit`` can name.
 UNITS_NS = {'ns': 1, 'us': 1000, 'ms': MS, 's': SECOND}
 
-#: Least and greatest duration of a scan, ns: a factor 100, where units are a factor 1000 apart.
-SHORTEST_NS, LONGEST_NS = 10 * MS, SECOND
+#: Least and greatest duration of a scan, ns: a factor 200, where units are a factor 1000 apart.
+SHORTEST_NS, LONGEST_NS = 5 * MS, SECOND
 
 #: By how much the times of a scan may leave the duration that they should have, ns.
 SLACK_NS = 2 * MS
@@ -36,6 +36,12 @@ SLACK_NS = 2 * MS
 #: Different times, and points a second, below which a scan may be a fragment, whose span shows no unit. A planar lidar
 #: takes 4,500 points a second and more; of a fragment of one that takes 4 million, a wrong unit makes 4,000.
 LEAST_TIMES, LEAST_RATE_HZ = 16, 4000
+
+#: Different times in a sample of a scan up to which its returns may all have the same.
+FEW_TIMES = 4
+
+#: Share of ``scan_duration`` that a scan must show where its end is reckoned from it.
+WHOLE = 0.75
 
 #: Share of the returns that may have a time outside of the scan; these points are left out.
 MOST_OUTSIDE = 0.01
@@ -63,6 +69,7 @@ class TimeField:
         is_absolute: the origin is that of the stamps; else it is the scan's stamp + ``origin_ns``.
         origin_ns: instant of raw value 0 minus the scan's stamp; 0 where absolute.
         begin_ns: begin of the scan minus its stamp: 0, or minus the duration of a scan.
+        is_guessed: the unit is the one that fitted, which nothing states.
     """
 
     name: str
@@ -70,6 +77,7 @@ class TimeField:
     is_absolute: bool
     origin_ns: int
     begin_ns: int
+    is_guessed: bool = dataclasses.field(default=False, compare=False)
 
     def raw_at(self, stamp_ns: int, instant_ns: int) -> float:
         """Raw value of a point that a scan of stamp ``stamp_ns`` took at ``instant_ns``."""
@@ -86,7 +94,7 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> tuple[TimeField, B
     Reads all values of the fields in question.
 
     A field with a fitting name is taken, or ``config.time_field``. Its unit is the one in its name (``t_us``), or the
-    one that makes the scan last 10 ms to 1 s. Values in ``[0, scan_duration]`` count from the stamp at the start of the
+    one that makes the scan last 5 ms to 1 s. Values in ``[0, scan_duration]`` count from the stamp at the start of the
     scan, those in ``[-scan_duration, 0]`` from the stamp at its end; those as near to the stamp itself are absolute.
     With ``time_reference`` ``end``, values from 0 on count from the start of a scan whose stamp is its end: that cannot
     be seen. Points that are not finite, or all zero as missing returns are, are not looked at; of the others one in a
@@ -103,7 +111,7 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> tuple[TimeField, B
     """
     if scan.times_ns_in and _leaves_times_to_the_scan(config):
         begin = -config.scan_duration_ns if config.time_reference == 'end' else 0
-        return TimeField(scan.times_ns_in, 1, False, begin, begin), np.zeros(scan.layout.num_points, dtype=bool)
+        return TimeField(scan.times_ns_in, 1, False, 0, begin), np.zeros(scan.layout.num_points, dtype=bool)
     candidates = _candidates(scan.layout, config)
     found, doubts = [], []
     for field, unit in candidates:
@@ -132,21 +140,32 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> tuple[TimeField, B
 def returns_outside(scan: LidarScan, field: TimeField, config: DeskewConfig) -> Bools | None:
     """Which points ``[num_points]`` are returns whose time is not within the scan; None: ``field`` does not hold.
 
-    It does not hold where more than ``MOST_OUTSIDE`` of the returns are outside, or where all have the same time.
+    It does not hold where more than ``MOST_OUTSIDE`` of the returns are outside, where those within all have the same
+    time, or where a guessed unit makes a whole scan of them too short.
     """
-    if scan.times_ns_in == field.name:
+    if scan.times_ns_in == field.name and _leaves_times_to_the_scan(config):
         return np.zeros(scan.layout.num_points, dtype=bool)
     values = _values(scan, scan.layout.field(field.name))
     first = scan.stamp_ns + field.begin_ns
     low = field.raw_at(scan.stamp_ns, first - SLACK_NS)
     high = field.raw_at(scan.stamp_ns, first + config.scan_duration_ns + SLACK_NS)
-    outside = ~((values >= low) & (values <= high))
-    if outside.any():
-        are_returns = _are_returns(scan)
-        outside &= are_returns
-        if outside.sum() > MOST_OUTSIDE * are_returns.sum():
-            return None
-    if values.size >= LEAST_TIMES and values.min() == values.max():
+    within = (values >= low) & (values <= high)
+    # Of by far the most scans all times are within, and many differ: no need to look for the returns among them.
+    some = np.unique(values[:: values.size // 64 | 1])
+    if within.all() and some.size > FEW_TIMES and not _may_be_of_another_unit(values, field, scan):
+        return ~within
+    return _returns_outside(scan, field, values, within)
+
+
+def _returns_outside(scan: LidarScan, field: TimeField, values: Floats, within: Bools) -> Bools | None:
+    returns = are_returns(scan)
+    outside = returns & ~within
+    if outside.sum() > MOST_OUTSIDE * returns.sum():
+        return None
+    times = _without_strays(values[returns & within])
+    if times.size >= LEAST_TIMES and times[0] == times[-1]:
+        return None
+    if times.size and _may_be_of_another_unit(times, field, scan):
         return None
     return outside
 
@@ -166,20 +185,34 @@ def _candidates(layout: CloudLayout, config: DeskewConfig) -> list[tuple[PointFi
     """Fields that may hold times, each with the unit that settings or its name give it (else ``auto``)."""
     found = []
     for field in layout.fields:
-        *tokens, last = re.findall(r'[A-Z]?[a-z0-9]+|[A-Z]+', field.name) or ['']
-        base, unit = ''.join((*tokens, last)).lower(), 'auto'
-        if tokens and last.lower() in _SUFFIXES:
-            base, unit = ''.join(tokens).lower(), _SUFFIXES[last.lower()]
+        base, unit = _base_and_unit(field.name)
         if field.name == config.time_field or (config.time_field == 'auto' and base in _NAMES):
             found.append((field, unit if config.time_unit == 'auto' else config.time_unit))
     return found
 
 
+def _base_and_unit(name: str) -> tuple[str, str]:
+    """What is left of a field's name without its unit, in lower case, and the unit (else ``auto``)."""
+    *tokens, last = re.findall(r'[A-Z]?[a-z0-9]+|[A-Z]+', name) or ['']
+    if tokens and last.lower() in _SUFFIXES:
+        return ''.join(tokens).lower(), _SUFFIXES[last.lower()]
+    return ''.join((*tokens, last)).lower(), 'auto'
+
+
+def _counts_on(field: PointField, layout: CloudLayout) -> bool:
+    """Whether a field holds what is over of the whole seconds in another one."""
+    base, unit = _base_and_unit(field.name)
+    others = (_base_and_unit(other.name) for other in layout.fields if other is not field)
+    return unit in ('ns', 'us', 'ms') and (base, 's') in others
+
+
 def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: DeskewConfig) -> tuple[TimeField, Bools]:
-    values = _values(scan, field)[_are_returns(scan)]
+    values = _values(scan, field)[are_returns(scan)]
     values = values[np.isfinite(values)]
     if not values.size:
         raise _DoubtError('has no finite value at a point that is a return')
+    if config.time_reference == 'auto' and _counts_on(field, scan.layout):
+        raise _DoubtError('counts on from the whole seconds in another field, which is not supported')
     least, most = float(values.min()), float(values.max())
     seen = f'is {least:.17g} to {most:.17g}'
     if field.dtype == 'float32' and _is_absolute_by_size(most, scan.stamp_ns, config):
@@ -190,11 +223,22 @@ def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: Deskew
     if low == high and values.size >= LEAST_TIMES:
         raise _DoubtError(f'{seen}: {values.size} returns all have the same time')
     unit_ns = UNITS_NS[unit] if config.time_unit != 'auto' else _unit_of_span(values, unit, seen)
-    found = _fitting(field.name, low * unit_ns, high * unit_ns, unit_ns, scan.stamp_ns, config)
+    found = _fitting(
+        low * unit_ns,
+        high * unit_ns,
+        TimeField(field.name, unit_ns, False, 0, 0, unit == 'auto'),
+        scan.stamp_ns,
+        config,
+    )
     if not found:
         raise _DoubtError(f'{seen}: {_misfit(least * unit_ns, most * unit_ns, scan.stamp_ns, config)}')
     if len(found) > 1:
         raise _DoubtError(f'{seen}: relative to the stamp and absolute times look alike so near to 0')
+    if found[0].origin_ns and high * unit_ns < WHOLE * config.scan_duration_ns:
+        raise _DoubtError(
+            f'{seen}: with deskew.time_reference = end, deskew.scan_duration must be the time that a scan takes, '
+            f'it is {config.scan_duration_ns / SECOND:g} s'
+        )
     if unit == 'auto' and scan.layout.num_points * SECOND < LEAST_RATE_HZ * (high - low) * unit_ns:
         raise _DoubtError(
             f'{seen}: {scan.layout.num_points} points are too few for a scan of '
@@ -206,20 +250,28 @@ def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: Deskew
     return found[0], outside
 
 
-def _fitting(
-    name: str, low_ns: float, high_ns: float, unit_ns: int, stamp_ns: int, config: DeskewConfig
-) -> list[TimeField]:
-    """What times from ``low_ns`` to ``high_ns`` can mean: relative to the stamp, absolute."""
+def _fitting(low_ns: float, high_ns: float, field: TimeField, stamp_ns: int, config: DeskewConfig) -> list[TimeField]:
+    """What the times ``low_ns`` to ``high_ns`` of ``field`` can mean: relative to the stamp, absolute."""
     duration = config.scan_duration_ns
     relative, absolute = _begin(low_ns, high_ns, duration), _begin(low_ns - stamp_ns, high_ns - stamp_ns, duration)
     found = []
     if relative is not None and config.time_reference in ('auto', 'start' if relative == 0 else 'end'):
-        found.append(TimeField(name, unit_ns, False, 0, relative))
+        found.append(dataclasses.replace(field, begin_ns=relative))
     elif relative == 0 and config.time_reference == 'end':
-        found.append(TimeField(name, unit_ns, False, -duration, -duration))
+        found.append(dataclasses.replace(field, origin_ns=-duration, begin_ns=-duration))
     if absolute is not None and config.time_reference in ('auto', 'absolute'):
-        found.append(TimeField(name, unit_ns, True, 0, absolute))
+        found.append(dataclasses.replace(field, is_absolute=True, begin_ns=absolute))
     return found
+
+
+def _may_be_of_another_unit(values: Floats, field: TimeField, scan: LidarScan) -> bool:
+    """Whether a guessed unit makes a scan too short, and another one would make a whole scan of it."""
+    span = float(values.max() - values.min())
+    if not field.is_guessed or span * field.unit_ns >= SHORTEST_NS:
+        return False
+    spans = (span * unit_ns for unit_ns in UNITS_NS.values())
+    points_ns = scan.layout.num_points * SECOND
+    return any(SHORTEST_NS <= each <= LONGEST_NS and points_ns >= LEAST_RATE_HZ * each for each in spans)
 
 
 def _without_strays(values: Floats) -> Floats:
@@ -228,13 +280,13 @@ def _without_strays(values: Floats) -> Floats:
     return np.sort(values)[num : values.size - num]
 
 
-def _are_returns(scan: LidarScan) -> Bools:
+def are_returns(scan: LidarScan) -> Bools:
     """Which points ``[num_points]`` are returns: a missing one need not have a time."""
     axes = [_values(scan, scan.layout.field(axis)) for axis in 'xyz']
     with np.errstate(invalid='ignore', over='ignore'):  # of a signalling NaN, and of 1.7e308 twice
         total = np.abs(axes[0]) + np.abs(axes[1]) + np.abs(axes[2])
-    are_returns: Bools = np.isfinite(total) & (total > 0)
-    return are_returns
+    returns: Bools = np.isfinite(total) & (total > 0)
+    return returns
 
 
 def _values(scan: LidarScan, field: PointField) -> Floats:
@@ -273,7 +325,7 @@ def _unit_of_span(values: Floats, unit: str, seen: str) -> int:
         if SHORTEST_NS <= span <= LONGEST_NS:
             return UNITS_NS[name]
     spanned = ', '.join(f'{span / SECOND:.3g} s in {name}' for name, span in spans.items())
-    raise _DoubtError(f'{seen}: that spans {spanned}, and a scan lasts 0.01 to 1 s')
+    raise _DoubtError(f'{seen}: that spans {spanned}, and a scan lasts 0.005 to 1 s')
 
 
 def _begin(low_ns: float, high_ns: float, duration_ns: int) -> int | None:

@@ -108,7 +108,8 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
 def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     """Decode a planar scan to the points of its returns, z = 0.
 
-    Fields: ``x y z`` float32, m; ``t_ns`` int32, the time of the ray since the stamp, ns; ``intensity`` float32, where
+    Fields: ``x y z`` float32, m; ``t_ns`` int32, the time of the ray since the stamp, ns (which is that of the first
+    ray, or of the last with ``deskew.time_reference`` ``end``); ``intensity`` float32, where
     the scan has intensities. A range that is not finite, or not in ``range_min..range_max``, is a missing return.
 
     Raises:
@@ -127,6 +128,8 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     points = np.zeros(returns.size, _LASER_POINT)
     points['x'], points['y'] = (directions * ranges[returns, None].astype(np.float64)).T
     points['t_ns'] = np.rint(returns * (msg.time_increment * SECOND))
+    if config.deskew.time_reference == 'end':
+        points['t_ns'] -= np.int32(np.rint((ranges.size - 1) * (msg.time_increment * SECOND)))
     if intensities.size:
         points['intensity'] = intensities[returns]
     fields = tuple(

@@ -186,6 +186,33 @@ def test_a_stray_stamp_far_back_changes_nothing(offsets, delays, name, at, back,
     assert pipeline.jumps[name].count == 1
 
 
+def test_strays_far_back_that_do_not_go_on_from_each_other_change_nothing():
+    events = samples()
+    place = next(i for i, event in enumerate(events) if event[0] >= 2500)
+    strayed = [*events[:place], (2500, 'lidar', -40_000), (2500, 'lidar', -20_000), *events[place:]]
+    pipeline = whole_frames()
+    assert pipeline.run(strayed) == whole_frames().run(events)
+    assert pipeline.epoch == 0
+    assert pipeline.ledger['lidar'].counts().dropped['time_jump'] == 2
+
+
+def test_a_stray_where_a_dead_stream_ended_changes_nothing():
+    events = samples(until=8000, dead={'rear': 500})
+    place = next(i for i, event in enumerate(events) if event[0] >= 6000)
+    pipeline = whole_frames()
+    assert pipeline.run([*events[:place], (6000, 'lidar', 460), *events[place:]]) == whole_frames().run(events)
+    assert pipeline.epoch == 0
+
+
+@pytest.mark.parametrize('period', [1000, 3000])
+def test_a_slow_stream_jumps_back_too(period):
+    lap = [(at, 'lidar', at) for at in range(0, 30_000, period)]
+    pipeline = whole_frames()
+    pipeline.run(lap)
+    pipeline.run([(at + 30_000, name, ms) for at, name, ms in lap])
+    assert pipeline.epoch == 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(OFFSETS, DELAYS, st.integers(1500, 60_000), SYNC)
 def test_of_a_lap_after_a_jump_back_nothing_is_lost(offsets, delays, back, sync):

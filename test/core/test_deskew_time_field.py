@@ -255,7 +255,7 @@ def test_the_times_of_a_layout_are_found_once():
 
 
 @pytest.mark.parametrize(
-    ('values', 'told'),
+    ('values', 'expected'),
     [
         (np.zeros(1000), 'all have the same time'),
         (np.full(1000, 5 * MS), 'all have the same time'),
@@ -267,32 +267,32 @@ def test_the_times_of_a_layout_are_found_once():
     ],
 )
 @pytest.mark.parametrize('named', [{}, {'time_field': 't', 'time_unit': 'ns', 'time_reference': 'start'}])
-def test_a_scan_whose_times_are_wrong_is_refused_after_a_good_one_too(values, told, named):
+def test_a_scan_whose_times_are_wrong_is_refused_after_a_good_one_too(values, expected, named):
     driver = Driver(**named)
     driver.send(COLUMNS)
     refusal = driver.refusal(values)
-    assert told in refusal or 'does not fit deskew.time_reference' in refusal
+    assert expected in refusal or 'does not fit deskew.time_reference' in refusal
     assert driver.send(COLUMNS) == (NS, [])
     assert driver.refusal(values) == refusal == Driver(**named).refusal(values)
 
 
-def test_nanoseconds_beside_seconds_are_not_taken_for_relative_times():
-    """At a full second they look like such."""
-    whole = STAMP // SECOND * SECOND
-    driver = Driver()
-
-    def send(stamp_ns, send):
-        instants = stamp_ns + COLUMNS
-        fields = ('timestamp_sec', 'uint32', instants // SECOND), ('timestamp_nsec', 'uint32', instants % SECOND)
-        return send(scan(*fields, stamp_ns=stamp_ns))
-
-    _, field = send(whole, driver.deskewer.timed)
-    assert field == TimeField('timestamp_nsec', 1, False, 0, 0)  # which is what they are, this once
-    for later_ms in (100, 200, 950):
-        with pytest.raises(DataError, match='are not known'):
-            send(whole + later_ms * MS, driver.deskewer.timed)
-    _, field = send(whole + SECOND, driver.deskewer.timed)
-    assert field.raw_at(whole + SECOND, whole + SECOND + 50 * MS) == 50 * MS
+@pytest.mark.parametrize('later_ms', [0, 100, 200, 950])
+@pytest.mark.parametrize(
+    ('sec', 'nsec'), [('timestamp_sec', 'timestamp_nsec'), ('t_s', 't_ns'), ('time_sec', 'timeUsec')]
+)
+def test_what_counts_on_from_whole_seconds_is_not_taken_for_relative_times(later_ms, sec, nsec):
+    """At a full second, or where the stamp is at the end of the scan, it looks like such."""
+    stamp_ns = STAMP // SECOND * SECOND + later_ms * MS
+    for instants in (stamp_ns + COLUMNS, stamp_ns - D + COLUMNS):
+        rest = instants % SECOND // (1000 if nsec == 'timeUsec' else 1)
+        fields = (sec, 'uint32', instants // SECOND), (nsec, 'uint32', rest)
+        text = refusal_of(*fields, stamp_ns=stamp_ns)
+        assert f"'{nsec}' (uint32) counts on from the whole seconds in another field" in text
+    assert find(
+        *fields,
+        stamp_ns=stamp_ns,
+        config=DeskewConfig(time_field=nsec, time_reference='start', scan_duration_ns=SECOND),
+    )
 
 
 @pytest.mark.parametrize(('num', 'span_ns'), [(128, 53_300), (64, 20_000), (200, 53_300), (256, 99_000), (384, 99_900)])
@@ -343,6 +343,47 @@ def test_missing_returns_with_any_time_are_no_returns_outside():
     missing = range(0, 1000, 3)
     for _ in range(2):
         assert driver.send(values, 'float64', missing=missing) == (TimeField('t', 1, True, 0, 0), [])
+
+
+@pytest.mark.parametrize('odd', ['missing', 'nan', 'stray', 'two others', 'none'])
+def test_equal_times_are_refused_whatever_else_is_in_the_scan(odd):
+    values = np.full(1000, 0.05)
+    missing = range(0, 1000, 3) if odd == 'missing' else ()
+    values[[3, 500, 700]] = {'nan': np.nan, 'stray': 7.0, 'two others': 0.01}.get(odd, 0.05)
+    driver = Driver()
+    first = driver.refusal(values, 'float32', missing=missing)
+    driver.send(COLUMNS / SECOND, 'float32')
+    assert driver.refusal(values, 'float32', missing=missing) == first
+    assert 'all have the same time' in first
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'before', 'after'), [('uint32', 1, 1000), ('float64', 1, SECOND), ('float64', MS, SECOND)]
+)
+def test_a_whole_scan_in_a_greater_unit_is_read_in_that_one(dtype, before, after):
+    driver = Driver()
+    for unit_ns in (before, after, before):
+        assert driver.send(MANY / unit_ns, dtype) == (TimeField('t', unit_ns, False, 0, 0), [])
+
+
+def test_a_scan_without_a_return_has_no_times_to_be_wrong():
+    driver = Driver()
+    covered = scan(('t', 'uint32', np.zeros(1000)), missing=range(1000))
+    assert driver.deskewer.timed(covered) == (covered, None)
+    driver.send(COLUMNS)
+    assert driver.deskewer.timed(covered) == (covered, NS)
+
+
+def test_scans_of_a_hundred_hertz():
+    values = np.linspace(0, 9_990_000, 3000)
+    assert Driver(scan_duration_ns=10 * MS).send(values) == (NS, [])
+
+
+def test_the_end_of_a_scan_is_not_reckoned_from_a_duration_that_it_does_not_have():
+    config = DeskewConfig(time_reference='end')
+    assert 'must be the time that a scan takes, it is 0.1 s' in refusal_of(('t', 'uint32', COLUMNS // 2), config=config)
+    config = DeskewConfig(time_reference='end', scan_duration_ns=50 * MS)
+    assert find(('t', 'uint32', COLUMNS // 2), config=config) == TimeField('t', 1, False, -50 * MS, -50 * MS)
 
 
 def test_a_refusal_is_not_remembered():

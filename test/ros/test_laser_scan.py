@@ -128,7 +128,7 @@ def test_a_scan_that_does_not_say_its_times_is_refused_only_where_it_is_deskewed
     [
         ({}, TimeField('t_ns', 1, False, 0, 0)),
         ({'time_reference': 'start'}, TimeField('t_ns', 1, False, 0, 0)),
-        ({'time_reference': 'end'}, TimeField('t_ns', 1, False, -100 * bags.MS, -100 * bags.MS)),
+        ({'time_reference': 'end'}, TimeField('t_ns', 1, False, 0, -100 * bags.MS)),
     ],
 )
 @pytest.mark.parametrize('num_returns', [1, 2, 15, 700])
@@ -138,6 +138,14 @@ def test_its_times_are_those_of_the_message_however_few_returns_it_has(settings,
     config = DeskewConfig(source='imu', **settings)
     scan = decode_laser_scan(message(ranges), replace(PLAIN, deskew=config))
     assert Deskewer(config, ImuConfig('imu')).timed(scan) == (scan, field)
+
+
+def test_with_a_stamp_at_its_end_times_count_back_from_the_last_ray():
+    ranges = np.full(900, math.inf)
+    ranges[[0, 450, 898]] = 5.0
+    msg = message(ranges)  # 89.9 ms, less than deskew.scan_duration
+    scan = decode_laser_scan(msg, replace(PLAIN, deskew=DeskewConfig(source='imu', time_reference='end')))
+    assert points_of(scan)['t_ns'].tolist() == [-89_900_000, -44_900_000, -100_000]
 
 
 @pytest.mark.parametrize(
