@@ -237,8 +237,8 @@ class Pipeline:
         frames: list[FusedFrame] = []
         for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
             target = self._ready.popleft()
-            self._prepare(target)  # what had no room when the target became ready
             try:
+                self._prepare(target)  # what had no room when the target became ready
                 frame = self._conclude(target, self._compute_on_any_device(target))
             except Exception as error:
                 self._drop_target(target, Reason.INTERNAL_ERROR)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Threads that decode compressed images beside the thread that runs the pipeline.
 
-An image is decoded once, by whoever comes to it first: a thread of these, or the pipeline, which waits where a thread
-is at it. So the threads change when pixels are there, never which.
+An image is decoded once, by the first that comes to it: one of these threads, or the pipeline, which waits where a
+thread is at it. So the threads change when pixels are there, never which.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robocache_core.config import PipelineConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, DataError, EncodedImage
 
-#: Decoded images of a camera that are held at the most, beside those that a frame is made of.
+#: Decoded images of a camera that are held at most, beside those that a frame is made of.
 MAX_HELD = 4
 #: Images of a camera that targets must have taken in a row for the next one to be decoded as it comes in.
 LEAST_TAKEN = 2
@@ -50,7 +50,7 @@ class Decoders:
         return Decoders(min(config.compute.decode_threads, num_cameras, len(os.sched_getaffinity(0))))
 
     def take_in(self, name: str, image: EncodedImage) -> EncodedImage:
-        """Return ``image``, which has come from camera ``name``, so that it is decoded by these."""
+        """Return ``image``, which has come from camera ``name``, such that its decoding can begin ahead."""
         if not self._num_threads:
             return image
         camera = self._cameras.setdefault(name, _Camera())
@@ -80,9 +80,14 @@ class Decoders:
             return
         if len(self._threads) < self._num_threads:
             thread = threading.Thread(target=self._run, name='robocache-decoder', daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._waiting.put(weakref.ref(decoding))  # an image that is dropped meanwhile is not decoded
+            try:
+                thread.start()
+            except RuntimeError:  # the process may have no more: those that run do the work, or the pipeline does
+                self._num_threads = len(self._threads)
+            else:
+                self._threads.append(thread)
+        if self._threads:
+            self._waiting.put(weakref.ref(decoding))  # an image that is dropped meanwhile is not decoded
 
     def _run(self) -> None:
         while (waiting := self._waiting.get()) is not None:
@@ -129,7 +134,7 @@ class _Decoding:
         self.enqueue()
 
     def enqueue(self) -> None:
-        """Have it decoded ahead, unless it is already, or too many of the camera are."""
+        """Queue it for a thread, unless it was queued before, or too many of the camera are held."""
         if not self._is_kept and len(self._camera.ahead) < MAX_HELD:
             self._is_kept = True
             self._camera.ahead.add(self)

@@ -6,49 +6,18 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from dataclasses import replace
 
 import pytest
-import torch
+from support.decoding import WAIT_S, Camera
 
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.ledger import Reason
-from robocache_core.samples import CameraFrame, DataError, EncodedImage
+from robocache_core.samples import DataError, EncodedImage
 from robocache_ros import decoders
 from robocache_ros.decoders import LEAST_TAKEN, MAX_HELD, Decoders
-
-WAIT_S = 30
-
-
-class Camera:
-    """Images whose decoding is counted, and waits until it is let go."""
-
-    def __init__(self, num_threads=2, fault=None):
-        self.decoders = Decoders(num_threads)
-        self.fault = fault
-        self.decoded = []
-        self.begun = threading.Semaphore(0)
-        self.go = threading.Event()
-        self.go.set()
-
-    def image(self, number=0):
-        return self.decoders.take_in('front', EncodedImage(number, 'front', 10, lambda: self._decode(number)))
-
-    def _decode(self, number):
-        self.decoded.append((number, threading.current_thread().name))
-        self.begun.release()
-        assert self.go.wait(WAIT_S)
-        if self.fault is not None:
-            raise self.fault
-        return CameraFrame(number, 'front', torch.zeros(12, dtype=torch.uint8), 'bgr8', 2, 2, 6)
-
-    def wait_for_one(self):
-        assert self.begun.acquire(timeout=WAIT_S)
-
-    @property
-    def numbers(self):
-        return [number for number, _ in self.decoded]
 
 
 @pytest.fixture
@@ -70,10 +39,10 @@ def test_an_image_that_a_target_takes_is_decoded_on_another_thread_and_once(came
 
 
 def test_an_image_that_no_target_takes_is_not_decoded(camera):
-    for number in range(5):
-        camera.image(number)
+    kept = [camera.image(number) for number in range(5)]
     camera.decoders.close()
     assert camera.decoded == []
+    assert len(kept) == 5  # none was dropped
 
 
 def test_images_of_several_cameras_are_decoded_at_the_same_time(camera):
@@ -108,11 +77,10 @@ def test_an_image_is_decoded_as_it_comes_in_where_those_before_it_were_taken(cam
     probable = camera.image(10)
     camera.wait_for_one()
     assert camera.decoded[-1] == (10, 'robocache-decoder')
-    camera.image(11)
-    camera.image(12)
+    kept = [camera.image(11), camera.image(12)]
     camera.decoders.close()
-    assert 11 not in camera.numbers  # as long as nobody has taken the one before
-    assert 12 not in camera.numbers
+    assert not {11, 12} & set(camera.numbers)  # as long as nobody has taken the one before
+    assert len(kept) == 2
     assert probable.decode().stamp_ns == 10
     assert camera.numbers.count(10) == 1
 
@@ -199,10 +167,17 @@ def test_closing_waits_for_the_image_at_hand_alone(camera):
         image.begin()
     for _ in range(2):
         camera.wait_for_one()
-    threading.Timer(0.01, camera.go.set).start()
+    threads = list(camera.decoders._threads)
+
+    def let_go_once_it_closes():
+        while camera.decoders._num_threads:
+            time.sleep(0.001)
+        camera.go.set()
+
+    threading.Thread(target=let_go_once_it_closes).start()
     camera.decoders.close()
     assert set(camera.numbers) >= {0, 1}
-    assert not any(thread.name == 'robocache-decoder' for thread in threading.enumerate())
+    assert not any(thread.is_alive() for thread in threads)
     assert [image.decode().stamp_ns for image in images] == [0, 1, 2, 3]  # as before, in their turn
 
 
@@ -218,10 +193,23 @@ def test_closing_does_not_wait_for_ever(camera, monkeypatch):
     assert image.decode().stamp_ns == 0
 
 
+def test_where_no_thread_can_be_started_images_are_decoded_in_their_turn(monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    camera = Camera()
+    monkeypatch.setattr(threading.Thread, 'start', refused)
+    image = camera.image()
+    image.begin()
+    assert image.decode().stamp_ns == 0
+    assert camera.decoded == [(0, 'MainThread')]
+    camera.decoders.close()
+
+
 FORKED = """
 import os, sys, threading
-sys.path.insert(0, 'test/ros')
-from test_decoders import Camera
+sys.path.insert(0, 'test')
+from support.decoding import Camera
 camera = Camera()
 camera.go.clear()
 images = [camera.image(0), camera.image(1)]

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A camera whose images can be watched while they are decoded."""
+
+import threading
+
+import torch
+
+from robocache_core.samples import CameraFrame, EncodedImage
+from robocache_ros.decoders import Decoders
+
+WAIT_S = 30
+
+
+class Camera:
+    """Images whose decoding is counted, and waits until it is let go."""
+
+    def __init__(self, num_threads=2, fault=None):
+        self.decoders = Decoders(num_threads)
+        self.fault = fault
+        self.decoded = []
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.go.set()
+
+    def image(self, number=0):
+        return self.decoders.take_in('front', EncodedImage(number, 'front', 10, lambda: self._decode(number)))
+
+    def _decode(self, number):
+        self.decoded.append((number, threading.current_thread().name))
+        self.begun.release()
+        assert self.go.wait(WAIT_S)
+        if self.fault is not None:
+            raise self.fault
+        return CameraFrame(number, 'front', torch.zeros(12, dtype=torch.uint8), 'bgr8', 2, 2, 6)
+
+    def wait_for_one(self):
+        assert self.begun.acquire(timeout=WAIT_S)
+
+    @property
+    def numbers(self):
+        return [number for number, _ in self.decoded]
