@@ -77,9 +77,9 @@ class BackpressureConfig(Checked):
     """Targets that wait for compute, and when the trigger is thinned."""
 
     max_ready: int = tunable(16, 'ready targets that may wait; the oldest beyond it is dropped overrun', low=1)
-    high_watermark: int = tunable(4, 'targets that wait from which the trigger is thinned', low=1)
+    high_watermark: int = tunable(4, 'targets that wait from which patience counts', low=1)
     patience_ns: int = tunable(
-        500 * MS, 'so long it may wait for them to become fewer before the trigger is thinned', unit='s', low=0
+        500 * MS, 'how long they may stay so many before the trigger is thinned', unit='s', low=0
     )
     low_watermark: int = tunable(1, 'targets that wait at which thinning is taken back, step by step', low=0)
     max_keep_every: int = tunable(8, 'thinning stops at one target in this many (a power of two)', low=1, high=1024)

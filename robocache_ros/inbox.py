@@ -46,6 +46,11 @@ class Inbox:
         """Place of the oldest arrival in the order of all streams."""
         return self._queue[0].order if self._queue else None
 
+    @property
+    def arrived_ns(self) -> int | None:
+        """When the oldest arrival came, steady clock."""
+        return self._queue[0].arrived_ns if self._queue else None
+
     def has_room(self, nbytes: int) -> bool:
         """Whether a message of ``nbytes`` fits (an empty inbox takes any)."""
         fits = len(self._queue) < self.config.depth and self.nbytes + nbytes <= self.config.max_bytes
@@ -174,6 +179,12 @@ class Inboxes:
     def _count(self, name: str, dropped: list[tuple[Arrival, Reason]]) -> None:
         for _, reason in dropped:
             self._drop(name, reason)
+
+    def waited_ns(self) -> int:
+        """Return how long the oldest message of all has waited, ns; 0 where there is none."""
+        with self._changed:
+            arrived = [inbox.arrived_ns for inbox in self._inboxes.values() if inbox.arrived_ns is not None]
+            return self._clock.steady_ns() - min(arrived) if arrived else 0
 
     def __len__(self) -> int:
         with self._changed:

@@ -93,9 +93,16 @@ class Worker:
 
     @property
     def num_waiting(self) -> int:
-        """Targets that wait: those that are ready, and the trigger's messages that are still in the inbox."""
-        trigger = self._pipeline.config.trigger
-        return self._pipeline.num_ready + (self._inboxes.levels()[trigger][0] if trigger else 0)
+        """Targets that wait: those that are ready, and those that will be kept of what is still in the inboxes.
+
+        The latter are the trigger's messages; without a trigger, the targets of the time for which messages wait.
+        """
+        sync, trigger = self._pipeline.config.sync, self._pipeline.config.trigger
+        if trigger:
+            coming = self._inboxes.levels()[trigger][0]
+        else:
+            coming = int(self._inboxes.waited_ns() / SECOND * sync.rate_hz)
+        return self._pipeline.num_ready + coming // self._pipeline.keep_every
 
     @property
     def is_alive(self) -> bool:

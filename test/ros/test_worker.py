@@ -8,7 +8,7 @@ import pytest
 from support.runtime import FRONT, LIDAR, START_NS, assert_adds_up, cloud, image, make
 
 from robocache_core import ops
-from robocache_core.config import BackpressureConfig, PipelineConfig, QueueConfig
+from robocache_core.config import BackpressureConfig, PipelineConfig, QueueConfig, SyncConfig
 from robocache_core.units import MS
 
 ONE = PipelineConfig(lidars=(LIDAR,))
@@ -179,6 +179,41 @@ def test_a_backlog_that_stands_thins_the_trigger_and_an_empty_one_takes_it_back(
     bench.work()
     assert bench.runtime.pipeline.keep_every == 1
     assert_adds_up(bench.runtime)
+
+
+def overloaded(config, compute_s, seconds=20):
+    """A runtime whose frames take their time by its clock, with a scan each 50 ms; what is kept at the end."""
+    bench = make(config)
+    poll, sent = bench.runtime.pipeline.poll, 0
+
+    def slow_poll(limit=None):
+        frames = poll(limit)
+        bench.clock.advance(compute_s * len(frames))
+        return frames
+
+    bench.runtime.pipeline.poll = slow_poll
+    begin_ns = bench.clock.now_ns
+    while bench.clock.now_ns < begin_ns + seconds * 10**9:
+        while begin_ns + sent * 50 * MS <= bench.clock.now_ns:
+            bench.put('lidar', cloud(50 * sent))
+            sent += 1
+        before = bench.clock.now_ns
+        bench.runtime.worker.step(0.0)
+        if bench.clock.now_ns == before:
+            bench.clock.advance(0.001)
+    assert_adds_up(bench.runtime)
+    return bench
+
+
+@pytest.mark.parametrize('sync', [SyncConfig(), SyncConfig(rate_hz=20.0)])
+@pytest.mark.parametrize(('compute_s', 'keep_every'), [(0.02, 1), (0.08, 2), (0.15, 4)])
+def test_overload_settles_at_what_can_be_computed(sync, compute_s, keep_every):
+    """By a trigger or at a fixed rate: as many as possible are kept, and none waits for long."""
+    bench = overloaded(dataclasses.replace(ONE, sync=sync), compute_s)
+    assert bench.runtime.pipeline.keep_every in (keep_every // 2 or 1, keep_every)
+    assert bench.runtime.worker.num_waiting <= 6
+    assert 'inbox_full' not in bench.runtime.pipeline.ledger['lidar'].counts().dropped
+    assert len(bench.frames) > 0.6 * min(20 / 0.05, 20 / compute_s)
 
 
 def test_what_is_too_old_is_not_computed():
