@@ -28,7 +28,8 @@ class RecordedClock:
     def __init__(self) -> None:
         self._now_ns = 0
 
-    def set(self, record_ns: int) -> None:
+    def advance(self, record_ns: int) -> None:
+        """Take note that the recorder received a message at ``record_ns``."""
         self._now_ns = max(self._now_ns, record_ns)
 
     def steady_ns(self) -> int:
@@ -68,7 +69,7 @@ class BagWatch:
 
     def advance(self, record_ns: int) -> None:
         """Take note that the next message was recorded at ``record_ns``; before it is taken in."""
-        self._clock.set(record_ns)
+        self._clock.advance(record_ns)
         if record_ns >= self._due_ns:
             if self._due_ns:
                 self._report()
@@ -93,11 +94,11 @@ class BagWatch:
             self._report()
         whole = self._since(self._began)
         num_targets = whole.after.targets.received - whole.before.targets.received
-        lost = lost_targets.lost(num_targets, whole.target_drops)
+        lost = lost_targets.describe_lost(num_targets, whole.target_drops)
         self._warn('lost', lost)
         if (lost or not whole.num_frames) and (blocker := prevailing(self._blockers)):
             self._warn('blocker', f'no frame: {blocker}')
-        self._warn('given_up', lost_targets.not_waited(num_targets, self._given_up))
+        self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up))
         if whole.jumps and 'jumps' not in self.warnings:
             jumps = ', '.join(f'{name} by {jumps.last_ns / SECOND:.1f} s' for name, jumps in whole.jumps.items())
             self._warn('jumps', f'the stamps jumped, and what waited was dropped (time_jump): {jumps}')

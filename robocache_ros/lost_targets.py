@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from robocache_ros.period import listed
 
-#: Part of the targets that may be lost, or not wait, without a sentence: the first windows of a recording are not full.
+#: Share of the targets that may be lost, or not wait, without a sentence: the first windows of a bag are not full.
 TOLERATED = 0.05
 
 
-def lost(num_targets: int, dropped: dict[str, int]) -> str:
+def describe_lost(num_targets: int, dropped: dict[str, int]) -> str:
     """Say how many targets became no frame, by reason; empty where they are few.
 
     Args:
@@ -20,7 +20,7 @@ def lost(num_targets: int, dropped: dict[str, int]) -> str:
     return f'{count} of {num_targets} targets were lost: {listed(dropped)}' if _many(count, num_targets) else ''
 
 
-def not_waited(num_targets: int, given_up: dict[str, int]) -> str:
+def describe_not_waited(num_targets: int, given_up: dict[str, int]) -> str:
     """Say how many targets did not wait for a stream, by stream; empty where they are few.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that nobody meant: every operation gives a result, or an error that its docstring names."""
+"""Malformed and extreme arguments: every operation gives a result, or an error that its docstring names."""
 
 from __future__ import annotations
 

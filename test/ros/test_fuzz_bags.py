@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag of messages that nobody meant gives the frames, drops and explanations that they give in the node."""
+"""A bag of malformed and extreme messages gives the frames, drops and explanations that they give in the node."""
 
 from __future__ import annotations
 

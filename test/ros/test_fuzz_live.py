@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that nobody meant, sent to the node over DDS: all are accounted for, and a good one still gives a frame."""
+"""Malformed and extreme messages, sent over DDS: all are accounted for, and a good one still gives a frame."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that nobody meant, by the thousand: each is used, or dropped for a reason that what was done explains."""
+"""Malformed and extreme messages, by the thousand: each is used, or dropped for a reason that the change explains."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
 def _targets(summary: Mapping[str, Any]) -> list[str]:
     """How many targets were lost or did not wait, where these are many, and why."""
     targets = summary['targets']
-    lost = lost_targets.lost(targets['targets'], targets['dropped']) if summary['frames'] else ''
-    not_waited = lost_targets.not_waited(targets['targets'], targets['given_up'])
+    lost = lost_targets.describe_lost(targets['targets'], targets['dropped']) if summary['frames'] else ''
+    not_waited = lost_targets.describe_not_waited(targets['targets'], targets['given_up'])
     found = [lost, not_waited]
     if lost and summary['blocker']:
         found.append(f'no frame for a time: {summary["blocker"]}')

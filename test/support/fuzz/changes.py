@@ -52,7 +52,7 @@ def header(number: int, frame_id: str, period_ns: int) -> Header:
 
 
 def text(rng: Random) -> str:
-    """A name that nobody meant."""
+    """A malformed or extreme name."""
     kind = rng.randrange(8)
     if kind == 0:
         return ''
