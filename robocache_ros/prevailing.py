@@ -7,7 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-_NUMBER = re.compile(r'\d+(\.\d+)?')
+#: A number that stands alone: digits in the name of a stream or a topic are no number.
+_NUMBER = re.compile(r'(?<![\w./])\d+(\.\d+)?(?![\w/]|\.\w)')
 
 
 def prevailing(blockers: Iterable[tuple[str, int]]) -> str:

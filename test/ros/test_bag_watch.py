@@ -141,6 +141,10 @@ def test_one_jump_of_time_is_named_with_its_size(tmp_path: Path) -> None:
         ([('a: no message yet', 1), ('', 9), ('b: dropped 9', 5), ('a: no message for 1.1 s', 0)], 'b: dropped 9'),
         ([('b: dropped 9', 5), ('a', 8), ('b: dropped 11', 5)], 'b: dropped 11'),
         ([('a', 5), ('b', 5)], 'b'),
+        ([('missing:cam1', 90), ('missing:cam2', 1)], 'missing:cam1'),
+        ([('missing:lidar.2', 9), ('missing:lidar.3', 1)], 'missing:lidar.2'),
+        ([('/cam/1: is 0.5 s behind', 9), ('/cam/2: is 12 ms behind', 1)], '/cam/1: is 0.5 s behind'),
+        ([('8 missing:a (12 s)', 5), ('b', 6), ('9 missing:a (1.5 s)', 5)], '9 missing:a (1.5 s)'),
     ],
 )
 def test_the_blocker_that_prevails_is_that_of_most_messages(reports, blocker) -> None:
