@@ -142,10 +142,12 @@ class Blocker:
         return self._clock_fault(name, period) or (f'{name}: dropped {listed(losses)}' if losses else '')
 
     def _began_after(self, name: str) -> str:
-        """Say by how much a stream began too late for the last target that lacked it; empty where it did not."""
+        """Say by how much a stream began too late for the targets that lacked it; empty where it was there for one."""
         stream, first = self._pipeline.streams[name], self._pipeline.first_ns()
         target_ns = self._pipeline.last_dropped_ns[Reason.MISSING.of_stream(name)]
-        late_ns = first[name] - min(stream.instants(target_ns)) if name in first else 0
+        if name not in first or first[name] < target_ns:
+            return ''
+        late_ns = first[name] - min(stream.instants(target_ns))
         if late_ns <= 0:
             return ''
         when = (

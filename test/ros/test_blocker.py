@@ -256,6 +256,13 @@ def test_a_stream_that_begins_after_the_others_is_named_with_how_late_it_is(name
     assert bench.frames
 
 
+def test_a_stream_that_was_there_before_the_target_that_lacks_it_began_in_time():
+    slow = dataclasses.replace(IMU, window_size=2, window_period_ns=SECOND, buffer_ns=3 * SECOND)
+    bench = make(PipelineConfig(lidars=(LIDAR,), imus=(slow,)))
+    drive(bench, {}, 0, 810, {'lidar': (100, cloud), 'imu': (400, imu)})
+    assert '(imu: nothing within its tolerance of 100 ms' in sync_of(bench)[1]
+
+
 def test_a_target_that_waits_is_no_fault_of_the_stream_that_it_waits_for():
     streams = {'lidar': (100, cloud), 'front': (100, image), 'imu': (10, imu)}
     bench = robot(streams)
