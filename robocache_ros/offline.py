@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from types import TracebackType
 
 from rclpy.serialization import deserialize_message
 
@@ -40,6 +41,8 @@ def make_pipeline(config: PipelineConfig) -> Pipeline:
 def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None) -> BagFrames:
     """Return the fused frames of a bag, in the order in which it was recorded.
 
+    Close it, or use it in a ``with``, if you stop early: until then the bag is open, and threads wait for its images.
+
     Their tensors are on the pipeline's device, which ``compute.device`` chooses.
 
     Poses of sensors come from the configuration, else from the bag's /tf_static. Relative topics are those of a node
@@ -66,24 +69,49 @@ class BagFrames(Iterator[FusedFrame]):
 
     def __init__(self, bag: Path, config: PipelineConfig, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self._log = DropLog(_logger, SteadyClock())
-        self._watch: BagWatch | None = None
-        self._frames = self._read(bag, list(routes(config)))
+        self._reader = _Reader(pipeline)
+        self._frames = self._reader.frames(bag, list(routes(config)))
 
     def __next__(self) -> FusedFrame:
         return next(self._frames)
 
+    def __enter__(self) -> BagFrames:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the bag and end the threads that decode its images; there are no more frames. May be repeated."""
+        self._frames.close()
+
     @property
     def explanations(self) -> Mapping[tuple[str, str], Explanation]:
         """By stream and reason, why messages were dropped: the last one's explanation, and how many there were."""
-        return self._log.explanations
+        return self._reader.log.explanations
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was logged of the bag's clocks, and, after the last frame, of what was lost and why no frame came."""
-        return tuple(self._watch.warnings.values()) if self._watch is not None else ()
+        watch = self._reader.watch
+        return tuple(watch.warnings.values()) if watch is not None else ()
 
-    def _read(self, path: Path, wanted: list[Route]) -> Iterator[FusedFrame]:
+
+class _Reader:
+    """Reads a bag through a pipeline, and keeps what is said of it.
+
+    It does not hold its frames, nor do they hold who asks for them: what is abandoned ends at once, not with the next
+    collection of cycles.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.log = DropLog(_logger, SteadyClock())
+        self.watch: BagWatch | None = None
+        self._pipeline = pipeline
+
+    def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
         for defect in bag.defects:
             _logger.warning('%s: %s', bag.path, defect)
@@ -91,9 +119,9 @@ class BagFrames(Iterator[FusedFrame]):
         transforms = StaticTransforms.from_bag(bag)
         for line in transforms.ignored.values():
             _logger.warning('%s: %s', bag.path, line)
-        watch = self._watch = BagWatch(bag, self.pipeline, _logger)
-        with closing(Decoders.of(self.pipeline.config)) as decoders:
-            ingest = Ingest(self.pipeline, BagPoses(transforms), self._log, decoders)
+        watch = self.watch = BagWatch(bag, self._pipeline, _logger)
+        with closing(Decoders.of(self._pipeline.config)) as decoders:
+            ingest = Ingest(self._pipeline, BagPoses(transforms), self.log, decoders)
             for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):
                 watch.advance(record_ns)
                 for route in wanted:
@@ -101,14 +129,14 @@ class BagFrames(Iterator[FusedFrame]):
                         self._take(ingest, watch, route, record_ns, raw)
                 yield from self._poll(watch)
             watch.end()
-            self.pipeline.give_up()
-            while self.pipeline.num_ready:  # more may wait than there is room for at once
+            self._pipeline.give_up()
+            while self._pipeline.num_ready:  # more may wait than there is room for at once
                 yield from self._poll(watch)
-                self.pipeline.give_up()
+                self._pipeline.give_up()
         watch.conclude()
 
     def _poll(self, watch: BagWatch) -> Iterator[FusedFrame]:
-        for frame in self.pipeline.poll():
+        for frame in self._pipeline.poll():
             watch.published(frame)
             yield frame
 
@@ -123,7 +151,7 @@ class BagFrames(Iterator[FusedFrame]):
             text = f'{route.absolute_topic}, recorded at {record_ns} ns: {len(raw)} bytes that are no {route.type_name}'
             refusal = DataError(Reason.UNDESERIALIZABLE, f'{text} ({" ".join(str(error).split())})')
             if route.is_calibration:
-                self._log.explain(name, refusal.reason, str(refusal))
+                self.log.explain(name, refusal.reason, str(refusal))
             else:
                 ingest.refuse(name, refusal)
             return

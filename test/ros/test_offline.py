@@ -2,14 +2,19 @@
 """Frames from bags that lack what most bags have."""
 
 import dataclasses
+import gc
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from support import bags
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig
-from robocache_ros.offline import fused_frames, make_pipeline
+from robocache_ros.offline import BagFrames, fused_frames, make_pipeline
 
 CLOUDS = bags.every(100, '/points', lambda ms: bags.cloud(ms, names=('x', 'y', 'z', 'intensity')), 1000)
 IMAGES = bags.every(100, '/image_raw', bags.image, 1000)
@@ -72,3 +77,61 @@ def test_a_camera_that_becomes_a_depth_camera_is_refused_by_both_encodings(
         assert (
             why.message == f'an image of {after}, which is depth, in a stream of {before}: give it a topic of its own'
         )
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Cycles of objects are not collected: what they hold stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def in_a_with(frames: BagFrames) -> None:
+    with frames:
+        next(frames)
+
+
+def closed_twice(frames: BagFrames) -> None:
+    next(frames)
+    frames.close()
+    frames.close()
+    assert next(frames, None) is None
+
+
+def abandoned(frames: BagFrames) -> None:
+    next(frames)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('stop', [in_a_with, closed_twice, abandoned])
+@pytest.mark.usefixtures('no_collection')
+def test_a_bag_that_is_not_read_to_its_end_leaves_no_thread_and_no_open_file(
+    tmp_path: Path, storage: str, stop
+) -> None:
+    jpeg = cv2.imencode('.jpg', np.full((16, 16, 3), 90, np.uint8))[1].ravel()
+    images = bags.every(
+        100, '/image_raw/compressed', lambda ms: dataclasses.replace(bags.compressed(ms), data=jpeg), 1000
+    )
+    bag = bags.write(tmp_path / 'bag', images, storage)
+    camera = CameraConfig('camera', topic='/image_raw/compressed', message='compressed')
+    before = decoder_threads()
+    frames = fused_frames(bag, PipelineConfig(cameras=(camera,)))
+    for _ in range(4):
+        next(frames)
+    assert open_files(bag)
+    assert decoder_threads() > before
+    stop(frames)
+    del frames
+    assert not open_files(bag)
+    assert decoder_threads() == before
+
+
+def decoder_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == 'robocache-decoder'}
+
+
+def open_files(bag: Path) -> list[str]:
+    links = (Path('/proc/self/fd') / name for name in os.listdir('/proc/self/fd'))
+    return [target for link in links if link.is_symlink() and (target := os.readlink(link)).startswith(str(bag))]
