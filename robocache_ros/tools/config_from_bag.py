@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from robocache_core.config import ImuConfig, StreamConfig, VoxelConfig
+from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
 from robocache_core.text import shown
-from robocache_core.units import SECOND
+from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
@@ -215,16 +215,22 @@ def _propose_camera(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
 
 
 def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
-    """A window at the rate of the IMU that reaches from one target to the next."""
+    """A window at the rate of the IMU that reaches from one target to the next.
+
+    Of an IMU that is slower than the targets, and whose next reading comes later than they wait: its last reading.
+    """
+    if sensor.period_s > max(setting.target_period_s, SyncConfig.max_wait_ns / SECOND):
+        return _tolerance(sensor, setting) | {'interpolation': 'previous', 'window_size': 1}
     step_ms = max(1, round(sensor.period_s * 1000))
     size = min(1000, max(2, round(setting.target_period_s * 1000 / step_ms)))
     span_s = size * step_ms / 1000
     default: type[ImuConfig] = ImuConfig
+    stream = _tolerance(sensor, setting)
+    if (size, step_ms * MS) != (default.window_size, default.window_period_ns):
+        stream |= {'window_size': size, 'window_period': step_ms / 1000}
     if span_s + 1 > default.buffer_ns / SECOND:
-        return {'window_size': size, 'window_period': step_ms / 1000, 'buffer': span_s + 1}
-    if (size, step_ms * 1_000_000) == (default.window_size, default.window_period_ns):
-        return {}
-    return {'window_size': size, 'window_period': step_ms / 1000}
+        stream['buffer'] = span_s + 1
+    return stream
 
 
 #: By group of streams, the function that proposes a stream's parameters.

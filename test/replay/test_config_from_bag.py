@@ -12,6 +12,7 @@ from support import bags, mcap_by_hand
 from robocache_core.config import GROUPS
 from robocache_ros import parameters
 from robocache_ros.bags import BagError, open_bag
+from robocache_ros.offline import fused_frames
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.stream_names import stream_names
@@ -120,6 +121,17 @@ def test_a_slow_stream_gets_a_tolerance_that_it_can_keep(tmp_path):
 def test_the_window_reaches_from_target_to_target_at_the_imus_own_rate(tmp_path):
     made = made_from(tmp_path, bags.every(50, '/points', bags.cloud), bags.every(10, '/imu', bags.imu))
     assert (made.parameters['imu']['window_size'], made.parameters['imu']['window_period']) == (5, 0.01)
+
+
+@pytest.mark.parametrize('lidar_ms', [100, 500])
+@pytest.mark.parametrize('imu_ms', [10, 100, 150, 250, 1000])
+def test_an_imu_of_any_rate_costs_few_targets(tmp_path, imu_ms, lidar_ms):
+    messages = (
+        bags.every(lidar_ms, '/points', bags.cloud, 10_000),
+        bags.every(imu_ms, '/imu', bags.imu, 10_000),
+    )
+    config, _ = parameters.from_dict(made_from(tmp_path, *messages).parameters)
+    assert len(list(fused_frames(tmp_path / 'bag', config))) >= 0.95 * 10_000 / lidar_ms
 
 
 def test_without_a_lidar_the_camera_is_the_trigger_and_without_both_a_rate(tmp_path):
