@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node over a real ROS network. What diagnostics say when nothing comes out."""
 
+import re
 import time
 
 import rclpy
@@ -69,10 +70,11 @@ def test_a_stream_that_falls_silent_is_not_taken_for_a_wrong_clock_nor_the_other
         for ms in range(4000, 20000, 200):
             robot.deliver('lidar', cloud(ms))
             robot.deliver('front', image(ms - 3500))
-            if 'one clock is wrong' in blocker(robot):
+            if 'one clock is wrong' in (said := blocker(robot)):
                 break
             time.sleep(0.05)
-        assert 'the stamps of front are 3.5 s behind those of lidar' in blocker(robot)
+        # A report between the two deliveries sees the lidar 200 ms further on.
+        assert re.search(r'the stamps of front are 3\.[57] s behind those of lidar', said)
 
 
 def test_reports_go_on_after_a_quick_restart_of_the_worker():
