@@ -25,7 +25,7 @@ from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
 from robocache_ros.sources import routes
 
-pytestmark = pytest.mark.filterwarnings('error', 'ignore:invalid value:RuntimeWarning:robocache_core.time_field')
+pytestmark = pytest.mark.filterwarnings('error')
 
 
 def content(frame: FusedFrame) -> tuple[Any, ...]:
