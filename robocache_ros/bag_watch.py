@@ -96,6 +96,9 @@ class BagWatch:
         num_targets = whole.after.targets.received - whole.before.targets.received
         lost = lost_targets.describe_lost(num_targets, whole.target_drops)
         self._warn('lost', lost)
+        if trigger := self._pipeline.config.trigger:
+            num_messages = whole.num_received(trigger)
+            self._warn('triggers', lost_targets.describe_lost_triggers(trigger, num_messages, whole.drops(trigger)))
         if (lost or not whole.num_frames) and (blocker := prevailing(self._blockers)):
             self._warn('blocker', f'no frame: {blocker}')
         self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up))

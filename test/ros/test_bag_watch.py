@@ -98,6 +98,7 @@ TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times)
             recorded(lidar=(0, 0, -37_000, -37_000)),
             1,
             (TO_AND_FRO, '119 of 120 targets were lost: 59 missing:imu, 58 missing:lidar, 2 missing:front',
+             '58 of 120 messages of lidar, the trigger, were lost: 58 buffer_age',
              f'no frame: {TO_AND_FRO}', 'of 120 targets that did not wait: 58 front, 58 imu'),
         ),
     ],
@@ -134,6 +135,30 @@ def test_one_jump_of_time_is_named_with_its_size(tmp_path: Path) -> None:
     num_frames, warnings = read(tmp_path, back)
     assert num_frames > 110
     assert warnings == ('the stamps jumped, and what waited was dropped (time_jump): imu by 9.0 s',)
+
+
+def clouds(stamps_ms: list[int]) -> list:
+    """A cloud of each stamp, recorded every 100 ms."""
+    return [(100 * at, '/points', bags.cloud(ms)) for at, ms in enumerate(stamps_ms)]
+
+
+@pytest.mark.parametrize(
+    ('stamps_ms', 'num_frames', 'warnings'),
+    [
+        (list(range(0, 4000, 100)), 40, ()),
+        ([*range(0, 3900, 100), 3800], 39, ()),  # one in forty is few
+        ([0, 500] * 10, 2, ('18 of 20 messages of lidar, the trigger, were lost: 18 late',)),  # a bag in a loop
+        ([ms // 200 * 100 for ms in range(0, 4000, 100)], 20,
+         ('20 of 40 messages of lidar, the trigger, were lost: 20 late',)),
+    ],
+    ids=['good', 'few', 'loop', 'twice'],
+)  # fmt: skip
+def test_messages_of_the_trigger_that_become_no_target_are_a_warning(
+    tmp_path: Path, stamps_ms, num_frames, warnings
+) -> None:
+    config, _ = parameters.from_dict({'lidars': ['lidar'], 'lidar': PARAMETERS['lidar']})
+    frames = fused_frames(bags.write(tmp_path / 'bag', clouds(stamps_ms)), config)
+    assert (len(list(frames)), frames.warnings) == (num_frames, warnings)
 
 
 @pytest.mark.parametrize(
