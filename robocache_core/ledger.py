@@ -51,10 +51,7 @@ class Reason(str, Enum):
     DEACTIVATED = 'deactivated', 'it waited when the node was deactivated'
 
     # A message that is malformed, or lacks what the stream asks for.
-    UNDESERIALIZABLE = (
-        'undeserializable',
-        'its bytes are no message of the type (of a bag: live, DDS drops it before, and it is `missing_by_stamps`)',
-    )
+    UNDESERIALIZABLE = 'undeserializable', 'its bytes are no message of the type of its topic'
     ZERO_STAMP = 'zero_stamp', "the sender did not set the header's stamp"
     BAD_STAMP = 'bad_stamp', "the header's stamp has 10^9 nanoseconds or more beside its seconds"
     BAD_FRAME_ID = 'bad_frame_id', "the header's frame_id is longer than any frame's name"

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
 from robocache_core.units import SECOND
 from robocache_ros import lost_targets
 from robocache_ros.bags import Bag
 from robocache_ros.blocker import Blocker
+from robocache_ros.cdr import header_stamp_ns
 from robocache_ros.drop_log import Logger
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, Snapshot
@@ -75,10 +74,9 @@ class BagWatch:
                 self._report()
             self._due_ns = record_ns + _PERIOD_NS
 
-    def arrived(self, name: str, message: Any) -> None:
-        """Take note of a message of stream ``name``."""
-        stamp = message.header.stamp
-        self._metrics.arrived(name, stamp.sec * SECOND + stamp.nanosec)
+    def arrived(self, name: str, raw: bytes) -> None:
+        """Take note of a serialized message of stream ``name``."""
+        self._metrics.arrived(name, header_stamp_ns(raw))
 
     def published(self, frame: FusedFrame) -> None:
         """Take note of a frame."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -25,8 +24,8 @@ from rosbags.typesys.store import Typestore
 from robocache_core.text import shown
 from robocache_ros.bag_files import Channel, files_of, opened
 from robocache_ros.bag_files.compression import ZSTD_MAGIC, decompressed
+from robocache_ros.cdr import header_stamp_ns
 
-_HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
 _FEWEST = 4  # messages of a topic by which its period can be found
 
 
@@ -176,7 +175,8 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str
             with suppress(BagError):
                 if topic not in first:
                     first[topic] = bag.deserialize(topic, raw)
-                stamps[topic].append(header_stamp_ns(raw))
+                stamp_ns = header_stamp_ns(raw)
+                stamps[topic] += [] if stamp_ns is None else [stamp_ns]
             left[topic] -= 1
             is_over = record_ns > began_ns.setdefault(topic, record_ns) + seconds * 1e9
             if not left[topic] or (is_over and len(stamps[topic]) >= _FEWEST):
@@ -184,19 +184,6 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str
         if not left:
             break
     return {name: Glimpse(message, _period_s(bag, name, stamps[name])) for name, message in first.items()}
-
-
-def header_stamp_ns(raw: bytes) -> int:
-    """Stamp, ns, of a serialized message that begins with a std_msgs/Header.
-
-    Raises:
-        BagError: ``raw`` is too short for a header.
-    """
-    if len(raw) < _HEADER:
-        raise BagError(f'a message of {len(raw)} bytes has no header')
-    order = '<' if raw[1] & 1 else '>'
-    seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,7 @@ class Blocker:
         others = sorted({found for found in types if found.rpartition('/')[2] != kind})
         if others:
             return f'{name}: {topic} carries {", ".join(others)}, not {kind}'
-        having = f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
-        return f'{having}: nothing is sent, or nothing that can be deserialized'
+        return f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
 
     def jumps(self, period: Period) -> str:
         """Say whose stamps jump again and again; empty where none do."""

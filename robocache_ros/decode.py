@@ -46,6 +46,11 @@ POINT_DTYPES = {
 }
 
 
+# torch warns of the first array in a process that is read-only, as messages are; nothing writes to a sample.
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore', UserWarning)
+    torch.from_numpy(np.frombuffer(b'\0', dtype=np.uint8))
+
 #: Most fields of a cloud, and most characters of a field's name or a frame's: they are kept, and compared.
 MAX_FIELDS, MAX_NAME = 256, 256
 
@@ -252,9 +257,4 @@ def _point_field(field: PointFieldMsg) -> PointField:
 
 def view_bytes(data: object) -> torch.Tensor:
     """Return a view of ``data``, a buffer of bytes, as ``[nbytes] uint8``."""
-    flat = np.frombuffer(data, dtype=np.uint8)  # type: ignore[call-overload]
-    if flat.flags.writeable:
-        return torch.from_numpy(flat)
-    with warnings.catch_warnings():  # read-only bytes come from a bag, not from rclpy; nothing writes to a sample
-        warnings.simplefilter('ignore', UserWarning)
-        return torch.from_numpy(flat)
+    return torch.from_numpy(np.frombuffer(data, dtype=np.uint8))  # type: ignore[call-overload]

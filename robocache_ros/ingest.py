@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sensor_msgs.msg import CameraInfo
+
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
 from robocache_core.samples import DataError, EncodedImage, Sample
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
+from robocache_ros.cdr import deserialize
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
@@ -41,10 +44,15 @@ class Ingest:
         """Count a message of stream ``name`` that has arrived; may be called from any thread."""
         self._pipeline.receive(name)
 
-    def decode(self, name: str, message: Any) -> Sample | None:
-        """Return the sample of a message that was announced; None where it was dropped."""
+    def decode(self, name: str, raw: bytes, when: str = '') -> Sample | None:
+        """Return the sample of a serialized message that was announced; None where it was dropped.
+
+        ``when`` is added to the topic in the explanation of one that cannot be deserialized.
+        """
+        stream, source = self._pipeline.streams[name], self.sources[name]
         try:
-            sample = self.sources[name].decode(message, self._pipeline.streams[name])
+            message = _deserialized(raw, source.message, f'{stream.topic}{when}')
+            sample = source.decode(message, stream)
             return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else sample
         except DataError as error:
             self.refuse(name, error)
@@ -62,9 +70,9 @@ class Ingest:
             return
         self._pipeline.push(name, sample)
 
-    def take(self, name: str, message: Any) -> None:
-        """Decode a message that was announced, and push it."""
-        sample = self.decode(name, message)
+    def take(self, name: str, raw: bytes, when: str = '') -> None:
+        """Decode a message that was announced, as ``decode`` does, and push it."""
+        sample = self.decode(name, raw, when)
         if sample is not None:
             self.push(name, sample)
 
@@ -73,9 +81,15 @@ class Ingest:
         self._pipeline.drop(name, error.reason)
         self._log.explain(name, error.reason, str(error))
 
-    def calibrate(self, name: str, message: Any) -> None:
-        """Take in a CameraInfo of camera ``name``, which holds until another one comes."""
-        self._pipeline.set_camera_info(name, decode_camera_info(message))
+    def calibrate(self, name: str, raw: bytes, when: str = '') -> None:
+        """Take in a serialized CameraInfo of camera ``name``, which holds until another one comes."""
+        topic = f'{self._pipeline.streams[name].calibration_topic}{when}'
+        try:
+            message = _deserialized(raw, CameraInfo, topic)
+        except DataError as error:
+            self._log.explain(name, error.reason, str(error))
+        else:
+            self._pipeline.set_camera_info(name, decode_camera_info(message))
 
     def _locate(self, name: str, frame_id: str) -> None:
         """State the pose of the sensor frame ``frame_id`` to the pipeline if it needs it and has none.
@@ -93,3 +107,16 @@ class Ingest:
                     f'{MOST_METRES:g} m; correct the transform, or set extrinsics of the stream',
                 )
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
+
+
+def _deserialized(raw: bytes, message: type, topic: str) -> Any:
+    """Return the message of class ``message`` in ``raw``.
+
+    Raises:
+        DataError: ``undeserializable``.
+    """
+    try:
+        return deserialize(raw, message)
+    except ValueError as error:
+        text = f'{topic}: {len(raw)} bytes that are no {message.__name__}: {error}'
+        raise DataError(Reason.UNDESERIALIZABLE, text) from error

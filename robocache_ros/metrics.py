@@ -89,11 +89,12 @@ class Metrics:
         self.failures = 0
         self.last_failure = ''
 
-    def arrived(self, name: str, stamp_ns: int) -> None:
-        """Note a message."""
+    def arrived(self, name: str, stamp_ns: int | None) -> None:
+        """Note a message, and its stamp if it has one."""
         with self.lock:
             self.inputs[name].arrivals_ns.append(self._clock.steady_ns())
-            self.inputs[name].gaps.take(stamp_ns)
+            if stamp_ns is not None:
+                self.inputs[name].gaps.take(stamp_ns)
 
     def incompatible(self, name: str, text: str) -> None:
         """Note that a publisher's QoS does not fit."""

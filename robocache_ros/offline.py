@@ -10,13 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 
-from rclpy.serialization import deserialize_message
-
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
-from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
-from robocache_core.samples import DataError
 from robocache_ros.bag_watch import BagWatch
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
@@ -142,24 +138,13 @@ class _Reader:
 
     def _take(self, ingest: Ingest, watch: BagWatch, route: Route, record_ns: int, raw: bytes) -> None:
         """Take in a message; one that cannot be deserialized is a drop, and of a calibration nothing but a line."""
-        name = route.stream.name
-        if not route.is_calibration:
-            ingest.announce(name)
-        try:
-            message = deserialize_message(raw, route.message)
-        except Exception as error:  # rclpy has no public name for what rmw raises
-            text = f'{route.absolute_topic}, recorded at {record_ns} ns: {len(raw)} bytes that are no {route.type_name}'
-            refusal = DataError(Reason.UNDESERIALIZABLE, f'{text} ({" ".join(str(error).split())})')
-            if route.is_calibration:
-                self.log.explain(name, refusal.reason, str(refusal))
-            else:
-                ingest.refuse(name, refusal)
-            return
+        name, when = route.stream.name, f', recorded at {record_ns} ns'
         if route.is_calibration:
-            ingest.calibrate(name, message)
+            ingest.calibrate(name, raw, when)
         else:
-            watch.arrived(name, message)
-            ingest.take(name, message)
+            ingest.announce(name)
+            watch.arrived(name, raw)
+            ingest.take(name, raw, when)
 
 
 def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:

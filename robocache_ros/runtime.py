@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
-from robocache_core.units import SECOND
+from robocache_ros.cdr import header_stamp_ns
 from robocache_ros.clock import Clock
 from robocache_ros.decoders import Decoders
 from robocache_ros.diagnostics import Diagnostics
@@ -118,15 +117,14 @@ class Runtime:
         """End what goes on beside the worker, which has been stopped."""
         self.decoders.close()
 
-    def put(self, name: str, message: Any) -> None:
-        """Take in a message of stream ``name``, on the thread on which it arrives."""
-        stamp = message.header.stamp
-        self.metrics.arrived(name, stamp.sec * SECOND + stamp.nanosec)
-        self.inboxes.put(name, message, self.ingest.sources[name].nbytes(message))
+    def put(self, name: str, raw: bytes) -> None:
+        """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
+        self.metrics.arrived(name, header_stamp_ns(raw))
+        self.inboxes.put(name, raw, len(raw))
 
-    def put_calibration(self, name: str, message: object) -> None:
-        """Take in a CameraInfo of camera ``name``, on the thread on which it arrives."""
-        self.inboxes.put_event(lambda: self.ingest.calibrate(name, message))
+    def put_calibration(self, name: str, raw: bytes) -> None:
+        """Take in a serialized CameraInfo of camera ``name``, on the thread on which it arrives."""
+        self.inboxes.put_event(lambda: self.ingest.calibrate(name, raw))
 
     def clock_jumped(self) -> None:
         """Take notice that ROS time went back, on any thread."""

@@ -23,43 +23,24 @@ class Source:
         type_name: full ROS name, as ``StreamConfig.message_type`` gives it.
         message: the class.
         decode: from a message and the configuration of its stream to a sample; raises ``DataError``.
-        nbytes: bytes that a message counts for in a bounded queue.
         group: group of the streams that take it, as in ``robocache_core.config.GROUPS``.
     """
 
     type_name: str
     message: Any
     decode: Callable[[Any, Any], Sample]
-    nbytes: Callable[[Any], int]
     group: str
-
-
-def _cloud_size(message: Any) -> int:
-    return _header_size(message) + sum(len(field.name) for field in message.fields) + len(message.data)
-
-
-def _laser_scan_size(message: Any) -> int:
-    return _header_size(message) + 4 * (len(message.ranges) + len(message.intensities))
-
-
-def _image_size(message: Any) -> int:
-    return _header_size(message) + len(message.data)
-
-
-def _header_size(message: Any) -> int:
-    """A sender may write anything into a name, and a reading has nothing else of any size."""
-    return len(message.header.frame_id)
 
 
 #: By full ROS name.
 SOURCES = {
     source.type_name: source
     for source in (
-        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, _cloud_size, 'lidars'),
-        Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, _laser_scan_size, 'lidars'),
-        Source('sensor_msgs/msg/Image', Image, decode_image, _image_size, 'cameras'),
-        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, _image_size, 'cameras'),
-        Source('sensor_msgs/msg/Imu', Imu, decode_imu, _header_size, 'imus'),
+        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, 'lidars'),
+        Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, 'lidars'),
+        Source('sensor_msgs/msg/Image', Image, decode_image, 'cameras'),
+        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, 'cameras'),
+        Source('sensor_msgs/msg/Imu', Imu, decode_imu, 'imus'),
     )
 }
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's subscriptions: a callback stamps and enqueues, nothing else."""
+"""The node's subscriptions: a callback stamps and enqueues serialized messages, nothing else.
+
+Of a message that rclpy cannot deserialize it leaves no trace, so this is done where drops are counted (``ingest.py``).
+"""
 
 from __future__ import annotations
 
@@ -51,19 +54,20 @@ class Subscriptions:
                 message_lost=lambda event: self._runtime.metrics.lost(stream.name, event.total_count_change),
             ),
             qos_overriding_options=qos.overridable(),
+            raw=True,
         )
         self._subscriptions[stream.name] = subscription
         return subscription
 
-    def _take(self, name: str, message: Any) -> None:
-        self._runtime.put(name, message)
+    def _take(self, name: str, raw: bytes) -> None:
+        self._runtime.put(name, raw)
         # An executor takes one message of each topic in turn, so that under load a fast topic would fall behind a slow
         # one until targets give up on it. What has come by now is taken at once.
         for _ in range(_AT_ONCE):
-            message = take_message(self._subscriptions[name])
-            if message is None:
+            another = take_message(self._subscriptions[name])
+            if another is None:
                 return
-            self._runtime.put(name, message)
+            self._runtime.put(name, another)
 
     def _subscribe_info(self, route: Route) -> Any:
         # Volatile fits every publisher; where a CameraInfo is latched and sent once, set its durability to
@@ -74,6 +78,7 @@ class Subscriptions:
             partial(self._runtime.put_calibration, route.stream.name),
             qos.sensor_data(1),
             qos_overriding_options=qos.overridable(),
+            raw=True,
         )
 
     def _incompatible(self, route: Route, event: Any, profile: Any) -> None:

@@ -67,6 +67,9 @@ def test_every_message_of_the_topics_asked_for_is_accounted_for(
         'sqlite3 of topics without a slash',
         'mcap split, one missing',
         'one cloud that is too short',
+        'a message of 3 bytes on /points',
+        'a message of 40 bytes on /imu',
+        'a message of 0 bytes on /image_raw',
     ],
 )
 def test_the_node_gives_the_same_frames(name: str, tmp_path: Path) -> None:
@@ -75,6 +78,8 @@ def test_the_node_gives_the_same_frames(name: str, tmp_path: Path) -> None:
     offline = {frame.stamp_ns: payload.digest(frame) for frame in fused_frames(case.path, CONFIG, pipeline)}
     live = Live(case.path, PARAMETERS)
     assert {name: count.received for name, count in live.counts.items()} == case.counts
+    for stream, reasons in case.dropped.items():
+        assert live.counts[stream].dropped | reasons == live.counts[stream].dropped
     # At the end of a bag, offline nothing is waited for any more.
     found = {frame.stamp_ns: payload.digest(frame) for frame in live.frames}
     assert len(found) >= len(offline) - 1

@@ -5,7 +5,7 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from support import bags
 
-from robocache_ros.bags import BagError, glimpse, header_stamp_ns, open_bag
+from robocache_ros.bags import BagError, glimpse, open_bag
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
@@ -67,15 +67,6 @@ def test_a_bag_that_breaks_off_is_an_error_on_one_line(tmp_path):
     with pytest.raises(BagError, match='bag: cannot be read') as caught:
         list(bag.messages({'/imu'}))
     assert '\n' not in str(caught.value)
-
-
-def test_the_stamp_is_read_from_the_serialized_header(tmp_path):
-    raw = bags.STORE.serialize_cdr(bags.cloud(123.5), 'sensor_msgs/msg/PointCloud2')
-    assert header_stamp_ns(bytes(raw)) == bags.START_NS + 123_500_000
-    big = bags.STORE.serialize_cdr(bags.cloud(123.5), 'sensor_msgs/msg/PointCloud2', little_endian=False)
-    assert header_stamp_ns(bytes(big)) == bags.START_NS + 123_500_000
-    with pytest.raises(BagError, match='no header'):
-        header_stamp_ns(b'\x00\x01\x00\x00')
 
 
 def swapped(ms):

@@ -213,10 +213,7 @@ def test_other_types_are_named_while_the_right_one_comes(types, others):
 def test_a_publisher_that_sends_nothing():
     bench = make(ONE)
     bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2']
-    assert blocker(bench) == (
-        'lidar: no message on /lidar, though it has 1 publisher(s) of PointCloud2: nothing is sent, or nothing that '
-        'can be deserialized'
-    )
+    assert blocker(bench) == 'lidar: no message on /lidar, though it has 1 publisher(s) of PointCloud2'
 
 
 def test_a_target_that_waits():

@@ -74,13 +74,16 @@ def send_all(robot: Robot) -> None:
 
 
 def send_damaged(robot: Robot) -> None:
-    """Send bytes that were changed behind the sender; DDS drops what is no message any more, and counts it nowhere."""
+    """Send bytes that were changed behind the sender; see them arrive too."""
+    sent = arrived(robot)
     for serial in range(COUNT):
-        for topic, (kind, _) in TOPICS.items():
+        for topic, (kind, stream) in TOPICS.items():
             raw = on_the_wire(fuzzed(kind, serial).message)
             if raw is not None:
                 robot.publishers[topic].publish(bytes_changed(Random(serial), raw))
-        if serial % AT_ONCE == 0:
+                sent.update({stream: sent[stream] + 1} if stream else {})
+        if serial % AT_ONCE == 0 or serial == COUNT - 1:
+            robot.until(lambda: arrived(robot) == sent, f'damaged message {serial}')
             robot.until(lambda: not len(robot.node.runtime.inboxes), f'the worker at damaged message {serial}')
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from support import bags
 from support.runtime import BOX, FRONT, IMU, LIDAR, NoPoses, assert_adds_up, cloud, header, image, imu, make
@@ -42,7 +43,7 @@ def no_points(ms):
 def take(bench, name, *messages):
     for message in messages:
         bench.runtime.ingest.announce(name)
-        bench.runtime.ingest.take(name, message)
+        bench.runtime.ingest.take(name, serialize_message(message))
 
 
 def explained(bench):
@@ -144,7 +145,7 @@ def test_a_calibration_holds_from_when_it_comes():
     bench = make(PipelineConfig(cameras=(camera,)))
     info = CameraInfo(header=header(0), width=4, height=4, k=IDENTITY, r=IDENTITY, p=PROJECTION)
     take(bench, 'front', image(0))
-    bench.runtime.ingest.calibrate('front', info)
+    bench.runtime.ingest.calibrate('front', serialize_message(info))
     take(bench, 'front', image(100))
     assert len(bench.runtime.pipeline.poll()) == 1
     assert bench.runtime.pipeline.ledger['front'].counts().dropped == {'no_camera_info': 1}

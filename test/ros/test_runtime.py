@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from support.runtime import BOX, FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, header, image, imu, make
 
@@ -87,7 +88,7 @@ def test_a_calibration_takes_its_place_among_the_images():
     bench = make(PipelineConfig(cameras=(dataclasses.replace(FRONT, rectify=True),)))
     info = CameraInfo(header=header(0), width=4, height=4, k=IDENTITY, r=IDENTITY, p=PROJECTION)
     bench.put('front', image(0))
-    bench.runtime.put_calibration('front', info)
+    bench.runtime.put_calibration('front', serialize_message(info))
     bench.put('front', image(100))
     bench.work()
     assert [frame.stamp_ns for frame in bench.frames] == [START_NS + 100 * MS]

@@ -35,15 +35,12 @@ def test_a_message_type_without_a_row_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('stream', 'message', 'nbytes'),
-    [(LIDAR, cloud(0), 12 + 2 + 6), (CAMERAS[0], image(0), 48 + 6), (CONFIG.imus[0], imu(0), 3)],
+    ('stream', 'message'),
+    [(LIDAR, cloud(0)), (CAMERAS[0], image(0)), (CONFIG.imus[0], imu(0))],
     ids=['lidar', 'camera', 'imu'],
 )
-def test_a_message_is_decoded_and_measured_by_its_row(stream, message, nbytes):
-    source = source_of(stream)
-    sample = source.decode(message, stream)
-    assert sample.frame_id == message.header.frame_id
-    assert source.nbytes(message) == nbytes
+def test_a_message_is_decoded_by_its_row(stream, message):
+    assert source_of(stream).decode(message, stream).frame_id == message.header.frame_id
 
 
 def test_a_stream_without_a_topic_has_that_of_its_name():

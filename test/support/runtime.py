@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -81,7 +82,7 @@ class Bench:
 
     def put(self, name: str, *messages: Any) -> None:
         for message in messages:
-            self.runtime.put(name, message)
+            self.runtime.put(name, serialize_message(message))
 
     def work(self) -> None:
         """Take the worker's steps until nothing waits in the inboxes and no target is ready."""

@@ -18,7 +18,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
-from robocache_ros.bags import Bag, BagError, Topic, header_stamp_ns
+from robocache_ros.bags import Bag, Topic
+from robocache_ros.cdr import header_stamp_ns
 from robocache_ros.tools.replay.read_ahead import ReadAhead
 
 CLOCK_PERIOD_NS = 5_000_000
@@ -108,11 +109,11 @@ class Player:
         publisher = self.publishers[topic]
         log = self.sent.get(topic)
         if log is not None:
-            try:
-                log.stamp_ns.append(header_stamp_ns(raw))
-            except BagError:
+            stamp_ns = header_stamp_ns(raw)
+            if stamp_ns is None:
                 self.unsent[topic] += 1
                 return
+            log.stamp_ns.append(stamp_ns)
             log.sent_ns.append(time.monotonic_ns())
         elif topic not in self._latched and publisher.get_subscription_count() == 0:
             return

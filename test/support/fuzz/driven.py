@@ -11,7 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
-from support.fuzz import Fuzzed, fuzzed, images, lidars, readings
+from support.fuzz import Fuzzed, fuzzed, images, lidars, on_the_wire, readings
 from support.fuzz.changes import TIME
 from support.runtime import assert_adds_up, make
 
@@ -120,13 +120,15 @@ class Driven:
 
     def send(self, name: str, each: Fuzzed) -> list[FusedFrame]:
         """Put in a message of stream ``name``, a CameraInfo where it is empty; return the frames that came, checked."""
-        bench = self.bench
+        bench, raw = self.bench, on_the_wire(each.message)
+        if raw is None:
+            return []
         if name:
             self.sent[name] += 1
             self._open[name] |= each.reasons
-            bench.put(name, each.message)
+            bench.runtime.put(name, raw)
         else:
-            bench.runtime.put_calibration(self.case.stream, each.message)
+            bench.runtime.put_calibration(self.case.stream, raw)
         bench.clock.advance(0.02)
         bench.work()
         self._check_drops(each)

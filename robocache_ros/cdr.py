@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serialized messages (CDR), as DDS delivers and bags hold them. They are read in place: no cloud is copied."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+#: Bytes ahead of a message that say how it is serialized; from their end on, members are aligned.
+_ENCAPSULATION = 4
+_BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
+_HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
+
+#: By the name that message classes have for a type of numbers, its code in ``struct``; NumPy has the same ones.
+_NUMBERS = {
+    'boolean': '?', 'octet': 'B', 'uint8': 'B', 'int8': 'b', 'uint16': 'H', 'int16': 'h', 'uint32': 'I', 'int32': 'i',
+    'uint64': 'Q', 'int64': 'q', 'float': 'f', 'double': 'd',
+}  # fmt: skip
+
+
+class _Cursor:
+    """Where in a message the next member is read."""
+
+    def __init__(self, raw: bytes) -> None:
+        order = _BYTE_ORDERS.get(raw[:2]) if len(raw) >= _ENCAPSULATION else None
+        if order is None:
+            raise ValueError(f'they do not begin as CDR does: {raw[:_ENCAPSULATION].hex(" ") or "there are none"}')
+        self._raw = raw
+        self._order = order
+        self._at = _ENCAPSULATION
+
+    def numbers(self, code: str, count: int) -> tuple[Any, ...]:
+        """Read some numbers of one type."""
+        return _struct(f'{self._order}{count}{code}').unpack_from(self._raw, self._pass(count, struct.calcsize(code)))
+
+    def array(self, code: str, count: int) -> np.ndarray:
+        """Read numbers of one type as a view of the message."""
+        at = self._pass(count, struct.calcsize(code)) if count else 0
+        return np.frombuffer(self._raw, f'{self._order}{code}', count, at)
+
+    def text(self) -> str:
+        """Read a string; as rclpy does, up to its first NUL, with � for what is no UTF-8."""
+        (length,) = self.numbers('I', 1)
+        at = self._pass(length, 1)
+        return self._raw[at : at + length].partition(b'\0')[0].decode(errors='replace')
+
+    def _pass(self, count: int, size: int) -> int:
+        """Return where numbers begin, and go on behind them."""
+        begin = self._at + (_ENCAPSULATION - self._at) % size
+        self._at = begin + count * size
+        if self._at > len(self._raw):
+            raise ValueError(f'they end where {self._at} or more are needed')
+        return begin
+
+
+_Read = Callable[[_Cursor], Any]
+_struct = functools.cache(struct.Struct)
+
+
+def deserialize(raw: bytes, message: type) -> Any:
+    """Return what ``raw`` holds, with the attributes of the class ``message``; arrays are views of ``raw``.
+
+    Raises:
+        ValueError: ``raw`` is no message of this class; the text begins with "they".
+    """
+    return _reader(message)(_Cursor(raw))
+
+
+def header_stamp_ns(raw: bytes) -> int | None:
+    """Return the stamp, ns, of a serialized message that begins with a std_msgs/Header; None where it is too short."""
+    if len(raw) < _HEADER:
+        return None
+    order = '<' if raw[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, _ENCAPSULATION)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+@functools.cache
+def _reader(message: Any) -> _Read:
+    """Return what reads a message of a class."""
+    members: dict[str, str] = message.get_fields_and_field_types()
+    names, kinds = tuple(members), set(members.values())
+    if len(kinds) == 1 and kinds <= _NUMBERS.keys():  # as of a vector
+        code, count = _NUMBERS[kinds.pop()], len(names)
+        return lambda cursor: SimpleNamespace(**dict(zip(names, cursor.numbers(code, count), strict=True)))
+    reads = [(name, _member(kind)) for name, kind in members.items()]
+    return lambda cursor: SimpleNamespace(**{name: read(cursor) for name, read in reads})
+
+
+def _member(kind: str) -> _Read:
+    """Return what reads a member, by the name of its type."""
+    if kind in _NUMBERS:
+        code = _NUMBERS[kind]
+        return lambda cursor: cursor.numbers(code, 1)[0]
+    if kind == 'string':
+        return _Cursor.text
+    if match := re.fullmatch(r'sequence<([\w/]+)>', kind):
+        return _many(match[1], lambda cursor: int(cursor.numbers('I', 1)[0]))
+    if match := re.fullmatch(r'([\w/]+)\[(\d+)\]', kind):
+        size = int(match[2])
+        return _many(match[1], lambda cursor: size)
+    package, name = kind.split('/')
+    return _reader(getattr(importlib.import_module(f'{package}.msg'), name))
+
+
+def _many(kind: str, count: Callable[[_Cursor], int]) -> _Read:
+    """Return what reads a number of members of one type."""
+    if kind in _NUMBERS:
+        code = _NUMBERS[kind]
+        return lambda cursor: cursor.array(code, count(cursor))
+    read = _member(kind)
+    return lambda cursor: [read(cursor) for _ in range(count(cursor))]
