@@ -188,6 +188,7 @@ def test_offline_explains_and_goes_on(tmp_path, caplog, monkeypatch):
     assert [line.splitlines()[0] for line in lines] == [
         'lidar: message dropped (empty_cloud): the cloud has no points (width 1, height 0)',
         'lidar: message dropped (internal_error):',
+        f'{bag}: 3 of 10 messages of lidar, the trigger, were lost: 2 empty_cloud, 1 internal_error',
     ]
 
 
