@@ -136,16 +136,7 @@ def _frame(rows: int, width: int, height: int) -> Workload:
         # Each is asked for where it is used, so that the cloud is voxelized while the image arrives.
         voxels = _voxelized(inputs[0], inputs[1], layout, None if out is None else out[:3])
         image = prepare(inputs[2], 'bgr8', width, height, out=None if out is None else out[3])
-        values, times = inputs[3], inputs[4]
-        streams = [(part, times[:, :SAMPLES]) for part in (values[..., :RATES], values[..., RATES:])]
-        window = ops.fuse(
-            streams,
-            times[:, SAMPLES:],
-            method=('linear', 'slerp'),
-            tolerance_ns=10_000_000,
-            unsorted='trust',
-            out=None if out is None else (out[4], out[5]),
-        )
+        window = _window(inputs[3], inputs[4], None if out is None else (out[4], out[5]))
         return voxels, image, window
 
     def peer(inputs: Inputs) -> object:
@@ -174,6 +165,19 @@ def _frame(rows: int, width: int, height: int) -> Workload:
         goals={PINNED: 450.0, GRAPH: 80.0},
         sent=5,
         about=_inside(inputs[0][0], layout),
+    )
+
+
+def _window(values: torch.Tensor, times: torch.Tensor, out: tuple[torch.Tensor, torch.Tensor] | None) -> Any:
+    """Rates and orientations at the target times."""
+    streams = [(part, times[:, :SAMPLES]) for part in (values[..., :RATES], values[..., RATES:])]
+    return ops.fuse(
+        streams,
+        times[:, SAMPLES:],
+        method=('linear', 'slerp'),
+        tolerance_ns=10_000_000,
+        unsorted='trust',
+        out=out,
     )
 
 
