@@ -145,6 +145,17 @@ def test_no_dead_subset_stalls_the_targets(offsets, delays, dead, is_grid):
     assert stamps[-1] > 4000
 
 
+def index_at(events, at):
+    """Of the first event that arrives at ``at`` ms or later."""
+    return next(i for i, event in enumerate(events) if event[0] >= at)
+
+
+def with_strays(events, at, name, *stamps):
+    """The events, and samples of a stream with other stamps that arrive at ``at``, ms, before those that do too."""
+    place = index_at(events, at)
+    return [*events[:place], *((at, name, ms) for ms in stamps), *events[place:]]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     OFFSETS,
@@ -157,12 +168,11 @@ def test_no_dead_subset_stalls_the_targets(offsets, delays, dead, is_grid):
 )
 def test_a_stray_stamp_far_ahead_changes_nothing(offsets, delays, name, at, ahead, dies, sync):
     events = samples(offsets=offsets, delays=delays, dead={name: at} if dies else {})
-    place = next(i for i, event in enumerate(events) if event[0] >= at)
-    strayed = [*events[:place], (at, name, at + offsets[name] + ahead), *events[place:]]
+    strayed = with_strays(events, at, name, at + offsets[name] + ahead)
     pipeline = whole_frames(**sync)
     assert pipeline.run(strayed) == whole_frames(**sync).run(events)
     assert pipeline.epoch == 0
-    after = any(each == name for _, each, _ in events[place:])
+    after = any(each == name for _, each, _ in events[index_at(events, at) :])
     assert pipeline.ledger[name].counts().dropped.get('time_jump', 0) == after  # else it is held
 
 
@@ -177,8 +187,7 @@ def test_a_stray_stamp_far_ahead_changes_nothing(offsets, delays, name, at, ahea
 )
 def test_a_stray_stamp_far_back_changes_nothing(offsets, delays, name, at, back, sync):
     events = samples(offsets=offsets, delays=delays)
-    place = next(i for i, event in enumerate(events) if event[0] >= at)
-    strayed = [*events[:place], (at, name, at + offsets[name] - back), *events[place:]]
+    strayed = with_strays(events, at, name, at + offsets[name] - back)
     pipeline = whole_frames(**sync)
     assert pipeline.run(strayed) == whole_frames(**sync).run(events)
     assert pipeline.epoch == 0
@@ -188,8 +197,7 @@ def test_a_stray_stamp_far_back_changes_nothing(offsets, delays, name, at, back,
 
 def test_strays_far_back_that_do_not_go_on_from_each_other_change_nothing():
     events = samples()
-    place = next(i for i, event in enumerate(events) if event[0] >= 2500)
-    strayed = [*events[:place], (2500, 'lidar', -40_000), (2500, 'lidar', -20_000), *events[place:]]
+    strayed = with_strays(events, 2500, 'lidar', -40_000, -20_000)
     pipeline = whole_frames()
     assert pipeline.run(strayed) == whole_frames().run(events)
     assert pipeline.epoch == 0
@@ -198,9 +206,8 @@ def test_strays_far_back_that_do_not_go_on_from_each_other_change_nothing():
 
 def test_a_stray_where_a_dead_stream_ended_changes_nothing():
     events = samples(until=8000, dead={'rear': 500})
-    place = next(i for i, event in enumerate(events) if event[0] >= 6000)
     pipeline = whole_frames()
-    assert pipeline.run([*events[:place], (6000, 'lidar', 460), *events[place:]]) == whole_frames().run(events)
+    assert pipeline.run(with_strays(events, 6000, 'lidar', 460)) == whole_frames().run(events)
     assert pipeline.epoch == 0
 
 
@@ -249,10 +256,8 @@ def test_what_comes_in_time_is_waited_for(case, nearest, sync):
 
 def test_a_stray_that_comes_twice_is_a_stray():
     events = samples(until=2000)
-    place = next(i for i, event in enumerate(events) if event[0] >= 1000)
-    stray = (1000, 'lidar', 61_000)
     pipeline = Recorded()
-    assert pipeline.run([*events[:place], stray, stray, *events[place:]]) == Recorded().run(events)
+    assert pipeline.run(with_strays(events, 1000, 'lidar', 61_000, 61_000)) == Recorded().run(events)
     assert pipeline.ledger['lidar'].counts().dropped.items() >= {'duplicate': 1, 'time_jump': 1}.items()
 
 

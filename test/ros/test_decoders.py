@@ -57,11 +57,7 @@ def test_images_of_several_cameras_are_decoded_at_the_same_time(camera):
 
 
 def test_who_needs_an_image_that_still_waits_decodes_it(camera):
-    camera.go.clear()
-    busy = [camera.image(0), camera.image(1)]
-    for image in busy:
-        image.begin()
-        camera.wait_for_one()
+    camera.occupy()
     waiting = camera.image(2)
     waiting.begin()
     camera.go.set()
@@ -86,11 +82,7 @@ def test_an_image_is_decoded_as_it_comes_in_where_those_before_it_were_taken(cam
 
 
 def test_an_image_that_is_dropped_while_it_waits_is_not_decoded(camera):
-    camera.go.clear()
-    busy = [camera.image(0), camera.image(1)]
-    for image in busy:
-        image.begin()
-        camera.wait_for_one()
+    camera.occupy()
     camera.image(2).begin()  # and is gone
     camera.go.set()
     camera.decoders.close()

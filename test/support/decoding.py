@@ -33,6 +33,14 @@ class Camera:
             raise self.fault
         return CameraFrame(number, 'front', torch.zeros(12, dtype=torch.uint8), 'bgr8', 2, 2, 6)
 
+    def occupy(self):
+        """Have both threads decode until ``go``: images 0 and 1."""
+        self.go.clear()
+        self.busy = [self.image(0), self.image(1)]  # kept: one that is dropped is not decoded
+        for image in self.busy:
+            image.begin()
+            self.wait_for_one()
+
     def wait_for_one(self):
         assert self.begun.acquire(timeout=WAIT_S)
 
