@@ -239,7 +239,7 @@ def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: Deskew
             f'{seen}: with deskew.time_reference = end, deskew.scan_duration must be the time that a scan takes, '
             f'it is {config.scan_duration_ns / SECOND:g} s'
         )
-    if unit == 'auto' and scan.layout.num_points * SECOND < LEAST_RATE_HZ * (high - low) * unit_ns:
+    if unit == 'auto' and not _has_points_for(scan, (high - low) * unit_ns):
         raise _DoubtError(
             f'{seen}: {scan.layout.num_points} points are too few for a scan of '
             f'{(high - low) * unit_ns / SECOND:.3g} s: a part of a scan does not show the unit'
@@ -270,8 +270,12 @@ def _may_be_of_another_unit(values: Floats, field: TimeField, scan: LidarScan) -
     if not field.is_guessed or span * field.unit_ns >= SHORTEST_NS:
         return False
     spans = (span * unit_ns for unit_ns in UNITS_NS.values())
-    points_ns = scan.layout.num_points * SECOND
-    return any(SHORTEST_NS <= each <= LONGEST_NS and points_ns >= LEAST_RATE_HZ * each for each in spans)
+    return any(SHORTEST_NS <= each <= LONGEST_NS and _has_points_for(scan, each) for each in spans)
+
+
+def _has_points_for(scan: LidarScan, span_ns: float) -> bool:
+    """Whether a scan has as many points as a whole one of ``span_ns`` has at least."""
+    return scan.layout.num_points * SECOND >= LEAST_RATE_HZ * span_ns
 
 
 def _without_strays(values: Floats) -> Floats:

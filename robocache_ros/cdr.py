@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from robocache_core.units import SECOND
+
 #: Bytes ahead of a message that say how it is serialized; from their end on, members are aligned.
 _ENCAPSULATION = 4
 _BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
@@ -79,7 +81,7 @@ def header_stamp_ns(raw: bytes) -> int | None:
         return None
     order = '<' if raw[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, _ENCAPSULATION)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    return int(seconds) * SECOND + int(nanoseconds)
 
 
 @functools.cache

@@ -122,7 +122,7 @@ class _Decoding:
         self._camera = camera
         self._enqueue = enqueue
         self._process = os.getpid()
-        #: Held by whoever decodes.
+        #: Held while the image is decoded.
         self._lock = threading.Lock()
         self._is_kept = False
         self._frame: CameraFrame | None = None
