@@ -3,10 +3,11 @@
 
 python -m benchmark.node [--quick] [--peak] [--runs 5] [--rates 10,20,40] [--out build/bench/node.json]
 
-    bare    a rclpy subscriber of the topics: complete when the four large messages of one stamp are there
-    usual   what people write: an approximate synchronizer, NumPy, OpenCV and torch; the result in its process
-    relay   a rclpy node that computes nothing and sends a consumer a ready message of the size of the fused frame
-    node    the node, to a consumer with a FusedSubscriber
+    bare        a rclpy subscriber of the topics: complete when the four large messages of one stamp are there
+    usual       what people write: an approximate synchronizer, NumPy, OpenCV and torch; the result in its process
+    relay       a rclpy node that computes nothing and sends a consumer a ready message of the size of the fused frame
+    node        the node, to a consumer with a FusedSubscriber
+    in_process  the node, to a consumer with an InProcessSubscriber in its process
 
 The publishers are processes of their own. Latency counts from the stamp, at which a message is due, to the complete
 result; CPU time is that of the subject's process alone, without its consumer and the players.
@@ -114,7 +115,7 @@ def _print(rows: list, peaks: list) -> None:
         print(row)
     for peak in peaks:
         rate = 'none' if peak['peak_hz'] is None else f'{peak["peak_hz"]:g} Hz'
-        print(f'{peak["subject"]:<6} {rate} with at most {PEAK_LOST:.0%} lost; limited by {peak["limited_by"]}')
+        print(f'{peak["subject"]:<10} {rate} with at most {PEAK_LOST:.0%} lost; limited by {peak["limited_by"]}')
     if rows:
         missed = [row.workload for row in rows if row.met is False]
         print(f'\n{len(rows)} rows, {len(missed)} missed their goal' + ''.join(f'\n  {name}' for name in missed))

@@ -20,7 +20,7 @@ def main() -> None:
 
     frames = ExactFrames(node, on_frame)
     subject.serve(
-        node,
+        [node],
         is_matched=lambda: subject.have_publishers(frames.subscriptions),
         is_done=records.has,
         result=records.result,

@@ -33,7 +33,7 @@ def _of_relay() -> None:
 
     subscription = node.create_subscription(UInt8MultiArray, READY_TOPIC, on_message, reliable())
     subject.serve(
-        node,
+        [node],
         is_matched=lambda: subject.have_publishers([subscription]),
         is_done=records.has,
         result=records.result,
@@ -53,7 +53,7 @@ def _of_node() -> None:
     FusedSubscriber(node, on_frame)
     last = LastDiagnostics(node)
     subject.serve(
-        node,
+        [node],
         is_matched=lambda: node.count_publishers('/preprocess/fused') == 1 and last.num_subscribers == 1,
         is_done=lambda stamp_ns: records.has(stamp_ns) and last.received_ns > records.complete_ns(stamp_ns),
         result=lambda: records.result() | last.result(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node has to reach, beside the other subjects in the same run, by the size of the host."""
+"""What the node has to reach, with a consumer of either kind, beside the other subjects in the same run, by the size of the host."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ _FEW_CPUS = 4
 
 @dataclass(frozen=True)
 class Limit:
-    """A number of the node is at most ``factor``, or ``factor`` times that of ``peer``, in the median of the rounds.
+    """A number of ``subject`` is at most ``factor``, or ``factor`` times that of ``peer``, in the median of the rounds.
 
     Attributes:
         quantity: of ``Numbers``.
         factor: times the peer's; where there is no peer, the limit itself.
         peer: a subject.
         rate_hz: at which it is held; None: at every rate.
+        subject: whose number it is.
     """
 
     quantity: str
     factor: float
     peer: str = ''
     rate_hz: float | None = None
+    subject: str = 'node'
 
     def __str__(self) -> str:
         word = _WORDS[self.quantity]
@@ -47,7 +49,7 @@ class Limit:
         """What is held against ``factor``; None where no round has all that it takes."""
         values = []
         for each in rounds:
-            ours = getattr(each['node'], self.quantity) if 'node' in each else None
+            ours = getattr(each[self.subject], self.quantity) if self.subject in each else None
             if not self.peer:
                 values.append(ours)
             elif ours is not None and self.peer in each and getattr(each[self.peer], self.quantity):
@@ -77,6 +79,7 @@ MANY_CPUS = (
     Limit('cpu_ms', 3, 'bare'),
     Limit('cpu_ms', 1 / 15, 'usual'),
     Limit('lost', 0.01, rate_hz=40),
+    Limit('p50_ms', 1.5, 'bare', subject='in_process'),
 )
 FEW_CPUS = (
     Limit('thinned', 0, rate_hz=10),
@@ -86,10 +89,10 @@ FEW_CPUS = (
 )
 
 
-def limits(num_cpus: int, rate_hz: float) -> list[Limit]:
-    """The limits of a host at a rate."""
+def limits(num_cpus: int, rate_hz: float, subject: str) -> list[Limit]:
+    """The limits of a subject on a host at a rate."""
     of_host = FEW_CPUS if num_cpus <= _FEW_CPUS else MANY_CPUS
-    return [limit for limit in of_host if limit.rate_hz in (None, rate_hz)]
+    return [limit for limit in of_host if limit.subject == subject and limit.rate_hz in (None, rate_hz)]
 
 
 def judge(held: Sequence[Limit], rounds: Sequence[Round]) -> list[Verdict]:

@@ -37,7 +37,7 @@ def main() -> None:
 
     frames = ExactFrames(node, on_frame)
     subject.serve(
-        node,
+        [node],
         is_matched=lambda: subject.have_publishers(frames.subscriptions) and publisher.get_subscription_count() == 1,
         is_done=records.has,
         result=records.result,

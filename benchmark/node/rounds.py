@@ -45,14 +45,13 @@ class Campaign:
                 refused[subject] += why
                 if numbers is not None:
                     counted[subject] = numbers
-        held = goals.limits(self.num_cpus, rate_hz)
         return [
             Row.of(
                 subject,
                 rate_hz,
                 [counted[subject] for counted in rounds if subject in counted],
                 refused[subject],
-                goals.judge(held, rounds) if subject == 'node' else [],
+                goals.judge(goals.limits(self.num_cpus, rate_hz, subject), rounds),
             )
             for subject in subjects
         ]
@@ -81,7 +80,7 @@ class Campaign:
             why = refusals(numbers, self.tolerance)
             label = f'run {number}, try {attempt}'
             seen = f'player late by p99 {numbers.late_p99_ms:.2f} ms, others took {numbers.busy:.0%} of the CPUs'
-            self.report(f'{subject:<6} {rate_hz:>3g} Hz  {label}: ' + ('; '.join(why) or f'counts ({seen})'))
+            self.report(f'{subject:<10} {rate_hz:>3g} Hz  {label}: ' + ('; '.join(why) or f'counts ({seen})'))
             if not why:
                 return numbers, refused
             refused.append(f'{label}: {"; ".join(why)}')

@@ -105,7 +105,7 @@ class Row:
         return {**vars(self), **spreads, 'verdicts': [asdict(verdict) for verdict in self.verdicts]}
 
     def __str__(self) -> str:
-        return '\n'.join([f'{self.workload:<13} {self._numbers()}', *self._details()])
+        return '\n'.join([f'{self.workload:<17} {self._numbers()}', *self._details()])
 
     def _numbers(self) -> str:
         if not self.runs:

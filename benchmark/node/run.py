@@ -14,8 +14,8 @@ from benchmark.machine import Others
 from benchmark.node import subject
 from benchmark.node.processes import Process, Processes
 
-#: By name, in the order in which they are measured. A consumer in the node's own process will be ``in_process``.
-SUBJECTS = ('bare', 'usual', 'relay', 'node')
+#: By name, in the order in which they are measured.
+SUBJECTS = ('bare', 'usual', 'relay', 'node', 'in_process')
 #: Frames before the measured ones, for so long (a third of the measured time where that is less), and at least so many:
 #: first allocations, and what is matched on one side alone as yet.
 _WARM_UP_S, _MIN_WARM_UP = 1.0, 3
@@ -107,7 +107,8 @@ def _start_subject(processes: Processes, name: str, setting: Setting) -> tuple[P
     if name == 'relay':
         relay = processes.start('relay', 'benchmark.node.relay', *map(str, setting.fused_sizes))
         return relay, [relay, processes.start('consumer', 'benchmark.node.consumer', 'relay')]
-    process = processes.start(name, f'benchmark.node.{name}')
+    arguments = [str(setting.params)] if name == 'in_process' else []
+    process = processes.start(name, f'benchmark.node.{name}', *arguments)
     return process, [process]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import rclpy
@@ -35,27 +35,27 @@ def hear() -> dict[str, Any] | None:
     return json.loads(line) if line else None
 
 
-def start(name: str) -> Node:
-    """Begin with ROS."""
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+def start(name: str, arguments: Sequence[str] = ()) -> Node:
+    """Begin with ROS, and these arguments for it."""
+    rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     return rclpy.create_node(name)
 
 
 def serve(
-    node: Node,
+    nodes: Sequence[Node],
     is_matched: Callable[[], bool],
     is_done: Callable[[int], bool],
     result: Callable[[], dict[str, object]],
 ) -> None:
-    """Spin ``node`` until there is a result.
+    """Spin nodes until there is a result, and end ROS.
 
     Args:
-        node: has its subscriptions already.
+        nodes: have their subscriptions already.
         is_matched: whether all of them have their publisher, and what it publishes its subscriber.
         is_done: whether the frame of this stamp, the last one, is complete.
         result: what is reported at the end.
     """
-    with Spinner(node) as spinner:
+    with Spinner(*nodes) as spinner:
         wait_matched(is_matched, spinner.check)
         say('ready')
         order = hear()

@@ -98,7 +98,7 @@ def main() -> None:
     node = subject.start('usual')
     usual = Usual(node)
     subject.serve(
-        node,
+        [node],
         is_matched=lambda: subject.have_publishers(usual.subscriptions),
         is_done=usual.records.has,
         result=lambda: usual.records.result() | {'how': usual.how},

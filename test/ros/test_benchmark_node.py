@@ -104,6 +104,7 @@ RELAY = {'relay': run(p50_ms=10.0, p99_ms=20.0)}
         (Limit('p50_ms', 1.3, 'relay'), [{'node': run(p50_ms=14.0), **RELAY}], 1.4, False),
         # The median of the rounds' ratios: one bad round decides nothing.
         (Limit('p50_ms', 1.3, 'relay'), [{'node': run(p50_ms=p50), **RELAY} for p50 in (12, 90, 11)], 1.2, True),
+        (Limit('p50_ms', 1.5, 'relay', subject='in_process'), [{'in_process': run(p50_ms=11.0), **RELAY}], 1.1, True),
         # What was measured in different rounds is not compared.
         (Limit('p50_ms', 1.3, 'relay'), [{'node': run()}, RELAY], None, None),
         (Limit('p50_ms', 1.3, 'relay'), [{'node': run(p50_ms=None), **RELAY}], None, None),
@@ -121,16 +122,19 @@ def test_a_limit_is_held_against_the_median_of_the_rounds(limit, rounds, value, 
 
 
 @pytest.mark.parametrize(
-    ('num_cpus', 'rate_hz', 'expected'),
+    ('num_cpus', 'rate_hz', 'subject', 'expected'),
     [
-        (2, 10, ['thinned ≤ 0', 'p50 ≤ 1.8× relay', 'p99 ≤ usual / 2', 'CPU ≤ usual / 2']),
-        (4, 20, []),
-        (16, 10, ['p50 ≤ 1.3× relay', 'p99 ≤ 1.6× relay', 'CPU ≤ 3× bare', 'CPU ≤ usual / 15']),
-        (16, 40, ['p50 ≤ 1.3× relay', 'p99 ≤ 1.6× relay', 'CPU ≤ 3× bare', 'CPU ≤ usual / 15', 'lost ≤ 0.01']),
+        (2, 10, 'node', ['thinned ≤ 0', 'p50 ≤ 1.8× relay', 'p99 ≤ usual / 2', 'CPU ≤ usual / 2']),
+        (4, 20, 'node', []),
+        (2, 10, 'in_process', []),
+        (16, 20, 'in_process', ['p50 ≤ 1.5× bare']),
+        (16, 20, 'bare', []),
+        (16, 10, 'node', ['p50 ≤ 1.3× relay', 'p99 ≤ 1.6× relay', 'CPU ≤ 3× bare', 'CPU ≤ usual / 15']),
+        (16, 40, 'node', ['p50 ≤ 1.3× relay', 'p99 ≤ 1.6× relay', 'CPU ≤ 3× bare', 'CPU ≤ usual / 15', 'lost ≤ 0.01']),
     ],
 )
-def test_the_goals_are_those_of_the_host_and_the_rate(num_cpus, rate_hz, expected):
-    assert [str(limit) for limit in goals.limits(num_cpus, rate_hz)] == expected
+def test_the_goals_are_those_of_the_host_the_rate_and_the_subject(num_cpus, rate_hz, subject, expected):
+    assert [str(limit) for limit in goals.limits(num_cpus, rate_hz, subject)] == expected
 
 
 @pytest.mark.parametrize(

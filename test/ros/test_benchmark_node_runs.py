@@ -154,7 +154,8 @@ def test_a_quick_run_says_how_where_and_against_what(quick):
         assert {'publisher', 'dds', 'executor', 'work'} <= of[subject]['parts_ms'].keys()
         assert (of[subject]['goal'], of[subject]['met']) == ('', None)
     assert {'out dds', 'out executor'} <= of['relay']['parts_ms'].keys()
-    assert {'decode', 'align', 'compute', 'publish'} <= of['node']['stages_ms'].keys()
+    for subject in ('node', 'in_process'):
+        assert {'decode', 'align', 'compute', 'publish'} <= of[subject]['stages_ms'].keys()
     assert 'match' in of['usual']['how'] or 'message_filters' in of['usual']['how']
     assert {'goal', 'value', 'met'} == of['node']['verdicts'][0].keys()
     header = quick['header']

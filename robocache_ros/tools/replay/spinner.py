@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that runs a node's callbacks, and passes on the error of one that failed."""
+"""A thread that runs the callbacks of nodes, and passes on the error of one that failed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from rclpy.node import Node
 
 
 class Spinner:
-    """Spins ``node`` on a thread of its own while the context lasts."""
+    """Spins nodes of one context on a thread of its own while the context lasts."""
 
-    def __init__(self, node: Node) -> None:
-        self._executor = SingleThreadedExecutor(context=node.context)
-        self._executor.add_node(node)
+    def __init__(self, *nodes: Node) -> None:
+        self._executor = SingleThreadedExecutor(context=nodes[0].context)
+        for node in nodes:
+            self._executor.add_node(node)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._spin, name='spinner', daemon=True)
 
