@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node has to reach, with a consumer of either kind, beside the other subjects in the same run, by the size of the host."""
+"""What the node has to reach, its consumer in another process or in its own, by the size of the host."""
 
 from __future__ import annotations
 
