@@ -54,6 +54,7 @@ from robocache_core.samples import (
     EncodedImage,
     LidarScan,
     PointField,
+    Reduction,
     Sample,
     VectorSample,
 )
@@ -81,6 +82,7 @@ __all__ = [
     'PointField',
     'QueueConfig',
     'Reason',
+    'Reduction',
     'Sample',
     'StreamConfig',
     'SyncConfig',

@@ -69,6 +69,10 @@ class Reason(str, Enum):
     )
     UNKNOWN_ENCODING = 'unknown_encoding', 'the encoding or compression of the image is not supported'
     DECODE_FAILED = 'decode_failed', 'the compressed image is damaged or cut short'
+    NOT_REDUCIBLE = (
+        'not_reducible',
+        'the image cannot be reduced as it is decoded (`decode_scale`): a PNG, or a Bayer mosaic',
+    )
     BEYOND_FLOAT16 = 'beyond_float16', 'pixels of the image, scaled as configured, are infinite in float16'
     DEPTH_IMAGE = 'depth_image', 'the image holds distances, and those of the stream before it were pictures'
     TOO_COSTLY = 'too_costly', 'the compressed image has too many scans or chunks to be decoded in time'

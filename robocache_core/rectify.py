@@ -19,7 +19,7 @@ import torch
 from robocache_core import rotation
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_region
-from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
+from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
 from robocache_core.text import shown
 from robocache_core.units import SECOND
 
@@ -56,8 +56,8 @@ class Rectifier:
         self._letterbox = letterbox
         self._info_topic = info_topic
         self.info: CameraInfo | None = None
-        #: By calibration and size of the image, the last used at the end.
-        self._maps: dict[tuple[CameraInfo, int, int], torch.Tensor] = {}
+        #: By calibration, size and reduction of the image, the last used at the end.
+        self._maps: dict[tuple[CameraInfo, int, int, Reduction | None], torch.Tensor] = {}
         #: Stamps of the images for which the last maps were made, ns.
         self._made_ns: deque[int] = deque(maxlen=MAX_MAPS)
 
@@ -77,7 +77,7 @@ class Rectifier:
         return self._with_map(image.decode(), info)
 
     def _with_map(self, frame: CameraFrame, info: CameraInfo) -> CameraFrame:
-        key = info, frame.width, frame.height
+        key = info, frame.width, frame.height, frame.reduction
         found = self._maps.pop(key, None)
         if found is None:
             found = self._make_map(info, frame)
@@ -96,7 +96,7 @@ class Rectifier:
             )
         made.append(frame.stamp_ns)
         return rectify_map(
-            info,
+            decoded_info(info, frame.reduction),
             width=frame.width,
             height=frame.height,
             out_width=self._out_width,
@@ -157,21 +157,48 @@ def result_info(
     """
     _check(info, width, height)
     left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
-    x, y = region_width / info.width, region_height / info.height
+    scale = region_width / info.width, region_height / info.height
+    result = _resized(info, scale, (left, top), (out_width, out_height))
+    if not rectified:
+        return result
+    p = result.p
+    return dataclasses.replace(
+        result,
+        distortion_model='plumb_bob',
+        d=(0.0,) * 5,
+        k=(*p[0:3], *p[4:7], *p[8:11]),
+        r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    )
+
+
+def decoded_info(info: CameraInfo, reduction: Reduction | None) -> CameraInfo:
+    """Return the calibration of an image as it was decoded, from that of the image that was sent.
+
+    Column u of the image that was sent is (u + 0.5) / factor - 0.5 of the reduced one. Errors as of ``rectify_map``.
+    """
+    if reduction is None:
+        return info
+    factor, width, height = reduction.factor, reduction.width, reduction.height
+    _check(info, width, height)
+    scale = width / info.width / factor, height / info.height / factor
+    return _resized(info, scale, (0, 0), (-(-width // factor), -(-height // factor)))
+
+
+def _resized(
+    info: CameraInfo, scale: tuple[float, float], corner: tuple[int, int], size: tuple[int, int]
+) -> CameraInfo:
+    """The calibration of an image of ``size`` px that shows that of ``info``, scaled, from px ``corner`` on."""
+    (x, y), (left, top) = scale, corner
     resized = np.array([[x, 0, left + 0.5 * x - 0.5], [0, y, top + 0.5 * y - 0.5], [0, 0, 1]])
     with np.errstate(over='ignore', invalid='ignore'):
         p = resized @ np.array(info.p).reshape(3, 4)
-        k = p[:, :3] if rectified else resized @ np.array(info.k).reshape(3, 3)
+        k = resized @ np.array(info.k).reshape(3, 3)
     if not (np.isfinite(p).all() and np.isfinite(k).all()):
         raise _bad(f'K = {info.k}, P = {info.p}: must be finite for the image resized, too')
-    if rectified:
-        info = dataclasses.replace(
-            info, distortion_model='plumb_bob', d=(0.0,) * 5, r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-        )
     return dataclasses.replace(
         info,
-        width=out_width,
-        height=out_height,
+        width=size[0],
+        height=size[1],
         k=tuple(map(float, k.flat)),
         p=tuple(map(float, p.flat)),
         binning=(0, 0),

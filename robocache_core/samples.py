@@ -185,10 +185,26 @@ class CameraInfo:
 
 
 @dataclass(frozen=True)
+class Reduction:
+    """How an image was reduced as it was decoded: each of its pixels is of ``factor x factor`` of those that were sent.
+
+    Attributes:
+        factor: pixels that were sent in one of the image, along an axis.
+        width, height: of the image that was sent, px; where the factor does not divide them, the last pixels of the
+            reduced image reach beyond it.
+    """
+
+    factor: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class CameraFrame:
     """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
 
-    ``rectify``: the map to rectify it by, which the pipeline puts here as it takes the image in.
+    ``rectify``: the map to rectify it by, which the pipeline puts here as it takes the image in. ``reduction``: None
+    where the image has the pixels that were sent.
     """
 
     stamp_ns: int
@@ -200,6 +216,7 @@ class CameraFrame:
     step: int
     is_bigendian: bool = False
     rectify: torch.Tensor | None = None
+    reduction: Reduction | None = None
 
     @property
     def nbytes(self) -> int:

@@ -23,12 +23,20 @@ from robocache_core import jpeg, png
 from robocache_core.config import CameraConfig
 from robocache_core.encodings import DEPTH_ENCODINGS, ENCODINGS, encoding_of
 from robocache_core.ledger import Reason
-from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage
+from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
 from robocache_core.text import shown
 from robocache_ros.decode import stamp_ns, view_bytes
 
 #: Names of encodings by their lower-case letters.
 _ENCODING_NAMES = {name.lower(): name for name in ENCODINGS}
+
+#: Flags of ``cv2.imdecode`` by ``decode_scale``: a JPEG's transform then gives fewer pixels.
+_REDUCED_GREY = {
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+_REDUCED_COLOR = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
@@ -71,38 +79,76 @@ def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
 def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImage:
     """Decode a JPEG or PNG; its size and container are checked now, its pixels are decoded when a frame uses them.
 
-    Decoded it has full resolution, as bgr8, bgra8, mono8, mono16, 16UC1 or a Bayer mosaic; an EXIF orientation is not
-    applied. Bytes behind the end of the image are ignored.
+    Decoded it is bgr8, bgra8, mono8, mono16, 16UC1 or a Bayer mosaic, of full resolution or, a JPEG, reduced by
+    ``config.decode_scale``; an EXIF orientation is not applied. Bytes behind the end of the image are ignored.
 
     Raises:
         DataError: as ``stamp_ns``; ``unknown_encoding`` (another format, depth as JPEG, 16-bit colour, an
-            animation), ``decode_failed`` (cut short), ``empty_image``, ``bad_image_size``, ``too_costly``. Decoding
-            raises ``decode_failed`` (damaged) and ``unknown_encoding`` (pixels that are not what ``format`` says).
+            animation), ``decode_failed`` (cut short), ``empty_image``, ``bad_image_size``, ``too_costly``,
+            ``not_reducible``. Decoding raises ``decode_failed`` (damaged) and ``unknown_encoding`` (pixels that are not
+            what ``format`` says).
     """
     stamp = stamp_ns(msg.header)
     declared = Format.parse(msg.format)
     data = np.frombuffer(msg.data, dtype=np.uint8)
     start = data[:8].tobytes()
-    find_damage: Callable[[], str] = str
     if start.startswith(jpeg.START):
-        declared.check_jpeg()
-        found = jpeg.read_jpeg(data)
-        find_damage = functools.partial(jpeg.damage_in, found, data)
-        _check_size(found.width, found.height, config)
+        container = _open_jpeg(data, declared, config)
     elif start == png.START:
-        drawn = png.read_png(data)
-        _check_size(drawn.width, drawn.height, config)
-        if drawn.depth == 16 and drawn.num_channels > 1:
-            raise DataError(
-                Reason.UNKNOWN_ENCODING, f'an image of {drawn.num_channels} channels uint16 is not supported'
-            )
+        container = _open_png(data, config)
     else:
         raise DataError(
             Reason.DECODE_FAILED,
             f'format {shown(msg.format)}: {data.size} bytes that start as neither JPEG nor PNG',
         )
-    decode = functools.partial(_decode_pixels, msg, declared, data, stamp, find_damage)
+    decode = functools.partial(_decode_pixels, msg, declared, data, stamp, container)
     return EncodedImage(stamp, msg.header.frame_id, data.size, decode)
+
+
+@dataclass(frozen=True)
+class _Container:
+    """How the pixels in a JPEG or PNG are decoded.
+
+    Attributes:
+        flags: of ``cv2.imdecode``.
+        find_damage: returns what is wrong with the bytes of the pixels; empty where nothing was found.
+        reduction: by which the image is decoded; None: to full resolution.
+    """
+
+    flags: int = cv2.IMREAD_UNCHANGED
+    find_damage: Callable[[], str] = str
+    reduction: Reduction | None = None
+
+
+def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Container:
+    declared.check_jpeg()
+    found = jpeg.read_jpeg(data)
+    _check_size(found.width, found.height, config)
+    find_damage = functools.partial(jpeg.damage_in, found, data)
+    factor = config.decode_scale
+    if factor == 1:
+        return _Container(find_damage=find_damage)
+    if declared.encoding.startswith('bayer_') and found.num_channels == 1:
+        raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
+    flags = (_REDUCED_GREY if found.num_channels == 1 else _REDUCED_COLOR)[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+    return _Container(flags, find_damage, Reduction(factor, found.width, found.height))
+
+
+def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
+    found = png.read_png(data)
+    _check_size(found.width, found.height, config)
+    if found.depth == 16 and found.num_channels > 1:
+        raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {found.num_channels} channels uint16 is not supported')
+    if config.decode_scale > 1:
+        raise _not_reducible('a PNG', config)
+    return _Container()
+
+
+def _not_reducible(what: str, config: CameraConfig) -> DataError:
+    return DataError(
+        Reason.NOT_REDUCIBLE,
+        f'{what} cannot be reduced as it is decoded: {config.name}.decode_scale = {config.decode_scale}, must be 1',
+    )
 
 
 @dataclass(frozen=True)
@@ -175,13 +221,13 @@ def _check_size(width: int, height: int, config: CameraConfig) -> None:
 
 
 def _decode_pixels(
-    msg: CompressedImage, declared: Format, data: np.ndarray, stamp: int, find_damage: Callable[[], str]
+    msg: CompressedImage, declared: Format, data: np.ndarray, stamp: int, container: _Container
 ) -> CameraFrame:
-    damage = find_damage()
+    damage = container.find_damage()
     if damage:
         raise DataError(Reason.DECODE_FAILED, f'the image of {data.size} bytes is damaged: {damage}')
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(data, container.flags)
     except cv2.error as error:
         raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {error}') from error
     if image is None:
@@ -198,6 +244,7 @@ def _decode_pixels(
         height=height,
         step=width * channels * image.itemsize,
         is_bigendian=sys.byteorder == 'big',
+        reduction=container.reduction,
     )
     encoding_of(frame.encoding).check(frame.encoding, width, height, frame.step, frame.nbytes)
     return frame

@@ -15,10 +15,11 @@ from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
 from robocache_core.frame import CameraView
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import image_factors, largest_result
-from robocache_core.rectify import Rectifier, result_info
+from robocache_core.rectify import Rectifier, decoded_info, result_info
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig
+from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class CameraConfig(StreamConfig):
     )
     max_pixels: int = tunable(
         1 << 26, 'most pixels of an image; a larger one is dropped before it is decoded', unit='px', low=1, high=1 << 30
+    )
+    decode_scale: int = tunable(
+        1,
+        'one pixel of a JPEG in this many along each axis is decoded, in less time; a power of two',
+        low=1,
+        high=8,
     )
     width: int = tunable(640, 'width of the result', unit='px', low=1, high=16384)
     height: int = tunable(384, 'height of the result', unit='px', low=1, high=16384)
@@ -66,6 +73,7 @@ class CameraConfig(StreamConfig):
     def check(self, prefix: str) -> None:
         if self.rectify and self.resize == 'area':
             raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
+        self._check_decode_scale(prefix)
         check_bytes_of(f'{prefix}width = {self.width}', (3, self.height, self.width), _DTYPES[self.dtype].itemsize)
         try:
             image_factors(self.scale, self.mean, self.std, self.pad)
@@ -74,6 +82,15 @@ class CameraConfig(StreamConfig):
         if not self.fits('rgb8'):
             raise ConfigError(
                 f'{prefix}scale = {self.scale}: a pixel of 255 would be infinite in {prefix}dtype = {self.dtype!r}'
+            )
+
+    def _check_decode_scale(self, prefix: str) -> None:
+        if self.decode_scale & (self.decode_scale - 1):
+            raise ConfigError(f'{prefix}decode_scale = {self.decode_scale}: must be 1, 2, 4 or 8')
+        if self.decode_scale > 1 and not self.is_compressed:
+            raise ConfigError(
+                f'{prefix}decode_scale = {self.decode_scale}: must be 1 for a topic of raw images '
+                f'({prefix}message = {self.message!r}, {prefix}topic = {shown(self.topic)}), which are not decoded'
             )
 
     def fits(self, encoding: str) -> bool:
@@ -160,7 +177,7 @@ class CameraStream(Stream[CameraConfig]):
         if self.info is not None:
             with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
                 info = result_info(
-                    self.info,
+                    decoded_info(self.info, image.reduction),
                     width=image.width,
                     height=image.height,
                     out_width=config.width,
