@@ -41,7 +41,8 @@ class FusedFrame:
         tensors: by name. A lidar gives ``<name> [C, Z, Y, X]`` (dense), or ``<name>.coords [V, 3]``,
             ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``; an IMU
             ``<name> [K, D]`` and ``<name>.valid [K] bool``.
-        valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero).
+        valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero),
+            or what it had is ``damaged``.
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
         latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU, by its own clock,
             stage after stage, so that they add up to the frame's time there: each stream's name, what its operation
@@ -50,6 +51,8 @@ class FusedFrame:
             pose tables and read vector streams; ``download``, to bring the frame to the host, by the host's clock.
         given_up: streams that the target did not wait for (``sync.max_wait``): a nearer sample may have come later,
             even where ``valid`` is True.
+        damaged: cameras whose image is damaged and was kept (``<camera>.damaged``): ``tensors`` hold what could be
+            decoded, and ``valid`` is False.
         schema: version of this layout.
         views: by camera that has given an image; for views in this process, a payload does not hold them.
     """
@@ -63,5 +66,6 @@ class FusedFrame:
     age_ns: dict[str, int]
     latency_ns: dict[str, int] = field(default_factory=dict)
     given_up: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     schema: int = SCHEMA
     views: dict[str, CameraView] = field(default_factory=dict, compare=False)

@@ -88,25 +88,39 @@ class Segment:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """An image whose markers are whole: its size, px, and its segments in order."""
+    """An image whose markers are whole, but for the last ones where it is cut short.
+
+    Attributes:
+        width, height: px.
+        num_channels: of a pixel.
+        is_sequential: else it is progressive.
+        segments: in order.
+        is_whole: whether it has its end.
+    """
 
     width: int
     height: int
     num_channels: int
     is_sequential: bool
     segments: tuple[Segment, ...]
+    is_whole: bool = True
 
 
-def read_jpeg(data: npt.NDArray[np.uint8]) -> Jpeg:
+def read_jpeg(data: npt.NDArray[np.uint8], *, may_be_cut: bool = False) -> Jpeg:
     """Read the markers of a JPEG ``[nbytes] uint8``, whatever follows its end.
+
+    ``may_be_cut``: take one that is cut short behind the begin of its first scan.
 
     Raises:
         DataError: ``decode_failed`` (cut short, or a segment is malformed), ``too_costly``, ``unknown_encoding`` (not 8
             bits a channel, or lossless, hierarchical or arithmetic).
     """
-    segments = _segments(data)
+    segments, is_whole = _segments(data)
+    has_scan = any(segment.marker == _SCAN for segment in segments)
+    if not is_whole and not (may_be_cut and has_scan):
+        raise DataError(Reason.DECODE_FAILED, f'the JPEG of {data.size} bytes is cut short: its end is missing')
     frames = [segment for segment in segments if segment.marker in _FRAMES]
-    if len(frames) != 1 or len(frames[0].content) < 6 or not any(segment.marker == _SCAN for segment in segments):
+    if len(frames) != 1 or len(frames[0].content) < 6 or not has_scan:
         raise DataError(Reason.DECODE_FAILED, f'the JPEG of {data.size} bytes cannot be decoded: it has no image')
     marker, content = frames[0].marker, frames[0].content
     if marker not in (*_SEQUENTIAL, _PROGRESSIVE) or content[0] != 8:
@@ -115,11 +129,21 @@ def read_jpeg(data: npt.NDArray[np.uint8]) -> Jpeg:
             f'a JPEG of process {marker - 0xC0} with {content[0]} bits: must be sequential or progressive with 8',
         )
     height, width = int.from_bytes(content[1:3], 'big'), int.from_bytes(content[3:5], 'big')
-    return Jpeg(width, height, content[5], marker in _SEQUENTIAL, segments)
+    return Jpeg(width, height, content[5], marker in _SEQUENTIAL, segments, is_whole)
+
+
+def ended(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the bytes of a JPEG with an end, behind its last scan where it has none: decoders refuse one without."""
+    if jpeg.is_whole:
+        return data
+    end = max(segment.data[1] for segment in jpeg.segments)
+    return np.append(data[:end], np.array([0xFF, _END], np.uint8))
 
 
 def damage_in(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> str:
     """Return what is wrong with the entropy-coded data of a JPEG, in words; empty where nothing was found."""
+    if not jpeg.is_whole:
+        return 'it is cut short: its end is missing'
     try:
         plans = _plans(jpeg)
     except (IndexError, ValueError, KeyError):
@@ -131,8 +155,8 @@ def damage_in(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> str:
     return ''
 
 
-def _segments(data: npt.NDArray[np.uint8]) -> tuple[Segment, ...]:
-    """All segments up to the end of the image."""
+def _segments(data: npt.NDArray[np.uint8]) -> tuple[tuple[Segment, ...], bool]:
+    """All segments up to the end of the image, or of the data; whether the image has its end."""
     view = data.data
     segments: list[Segment] = []
     at = 2
@@ -141,34 +165,28 @@ def _segments(data: npt.NDArray[np.uint8]) -> tuple[Segment, ...]:
         while at + 1 < data.size and view[at] == view[at + 1] == 0xFF:  # fill bytes
             at += 1
         if at + 1 >= data.size:
-            raise _cut_short(data)
+            return tuple(segments), False
         if view[at] != 0xFF:
             raise DataError(Reason.DECODE_FAILED, f'the JPEG cannot be decoded: byte {at} is no marker')
         marker = view[at + 1]
         if marker == _END:
-            return tuple(segments)
+            return tuple(segments), True
         begin, size = at + 4, int.from_bytes(view[at + 2 : at + 4], 'big')
         at = begin + size - 2
         if size < 2 or at > data.size:
-            raise _cut_short(data)
+            return tuple(segments), False
         span = 0, 0
         if marker == _SCAN:
             num_scans += 1
             found = _MARKER.search(view, at)
-            if found is None:
-                raise _cut_short(data)
-            span = at, found.start()
-            at = found.start()
+            span = at, data.size if found is None else found.start()
+            at = span[1]
         if num_scans > MAX_SCANS or len(segments) >= MAX_SEGMENTS:
             raise DataError(
                 Reason.TOO_COSTLY,
                 f'a JPEG of more than {MAX_SCANS} scans or {MAX_SEGMENTS} segments: cameras make none',
             )
         segments.append(Segment(marker, bytes(view[begin : begin + size - 2]), span))
-
-
-def _cut_short(data: npt.NDArray[np.uint8]) -> DataError:
-    return DataError(Reason.DECODE_FAILED, f'the JPEG of {data.size} bytes is cut short: its end is missing')
 
 
 def _plans(jpeg: Jpeg) -> list[ScanPlan]:

@@ -168,9 +168,8 @@ def _metadata(frame: FusedFrame) -> dict[str, str]:
         'age_ns': json.dumps(frame.age_ns),
         'latency_ns': json.dumps(frame.latency_ns),
     }
-    if frame.given_up:
-        metadata['given_up'] = json.dumps(frame.given_up)
-    return metadata
+    named = {'given_up': frame.given_up, 'damaged': frame.damaged}
+    return metadata | {key: json.dumps(names) for key, names in named.items() if names}
 
 
 def _parsed(text: bytes | str, what: str) -> Any:
@@ -282,5 +281,6 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
         age_ns=mapping('age_ns', int),
         latency_ns=mapping('latency_ns', int),
         given_up=names('given_up'),
+        damaged=names('damaged'),
         schema=schema,
     )

@@ -47,6 +47,8 @@ class Pipeline:
         self.on_degraded: Callable[[str], None] = lambda fault: None
         #: Called for each sample that cannot be used with its stream, the reason, and what is wrong with it.
         self.on_refused: Callable[[str, Reason, str], None] = lambda name, reason, message: None
+        #: Called for each sample that is used though it is damaged, with its stream and what is wrong with it.
+        self.on_damaged: Callable[[str, str], None] = lambda name, message: None
         ops.set_num_threads(config.compute.num_threads)  # of the process: its pipelines share one pool
         self.config = config
         #: Configuration of each stream.
@@ -62,6 +64,8 @@ class Pipeline:
         self._aligner = Aligner(config, self.ledger, self.targets, self._refuse)
         #: By stream, targets that gave up on it, though a sample may have been near enough to be valid.
         self.given_up = dict.fromkeys(self.streams, 0)
+        #: By stream, samples that were used though they are damaged: not valid in the frames that hold them.
+        self.damaged = dict.fromkeys(self.streams, 0)
         #: By reason, the stamp of the last target that was dropped for it, ns.
         self.last_dropped_ns: dict[str, int] = {}
         self._ready: deque[Target] = deque()
@@ -309,6 +313,7 @@ class Pipeline:
         for name, dropped in draft.points_dropped.items():
             totals = self.points_dropped[name]
             self.points_dropped[name] = {reason: totals.get(reason, 0) + n for reason, n in dropped.items()}
+        self._count_damaged(target, draft)
         picked = ((name, target.picks[name].entries) for name in self.streams)
         frame = FusedFrame(
             stamp_ns=target.stamp_ns,
@@ -320,12 +325,20 @@ class Pipeline:
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
             given_up=target.given_up,
+            damaged=tuple(draft.damaged),
             views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
         )
         self._sequence += 1
         target.close(used=True, motion=draft.motion)
         self.targets.use()
         return frame
+
+    def _count_damaged(self, target: Target, draft: FrameDraft) -> None:
+        """Count the damaged samples of a frame, each with the first frame that uses it."""
+        for name, message in draft.damaged.items():
+            if any(not entry.settled for entry in target.picks[name].entries):
+                self.damaged[name] += 1
+                self.on_damaged(name, message)
 
     def _frame_id(self, target: Target) -> str:
         """Frame of the samples that are located, which have no other frame to go to; without such streams, of any."""

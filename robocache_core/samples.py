@@ -204,7 +204,8 @@ class CameraFrame:
     """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
 
     ``rectify``: the map to rectify it by, which the pipeline puts here as it takes the image in. ``reduction``: None
-    where the image has the pixels that were sent.
+    where the image has the pixels that were sent. ``damage``: what is wrong with it, in words; a frame that shows it
+    marks it invalid.
     """
 
     stamp_ns: int
@@ -217,6 +218,7 @@ class CameraFrame:
     is_bigendian: bool = False
     rectify: torch.Tensor | None = None
     reduction: Reduction | None = None
+    damage: str = ''
 
     @property
     def nbytes(self) -> int:

@@ -7,6 +7,7 @@ anything is decoded, and its container is checked; its pixels are decoded when a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 import sys
@@ -86,7 +87,7 @@ def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImag
         DataError: as ``stamp_ns``; ``unknown_encoding`` (another format, depth as JPEG, 16-bit colour, an
             animation), ``decode_failed`` (cut short), ``empty_image``, ``bad_image_size``, ``too_costly``,
             ``not_reducible``. Decoding raises ``decode_failed`` (damaged) and ``unknown_encoding`` (pixels that are not
-            what ``format`` says).
+            what ``format`` says). Of a JPEG that ``config.keeps_damaged`` what can be decoded is, with its ``damage``.
     """
     stamp = stamp_ns(msg.header)
     declared = Format.parse(msg.format)
@@ -101,7 +102,7 @@ def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImag
             Reason.DECODE_FAILED,
             f'format {shown(msg.format)}: {data.size} bytes that start as neither JPEG nor PNG',
         )
-    decode = functools.partial(_decode_pixels, msg, declared, data, stamp, container)
+    decode = functools.partial(_decode_pixels, msg, declared, stamp, container)
     return EncodedImage(stamp, msg.header.frame_id, data.size, decode)
 
 
@@ -110,28 +111,36 @@ class _Container:
     """How the pixels in a JPEG or PNG are decoded.
 
     Attributes:
+        data: what the decoder takes, ``[nbytes] uint8``.
         flags: of ``cv2.imdecode``.
-        find_damage: returns what is wrong with the bytes of the pixels; empty where nothing was found.
         reduction: by which the image is decoded; None: to full resolution.
+        find_damage: returns what is wrong with the bytes of the pixels; empty where nothing was found.
+        keeps_damaged: whether an image with damage is decoded.
     """
 
+    data: np.ndarray
     flags: int = cv2.IMREAD_UNCHANGED
-    find_damage: Callable[[], str] = str
     reduction: Reduction | None = None
+    find_damage: Callable[[], str] = str
+    keeps_damaged: bool = False
 
 
 def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Container:
     declared.check_jpeg()
-    found = jpeg.read_jpeg(data)
+    found = jpeg.read_jpeg(data, may_be_cut=config.keeps_damaged)
     _check_size(found.width, found.height, config)
-    find_damage = functools.partial(jpeg.damage_in, found, data)
+    container = _Container(
+        jpeg.ended(found, data),
+        find_damage=functools.partial(jpeg.damage_in, found, data),
+        keeps_damaged=config.keeps_damaged,
+    )
     factor = config.decode_scale
     if factor == 1:
-        return _Container(find_damage=find_damage)
+        return container
     if declared.encoding.startswith('bayer_') and found.num_channels == 1:
         raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
     flags = (_REDUCED_GREY if found.num_channels == 1 else _REDUCED_COLOR)[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-    return _Container(flags, find_damage, Reduction(factor, found.width, found.height))
+    return dataclasses.replace(container, flags=flags, reduction=Reduction(factor, found.width, found.height))
 
 
 def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
@@ -141,7 +150,7 @@ def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
         raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {found.num_channels} channels uint16 is not supported')
     if config.decode_scale > 1:
         raise _not_reducible('a PNG', config)
-    return _Container()
+    return _Container(data)
 
 
 def _not_reducible(what: str, config: CameraConfig) -> DataError:
@@ -220,18 +229,17 @@ def _check_size(width: int, height: int, config: CameraConfig) -> None:
         )
 
 
-def _decode_pixels(
-    msg: CompressedImage, declared: Format, data: np.ndarray, stamp: int, container: _Container
-) -> CameraFrame:
-    damage = container.find_damage()
-    if damage:
-        raise DataError(Reason.DECODE_FAILED, f'the image of {data.size} bytes is damaged: {damage}')
+def _decode_pixels(msg: CompressedImage, declared: Format, stamp: int, container: _Container) -> CameraFrame:
+    found = container.find_damage()
+    damage = f'the image of {len(msg.data)} bytes is damaged: {found}' if found else ''
+    if damage and not container.keeps_damaged:
+        raise DataError(Reason.DECODE_FAILED, damage)
     try:
-        image = cv2.imdecode(data, container.flags)
+        image = cv2.imdecode(container.data, container.flags)
     except cv2.error as error:
         raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {error}') from error
     if image is None:
-        text = f'the image ({shown(msg.format)}, {data.size} bytes) cannot be decoded'
+        text = f'the image ({shown(msg.format)}, {len(msg.data)} bytes) cannot be decoded'
         raise DataError(Reason.DECODE_FAILED, text)
     channels = image.shape[2] if image.ndim == 3 else 1
     height, width = image.shape[:2]
@@ -245,6 +253,7 @@ def _decode_pixels(
         step=width * channels * image.itemsize,
         is_bigendian=sys.byteorder == 'big',
         reduction=container.reduction,
+        damage=damage,
     )
     encoding_of(frame.encoding).check(frame.encoding, width, height, frame.step, frame.nbytes)
     return frame

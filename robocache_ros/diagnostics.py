@@ -2,12 +2,12 @@
 """The node's state as diagnostic statuses (REP 107).
 
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
-or when everything of the last period was dropped, WARN for any loss, for publishers of another type on its topic, or
-for a rate under 90 % of what is expected. sync: ERROR when no frame came, WARN when targets were dropped or did not
-wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd one out. queue: WARN while
-thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or has failed, ERROR after an
-unforeseen exception. output: STALE when no frame left in the last period, WARN when a subscriber asks for a QoS that is
-not offered, another node publishes there too, or ROS time stands still at 0.
+or when everything of the last period was dropped, WARN for any loss, for damaged images that were kept, for publishers
+of another type on its topic, or for a rate under 90 % of what is expected. sync: ERROR when no frame came, WARN when
+targets were dropped or did not wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd
+one out. queue: WARN while thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or has
+failed, ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN when a
+subscriber asks for a QoS that is not offered, another node publishes there too, or ROS time stands still at 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from robocache_core.units import SECOND
 from robocache_ros import dds_environment
 from robocache_ros.blocker import Blocker
 from robocache_ros.clock import Clock
-from robocache_ros.drop_log import Explanation
+from robocache_ros.drop_log import DAMAGED, Explanation
 from robocache_ros.inbox import Inboxes
 from robocache_ros.metrics import Metrics, percentiles_ms
 from robocache_ros.period import Period, Snapshot, listed
@@ -57,7 +57,7 @@ class Diagnostics:
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
         now_ns: returns ROS time, ns; 0 where it is that of /clock, and none has come.
-        explanations: by stream and reason, why messages were dropped.
+        explanations: by stream and reason, or ``DAMAGED``, why messages were dropped or are not valid.
         clock: the clock of ``metrics``.
     """
 
@@ -162,12 +162,18 @@ class Diagnostics:
             'held': held,
             **{f'dropped.{reason}': n for reason, n in counts.dropped.items()},
             **{f'last.{reason}': self._explanation(name, reason) for reason in counts.dropped},
+            **self._damage(name, period),
             'qos.incompatible': record.incompatible,
             'qos.lost': record.lost,
             'missing_by_stamps': record.gaps.missing,
             **{f'points.{reason}': n for reason, n in self._pipeline.points_dropped.get(name, {}).items()},
         }
         return self._status(f'input {name}', level, message, values)
+
+    def _damage(self, name: str, period: Period) -> dict[str, Any]:
+        """How many messages were used though damaged, and what was wrong with the last; empty where none was."""
+        damaged = period.after.damaged[name]
+        return {DAMAGED: damaged, f'last.{DAMAGED}': self._explanation(name, DAMAGED)} if damaged else {}
 
     def _explanation(self, name: str, reason: str) -> str:
         """Why the last message of a stream was dropped for a reason; it may quote what a stranger sent."""
@@ -191,6 +197,8 @@ class Diagnostics:
             return ERROR, f'all dropped: {listed(losses)}'
         if losses:
             return WARN, f'dropped: {listed(losses)}'
+        if damaged := period.num_damaged(name):
+            return WARN, f'used though damaged, invalid in the frame: {damaged} {Reason.DECODE_FAILED}'
         if lost:
             return WARN, f'{lost} of {received + lost} lost on the way here; {_remedy()}'
         if others:

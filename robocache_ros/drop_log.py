@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Explains drops: in the log, one line a second for each stream and reason, and to the caller."""
+"""Explains drops, and damage that is kept: in the log, one line a second by stream and reason, and to the caller."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from robocache_ros.clock import Clock
 
 _MAX_TRACE = 20_000  # characters
 
+#: Key, in place of a reason, of what was used though it is damaged: it is not valid in the frame.
+DAMAGED = f'invalid.{Reason.DECODE_FAILED}'
+
 
 class Logger(Protocol):
     """What is needed of a logger, of rclpy or of the standard library."""
@@ -26,14 +29,14 @@ class Logger(Protocol):
 
 @dataclass
 class Explanation:
-    """Why messages of a stream were dropped for a reason: the last one's explanation, and how many there were."""
+    """Why messages of a stream were dropped for a reason, or used though ``DAMAGED``: the last one's, and how many."""
 
     message: str = ''
     count: int = 0
 
 
 class DropLog:
-    """Logs explanations of drops, and keeps the last one by stream and reason. Used by one thread.
+    """Logs explanations of drops and damage, and keeps the last one by stream and reason. Used by one thread.
 
     Args:
         logger: receives the lines.
@@ -55,6 +58,13 @@ class DropLog:
         left_out = self._count(name, reason, message)
         if left_out is not None:
             self._logger.warning(f'{name}: message dropped ({reason}): {message}{_others(left_out)}')
+
+    def explain_damage(self, name: str, message: str) -> None:
+        """Explain why what a message of stream ``name`` gave is used, and is not valid."""
+        left_out = self._count(name, DAMAGED, message)
+        if left_out is not None:
+            text = f'message used, invalid in the frame ({Reason.DECODE_FAILED})'
+            self._logger.warning(f'{name}: {text}: {message}{_others(left_out)}')
 
     def fail(self, name: str, text: str) -> None:
         """Log the exception at hand, which nothing foresees, behind ``text``, as ``internal_error`` of ``name``.

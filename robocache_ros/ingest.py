@@ -39,6 +39,7 @@ class Ingest:
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
         pipeline.on_refused = log.explain
+        pipeline.on_damaged = log.explain_damage
 
     def announce(self, name: str) -> None:
         """Count a message of stream ``name`` that has arrived; may be called from any thread."""

@@ -85,7 +85,7 @@ class BagFrames(Iterator[FusedFrame]):
 
     @property
     def explanations(self) -> Mapping[tuple[str, str], Explanation]:
-        """By stream and reason, why messages were dropped: the last one's explanation, and how many there were."""
+        """By stream and reason, or ``DAMAGED``, the last message's explanation, and how many messages there were."""
         return self._reader.log.explanations
 
     @property

@@ -23,6 +23,7 @@ class Snapshot:
         frames: frames that were published.
         failures: unforeseen exceptions.
         given_up: by stream, targets that did not wait for it.
+        damaged: by stream, messages that were used though they are damaged.
         jumps: by stream and of the ROS clock, jumps of time.
     """
 
@@ -32,6 +33,7 @@ class Snapshot:
     frames: int
     failures: int
     given_up: dict[str, int]
+    damaged: dict[str, int]
     jumps: dict[str, Jumps]
 
     @classmethod
@@ -44,6 +46,7 @@ class Snapshot:
             frames=metrics.frames,
             failures=metrics.failures,
             given_up=pipeline.given_up.copy(),
+            damaged=pipeline.damaged.copy(),
             jumps=pipeline.jumps.copy(),
         )
 
@@ -93,6 +96,10 @@ class Period:
     def num_lost(self, name: str) -> int:
         """Messages of a stream that were lost on the way here."""
         return self.after.lost[name] - self.before.lost[name]
+
+    def num_damaged(self, name: str) -> int:
+        """Messages of a stream that were used though they are damaged."""
+        return self.after.damaged[name] - self.before.damaged[name]
 
     def drops(self, name: str) -> dict[str, int]:
         """Messages of a stream that were dropped, by reason."""

@@ -136,6 +136,7 @@ class FrameDraft:
         points_dropped: by stream, points that no voxel took, by reason.
         motion: readings that were used to undo motion.
         refused: by stream, the reason for which its sample cannot be used, and what is wrong with it.
+        damaged: by stream whose sample is damaged and is shown, not valid, what is wrong with it.
         lost: why there is no frame.
     """
 
@@ -146,6 +147,7 @@ class FrameDraft:
     points_dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     motion: list[Entry] = field(default_factory=list)
     refused: dict[str, tuple[Reason, str]] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
     lost: str | None = None
 
     def bring_to_host(self) -> None:

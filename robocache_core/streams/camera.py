@@ -49,6 +49,12 @@ class CameraConfig(StreamConfig):
         low=1,
         high=8,
     )
+    damaged: str = tunable(
+        'drop',
+        'what becomes of a damaged JPEG: drop, or keep: the frame shows what can be decoded and marks it invalid; '
+        'a target that requires the camera is dropped all the same',
+        choices=('drop', 'keep'),
+    )
     width: int = tunable(640, 'width of the result', unit='px', low=1, high=16384)
     height: int = tunable(384, 'height of the result', unit='px', low=1, high=16384)
     resize: str = tunable(
@@ -107,6 +113,11 @@ class CameraConfig(StreamConfig):
     def is_compressed(self) -> bool:
         """Whether the topic carries CompressedImage."""
         return self.message == 'compressed' or (self.message == 'auto' and self.topic.endswith('/compressed'))
+
+    @property
+    def keeps_damaged(self) -> bool:
+        """Whether a damaged image is decoded: a target that requires a valid one has no use for it."""
+        return self.damaged == 'keep' and not self.required
 
     @property
     def reads_previous(self) -> bool:
@@ -248,3 +259,6 @@ class CameraJob(Job):
         self.draft.tensors[self.stream.name] = {self.stream.name: tensor}
         self.stream.num_channels = tensor.shape[0]
         self.stream.show(image)
+        if image.damage:
+            self.draft.damaged[self.stream.name] = image.damage
+            self.draft.valid[self.stream.name] = False

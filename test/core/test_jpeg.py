@@ -138,6 +138,20 @@ def test_most_flipped_bits_that_spoil_an_image_are_found(encoder: str, share: fl
     assert np.mean(found) >= share
 
 
+@pytest.mark.parametrize('encoder', ENCODERS)
+def test_an_image_that_is_cut_short_in_its_data_can_be_decoded(encoder: str) -> None:
+    data = encoded(picture(48, 64), encoder)
+    first = next(segment for segment in jpeg.read_jpeg(data).segments if segment.marker == 0xDA).data[0]
+    for size in range(first, data.size, max(1, data.size // 97)):
+        found = jpeg.read_jpeg(data[:size], may_be_cut=True)
+        assert (found.width, found.height, found.is_whole) == (64, 48, False)
+        assert jpeg.damage_in(found, data[:size]) == 'it is cut short: its end is missing'
+        assert cv2.imdecode(jpeg.ended(found, data[:size]), cv2.IMREAD_UNCHANGED).shape == (48, 64, 3)
+    for size in range(2, first, 7):
+        with pytest.raises(DataError, match='cut short'):
+            jpeg.read_jpeg(data[:size], may_be_cut=True)
+
+
 def changed(data: np.ndarray, rng: np.random.Generator, first: int = 2) -> np.ndarray:
     """``data`` with bits flipped and bytes changed, taken out or put in, from byte ``first`` on."""
     data = data.copy()

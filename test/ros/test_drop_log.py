@@ -3,7 +3,7 @@
 
 from support.runtime import Lines, SetClock
 
-from robocache_ros.drop_log import DropLog
+from robocache_ros.drop_log import DAMAGED, DropLog
 
 
 def test_a_line_a_second_for_each_stream_and_reason():
@@ -34,6 +34,23 @@ def test_the_last_explanation_is_kept_with_the_count():
     log.explain('front', 'decode_failed', 'cut short')
     kept = {key: (each.message, each.count) for key, each in log.explanations.items()}
     assert kept == {('lidar', 'bad_layout'): ('third', 3), ('front', 'decode_failed'): ('cut short', 1)}
+
+
+def test_damage_that_is_kept_is_no_drop():
+    lines, clock = Lines(), SetClock()
+    log = DropLog(lines, clock)
+    log.explain('front', 'decode_failed', 'cut short')
+    for text in ('a code', 'a block'):
+        log.explain_damage('front', text)
+    clock.advance(1.0)
+    log.explain_damage('front', 'its end')
+    assert lines.of('warning') == [
+        'front: message dropped (decode_failed): cut short',
+        'front: message used, invalid in the frame (decode_failed): a code',
+        'front: message used, invalid in the frame (decode_failed): its end (and 1 more since the last line)',
+    ]
+    kept = {key: (each.message, each.count) for key, each in log.explanations.items()}
+    assert kept == {('front', 'decode_failed'): ('cut short', 1), ('front', DAMAGED): ('its end', 3)}
 
 
 def test_an_exception_is_logged_with_its_traceback_and_reported():
