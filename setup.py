@@ -230,6 +230,7 @@ setup(
     extras_require={
         'test': ['hypothesis', 'pytest'],  # by this `colcon test` knows to run pytest
         'tools': ['matplotlib', 'rosbags'],
+        'jpeg': ['simplejpeg'],
     },
     zip_safe=False,
     entry_points={

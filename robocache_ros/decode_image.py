@@ -7,14 +7,12 @@ anything is decoded, and its container is checked; its pixels are decoded when a
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from sensor_msgs.msg import CameraInfo as CameraInfoMsg
@@ -27,17 +25,10 @@ from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
 from robocache_core.text import shown
 from robocache_ros.decode import stamp_ns, view_bytes
+from robocache_ros.pixels import Pixels, decode_jpeg, decode_png
 
 #: Names of encodings by their lower-case letters.
 _ENCODING_NAMES = {name.lower(): name for name in ENCODINGS}
-
-#: Flags of ``cv2.imdecode`` by ``decode_scale``: a JPEG's transform then gives fewer pixels.
-_REDUCED_GREY = {
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
-_REDUCED_COLOR = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
@@ -111,15 +102,13 @@ class _Container:
     """How the pixels in a JPEG or PNG are decoded.
 
     Attributes:
-        data: what the decoder takes, ``[nbytes] uint8``.
-        flags: of ``cv2.imdecode``.
+        decode: decodes them.
         reduction: by which the image is decoded; None: to full resolution.
         find_damage: returns what is wrong with the bytes of the pixels; empty where nothing was found.
         keeps_damaged: whether an image with damage is decoded.
     """
 
-    data: np.ndarray
-    flags: int = cv2.IMREAD_UNCHANGED
+    decode: Callable[[], Pixels]
     reduction: Reduction | None = None
     find_damage: Callable[[], str] = str
     keeps_damaged: bool = False
@@ -129,18 +118,15 @@ def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Con
     declared.check_jpeg()
     found = jpeg.read_jpeg(data, may_be_cut=config.keeps_damaged)
     _check_size(found.width, found.height, config)
-    container = _Container(
-        jpeg.ended(found, data),
+    factor = config.decode_scale
+    if factor > 1 and declared.encoding.startswith('bayer_') and found.num_channels == 1:
+        raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
+    return _Container(
+        functools.partial(decode_jpeg, found, jpeg.ended(found, data), factor),
+        reduction=Reduction(factor, found.width, found.height) if factor > 1 else None,
         find_damage=functools.partial(jpeg.damage_in, found, data),
         keeps_damaged=config.keeps_damaged,
     )
-    factor = config.decode_scale
-    if factor == 1:
-        return container
-    if declared.encoding.startswith('bayer_') and found.num_channels == 1:
-        raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
-    flags = (_REDUCED_GREY if found.num_channels == 1 else _REDUCED_COLOR)[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-    return dataclasses.replace(container, flags=flags, reduction=Reduction(factor, found.width, found.height))
 
 
 def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
@@ -150,7 +136,7 @@ def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
         raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {found.num_channels} channels uint16 is not supported')
     if config.decode_scale > 1:
         raise _not_reducible('a PNG', config)
-    return _Container(data)
+    return _Container(functools.partial(decode_png, data))
 
 
 def _not_reducible(what: str, config: CameraConfig) -> DataError:
@@ -234,13 +220,7 @@ def _decode_pixels(msg: CompressedImage, declared: Format, stamp: int, container
     damage = f'the image of {len(msg.data)} bytes is damaged: {found}' if found else ''
     if damage and not container.keeps_damaged:
         raise DataError(Reason.DECODE_FAILED, damage)
-    try:
-        image = cv2.imdecode(container.data, container.flags)
-    except cv2.error as error:
-        raise DataError(Reason.DECODE_FAILED, f'the image cannot be decoded: {error}') from error
-    if image is None:
-        text = f'the image ({shown(msg.format)}, {len(msg.data)} bytes) cannot be decoded'
-        raise DataError(Reason.DECODE_FAILED, text)
+    image = container.decode()
     channels = image.shape[2] if image.ndim == 3 else 1
     height, width = image.shape[:2]
     frame = CameraFrame(

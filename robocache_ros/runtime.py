@@ -19,6 +19,7 @@ from robocache_ros.drop_log import DropLog, Logger
 from robocache_ros.inbox import Inboxes
 from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
+from robocache_ros.pixels import JPEG_DECODER
 from robocache_ros.poses import PoseSource
 from robocache_ros.reporter import Load, Reporter
 from robocache_ros.worker import Worker
@@ -143,6 +144,8 @@ class Runtime:
             f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
             f'device: {device}, {device.reason}; backend: {backend.name}, {backend.reason}'
         )
+        if any(camera.is_compressed for camera in config.cameras):
+            self._logger.info(f'JPEGs are decoded by {JPEG_DECODER}')
         for lidar in config.lidars:
             grid = lidar.voxel.grid
             spans = zip('xyz', grid.lower, grid.upper, strict=True)
