@@ -26,14 +26,18 @@ _NUMBERS = {
     'uint64': 'Q', 'int64': 'q', 'float': 'f', 'double': 'd',
 }  # fmt: skip
 
+#: A serialized message.
+Raw = bytes | memoryview
+
 
 class _Cursor:
     """Where in a message the next member is read."""
 
-    def __init__(self, raw: bytes) -> None:
-        order = _BYTE_ORDERS.get(raw[:2]) if len(raw) >= _ENCAPSULATION else None
+    def __init__(self, raw: Raw) -> None:
+        begin = bytes(raw[:_ENCAPSULATION])
+        order = _BYTE_ORDERS.get(begin[:2]) if len(begin) == _ENCAPSULATION else None
         if order is None:
-            raise ValueError(f'they do not begin as CDR does: {raw[:_ENCAPSULATION].hex(" ") or "there are none"}')
+            raise ValueError(f'they do not begin as CDR does: {begin.hex(" ") or "there are none"}')
         self._raw = raw
         self._order = order
         self._at = _ENCAPSULATION
@@ -51,7 +55,7 @@ class _Cursor:
         """Read a string; as rclpy does, up to its first NUL, with � for what is no UTF-8."""
         (length,) = self.numbers('I', 1)
         at = self._pass(length, 1)
-        return self._raw[at : at + length].partition(b'\0')[0].decode(errors='replace')
+        return bytes(self._raw[at : at + length]).partition(b'\0')[0].decode(errors='replace')
 
     def _pass(self, count: int, size: int) -> int:
         """Return where numbers begin, and go on behind them."""
@@ -66,7 +70,7 @@ _Read = Callable[[_Cursor], Any]
 _struct = functools.cache(struct.Struct)
 
 
-def deserialize(raw: bytes, message: type) -> Any:
+def deserialize(raw: Raw, message: type) -> Any:
     """Return what ``raw`` holds, with the attributes of the class ``message``; arrays are views of ``raw``.
 
     Raises:
@@ -75,7 +79,7 @@ def deserialize(raw: bytes, message: type) -> Any:
     return _reader(message)(_Cursor(raw))
 
 
-def header_stamp_ns(raw: bytes) -> int | None:
+def header_stamp_ns(raw: Raw) -> int | None:
     """Return the stamp, ns, of a serialized message that begins with a std_msgs/Header; None where it is too short."""
     if len(raw) < _HEADER:
         return None

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import array
+import struct
 from typing import Any
 
 import numpy as np
 import torch
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
-from std_msgs.msg import Header, MultiArrayDimension, UInt8MultiArray
+from std_msgs.msg import Header
 
 from robocache_core import payload
 from robocache_core.config import CameraConfig, LidarConfig
@@ -19,6 +20,12 @@ from robocache_core.frame import FusedFrame
 from robocache_core.units import SECOND
 
 Array = np.ndarray[Any, Any]
+
+#: How CDR begins, in little endian, and what it has of a UInt8MultiArray ahead of its data: one dimension with its
+#: label, size and stride; the offset of the data, and their number.
+_CDR = (0, 1, 0, 0)
+_LABEL = b'safetensors\0'
+_FUSED_HEAD = struct.Struct('<4BII12sIIII')
 
 _POSITION_CHANNELS = ('mean:x', 'mean:y', 'mean:z')
 
@@ -29,13 +36,21 @@ def to_stamp(stamp_ns: int) -> Time:
     return Time(sec=sec, nanosec=nanosec)
 
 
-def encode_fused(frame: FusedFrame) -> UInt8MultiArray:
-    """Encode the whole frame as one message: a safetensors file, read with ``robocache_core.payload.decode``."""
-    data = payload.write(frame, lambda size: array.array('B', (0,)) * size)
-    msg = UInt8MultiArray()
-    msg.layout.dim = [MultiArrayDimension(label='safetensors', size=len(data), stride=len(data))]
-    msg.data = data  # an array('B') is taken as it is; anything else would be checked byte by byte
-    return msg
+def encode_fused(frame: FusedFrame) -> memoryview:
+    """Encode the whole frame as a serialized std_msgs/UInt8MultiArray.
+
+    Its data are a safetensors file, read with ``robocache_core.payload.decode``; every tensor is copied once.
+    """
+    message = np.empty(0, np.uint8)
+
+    def allocate(size: int) -> memoryview:
+        nonlocal message
+        message = np.empty(_FUSED_HEAD.size + size, np.uint8)
+        _FUSED_HEAD.pack_into(message.data, 0, *_CDR, 1, len(_LABEL), _LABEL, size, size, 0, size)
+        return message.data[_FUSED_HEAD.size :]
+
+    payload.write(frame, allocate)
+    return message.data
 
 
 def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:

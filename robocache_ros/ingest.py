@@ -13,7 +13,7 @@ from robocache_core.rotation import pose_matrix
 from robocache_core.samples import DataError, EncodedImage, Sample
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
-from robocache_ros.cdr import deserialize
+from robocache_ros.cdr import Raw, deserialize
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
@@ -45,7 +45,7 @@ class Ingest:
         """Count a message of stream ``name`` that has arrived; may be called from any thread."""
         self._pipeline.receive(name)
 
-    def decode(self, name: str, raw: bytes, when: str = '') -> Sample | None:
+    def decode(self, name: str, raw: Raw, when: str = '') -> Sample | None:
         """Return the sample of a serialized message that was announced; None where it was dropped.
 
         ``when`` is added to the topic in the explanation of one that cannot be deserialized.
@@ -71,7 +71,7 @@ class Ingest:
             return
         self._pipeline.push(name, sample)
 
-    def take(self, name: str, raw: bytes, when: str = '') -> None:
+    def take(self, name: str, raw: Raw, when: str = '') -> None:
         """Decode a message that was announced, as ``decode`` does, and push it."""
         sample = self.decode(name, raw, when)
         if sample is not None:
@@ -82,7 +82,7 @@ class Ingest:
         self._pipeline.drop(name, error.reason)
         self._log.explain(name, error.reason, str(error))
 
-    def calibrate(self, name: str, raw: bytes, when: str = '') -> None:
+    def calibrate(self, name: str, raw: Raw, when: str = '') -> None:
         """Take in a serialized CameraInfo of camera ``name``, which holds until another one comes."""
         topic = f'{self._pipeline.streams[name].calibration_topic}{when}'
         try:
@@ -110,7 +110,7 @@ class Ingest:
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
 
 
-def _deserialized(raw: bytes, message: type, topic: str) -> Any:
+def _deserialized(raw: Raw, message: type, topic: str) -> Any:
     """Return the message of class ``message`` in ``raw``.
 
     Raises:

@@ -16,7 +16,7 @@ from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.frame import FusedFrame
-from robocache_ros import encode, qos
+from robocache_ros import encode, qos, rcl
 from robocache_ros.clock import Clock
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
@@ -40,7 +40,8 @@ class Output:
         content: type of what is published there.
         message: its message type.
         topic: its name; ``{name}`` stands for the stream's.
-        encode: from the content, and the stream where the topic has one, to the message; None: there is none to send.
+        encode: from the content, and the stream where the topic has one, to the message, as it is or serialized; None:
+            there is none to send.
         group: streams that have the topic, as in ``robocache_core.config.GROUPS``; empty: it is of no stream.
         only: name of the topic where the group has one stream alone; empty: as ``topic``.
         switch: field of ``NodeConfig`` that turns the topic off; empty: it is always there.
@@ -168,5 +169,7 @@ class Publishers:
         for output, streams, publisher in self._outlets:
             if isinstance(content, output.content) and publisher.get_subscription_count():
                 message = output.encode(content, *streams)
-                if message is not None:
+                if isinstance(message, memoryview):
+                    rcl.publish(publisher, message)
+                elif message is not None:
                     publisher.publish(message)

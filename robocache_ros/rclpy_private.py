@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rclpy.context import Context
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
@@ -38,14 +39,33 @@ def argument_error(error: Exception) -> str | None:
     return ' '.join(re.sub(r', at \S+\.c:\d+', '', str(error)).split())
 
 
-def take_message(subscription: Subscription) -> Any:
-    """Return the next message that has arrived; None where there is none, or the subscription was destroyed."""
-    try:
-        with subscription.handle:
-            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-    except rclpy_implementation.InvalidHandle:  # by another thread, meanwhile
-        return None
-    return None if taken is None else taken[0]
+class SubscriptionWait:
+    """Waits for the messages of a subscription without an executor, which must not wait for them too."""
+
+    def __init__(self, context: Context, subscription: Subscription) -> None:
+        self._context = context
+        self._subscription = subscription
+        with context.handle:
+            self._guard = rclpy_implementation.GuardCondition(context.handle)
+            self._set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, 0, context.handle)
+        context.on_shutdown(self.wake)
+
+    def wait(self) -> None:
+        """Wait until there is a message, or ``wake`` is called.
+
+        Raises:
+            InvalidHandle: the context or the subscription was destroyed.
+        """
+        with self._context.handle, self._subscription.handle, self._guard:
+            self._set.clear_entities()
+            self._set.add_subscription(self._subscription.handle)
+            self._set.add_guard_condition(self._guard)
+            self._set.wait(-1)
+
+    def wake(self) -> None:
+        """End the wait, or the next one, from any thread; called when the context is shut down, too."""
+        with self._guard:
+            self._guard.trigger_guard_condition()
 
 
 def refuse_unknown_transitions(node: LifecycleNode) -> None:

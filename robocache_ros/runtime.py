@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
-from robocache_ros.cdr import header_stamp_ns
+from robocache_ros.cdr import Raw, header_stamp_ns
 from robocache_ros.clock import Clock
 from robocache_ros.decoders import Decoders
 from robocache_ros.diagnostics import Diagnostics
@@ -118,12 +118,12 @@ class Runtime:
         """End what goes on beside the worker, which has been stopped."""
         self.decoders.close()
 
-    def put(self, name: str, raw: bytes) -> None:
+    def put(self, name: str, raw: Raw) -> None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
         self.metrics.arrived(name, header_stamp_ns(raw))
         self.inboxes.put(name, raw, len(raw))
 
-    def put_calibration(self, name: str, raw: bytes) -> None:
+    def put_calibration(self, name: str, raw: Raw) -> None:
         """Take in a serialized CameraInfo of camera ``name``, on the thread on which it arrives."""
         self.inboxes.put_event(lambda: self.ingest.calibrate(name, raw))
 

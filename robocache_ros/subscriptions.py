@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's subscriptions: a callback stamps and enqueues serialized messages, nothing else.
+"""The node's subscriptions: serialized messages are stamped and enqueued, nothing else.
 
 Of a message that rclpy cannot deserialize it leaves no trace, so this is done where drops are counted (``ingest.py``).
 """
@@ -14,12 +14,9 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 
 from robocache_ros import qos
-from robocache_ros.rclpy_private import take_message
+from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
 from robocache_ros.sources import Route, routes
-
-#: Messages of a topic that one callback takes at the most.
-_AT_ONCE = 100
 
 
 class Subscriptions:
@@ -35,20 +32,23 @@ class Subscriptions:
     def __init__(self, node: LifecycleNode, runtime: Runtime, undo: ExitStack, *, views: bool) -> None:
         self._node = node
         self._runtime = runtime
-        self._subscriptions: dict[str, Any] = {}
+        self._group = ReadOnThread()
         for route in routes(runtime.pipeline.config, views=views):
             subscription = self._subscribe_info(route) if route.is_calibration else self._subscribe(route)
             undo.callback(node.destroy_subscription, subscription)
+            if not route.is_calibration:
+                undo.callback(self._read(route.stream.name, subscription).stop)
 
     def _subscribe(self, route: Route) -> Any:
         stream = route.stream
         # Small messages come in fast; the middleware overwrites the oldest silently when its queue is full.
         profile = qos.sensor_data(min(stream.queue.depth, 1000))
-        subscription = self._node.create_subscription(
+        return self._node.create_subscription(
             route.message,
             route.topic,
-            partial(self._take, stream.name),
+            lambda raw: None,  # a reader takes them
             profile,
+            callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda event: self._incompatible(route, event, profile),
                 message_lost=lambda event: self._runtime.metrics.lost(stream.name, event.total_count_change),
@@ -56,18 +56,15 @@ class Subscriptions:
             qos_overriding_options=qos.overridable(),
             raw=True,
         )
-        self._subscriptions[stream.name] = subscription
-        return subscription
 
-    def _take(self, name: str, raw: bytes) -> None:
-        self._runtime.put(name, raw)
-        # An executor takes one message of each topic in turn, so that under load a fast topic would fall behind a slow
-        # one until targets give up on it. What has come by now is taken at once.
-        for _ in range(_AT_ONCE):
-            another = take_message(self._subscriptions[name])
-            if another is None:
-                return
-            self._runtime.put(name, another)
+    def _read(self, name: str, subscription: Any) -> Reader:
+        runtime = self._runtime
+        return Reader(
+            self._node.context,
+            subscription,
+            put=lambda taken: runtime.put(name, taken.raw),
+            on_failure=lambda: runtime.log.fail(name, f'{name}: a message cannot be taken'),
+        )
 
     def _subscribe_info(self, route: Route) -> Any:
         # Volatile fits every publisher; where a CameraInfo is latched and sent once, set its durability to

@@ -8,6 +8,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSPolicyKind
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock
@@ -38,6 +39,15 @@ class FakePublisher:
     def publish(self, message):
         assert isinstance(message, self.message)
         self.sent.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _publish_serialized(monkeypatch):
+    """What goes to rcl comes to the publisher that stands in."""
+    monkeypatch.setattr(
+        'robocache_ros.rcl.publish',
+        lambda publisher, raw: publisher.publish(deserialize_message(bytes(raw), publisher.message)),
+    )
 
 
 class FakeNode:

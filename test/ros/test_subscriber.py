@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from rclpy.serialization import deserialize_message
 from std_msgs.msg import UInt8MultiArray
 
 from robocache_core.frame import FusedFrame
@@ -48,7 +49,8 @@ def spin_until(node, done) -> None:
 
 
 def message(sequence: int) -> UInt8MultiArray:
-    return encode.encode_fused(dataclasses.replace(FRAME, sequence=sequence))
+    raw = bytes(encode.encode_fused(dataclasses.replace(FRAME, sequence=sequence)))
+    return deserialize_message(raw, UInt8MultiArray)
 
 
 def test_frames_arrive_as_they_were_sent(node) -> None:

@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
+from std_msgs.msg import UInt8MultiArray
 from support.fuzz import Fuzzed, fuzzed, images, lidars, on_the_wire, readings
 from support.fuzz.changes import TIME
 from support.runtime import assert_adds_up, make
@@ -20,6 +21,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.text import MAX_MESSAGE
 from robocache_ros import parameters
+from robocache_ros.cdr import deserialize
 from robocache_ros.encode import encode_fused
 from robocache_ros.publishers import OUTPUTS
 
@@ -177,7 +179,7 @@ class Driven:
         if self.case.stream == 'imu':
             norms = frame.tensors['imu'][:, :4].norm(dim=1)[frame.tensors['imu.valid']]
             assert torch.allclose(norms, torch.ones(1), atol=1e-5), norms
-        back = payload.decode(encode_fused(frame).data)
+        back = payload.decode(deserialize(encode_fused(frame), UInt8MultiArray).data)
         assert back.tensors.keys() == frame.tensors.keys()
         for output in OUTPUTS:
             if output.content is FusedFrame and output.group:

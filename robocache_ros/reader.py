@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads that take messages, one for each subscription: an image does not wait until a cloud has been copied."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.context import Context
+from rclpy.subscription import Subscription
+
+from robocache_ros import rcl
+from robocache_ros.rclpy_private import InvalidHandle, SubscriptionWait
+
+#: Time that ``stop`` gives to the message at hand.
+STOP_S = 5.0
+
+
+class ReadOnThread(CallbackGroup):  # type: ignore[misc]  # rclpy has no types
+    """Of subscriptions that a ``Reader`` reads: an executor handles their events alone."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return whether an executor may handle ``entity``."""
+        return not isinstance(entity, Subscription)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return whether an executor may handle ``entity`` now: events of one subscription come one by one."""
+        return self.can_execute(entity)
+
+    def ending_execution(self, entity: Any) -> None:
+        """Take notice that an event was handled."""
+
+
+class Reader:
+    """Takes the messages of a subscription, whose callback is never called, on a thread of its own.
+
+    Args:
+        context: of the subscription; the thread ends with it.
+        subscription: its callback group is a ``ReadOnThread``.
+        put: called with every message.
+        on_failure: called, within the handler of an exception that nothing foresees; the thread goes on.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        subscription: Subscription,
+        put: Callable[[rcl.Taken], None],
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._context = context
+        self._subscription = subscription
+        self._put = put
+        self._on_failure = on_failure
+        self._wait = SubscriptionWait(context, subscription)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f'read {subscription.topic_name}', daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the message at hand.
+
+        Raises:
+            TimeoutError: that goes on for longer than ``STOP_S``; the thread ends after it.
+        """
+        self._stopping.set()
+        self._wait.wake()
+        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            raise TimeoutError(f'{self._subscription.topic_name} is still being read after {STOP_S} s')
+
+    def _run(self) -> None:
+        while self._goes_on:
+            try:
+                self._wait.wait()
+                self._take_all()
+            except InvalidHandle:  # the node was destroyed
+                return
+            except Exception:
+                self._on_failure()
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._stopping.is_set() and bool(self._context.ok())
+
+    def _take_all(self) -> None:
+        while self._goes_on:
+            taken = rcl.take(self._subscription)
+            if taken is None:
+                return
+            self._put(taken)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages by rcl's C interface, and the threads that take them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import UInt8MultiArray
+
+from robocache_ros import rcl
+from robocache_ros.reader import Reader, ReadOnThread
+
+GIVE_UP_S = 20.0
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    rclpy.init()
+    node = rclpy.create_node('reader')
+    yield node
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def until(done) -> None:
+    give_up = time.monotonic() + GIVE_UP_S
+    while not done():
+        assert time.monotonic() < give_up, 'nothing came'
+        time.sleep(0.01)
+
+
+def unexpected(message) -> None:
+    raise AssertionError('the callback of a subscription that is read on a thread was called')
+
+
+class Topic:
+    """A publisher, a subscription that is matched with it, and what its reader took."""
+
+    def __init__(self, node, name='/read', message=UInt8MultiArray, put=None):
+        self.node, self.taken, self.failures = node, [], []
+        self.publisher = node.create_publisher(message, name, QoSProfile(depth=10))
+        self.subscription = node.create_subscription(
+            message, name, unexpected, QoSProfile(depth=10), callback_group=ReadOnThread(), raw=True
+        )
+        self._put = put or self.taken.append
+        until(lambda: self.publisher.get_subscription_count() == 1)
+
+    def read(self):
+        return Reader(self.node.context, self.subscription, self._put, lambda: self.failures.append(1))
+
+    def send(self, *values):
+        self.publisher.publish(UInt8MultiArray(data=values))
+
+    @property
+    def values(self):
+        return [deserialize_message(bytes(taken.raw), UInt8MultiArray).data.tolist() for taken in self.taken]
+
+
+def test_a_message_is_taken_as_its_bytes(node):
+    topic = Topic(node, message=Image)
+    assert rcl.take(topic.subscription) is None
+    sent = Image(width=3, encoding='mono8', data=bytes(range(200)))
+    before_ns = time.time_ns()
+    topic.publisher.publish(sent)
+    found = []
+    until(lambda: found or found.extend(filter(None, [rcl.take(topic.subscription)])))
+    (taken,) = found
+    assert deserialize_message(bytes(taken.raw), Image) == sent
+    assert before_ns <= taken.source_ns <= taken.received_ns <= time.time_ns()
+    assert rcl.take(topic.subscription) is None
+
+
+def test_a_message_outlives_its_subscription(node):
+    topic = Topic(node)
+    reader = topic.read()
+    topic.send(*range(256))
+    until(lambda: topic.taken)
+    reader.stop()
+    node.destroy_subscription(topic.subscription)
+    view = np.frombuffer(topic.taken.pop().raw, np.uint8)
+    assert view[-256:].tolist() == list(range(256))
+    view[:] = 0  # it is nobody else's
+
+
+def test_what_is_published_serialized_comes_as_it_is(node):
+    topic = Topic(node)
+    reader = topic.read()
+    raw = np.frombuffer(serialize_message(UInt8MultiArray(data=[7, 8, 9])), np.uint8).copy()
+    rcl.publish(topic.publisher, raw.data)
+    until(lambda: topic.values == [[7, 8, 9]])
+    reader.stop()
+
+
+def test_what_rcl_refuses_is_an_error_with_its_text(node):
+    topic = Topic(node)
+    rclpy.shutdown()
+    with pytest.raises(rcl.RclError, match=r'^rcl cannot publish a message: .*context is invalid'):
+        rcl.publish(topic.publisher, memoryview(bytearray(8)))
+
+
+def test_a_topic_does_not_wait_for_another_one(node):
+    go_on = threading.Event()
+    slow = Topic(node, '/slow', put=lambda taken: go_on.wait(GIVE_UP_S))
+    quick = Topic(node, '/quick')
+    readers = [slow.read(), quick.read()]
+    slow.send(1)
+    quick.send(2)
+    until(lambda: quick.values == [[2]])
+    assert not go_on.is_set()
+    go_on.set()
+    for reader in readers:
+        reader.stop()
+
+
+def test_an_executor_leaves_the_messages_to_the_reader(node):
+    topic = Topic(node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    reader = topic.read()
+    for value in range(20):
+        topic.send(value)
+        executor.spin_once(timeout_sec=0.01)
+    until(lambda: topic.values == [[value] for value in range(20)])
+    reader.stop()
+    executor.shutdown()
+
+
+def test_a_failure_is_reported_and_the_next_message_is_taken(node):
+    taken = []
+
+    def put(message):
+        taken.append(message)
+        if len(taken) == 1:
+            raise RuntimeError('planted')
+
+    topic = Topic(node, put=put)
+    reader = topic.read()
+    topic.send(1)
+    until(lambda: topic.failures == [1])
+    topic.send(2)
+    until(lambda: len(taken) == 2)
+    reader.stop()
+    assert topic.failures == [1]
+
+
+@pytest.mark.parametrize('end', ['stop', 'shutdown', 'destroy'])
+def test_a_reader_ends(node, end):
+    topic = Topic(node)
+    before = threading.active_count()
+    reader = topic.read()
+    assert threading.active_count() == before + 1
+    if end == 'shutdown':
+        rclpy.shutdown()
+        until(lambda: threading.active_count() == before)
+    elif end == 'destroy':
+        node.destroy_subscription(topic.subscription)
+    reader.stop()
+    assert threading.active_count() == before
+    assert topic.failures == []
