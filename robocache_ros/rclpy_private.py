@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.context import Context
@@ -40,27 +41,40 @@ def argument_error(error: Exception) -> str | None:
 
 
 class SubscriptionWait:
-    """Waits for the messages of a subscription without an executor, which must not wait for them too."""
+    """Waits for the messages and the QoS events of a subscription without an executor.
+
+    An executor must wait for neither: a reader of Fast DDS has one condition for both, and would wake it all the time.
+    """
 
     def __init__(self, context: Context, subscription: Subscription) -> None:
         self._context = context
         self._subscription = subscription
         with context.handle:
             self._guard = rclpy_implementation.GuardCondition(context.handle)
-            self._set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, 0, context.handle)
+            num_events = len(subscription.event_handlers)
+            self._set = rclpy_implementation.WaitSet(1, 1, 0, 0, 0, num_events, context.handle)
         context.on_shutdown(self.wake)
 
     def wait(self) -> None:
-        """Wait until there is a message, or ``wake`` is called.
+        """Wait until there is a message, or an event, whose callback is then called, or until ``wake`` is called.
 
         Raises:
             InvalidHandle: the context or the subscription was destroyed.
         """
-        with self._context.handle, self._subscription.handle, self._guard:
+        events = self._subscription.event_handlers
+        with ExitStack() as in_use:
+            for entity in (self._context.handle, self._subscription.handle, self._guard, *events):
+                in_use.enter_context(entity)
             self._set.clear_entities()
             self._set.add_subscription(self._subscription.handle)
             self._set.add_guard_condition(self._guard)
+            for event in events:
+                event.add_to_wait_set(self._set)
             self._set.wait(-1)
+            happened = [(event, event.take_data()) for event in events if event.is_ready(self._set)]
+        for event, what in happened:
+            if what is not None:
+                event.callback(what)
 
     def wake(self) -> None:
         """End the wait, or the next one, from any thread; called when the context is shut down, too."""

@@ -19,22 +19,24 @@ STOP_S = 5.0
 
 
 class ReadOnThread(CallbackGroup):  # type: ignore[misc]  # rclpy has no types
-    """Of subscriptions that a ``Reader`` reads: an executor handles their events alone."""
+    """Of subscriptions that a ``Reader`` reads: no executor handles them, or their events."""
 
     def can_execute(self, entity: Any) -> bool:
         """Return whether an executor may handle ``entity``."""
-        return not isinstance(entity, Subscription)
+        return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Return whether an executor may handle ``entity`` now: events of one subscription come one by one."""
-        return self.can_execute(entity)
+        """Return whether an executor may handle ``entity`` now."""
+        return False
 
     def ending_execution(self, entity: Any) -> None:
-        """Take notice that an event was handled."""
+        """Take notice that ``entity`` was handled, which does not happen."""
 
 
 class Reader:
-    """Takes the messages of a subscription, whose callback is never called, on a thread of its own.
+    """Takes the messages of a subscription, and calls back for its events, on a thread of its own.
+
+    The subscription's own callback is never called.
 
     Args:
         context: of the subscription; the thread ends with it.

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
@@ -46,10 +47,16 @@ class Topic:
     """A publisher, a subscription that is matched with it, and what its reader took."""
 
     def __init__(self, node, name='/read', message=UInt8MultiArray, put=None):
-        self.node, self.taken, self.failures = node, [], []
+        self.node, self.taken, self.failures, self.matched = node, [], [], []
         self.publisher = node.create_publisher(message, name, QoSProfile(depth=10))
         self.subscription = node.create_subscription(
-            message, name, unexpected, QoSProfile(depth=10), callback_group=ReadOnThread(), raw=True
+            message,
+            name,
+            unexpected,
+            QoSProfile(depth=10),
+            callback_group=ReadOnThread(),
+            event_callbacks=SubscriptionEventCallbacks(matched=self.matched.append),
+            raw=True,
         )
         self._put = put or self.taken.append
         until(lambda: self.publisher.get_subscription_count() == 1)
@@ -121,15 +128,19 @@ def test_a_topic_does_not_wait_for_another_one(node):
         reader.stop()
 
 
-def test_an_executor_leaves_the_messages_to_the_reader(node):
+def test_an_executor_leaves_messages_and_events_to_the_reader(node):
     topic = Topic(node)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    # Were one of them in its wait set, it would be woken over and over while a message waits.
+    assert not any(map(executor.can_execute, (topic.subscription, *topic.subscription.event_handlers)))
     reader = topic.read()
     for value in range(20):
         topic.send(value)
         executor.spin_once(timeout_sec=0.01)
     until(lambda: topic.values == [[value] for value in range(20)])
+    until(lambda: topic.matched)
+    assert topic.matched[0].total_count == 1
     reader.stop()
     executor.shutdown()
 
