@@ -289,7 +289,9 @@ class Pipeline:
         return draft
 
     def _fill(self, draft: FrameDraft, target: Target, device: Device) -> None:
-        jobs = [stream.job(target, draft) for stream in self._streams.values()]
+        # What must be decoded first comes last, so that it is decoded while all else is computed.
+        streams = sorted(self._streams.values(), key=lambda stream: stream.decodes)
+        jobs = [stream.job(target, draft) for stream in streams]
         device.begin_frame()
         for job in jobs:  # one stream computes while the next one's bytes are on their way
             job.upload(device)
@@ -321,7 +323,7 @@ class Pipeline:
             sequence=self._sequence,
             frame_id=self.config.target_frame or self._frame_id(target),
             tensors={key: tensor for name in self.streams for key, tensor in draft.tensors[name].items()},
-            valid=draft.valid,
+            valid={name: draft.valid[name] for name in self.streams},
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
             given_up=target.given_up,

@@ -179,6 +179,11 @@ class Stream(ABC, Generic[Config]):
         #: Of the last image, where the stream has images.
         self.view: CameraView | None = None
 
+    @property
+    def decodes(self) -> bool:
+        """Whether samples are decoded when a frame uses them."""
+        return False
+
     def admit(self, sample: Sample) -> Sample:
         """Return the sample as it is kept until a frame uses it.
 

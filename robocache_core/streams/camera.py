@@ -198,6 +198,10 @@ class CameraStream(Stream[CameraConfig]):
                 )
         self.view = CameraView(image.frame_id, info)
 
+    @property
+    def decodes(self) -> bool:
+        return self.config.is_compressed
+
     def admit(self, sample: Sample) -> Sample:
         if self._rectifier is None:
             return sample
