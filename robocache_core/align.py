@@ -11,7 +11,8 @@ stamps.
 A stamp that is back by more than ``time_jump``, and one that is ahead by more than that and than its stream's rate and
 the other streams explain, is set aside until the stream's next sample: if that goes on from there, both are taken, and
 one that is back starts an epoch; otherwise it was a stray and is refused as ``time_jump``. One that is back starts an
-epoch at once where other streams are there and none is where its own was.
+epoch at once where other streams are there and none is where its own was. Where nothing more comes, what was set aside
+is taken unless other streams contradict it, and refused if they do.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from robocache_core.clocks import Clocks
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.ledger import Account, Reason
 from robocache_core.samples import Sample
+from robocache_core.target import Pick, Target
 from robocache_core.units import SECOND
 
 #: What ``Aligner.jumps`` has for the ROS clock, among streams.
@@ -41,45 +43,11 @@ class Jumps:
 
 
 @dataclass(frozen=True)
-class Pick:
-    """What a stream gives a target: its samples (none where it has none), and whether they are within tolerance."""
-
-    entries: tuple[Entry, ...]
-    valid: bool
-
-
-@dataclass(frozen=True)
-class Target:
-    """A ready target: an instant, each stream's pick, and the readings that give the motion during a stream's sample.
-
-    It holds the samples until ``close``.
-
-    Attributes:
-        given_up: streams that it did not wait for: a sample nearer to it may have come later.
-    """
+class Aside:
+    """A stamp far ahead or back that waits for the stream's next one, and its sample (None: refused already)."""
 
     stamp_ns: int
-    epoch: int
-    picks: Mapping[str, Pick]
-    motion: Mapping[str, tuple[Entry, ...]]
-    given_up: tuple[str, ...] = ()
-
-    def hold(self) -> None:
-        """Become a holder of all samples."""
-        for entry in self._entries():
-            entry.hold()
-
-    def close(self, reason: str = Reason.UNSELECTED, *, used: bool = False, motion: Iterable[Entry] = ()) -> None:
-        """Let the samples go: as used, those that were picked and ``motion``; else for ``reason``, if no frame did."""
-        for entry in (*(e for pick in self.picks.values() for e in pick.entries), *motion) if used else ():
-            entry.use()
-        for entry in self._entries():
-            entry.release(reason)
-
-    def _entries(self) -> list[Entry]:
-        """All samples, one as often as it is held."""
-        groups = (*(pick.entries for pick in self.picks.values()), *self.motion.values())
-        return [entry for group in groups for entry in group]
+    sample: Sample | None
 
 
 def _reached_by_two(newest: Mapping[str, int]) -> int | None:
@@ -122,8 +90,7 @@ class Aligner:
             for s in self._streams
         }
         self.clocks = Clocks(self.buffers, self._sync.time_jump_ns)
-        #: By stream, a sample that is far ahead or back and waits for the next one to confirm its stamp.
-        self.aside: dict[str, Sample] = {}
+        self._aside: dict[str, Aside] = {}
         #: By stream or ``ROS_CLOCK``.
         self.jumps: dict[str, Jumps] = {}
         self.epoch = 0
@@ -143,30 +110,59 @@ class Aligner:
         """Stamp that two streams have reached in this epoch, ns; where one alone has come, its newest."""
         return _reached_by_two(self.clocks.newest())
 
+    def num_aside(self, name: str) -> int:
+        """Samples of a stream that are set aside."""
+        return int(name in self._aside and self._aside[name].sample is not None)
+
     def push(self, name: str, sample: Sample) -> None:
         """Take a sample of stream ``name``; what cannot be used is counted as dropped."""
         stamp = sample.stamp_ns
-        if name in self.aside and stamp == self.aside[name].stamp_ns:
+        if name in self._aside and stamp == self._aside[name].stamp_ns:
             self._accounts[name].drop(Reason.DUPLICATE)  # the same message confirms nothing
             return
         self._judge_aside(name, stamp)
         if self._is_straggler(name, stamp):
             self._accounts[name].drop(Reason.TIME_JUMP)
         elif self._is_back(name, stamp):
-            self.aside[name] = sample
+            self._aside[name] = Aside(stamp, sample)
             if self.clocks.confirm(name, stamp):
                 self._jump_back(name)
         elif self.clocks.runs_ahead(name, stamp):
-            self.aside[name] = sample
+            self._aside[name] = Aside(stamp, sample)
         else:
             self._insert(name, sample)
 
+    def conclude(self) -> None:
+        """Judge the samples that were set aside by what the other streams show: nothing more comes.
+
+        Of one that is refused the stamp stays: should the stream go on from there after all, it is followed.
+        """
+        for name, aside in tuple(self._aside.items()):
+            if self._aside.get(name) is not aside or aside.sample is None:  # an epoch has taken it; refused already
+                continue
+            stamp, is_back = aside.stamp_ns, self._is_back(name, aside.stamp_ns)
+            doubted = {other: each.stamp_ns for other, each in self._aside.items()}
+            is_explained = not is_back and not self.clocks.runs_ahead(name, stamp)
+            if not is_explained and self.clocks.contradict(name, stamp, doubted):
+                self._aside[name] = Aside(stamp, None)
+                self._refuse_stray(name, stamp - self._newest_ns(name), 'the one before it')
+            elif is_back:
+                self._jump_back(name)
+            else:
+                del self._aside[name]
+                self._insert(name, aside.sample)
+
     def _jump_back(self, name: str) -> None:
         """Start an epoch with the sample of ``name`` that was set aside."""
-        newest, stamp = self.buffers[name].newest_ns, self.aside[name].stamp_ns
-        assert newest is not None
-        self._count_jump(name, newest - stamp)
+        stamp = self._aside[name].stamp_ns
+        self._count_jump(name, self._newest_ns(name) - stamp)
         self.start_epoch(stamp)
+
+    def _newest_ns(self, name: str) -> int:
+        """Newest stamp of a stream that has come in this epoch, ns."""
+        newest = self.buffers[name].newest_ns
+        assert newest is not None
+        return newest
 
     def _is_back(self, name: str, stamp_ns: int) -> bool:
         """Whether a stamp is before its stream's newest by more than messages overtake each other."""
@@ -175,25 +171,32 @@ class Aligner:
 
     def _judge_aside(self, name: str, next_ns: int) -> None:
         """Take or refuse the sample that was set aside, by whether the stream's next one goes on from it."""
-        sample = self.aside.get(name)
-        if sample is None:
+        aside = self._aside.get(name)
+        if aside is None:
             return
-        newest, stamp, jump = self.buffers[name].newest_ns, sample.stamp_ns, self._sync.time_jump_ns
-        assert newest is not None
+        newest, stamp, jump = self._newest_ns(name), aside.stamp_ns, self._sync.time_jump_ns
         if stamp > newest:
-            goes_on, off_ns, off = next_ns >= stamp - jump, stamp - next_ns, 'ahead of the next one'
+            goes_on, off_ns, other = next_ns >= stamp - jump, stamp - next_ns, 'the next one'
         else:
             goes_on = -jump <= next_ns - stamp <= jump + self.clocks.period_ns(name) and self._is_back(name, next_ns)
-            off_ns, off = newest - stamp, 'behind the one before it'
+            off_ns, other = stamp - newest, 'the one before it'
         if goes_on and stamp < newest:
             self._jump_back(name)
             return
-        del self.aside[name]
-        if goes_on:
-            self._insert(name, sample)
-            return
-        self._count_jump(name, off_ns)
-        self._refuse(name, Reason.TIME_JUMP, f'its stamp is {off_ns / SECOND:.3f} s {off}: a stray, or another clock')
+        del self._aside[name]
+        if aside.sample is None and goes_on:
+            self.buffers[name].newest_ns = stamp  # as if its sample had been taken
+            self.clocks.advance(name, newest)
+        elif aside.sample is not None and goes_on:
+            self._insert(name, aside.sample)
+        elif aside.sample is not None:
+            self._refuse_stray(name, off_ns, other)
+
+    def _refuse_stray(self, name: str, off_ns: int, other: str) -> None:
+        """Refuse a sample that is ahead of another by ``off_ns`` (negative: behind), and count a jump."""
+        self._count_jump(name, abs(off_ns))
+        off = f'{abs(off_ns) / SECOND:.3f} s {"ahead of" if off_ns > 0 else "behind"} {other}'
+        self._refuse(name, Reason.TIME_JUMP, f'its stamp is {off}: a stray, or another clock')
 
     def _insert(self, name: str, sample: Sample) -> None:
         buffer = self.buffers[name]
@@ -223,9 +226,10 @@ class Aligner:
         """Drop all samples and waiting targets for ``reason``, and forget all stamps."""
         for buffer in self.buffers.values():
             buffer.clear(reason)
-        for name in self.aside:
-            self._accounts[name].drop(reason)
-        self.aside.clear()
+        for name, aside in self._aside.items():
+            if aside.sample is not None:
+                self._accounts[name].drop(reason)
+        self._aside.clear()
         self.clocks.clear()
         for _ in self.waiting:
             self._targets.drop(reason)
@@ -237,15 +241,16 @@ class Aligner:
 
         Samples that were set aside because they are back become its first.
         """
-        back = {
-            name: self.aside.pop(name) for name in tuple(self.aside) if self._is_back(name, self.aside[name].stamp_ns)
-        }
+        back = {name: aside.sample for name, aside in self._aside.items() if self._is_back(name, aside.stamp_ns)}
+        for name in back:
+            del self._aside[name]
         self._before = {name: b.newest_ns for name, b in self.buffers.items() if b.newest_ns is not None}
         self._began_ns = now_ns
         self.clear(Reason.TIME_JUMP)
         self.epoch += 1
         for name, sample in back.items():
-            self._insert(name, sample)
+            if sample is not None:
+                self._insert(name, sample)
 
     def clock_jumped(self, now_ns: int) -> None:
         """Start a new epoch if the ROS clock was set back to ``now_ns`` and the stamps have not shown it already."""

@@ -27,8 +27,6 @@ class Clocks:
         self._time_jump_ns = time_jump_ns
         #: By mark, the stamps from which each stream counts, ns. A stream's name is the mark of its newest sample.
         self._marks: dict[Hashable, dict[str, int]] = {}
-        #: Streams that have come in any epoch.
-        self._known: set[str] = set()
         #: First stamp of each stream in the epoch, ns.
         self.first: dict[str, int] = {}
         #: The last two differences between newest stamps of each stream, ns.
@@ -43,7 +41,6 @@ class Clocks:
         newest_ns = self._buffers[name].newest_ns
         assert newest_ns is not None
         if before_ns is None:
-            self._known.add(name)
             self.first[name] = newest_ns
         else:
             self._steps[name] = [*self._steps.get(name, ())[-1:], newest_ns - before_ns]
@@ -81,7 +78,7 @@ class Clocks:
     def runs_ahead(self, name: str, stamp_ns: int) -> bool:
         """Whether a stamp is further ahead of its stream's newest than its rate and the other streams explain."""
         newest_ns = self._buffers[name].newest_ns
-        if newest_ns is None or len(self._known) < 2:
+        if newest_ns is None:
             return False
         ahead_ns = stamp_ns - newest_ns - self._time_jump_ns
         # By far the most stamps are no jump at all, and need no look at the other streams.
@@ -96,6 +93,20 @@ class Clocks:
         others = [newest_ns for other, newest_ns in self.alive().items() if other != name]
         near = [abs(other_ns - stamp_ns) <= self._time_jump_ns for other_ns in others]
         return any(near) and all(abs(other_ns - own_ns) > self._time_jump_ns for other_ns in others)
+
+    def contradict(self, name: str, stamp_ns: int, doubted: Mapping[str, int]) -> bool:
+        """Whether streams that are not silent show that a stamp of ``name`` is wrong.
+
+        There are others whose rate is known, and each is further from the stamp than a jump of time and its period.
+
+        Args:
+            name: the stream.
+            stamp_ns: its stamp, ns.
+            doubted: by stream, a stamp that counts in place of its newest one, ns.
+        """
+        others = {other: doubted.get(other, newest_ns) for other, newest_ns in self.alive().items() if other != name}
+        bounds = {other: self._time_jump_ns + self.period_ns(other) for other in others if self.period_ns(other)}
+        return bool(bounds) and all(abs(others[other] - stamp_ns) > bound_ns for other, bound_ns in bounds.items())
 
     def is_silent(self, name: str) -> bool:
         """Whether a stream has come and no longer does, as any other stream shows."""

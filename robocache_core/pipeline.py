@@ -10,7 +10,7 @@ from contextlib import suppress
 import torch
 
 from robocache_core import ops
-from robocache_core.align import Aligner, Jumps, Target
+from robocache_core.align import Aligner, Jumps
 from robocache_core.clocks import odd_clocks
 from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
@@ -20,6 +20,7 @@ from robocache_core.samples import CameraInfo, DataError, Sample
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
+from robocache_core.target import Target
 from robocache_core.text import shown
 
 
@@ -123,8 +124,14 @@ class Pipeline:
         self._aligner.clock_jumped(now_ns)
 
     def give_up(self) -> None:
-        """Stop waiting: nothing more comes. As many waiting targets as there is room for are taken as they are."""
+        """Stop waiting: nothing more comes. As many waiting targets as there is room for are taken as they are.
+
+        Once none waits, samples that were set aside because their stamps are far from the others are taken or refused.
+        """
         self._queue_ready(give_up=True)
+        if not self._aligner.waiting:
+            self._aligner.conclude()
+            self._queue_ready(give_up=True)
 
     def clear(self, reason: Reason) -> None:
         """Drop everything that is held, samples and targets alike, for ``reason``."""
@@ -195,7 +202,7 @@ class Pipeline:
             entries.update(target.picks[name].entries)
             for moved, readings in target.motion.items():
                 entries.update(readings if self.streams[moved].motion_source == name else ())
-        return sum(not entry.settled for entry in entries) + (name in self._aligner.aside)
+        return sum(not entry.settled for entry in entries) + self._aligner.num_aside(name)
 
     @property
     def num_held_targets(self) -> int:

@@ -102,7 +102,9 @@ class BagWatch:
         self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up))
         if whole.jumps and 'jumps' not in self.warnings:
             jumps = ', '.join(f'{name} by {jumps.last_ns / SECOND:.1f} s' for name, jumps in whole.jumps.items())
-            self._warn('jumps', f'the stamps jumped, and what waited was dropped (time_jump): {jumps}')
+            strays = 'messages with stamps far from the others were'
+            what = 'the stamps jumped, and what waited was' if self._pipeline.epoch else strays
+            self._warn('jumps', f'{what} dropped (time_jump): {jumps}')
 
     def _report(self) -> None:
         period = self._since(self._last)

@@ -24,10 +24,10 @@ from robocache_core.tunable import Checked, ConfigError, tunable
 from robocache_core.units import MIB, MS, SECOND
 
 if TYPE_CHECKING:
-    from robocache_core.align import Pick, Target
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
     from robocache_core.frame import CameraView
+    from robocache_core.target import Pick, Target
 
 #: Greatest coordinate of a sensor or a grid, m: a float32 there still holds 6 cm.
 MOST_METRES = 1e6

@@ -23,8 +23,8 @@ from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
 if TYPE_CHECKING:
-    from robocache_core.align import Pick, Target
     from robocache_core.config import PipelineConfig
+    from robocache_core.target import Pick, Target
 
 _BEYOND_FLOAT16 = 65520.0  # the least number that rounds to infinity
 

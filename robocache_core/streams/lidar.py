@@ -27,9 +27,9 @@ from robocache_core.tunable import Checked, ConfigError, check_bytes_of, tunable
 from robocache_core.units import SECOND
 
 if TYPE_CHECKING:
-    from robocache_core.align import Target
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
+    from robocache_core.target import Target
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from robocache_core.tunable import ConfigError, tunable
 from robocache_core.units import MS, SECOND
 
 if TYPE_CHECKING:
-    from robocache_core.align import Target
     from robocache_core.config import PipelineConfig
+    from robocache_core.target import Target
 
 #: Elements of a reading by field.
 VECTOR_FIELDS = {'angular_velocity': 3, 'linear_acceleration': 3, 'orientation': 4}

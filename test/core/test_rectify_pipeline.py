@@ -130,7 +130,7 @@ def test_a_frame_has_the_view_of_its_cameras():
         if info is not None:
             pipeline.set_camera_info('front', info)
         pipeline.receive('front')
-        pipeline.push('front', dataclasses.replace(image, stamp_ns=image.stamp_ns + 10**9 * (info is not None)))
+        pipeline.push('front', dataclasses.replace(image, stamp_ns=image.stamp_ns + 10**8 * (info is not None)))
         (frame,) = pipeline.poll()
         assert frame.views['front'].frame_id == 'optical'
         assert (frame.views['front'].info is None) == (info is None)

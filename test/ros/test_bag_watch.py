@@ -150,8 +150,12 @@ def clouds(stamps_ms: list[int]) -> list:
         ([0, 500] * 10, 2, ('18 of 20 messages of lidar, the trigger, were lost: 18 late',)),  # a bag in a loop
         ([ms // 200 * 100 for ms in range(0, 4000, 100)], 20,
          ('20 of 40 messages of lidar, the trigger, were lost: 20 late',)),
+        ([*range(0, 2000, 100), 900_000, *range(2000, 4000, 100)], 40,
+         ('messages with stamps far from the others were dropped (time_jump): lidar by 898.0 s',)),
+        ([*range(0, 3900, 100), 900_000], 40, ()),  # nothing contradicts the last one
+        ([*range(0, 2000, 100), *range(900_000, 902_000, 100)], 40, ()),
     ],
-    ids=['good', 'few', 'loop', 'twice'],
+    ids=['good', 'few', 'loop', 'twice', 'stray', 'last', 'ahead for good'],
 )  # fmt: skip
 def test_messages_of_the_trigger_that_become_no_target_are_a_warning(
     tmp_path: Path, stamps_ms, num_frames, warnings

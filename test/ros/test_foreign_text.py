@@ -114,9 +114,9 @@ def test_a_stream_comes_in_a_bounded_number_of_frames() -> None:
         bench.work()
     assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {Reason.NO_TRANSFORM: 36}
     assert "frame 'frame_64': lidar has come in 64 other frames already" in bench.log.of('warning')[0]
-    bench.put('lidar', cloud(10_100, 'frame_3'))
+    bench.put('lidar', cloud(10_100, 'frame_3'), cloud(10_200, 'frame_3'))
     bench.work()
-    assert len(bench.frames) == 65
+    assert len(bench.frames) == 66
 
 
 def test_the_inbox_counts_the_bytes_of_names() -> None:

@@ -62,6 +62,17 @@ def test_a_target_waits_for_a_late_stream_until_nothing_has_arrived_for_a_while(
     assert_adds_up(bench.runtime)
 
 
+def test_a_message_with_a_stamp_far_ahead_is_taken_when_nothing_has_arrived_for_a_while():
+    bench = make(ONE)
+    bench.put('lidar', cloud(0), cloud(100), cloud(37_000))
+    bench.work()
+    assert stamps(bench) == [0, 100]
+    bench.clock.advance(1.3)
+    bench.work()
+    assert stamps(bench) == [0, 100, 37_000]
+    assert_adds_up(bench.runtime)
+
+
 def test_a_message_begins_the_wait_again():
     bench = make(TWO)
     bench.put('lidar', cloud(0))
