@@ -86,7 +86,7 @@ class Pipeline:
     def push(self, name: str, sample: Sample) -> None:
         """Hand over the sample of a message that was announced; what cannot be used is counted as dropped."""
         if self.needs_pose(name) and not self.has_pose(name, sample.frame_id):
-            self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(sample.frame_id))
+            self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, sample.frame_id))
             return
         try:
             sample = self._streams[name].admit(sample)
@@ -143,8 +143,9 @@ class Pipeline:
         self.drop(name, reason)
         self.on_refused(name, reason, message)
 
-    def _unknown_pose(self, frame_id: str) -> str:
-        return f"the pose of frame {shown(frame_id)} in target_frame '{self.config.target_frame}' is not known"
+    def _unknown_pose(self, name: str, frame_id: str) -> str:
+        frames = f"frame {shown(frame_id)} in target_frame '{self.config.target_frame}'"
+        return f'the pose of {frames} is not known; state it by set_pose, or set {name}.extrinsics'
 
     def _queue_ready(self, *, give_up: bool = False) -> None:
         """Move targets that became ready to the bounded queue, at once: what they pick must not depend on ``poll``."""

@@ -18,6 +18,8 @@ from robocache_core.text import printable, shown
 from robocache_core.validation import all_are, as_bool, as_int, check_kind
 
 _MAX_INT64 = (1 << 63) - 1
+#: Characters that are shown of the names of a cloud's fields.
+_MAX_NAMES = 300
 
 
 class DataError(ValueError):
@@ -89,7 +91,7 @@ class CloudLayout:
         for candidate in self.fields:
             if candidate.name == name:
                 return candidate
-        names = ', '.join(f.name for f in self.fields)
+        names = printable(', '.join(f.name for f in self.fields), _MAX_NAMES)
         raise DataError(Reason.MISSING_FIELD, f"the cloud has no field '{name}' (it has: {names})")
 
     def validate(self, nbytes: int) -> None:

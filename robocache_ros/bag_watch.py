@@ -10,7 +10,7 @@ from robocache_ros import lost_targets
 from robocache_ros.bags import Bag
 from robocache_ros.blocker import Blocker
 from robocache_ros.cdr import header_stamp_ns
-from robocache_ros.drop_log import Logger
+from robocache_ros.drop_log import DropLog, Logger
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, Snapshot
 from robocache_ros.prevailing import prevailing
@@ -42,13 +42,14 @@ class BagWatch:
         bag: what is read.
         pipeline: takes it.
         logger: receives why no frame came as the node logs it, and each warning once.
+        log: has the explanations of drops.
 
     Attributes:
         warnings: by what they are about: of a clock and of jumps as of the last report that had them, the others of the
             whole bag, at its end.
     """
 
-    def __init__(self, bag: Bag, pipeline: Pipeline, logger: Logger) -> None:
+    def __init__(self, bag: Bag, pipeline: Pipeline, logger: Logger, log: DropLog) -> None:
         self._bag, self._pipeline, self._logger = bag, pipeline, logger
         self._clock = RecordedClock()
         self._metrics = Metrics(pipeline.streams, self._clock)
@@ -57,7 +58,7 @@ class BagWatch:
             for route in routes(pipeline.config)
             if not route.is_calibration
         }
-        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on)
+        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on, log.explanations)
         self._silence = SilenceLog(logger, self._clock)
         self._began = self._last = Snapshot.take(pipeline, self._metrics)
         self._due_ns = 0

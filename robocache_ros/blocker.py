@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from robocache_core.align import ROS_CLOCK
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.text import printable
 from robocache_core.units import MS, SECOND
+from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed
 
 #: Drops that follow from the stamps of other streams, and so say less than what those show.
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
+#: Drops whose explanation names what to set.
+_BY_CONFIGURATION = (Reason.NO_TRANSFORM, Reason.MISSING_FIELD)
+#: Characters of an explanation.
+_MAX_EXPLANATION = 400
 
 
 class Blocker:
@@ -24,6 +30,7 @@ class Blocker:
         metrics: when messages arrived.
         topics: resolved topic and short message type by stream.
         types_on: returns the full message types of a topic's publishers.
+        explanations: by stream and reason, why messages were dropped.
     """
 
     def __init__(
@@ -32,11 +39,13 @@ class Blocker:
         metrics: Metrics,
         topics: Mapping[str, tuple[str, str]],
         types_on: Callable[[str], list[str]],
+        explanations: Mapping[tuple[str, str], Explanation],
     ) -> None:
         self._pipeline = pipeline
         self._metrics = metrics
         self._topics = topics
         self._types_on = types_on
+        self._explanations = explanations
 
     def describe(self, period: Period) -> str:
         """Return in one line why no frame came; empty where one did."""
@@ -137,8 +146,14 @@ class Blocker:
         # What was dropped with its target says nothing of the stream itself.
         losses = {r: n for r, n in period.drops(name).items() if ':' not in r and r != Reason.UNSELECTED}
         if losses.keys() - _BY_STAMPS:
-            return f'{name}: dropped {listed(losses)}'
+            return f'{name}: dropped {listed(losses)}{self._explained(name, losses)}'
         return self._clock_fault(name, period) or (f'{name}: dropped {listed(losses)}' if losses else '')
+
+    def _explained(self, name: str, losses: Mapping[str, int]) -> str:
+        """What to set against drops of a stream, in brackets; empty where nothing can be set."""
+        keys = [(name, str(reason)) for reason in _BY_CONFIGURATION if reason in losses]
+        found = [self._explanations[key].message for key in keys if key in self._explanations]
+        return f' ({printable("; ".join(found), _MAX_EXPLANATION)})' if found else ''
 
     def _began_after(self, name: str) -> str:
         """Say by how much a stream began too late for the targets that lacked it; empty where it was there for one."""

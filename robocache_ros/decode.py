@@ -104,8 +104,9 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
         raise DataError(Reason.EMPTY_CLOUD, f'the cloud has no points (width {msg.width}, height {msg.height})')
     layout.validate(len(msg.data))
     for name in 'xyz':
-        if layout.field(name).dtype not in ('float32', 'float64'):
-            raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {layout.field(name).dtype}, not float32 or float64")
+        dtype = _field(layout, name, f'set {config.name}.topic to that of a cloud with x, y and z').dtype
+        if dtype not in ('float32', 'float64'):
+            raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {dtype}, not float32 or float64")
     _check_channels(layout, config)
     return LidarScan(stamp, msg.header.frame_id, view_bytes(msg.data), layout)
 
@@ -196,7 +197,14 @@ def _check_channels(layout: CloudLayout, config: LidarConfig) -> None:
     for channel in config.voxel.channels:
         _, field = parse_channel(channel)
         if field:
-            layout.field(field)
+            _field(layout, field, f'the channel {channel} needs it: set {config.name}.voxel.channels')
+
+
+def _field(layout: CloudLayout, name: str, remedy: str) -> PointField:
+    try:
+        return layout.field(name)
+    except DataError as error:
+        raise DataError(error.reason, f'{error}; {remedy}') from error
 
 
 #: A return of a LaserScan.

@@ -88,7 +88,7 @@ class Diagnostics:
         self._now_ns = now_ns
         self._explanations = explanations
         self._clock = clock
-        self._blocker = Blocker(pipeline, metrics, topics, types_on)
+        self._blocker = Blocker(pipeline, metrics, topics, types_on, explanations)
         with metrics.lock:
             self._last = Snapshot.take(pipeline, metrics)
         #: Why nothing came out as of the last report; empty where something did.

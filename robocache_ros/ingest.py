@@ -17,7 +17,7 @@ from robocache_ros.cdr import Raw, deserialize
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
-from robocache_ros.poses import PoseSource
+from robocache_ros.poses import Pose, PoseSource
 from robocache_ros.sources import source_of
 
 
@@ -99,15 +99,22 @@ class Ingest:
             DataError: ``no_transform``: it is unknown, or farther away than a parameter could state it.
         """
         if self._pipeline.needs_pose(name) and not self._pipeline.has_pose(name, frame_id):
-            target = self._pipeline.config.target_frame
-            pose = self._poses.pose(frame_id, target)
-            if not all(abs(metres) <= MOST_METRES for metres in pose[:3]):  # no comparison with NaN holds
-                raise DataError(
-                    Reason.NO_TRANSFORM,
-                    f'the pose of {shown(frame_id)} in {target!r} is x y z = {pose[:3]} m: must be within '
-                    f'{MOST_METRES:g} m; correct the transform, or set extrinsics of the stream',
-                )
+            try:
+                pose = self._pose(frame_id)
+            except DataError as error:
+                raise DataError(error.reason, f'{error}, or set {name}.extrinsics') from error
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
+
+    def _pose(self, frame_id: str) -> Pose:
+        target = self._pipeline.config.target_frame
+        pose = self._poses.pose(frame_id, target)
+        if not all(abs(metres) <= MOST_METRES for metres in pose[:3]):  # no comparison with NaN holds
+            raise DataError(
+                Reason.NO_TRANSFORM,
+                f'the pose of {shown(frame_id)} in {target!r} is x y z = {pose[:3]} m: must be within '
+                f'{MOST_METRES:g} m; correct the transform',
+            )
+        return pose
 
 
 def _deserialized(raw: Raw, message: type, topic: str) -> Any:

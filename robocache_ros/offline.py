@@ -115,7 +115,7 @@ class _Reader:
         transforms = StaticTransforms.from_bag(bag)
         for line in transforms.ignored.values():
             _logger.warning('%s: %s', bag.path, line)
-        watch = self.watch = BagWatch(bag, self._pipeline, _logger)
+        watch = self.watch = BagWatch(bag, self._pipeline, _logger, self.log)
         with closing(Decoders.of(self._pipeline.config)) as decoders:
             ingest = Ingest(self._pipeline, BagPoses(transforms), self.log, decoders)
             for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
+from robocache_core.text import shown
 
 if TYPE_CHECKING:  # it reads bags, and so needs rosbags, which a robot's installation may lack
     from robocache_ros.static_transforms import StaticTransforms
@@ -39,7 +40,7 @@ class BagPoses:
     def pose(self, frame_id: str, target: str) -> Pose:
         pose = self._transforms.pose(frame_id, target)
         if pose is None:
-            _unknown(frame_id, target, '/tf_static of the bag does not join them')
+            _unknown(frame_id, target, '/tf_static of the bag does not join them', 'record it with the bag')
         return pose
 
 
@@ -72,18 +73,19 @@ class TfPoses:
 
     def pose(self, frame_id: str, target: str) -> Pose:
         if self._tf is None:
-            _unknown(frame_id, target, f'tf2_ros {self._fault}')
+            _unknown(frame_id, target, f'tf2_ros {self._fault}', 'install it')
         from rclpy.time import Time
 
         try:
             found = self._buffer.lookup_transform(target, frame_id, Time())
         except self._tf.TransformException as error:
-            _unknown(frame_id, target, str(error).rstrip(' .'))
+            remedy = 'publish the static transform between them (tf2_ros static_transform_publisher)'
+            _unknown(frame_id, target, str(error).rstrip(' .'), remedy)
         if found.header.stamp.sec or found.header.stamp.nanosec:
             # tf2 gives a chain of static transforms the stamp 0; a pose that moves would stay that of the first scan.
             raise DataError(
                 Reason.NO_TRANSFORM,
-                f'the pose of {frame_id} in {target} moves; target_frame must be fixed to the robot',
+                f'the pose of {shown(frame_id)} in {target!r} moves; target_frame must be fixed to the robot',
             )
         t, q = found.transform.translation, found.transform.rotation
         return t.x, t.y, t.z, q.x, q.y, q.z, q.w
@@ -97,7 +99,5 @@ def streams_to_locate(pipeline: Pipeline) -> list[str]:
     return [stream.name for stream in needed if not stream.known_pose]
 
 
-def _unknown(frame_id: str, target: str, why: str) -> NoReturn:
-    raise DataError(
-        Reason.NO_TRANSFORM, f'the pose of {frame_id!r} in {target!r} is unknown: {why}; set extrinsics of the stream'
-    )
+def _unknown(frame_id: str, target: str, why: str, remedy: str) -> NoReturn:
+    raise DataError(Reason.NO_TRANSFORM, f'the pose of {shown(frame_id)} in {target!r} is unknown: {why}; {remedy}')

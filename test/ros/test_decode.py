@@ -220,7 +220,10 @@ def test_a_cloud_without_a_coordinate() -> None:
 
 def test_a_cloud_without_a_channel_s_field() -> None:
     config = LidarConfig('lidar', voxel=VoxelConfig(channels=('count', 'mean:reflectivity')))
-    text = r"no field 'reflectivity' \(it has: x, y, z, intensity, t, ring\)"
+    text = (
+        r"no field 'reflectivity' \(it has: x, y, z, intensity, t, ring\); the channel mean:reflectivity needs it: "
+        r'set lidar\.voxel\.channels'
+    )
     assert_refused('missing_field', text, decode.decode_cloud, make_cloud(), config)
 
 

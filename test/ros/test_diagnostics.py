@@ -7,7 +7,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from support.runtime import FRONT, LIDAR, assert_adds_up, cloud, image, make
 
-from robocache_core.config import BackpressureConfig, PipelineConfig, SyncConfig
+from robocache_core.config import BackpressureConfig, PipelineConfig, SyncConfig, VoxelConfig
 from robocache_core.units import MS
 from robocache_ros import dds_environment, diagnostics
 
@@ -148,7 +148,47 @@ def test_a_clock_that_does_not_come_is_said():
 def test_a_pose_that_is_unknown_names_both_frames():
     bench = make(dataclasses.replace(ONE, target_frame='base_link'))
     drive(bench, 'lidar', cloud, [0])
-    assert values(bench.report()['input lidar'])['last.no_transform'] == 'lidar in base_link'
+    assert values(bench.report()['input lidar'])['last.no_transform'] == 'lidar in base_link, or set lidar.extrinsics'
+
+
+def without_z(ms):
+    message = cloud(ms)
+    message.fields = message.fields[:2]
+    return message
+
+
+#: What a cloud lacks, and what the blocker says of it.
+UNUSABLE = {
+    'pose': (
+        dataclasses.replace(ONE, target_frame='base_link'),
+        cloud,
+        'lidar: dropped 2 no_transform (lidar in base_link, or set lidar.extrinsics)',
+    ),
+    'field': (
+        PipelineConfig(lidars=(dataclasses.replace(LIDAR, voxel=VoxelConfig(channels=('count', 'max:ring'))),)),
+        cloud,
+        "lidar: dropped 2 missing_field (the cloud has no field 'ring' (it has: x, y, z); the channel max:ring needs "
+        'it: set lidar.voxel.channels)',
+    ),
+    'coordinate': (
+        ONE,
+        without_z,
+        "lidar: dropped 2 missing_field (the cloud has no field 'z' (it has: x, y); set lidar.topic to that of a cloud "
+        'with x, y and z)',
+    ),
+}
+
+
+@pytest.mark.parametrize(('config', 'make_message', 'said'), UNUSABLE.values(), ids=UNUSABLE)
+@pytest.mark.parametrize('required', [True, False])
+def test_what_the_configuration_lacks_is_named_with_what_to_set(config, make_message, said, required):
+    lidar = dataclasses.replace(config.lidars[0], required=required)
+    sync = SyncConfig(rate_hz=0.0 if required else 10.0)
+    cameras = () if required else (FRONT,)
+    bench = make(dataclasses.replace(config, lidars=(lidar,), cameras=cameras, sync=sync))
+    drive(bench, 'lidar', make_message, [0, 100])
+    assert said in blocker(bench)
+    assert_adds_up(bench.runtime)
 
 
 def test_a_status_names_its_node_in_full():

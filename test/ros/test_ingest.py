@@ -110,7 +110,7 @@ def test_a_sensor_that_nobody_knows_is_dropped_and_explained():
     bench = make(IN_BASE, lambda pipeline: poses)
     take(bench, 'lidar', cloud(0, frame_id='mast'))
     assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
-    assert explained(bench) == {('lidar', 'no_transform'): ('mast in base_link', 1)}
+    assert explained(bench) == {('lidar', 'no_transform'): ('mast in base_link, or set lidar.extrinsics', 1)}
     assert_adds_up(bench.runtime)
 
 
@@ -204,7 +204,12 @@ def test_offline_takes_poses_from_the_bag(tmp_path):
     assert unknown.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 3}
     (explanation,) = unknown.explanations.values()
     assert explanation.count == 3
-    assert "the pose of 'lidar' in 'base_link' is unknown: /tf_static of the bag does not join" in explanation.message
+    said = (
+        "the pose of 'lidar' in 'base_link' is unknown: /tf_static of the bag does not join them; record it with the "
+        'bag, or set lidar.extrinsics'
+    )
+    assert explanation.message == said
+    assert f'no frame: lidar: dropped 3 no_transform ({said})' in unknown.warnings
 
 
 def test_offline_refuses_a_topic_of_another_type(tmp_path):

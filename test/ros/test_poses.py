@@ -110,14 +110,14 @@ def refusal(poses, frame_id='lidar'):
 
 def test_a_pose_that_moves_is_refused(poses):
     Buffer.made[0].known['base_link', 'lidar'] = transform(stamp_s=1)
-    assert refusal(poses) == 'the pose of lidar in base_link moves; target_frame must be fixed to the robot'
+    assert refusal(poses) == "the pose of 'lidar' in 'base_link' moves; target_frame must be fixed to the robot"
 
 
 def test_a_frame_that_tf_does_not_have_is_refused_in_its_words(poses):
     text = refusal(poses, 'mast')
-    assert 'does not exist; set' in text
+    assert 'does not exist; publish' in text
     assert text.startswith("the pose of 'mast' in 'base_link' is unknown: \"mast\" passed to lookupTransform")
-    assert text.endswith('set extrinsics of the stream')
+    assert text.endswith('publish the static transform between them (tf2_ros static_transform_publisher)')
 
 
 def test_a_look_up_that_fails_is_refused(poses):
