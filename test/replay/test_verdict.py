@@ -44,7 +44,10 @@ def test_no_frame_no_diagnostics_and_an_open_ledger_are_failures():
 
 def test_losses_and_a_late_player_are_warnings():
     assert warnings(summary()) == []
-    assert '1 of 3 messages of lidar' in warnings(summary(lost={'fused': 0, 'lidar': 1}))[0]
+    assert warnings(summary(lost={'fused': 0, 'lidar': 1, 'imu': 2}, published={'lidar': 3, 'imu': 30})) == [
+        '1 of 3 messages of lidar, the trigger, were lost between player and node: play it slower (--rate)',
+        '2 of 30 messages of imu were lost between player and node: play it slower (--rate)',
+    ]
     fault = 'cuda:0 failed: GpuError: out of memory'
     assert fault in warnings(summary(device_fault=fault))[0]
     assert '4 fused frames' in warnings(summary(lost={'fused': 4}))[0]
@@ -73,6 +76,25 @@ BEHIND = 'targets that did not wait: 8 front; the stamps of front are 0.3 s behi
 )
 def test_targets_that_were_lost_or_did_not_wait_are_warnings_where_they_are_many(changes, lines):
     assert warnings(summary(**changes)) == lines
+
+
+def streams(**dropped):
+    return {name: {'received': 40, 'used': 2, 'held': 0, 'dropped': counts} for name, counts in dropped.items()}
+
+
+@pytest.mark.parametrize(
+    ('changes', 'lines'),
+    [
+        ({}, ['20 of 40 messages of lidar, the trigger, were lost: 15 late, 5 inbox_full']),
+        ({'frames': 0}, []),  # that is a failure's line
+        ({'trigger': ''}, []),
+        ({'trigger': 'front'}, []),
+    ],
+)
+def test_messages_of_the_trigger_that_became_no_target_are_a_warning_where_they_are_many(changes, lines):
+    lidar = {'unselected': 9, 'missing:imu': 9, 'inbox_full': 5, 'late': 15}
+    accounts = streams(lidar=lidar, front={'late': 1, 'unselected': 30})
+    assert warnings(summary(**{'streams': accounts, **changes})) == lines
 
 
 def test_what_is_wrong_with_the_bag_is_said():

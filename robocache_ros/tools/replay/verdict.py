@@ -48,7 +48,8 @@ def unbalanced(streams: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def warnings(summary: Mapping[str, Any]) -> list[str]:
     """A line for each loss, fault or delay of a replay that succeeded all the same."""
     found = [
-        f'{count} of {summary["published"].get(name, "the")} messages of {name} were lost between player and node'
+        f'{count} of {summary["published"].get(name, "the")} messages of {_role(name, summary)} were lost between '
+        'player and node: play it slower (--rate)'
         for name, count in summary['lost'].items()
         if name != 'fused'
     ]
@@ -73,12 +74,24 @@ def _targets(summary: Mapping[str, Any]) -> list[str]:
     targets = summary['targets']
     lost = lost_targets.describe_lost(targets['targets'], targets['dropped']) if summary['frames'] else ''
     not_waited = lost_targets.describe_not_waited(targets['targets'], targets['given_up'])
-    found = [lost, not_waited]
+    found = [lost, _triggers(summary), not_waited]
     if lost and summary['blocker']:
         found.append(f'no frame for a time: {summary["blocker"]}')
     if (lost or not_waited) and summary['sync_warning']:
         found.append(f'with frames: {summary["sync_warning"]}')
     return [line for line in found if line]
+
+
+def _role(name: str, summary: Mapping[str, Any]) -> str:
+    return f'{name}, the trigger,' if name == summary['trigger'] else name
+
+
+def _triggers(summary: Mapping[str, Any]) -> str:
+    """How many messages of the trigger the node dropped before they became a target, where these are many."""
+    stream = summary['streams'].get(summary['trigger'])
+    if stream is None or not summary['frames']:
+        return ''
+    return lost_targets.describe_lost_triggers(summary['trigger'], stream['received'], stream['dropped'])
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
