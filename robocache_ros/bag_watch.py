@@ -115,7 +115,7 @@ class BagWatch:
         self._silence.take(blocker)
         jumps = self._blocker.jumps(period)
         self._warn('jumps', jumps)
-        for name, sentence in self._blocker.odd_clocks().items() if not jumps else ():
+        for name, sentence in self._blocker.odd_clocks(period).items() if not jumps else ():
             self._warn(f'clock of {name}', sentence)
 
     def _warn(self, about: str, sentence: str) -> None:

@@ -104,14 +104,19 @@ class Blocker:
         stamps = f'the stamps of {name} on {self._topics[name][0]}'
         return f'{stamps} jump by {size} to and fro {times}: two publishers, or two clocks?'
 
-    def odd_clocks(self) -> dict[str, str]:
-        """Say by stream whose stamps do not fit those of the others, and by how much."""
+    def odd_clocks(self, period: Period) -> dict[str, str]:
+        """Say by stream whose stamps do not fit those of the others, and by how much; of two, that they do not fit."""
+        readings = self._pipeline.clock_readings()
+        if len(readings) == 2:  # nothing shows which of them is wrong
+            behind, ahead = sorted(readings, key=lambda name: readings[name])
+            apart = self._apart(behind, ahead, readings, period)
+            return {f'{behind} and {ahead}': apart} if apart else {}
         newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
         return {name: _compared(name, offset_ns, newest.keys() - odd.keys()) for name, offset_ns in odd.items()}
 
     def _clock_fault(self, name: str, period: Period) -> str:
         """Say whose clock keeps a stream from being aligned: its own, or the trigger's; empty where none does."""
-        odd, trigger = self.odd_clocks(), self._pipeline.config.trigger
+        odd, trigger = self.odd_clocks(period), self._pipeline.config.trigger
         for suspect in (name, trigger):
             if suspect in odd:
                 return odd[suspect]
@@ -121,6 +126,10 @@ class Blocker:
         furthest = max(readings, key=lambda each: abs(readings[each] - readings[name]))
         other = trigger if trigger in readings and trigger != name else furthest
         behind, ahead = sorted((name, other), key=lambda each: readings[each])
+        return self._apart(behind, ahead, readings, period)
+
+    def _apart(self, behind: str, ahead: str, readings: Mapping[str, int], period: Period) -> str:
+        """Say by how much the clocks of two streams differ; empty where it is too little to be known."""
         apart_ns, max_wait_ns = readings[ahead] - readings[behind], self._pipeline.config.sync.max_wait_ns
         # What a clock shows between two samples is known no better than the samples of the other come.
         if apart_ns <= max(max_wait_ns, *(self._period_ns(each, period) or SECOND for each in (behind, ahead))):

@@ -4,10 +4,10 @@
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
 or when everything of the last period was dropped, WARN for any loss, for damaged images that were kept, for publishers
 of another type on its topic, or for a rate under 90 % of what is expected. sync: ERROR when no frame came, WARN when
-targets were dropped or did not wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd
-one out. queue: WARN while thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or has
-failed, ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN when a
-subscriber asks for a QoS that is not offered, another node publishes there too, or ROS time stands still at 0.
+targets were dropped or did not wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd one
+out or those of two differ. queue: WARN while thinning. compute: WARN on the reference, and on the CPU where a GPU was
+asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN
+when a subscriber asks for a QoS that is not offered, another node publishes there too, or ROS time stands still at 0.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class Diagnostics:
         if period.given_up:
             warnings.append(f'targets that did not wait: {listed(period.given_up)}')
         jumps = self._blocker.jumps(period)
-        return [*warnings, *([jumps] if jumps else self._blocker.odd_clocks().values())]
+        return [*warnings, *([jumps] if jumps else self._blocker.odd_clocks(period).values())]
 
     def _queue(self) -> DiagnosticStatus:
         config, control = self._pipeline.config.backpressure, self._worker.backpressure

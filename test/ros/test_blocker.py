@@ -16,10 +16,13 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 STREAMS = {'imu': (10, imu), 'front': (50, image), 'lidar': (100, cloud)}
 
 
-def robot(names=tuple(STREAMS), *, tolerance_ms=100, **sync):
+def robot(names=tuple(STREAMS), *, tolerance_ms=100, required=tuple(STREAMS), **sync):
     front = dataclasses.replace(FRONT, tolerance_ns=tolerance_ms * MS)
-    streams = {'lidars': (LIDAR,), 'cameras': (front,), 'imus': (IMU,)}
-    streams = {group: configs for group, configs in streams.items() if configs[0].name in names}
+    streams = {
+        group: (dataclasses.replace(stream, required=stream.name in required),)
+        for group, stream in (('lidars', LIDAR), ('cameras', front), ('imus', IMU))
+        if stream.name in names
+    }
     return make(PipelineConfig(**streams, sync=SyncConfig(**sync)))
 
 
@@ -75,6 +78,36 @@ def test_a_clock_that_is_ahead_costs_nothing_and_is_named():
     assert message == 'the stamps of imu are 300 ms ahead of those of front, lidar: its clock is wrong'
     assert len(bench.frames) == 11
     assert all(frame.age_ns['front'] == 0 for frame in bench.frames)
+
+
+@pytest.mark.parametrize('sync', [{}, {'rate_hz': 10.0}])
+@pytest.mark.parametrize(
+    ('names', 'ahead', 'offset', 'apart'),
+    [
+        (('lidar', 'imu'), 'lidar', 300, '300 ms'),
+        (('lidar', 'imu'), 'imu', 300, '300 ms'),
+        (('lidar', 'imu'), 'imu', 37_000, '37.0 s'),
+        (('lidar', 'front'), 'lidar', 300, '300 ms'),
+        (('lidar', 'front'), 'front', 5000, '5.0 s'),
+        (('lidar', 'front'), 'front', 150, ''),
+    ],
+)
+def test_of_two_clocks_that_differ_both_are_named_with_the_number_though_frames_come(names, ahead, offset, apart, sync):
+    streams = {name: STREAMS[name] for name in names}
+    bench = robot(streams, required=('lidar',), **sync)
+    drive(bench, {ahead: (offset,)}, 0, 2500, streams)
+    bench.report()
+    bench.frames.clear()
+    drive(bench, {ahead: (offset,)}, 2500, 3500, streams)
+    level, message, _ = sync_of(bench)
+    (behind,) = set(names) - {ahead}
+    said = (
+        f'the stamps of {behind} are {apart} behind those of {ahead}: one clock is wrong, or {behind} comes late '
+        '(sync.max_wait is 200 ms)'
+    )
+    assert len(bench.frames) == 10
+    assert level == (WARN if apart else OK)
+    assert message.split('; ')[-1] == (said if apart else 'aligned')
 
 
 def test_what_was_not_waited_for_is_a_warning_of_its_period():
