@@ -227,6 +227,10 @@ class Pipeline:
         """What the clock of each stream that is not silent shows by now, ns."""
         return self._aligner.clocks.readings()
 
+    def period_ns(self, name: str) -> int:
+        """Usual difference between stamps of a stream, ns; 0 where it is not known."""
+        return self._aligner.clocks.period_ns(name)
+
     def odd_clocks(self) -> dict[str, int]:
         """By stream that is the odd one out, how far its stamps are ahead of the others' (negative: behind), ns."""
         return odd_clocks(self.clock_readings(), self.config.sync.max_wait_ns)

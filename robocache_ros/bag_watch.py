@@ -63,6 +63,7 @@ class BagWatch:
         self._began = self._last = Snapshot.take(pipeline, self._metrics)
         self._due_ns = 0
         self._given_up: dict[str, int] = {}
+        self._slow: dict[str, str] = {}
         #: Of each report, its blocker and how many messages had come.
         self._blockers: list[tuple[str, int]] = []
         self.warnings: dict[str, str] = {}
@@ -86,6 +87,7 @@ class BagWatch:
     def end(self) -> None:
         """Take note that there are no more messages; before what waits is given up."""
         self._given_up = self._since(self._began).given_up
+        self._slow = lost_targets.describe_slow(self._pipeline, self._given_up)
 
     def conclude(self) -> None:
         """Report on the whole bag, once the last frame has come."""
@@ -100,7 +102,9 @@ class BagWatch:
             self._warn('triggers', lost_targets.describe_lost_triggers(trigger, num_messages, whole.drops(trigger)))
         if (lost or not whole.num_frames) and (blocker := prevailing(self._blockers)):
             self._warn('blocker', f'no frame: {blocker}')
-        self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up))
+        self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up, self._slow))
+        for name, sentence in self._slow.items():
+            self._warn(f'rate of {name}', sentence)
         if whole.jumps and 'jumps' not in self.warnings:
             jumps = ', '.join(f'{name} by {jumps.last_ns / SECOND:.1f} s' for name, jumps in whole.jumps.items())
             strays = 'messages with stamps far from the others were'

@@ -9,10 +9,10 @@ from robocache_core.align import ROS_CLOCK
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
-from robocache_core.units import MS, SECOND
+from robocache_core.units import SECOND
 from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
-from robocache_ros.period import Period, listed
+from robocache_ros.period import Period, listed, span
 
 #: Drops that follow from the stamps of other streams, and so say less than what those show.
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
@@ -98,7 +98,7 @@ class Blocker:
         if not often:
             return ''
         name, jumps = max(often.items(), key=lambda item: item[1].count)
-        size, times = _span(jumps.last_ns), f'({jumps.count} times)'
+        size, times = span(jumps.last_ns), f'({jumps.count} times)'
         if name == ROS_CLOCK:
             return f'the ROS clock goes back by {size} again and again {times}: two publishers of /clock?'
         stamps = f'the stamps of {name} on {self._topics[name][0]}'
@@ -135,8 +135,8 @@ class Blocker:
         if apart_ns <= max(max_wait_ns, *(self._period_ns(each, period) or SECOND for each in (behind, ahead))):
             return ''
         return (
-            f'the stamps of {behind} are {_span(apart_ns)} behind those of {ahead}: one clock is wrong, or {behind} '
-            f'comes late (sync.max_wait is {_span(max_wait_ns)})'
+            f'the stamps of {behind} are {span(apart_ns)} behind those of {ahead}: one clock is wrong, or {behind} '
+            f'comes late (sync.max_wait is {span(max_wait_ns)})'
         )
 
     def _period_ns(self, name: str, period: Period) -> int:
@@ -176,7 +176,7 @@ class Blocker:
         when = (
             'the window of the last target without it begins' if stream.reads_window else 'the last target without it'
         )
-        return f'{name}: its first message is {_span(late_ns)} after {when}'
+        return f'{name}: its first message is {span(late_ns)} after {when}'
 
     def _off(self, name: str) -> str:
         """Say how far a stream's samples, which do come, are from what targets need."""
@@ -188,13 +188,9 @@ class Blocker:
 
 def _compared(name: str, offset_ns: int, others: Iterable[str]) -> str:
     side, excuse = ('ahead of', '') if offset_ns > 0 else ('behind', ', or it comes late')
-    rest, apart = ', '.join(sorted(others)), _span(abs(offset_ns))
+    rest, apart = ', '.join(sorted(others)), span(abs(offset_ns))
     return f'the stamps of {name} are {apart} {side} those of {rest}: its clock is wrong{excuse}'
 
 
 def _lag(name: str, lag_ns: int | None) -> str:
-    return f'{name}: is {_span(lag_ns)} behind' if lag_ns else ''
-
-
-def _span(duration_ns: int) -> str:
-    return f'{duration_ns / SECOND:.1f} s' if duration_ns >= SECOND else f'{duration_ns / MS:.0f} ms'
+    return f'{name}: is {span(lag_ns)} behind' if lag_ns else ''

@@ -24,7 +24,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
 from robocache_core.units import SECOND
-from robocache_ros import dds_environment
+from robocache_ros import dds_environment, lost_targets
 from robocache_ros.blocker import Blocker
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DAMAGED, Explanation
@@ -95,6 +95,8 @@ class Diagnostics:
         self.blocker = ''
         #: Who else publishes on the fused topic as of the last report; empty where nobody does.
         self.twin = ''
+        #: By stream that is too slow to be waited for, as of the last report, what follows.
+        self.slow: dict[str, str] = {}
 
     def report(self, *, active: bool) -> DiagnosticArray:
         """Return all statuses, of the time since the last report.
@@ -113,6 +115,7 @@ class Diagnostics:
                 held[name] += self._pipeline.num_held(name)
             period = Period(self._last, snapshot, self._clock.steady_ns())
             self._last = snapshot
+            self.slow = lost_targets.describe_slow(self._pipeline, snapshot.given_up)
             self.blocker = self._blocker.describe(period) if active else 'the node is not active'
             if active and self.blocker and not self._now_ns():
                 self.blocker = f'{NO_CLOCK}; {self.blocker}'
@@ -225,6 +228,7 @@ class Diagnostics:
             **{f'given_up.{name}': n for name, n in period.after.given_up.items()},
             **{f'time_jumps.{name}': jumps.count for name, jumps in period.after.jumps.items()},
             **{f'ahead_ms.{name}': offset_ns / 1e6 for name, offset_ns in self._pipeline.odd_clocks().items()},
+            **{f'slow.{name}': sentence for name, sentence in self.slow.items()},
             'blocker': self.blocker,
         }
         return self._status('sync', level, message, values)
@@ -232,8 +236,8 @@ class Diagnostics:
     def _sync_warnings(self, period: Period) -> list[str]:
         """Say what is wrong though frames come out."""
         warnings = [f'targets dropped: {listed(period.target_drops)}'] if period.target_drops else []
-        if period.given_up:
-            warnings.append(f'targets that did not wait: {listed(period.given_up)}')
+        if given_up := {name: count for name, count in period.given_up.items() if name not in self.slow}:
+            warnings.append(f'targets that did not wait: {listed(given_up)}')
         jumps = self._blocker.jumps(period)
         return [*warnings, *([jumps] if jumps else self._blocker.odd_clocks(period).values())]
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from robocache_core.ledger import Reason
-from robocache_ros.period import listed
+from robocache_core.pipeline import Pipeline
+from robocache_ros.period import listed, span
 
 #: Share of the targets that may be lost, or not wait, without a sentence: the first windows of a bag are not full.
 TOLERATED = 0.05
@@ -37,14 +40,35 @@ def describe_lost_triggers(name: str, num_messages: int, dropped: dict[str, int]
     return lost if _many(count, num_messages) else ''
 
 
-def describe_not_waited(num_targets: int, given_up: dict[str, int]) -> str:
+def describe_slow(pipeline: Pipeline, given_up: Mapping[str, int]) -> dict[str, str]:
+    """Say by stream that targets do not wait for it because its samples are too far apart, and what to set.
+
+    Args:
+        pipeline: takes the streams, or has taken them.
+        given_up: targets that did not wait for a stream, by stream.
+    """
+    max_wait_ns = pipeline.config.sync.max_wait_ns
+    slow = {
+        name: period_ns
+        for name in pipeline.newest_ns()
+        if given_up.get(name) and (period_ns := pipeline.period_ns(name)) >= max_wait_ns
+    }
+    return {
+        name: f'{name} comes every {span(period_ns)}, and sync.max_wait is {span(max_wait_ns)}: targets take what has '
+        f'come of it and do not wait for its next message; to wait, set sync.max_wait above {span(period_ns)}'
+        for name, period_ns in slow.items()
+    }
+
+
+def describe_not_waited(num_targets: int, given_up: Mapping[str, int], slow: Collection[str]) -> str:
     """Say how many targets did not wait for a stream, by stream; empty where they are few.
 
     Args:
         num_targets: all targets.
         given_up: targets that did not wait for a stream, by stream.
+        slow: streams that are too slow to be waited for, of which something else is said.
     """
-    often = {name: count for name, count in given_up.items() if _many(count, num_targets)}
+    often = {name: count for name, count in given_up.items() if _many(count, num_targets) and name not in slow}
     return f'of {num_targets} targets that did not wait: {listed(often)}' if often else ''
 
 

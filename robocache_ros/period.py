@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from robocache_core.align import Jumps
 from robocache_core.ledger import Counts
 from robocache_core.pipeline import Pipeline
+from robocache_core.units import MS, SECOND
 from robocache_ros.metrics import Metrics
 
 
@@ -109,6 +110,11 @@ class Period:
 def listed(drops: dict[str, int]) -> str:
     """Drops in one line, the most frequent reason first."""
     return ', '.join(f'{n} {reason}' for reason, n in sorted(drops.items(), key=lambda item: -item[1]))
+
+
+def span(duration_ns: int) -> str:
+    """A duration in the unit in which it is read best."""
+    return f'{duration_ns / SECOND:.1f} s' if duration_ns >= SECOND else f'{duration_ns / MS:.0f} ms'
 
 
 def _new_drops(before: Counts, after: Counts) -> dict[str, int]:

@@ -63,6 +63,7 @@ class Reporter:
         self._asked_ns: int | None = None
         self._silence = SilenceLog(logger, clock)
         self._named_twin = ''
+        self._named_slow: set[str] = set()
 
     def tick(self) -> None:
         """Ask for a report; once a period."""
@@ -84,6 +85,7 @@ class Reporter:
     def _report(self, *, active: bool) -> None:
         self._publish(self._diagnostics.report(active=active))
         self._log_twin()
+        self._log_slow()
         if active:
             self._silence.take(self._diagnostics.blocker)
         self._send(Load(self._worker.num_waiting, self._diagnostics.backpressure()))
@@ -94,6 +96,13 @@ class Reporter:
         if twin and twin != self._named_twin:
             self._logger.warning(twin)
         self._named_twin = twin
+
+    def _log_slow(self) -> None:
+        """Log once of each stream that it is too slow to be waited for."""
+        for name, sentence in self._diagnostics.slow.items():
+            if name not in self._named_slow:
+                self._logger.warning(sentence)
+                self._named_slow.add(name)
 
     def _publish(self, report: DiagnosticArray) -> None:
         report.header.stamp = to_stamp(self._now_ns())

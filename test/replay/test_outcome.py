@@ -24,7 +24,7 @@ def frame(stamp_ns, received_ms, valid, **age_ms):
 def diagnostics(at_ms, blocker='', **lidar):
     account = {key: str(value) for key, value in lidar.items()}
     sync = {'targets': '3', 'emitted': '2', 'dropped.overrun': '1', 'dropped.late': '0', 'blocker': blocker}
-    sync |= {'given_up.front': '2', 'given_up.lidar': '0'}
+    sync |= {'given_up.front': '2', 'given_up.lidar': '0', 'slow.front': 'front comes every 1.0 s'}
     compute = {'backend': 'cpu', 'reason': 'loaded', 'device': 'cpu'}
     values = {'input lidar': account, 'sync': sync, 'compute': compute}
     return Diagnostics(at_ms * MS, {name: Status(0, '', value) for name, value in values.items()})
@@ -66,6 +66,7 @@ def test_a_summary_has_rates_latencies_and_the_nodes_own_counts():
     assert summary['streams'] == {'lidar': {'received': 2, 'used': 2, 'held': 0, 'dropped': {}}}
     assert summary['targets'] == {'targets': 3, 'emitted': 2, 'pending': 0, 'dropped': {'overrun': 1},
                                   'given_up': {'front': 2}}  # fmt: skip
+    assert summary['slow'] == {'front': 'front comes every 1.0 s'}
     assert summary['topics'] == {'lidar': '/points', 'front': '/front'}
     assert summary['published'] == {'lidar': 3}
     assert summary['lost'] == {'fused': 1, 'lidar': 1}

@@ -18,7 +18,7 @@ def summary(**changes):
         'latency_ms': {'p50': 20.0, 'p99': None}, 'blocker': '', 'trigger': 'lidar', 'backend_reason': 'loaded',
         'device': 'cpu', 'device_reason': 'compute.device = auto', 'device_fault': '',
         'targets': targets(30, {'missing:imu': 1}, imu=1),
-        'sync_warning': '', 'published': {'lidar': 3},
+        'sync_warning': '', 'slow': {}, 'published': {'lidar': 3},
         'age_ms': {'lidar': {'p50': 0.0, 'p99': 0.0}}, 'valid': {'lidar': 2}, 'lost': {'fused': 0},
         'stage_ms': {'lidar': {'p50': 1.0, 'p99': 2.0}}, 'player_late_ms': {'p50': 0.0, 'p99': 0.1, 'max': 0.2},
         'bag': {'skipped': {}, 'defects': [], 'unsent': {}},
@@ -70,6 +70,10 @@ BEHIND = 'targets that did not wait: 8 front; the stamps of front are 0.3 s behi
         (
             {'targets': targets(200, {}, front=150, imu=3), 'sync_warning': BEHIND, 'blocker': 'at the beginning'},
             ['of 200 targets that did not wait: 150 front', f'with frames: {BEHIND}'],
+        ),
+        (
+            {'targets': targets(200, {}, front=150, imu=90), 'slow': {'imu': 'imu comes every 1.0 s'}},
+            ['of 200 targets that did not wait: 150 front', 'imu comes every 1.0 s'],
         ),
         ({'targets': targets(200, MISSING), 'frames': 0, 'blocker': 'imu: silent'}, []),  # that is a failure's line
     ],

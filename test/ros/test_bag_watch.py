@@ -114,6 +114,18 @@ def test_what_is_wrong_with_a_bag_is_said_as_the_node_says_it(
     assert bool(warnings) == bool(caplog.records)
 
 
+def test_a_stream_that_is_too_slow_to_be_waited_for_is_said(tmp_path: Path) -> None:
+    slow = PARAMETERS['imu'] | {'window_size': 1, 'interpolation': 'previous', 'tolerance': 1.0}
+    config, _ = parameters.from_dict({'lidars': ['lidar'], 'imus': ['imu'], 'lidar': PARAMETERS['lidar'], 'imu': slow})
+    messages = [*bags.every(100, '/points', bags.cloud, 12_000), *bags.every(1000, '/imu', bags.imu, 12_000)]
+    frames = fused_frames(bags.write(tmp_path / 'bag', messages), config)
+    assert len(list(frames)) == 120
+    assert frames.warnings == (
+        'imu comes every 1.0 s, and sync.max_wait is 200 ms: targets take what has come of it and do not wait for its '
+        'next message; to wait, set sync.max_wait above 1.0 s',
+    )
+
+
 def test_a_silence_is_logged_when_it_begins_every_ten_recorded_seconds_and_when_it_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,6 +121,33 @@ def test_what_was_not_waited_for_is_a_warning_of_its_period():
     assert int(values['given_up.front']) > 5
 
 
+SLOW = (
+    'imu comes every 400 ms, and sync.max_wait is 200 ms: targets take what has come of it and do not wait for its '
+    'next message; to wait, set sync.max_wait above 400 ms'
+)
+
+
+def test_a_stream_that_is_too_slow_to_be_waited_for_is_said_once_and_is_no_warning_of_each_period():
+    slow = dataclasses.replace(IMU, window_size=1, interpolation='previous', tolerance_ns=SECOND)
+    bench = make(PipelineConfig(lidars=(LIDAR,), imus=(slow,)))
+    streams = {'lidar': (100, cloud), 'imu': (400, imu)}
+    for first in range(0, 4000, 1000):
+        drive(bench, {}, first, first + 1000, streams)
+        bench.runtime.reporter.tick()
+    drive(bench, {}, 4000, 5000, streams)
+    level, message, values = sync_of(bench)
+    assert (level, message) == (OK, 'aligned')
+    assert int(values['given_up.imu']) > 10
+    assert values['slow.imu'] == SLOW
+    assert [line for line in bench.log.of('warning') if 'imu comes' in line] == [SLOW]
+    drive(bench, {}, 5000, 7500, {'lidar': (100, cloud)})  # it has died
+    bench.report()
+    drive(bench, {}, 7500, 8500, {'lidar': (100, cloud)})
+    level, _, values = sync_of(bench)
+    assert level == ERROR
+    assert 'slow.imu' not in values
+
+
 @pytest.mark.parametrize(('name', 'topic'), [('lidar', '/lidar'), ('front', '/front'), ('imu', '/imu')])
 def test_two_clocks_on_one_topic_are_named_with_the_jump(name, topic):
     bench = robot()

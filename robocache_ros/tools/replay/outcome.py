@@ -21,7 +21,7 @@ from robocache_ros.tools.replay.collector import Diagnostics, FrameRecord, Statu
 from robocache_ros.tools.replay.figures import latencies_ms, percentiles, rate_hz
 from robocache_ros.tools.replay.player import SentLog
 
-_DROPPED, _GIVEN_UP = 'dropped.', 'given_up.'
+_DROPPED, _GIVEN_UP, _SLOW = 'dropped.', 'given_up.', 'slow.'
 _WARN = 1  # DiagnosticStatus.WARN, as a number
 _NOTHING = Status(0, '', {})
 
@@ -151,6 +151,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
         'lost': {'fused': r.missed} | _lost(streams, published),
         'blocker': r.blocker,
         'sync_warning': r.sync_warning,
+        'slow': _slow(r.statuses),
         **{key: compute.get(key, '') for key in ('device', 'device_reason', 'device_fault')},
         'backend_reason': compute.get('reason', ''),
         'player_late_ms': _lateness(r.late_ns),
@@ -222,6 +223,12 @@ def _targets(statuses: Mapping[str, Status]) -> dict[str, Any]:
     values = statuses.get('sync', _NOTHING).values
     counts = {key: int(values.get(key, 0)) for key in ('targets', 'emitted', 'pending')}
     return {**counts, 'dropped': _counts(values, _DROPPED), 'given_up': _counts(values, _GIVEN_UP)}
+
+
+def _slow(statuses: Mapping[str, Status]) -> dict[str, str]:
+    """What the node says of streams that are too slow to be waited for, by stream."""
+    values = statuses.get('sync', _NOTHING).values
+    return {key.removeprefix(_SLOW): value for key, value in values.items() if key.startswith(_SLOW)}
 
 
 def _counts(values: Mapping[str, str], prefix: str) -> dict[str, int]:

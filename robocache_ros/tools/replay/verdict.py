@@ -73,8 +73,8 @@ def _targets(summary: Mapping[str, Any]) -> list[str]:
     """How many targets were lost or did not wait, where these are many, and why."""
     targets = summary['targets']
     lost = lost_targets.describe_lost(targets['targets'], targets['dropped']) if summary['frames'] else ''
-    not_waited = lost_targets.describe_not_waited(targets['targets'], targets['given_up'])
-    found = [lost, _triggers(summary), not_waited]
+    not_waited = lost_targets.describe_not_waited(targets['targets'], targets['given_up'], summary['slow'])
+    found = [lost, _triggers(summary), not_waited, *summary['slow'].values()]
     if lost and summary['blocker']:
         found.append(f'no frame for a time: {summary["blocker"]}')
     if (lost or not_waited) and summary['sync_warning']:
