@@ -21,7 +21,7 @@ from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from robocache_core.text import shown
+from robocache_core.text import MAX_SHOWN, printable, shown
 from robocache_ros.bag_files import Channel, files_of, opened
 from robocache_ros.bag_files.compression import ZSTD_MAGIC, decompressed
 from robocache_ros.cdr import header_stamp_ns
@@ -30,7 +30,10 @@ _FEWEST = 4  # messages of a topic by which its period can be found
 
 
 class BagError(ValueError):
-    """A bag, or a message of it, that cannot be read; the text names it and the reason, on one line."""
+    """A bag, or a message of it, that cannot be read; the text names it and the reason, and can be shown as it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
         end_ns=max((end for _, end in spans), default=0),
         topics=_topics([channel for content in readable for channel in content.channels], types),
         files=tuple(content.path for content in readable),
-        defects=(*listing.defects, *(defect for content in contents for defect in content.defects)),
+        defects=tuple(map(printable, (*listing.defects, *(line for content in contents for line in content.defects)))),
     )
     if bag.count == 0:
         raise BagError('; '.join((f'{path}: has no messages', *bag.defects)))
@@ -216,7 +219,7 @@ def _topic(name: str, channels: list[Channel], types: Collection[str]) -> Topic:
     msgtype = next((each for each in found if each in types), found[0])
     read = [channel for channel in channels if channel.msgtype == msgtype]
     formats = sorted({channel.serialization for channel in read} - {'cdr'})
-    unreadable = f'its messages are {" and ".join(map(repr, formats))}, not CDR' if formats else ''
+    unreadable = f'its messages are {" and ".join(map(shown, formats))}, not CDR' if formats else ''
     doubts = [_other_types(channels, msgtype), *map(_doubt, read)]
     return Topic(
         name,
@@ -243,7 +246,8 @@ def _doubt(channel: Channel) -> str:
     if not channel.digest or channel.msgtype not in _typestore().fielddefs:
         return ''
     here = _typestore().hash_rihs01(channel.msgtype)
-    return '' if here == channel.digest else f'its type hash is {channel.digest}, that of {channel.msgtype} is {here}'
+    there = printable(channel.digest, MAX_SHOWN)
+    return '' if here == there else f'its type hash is {there}, that of {channel.msgtype} is {here}'
 
 
 def _absolute(topic: str) -> str:

@@ -18,8 +18,8 @@ from robocache_ros.period import Period, listed, span
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
 #: Drops whose explanation names what to set.
 _BY_CONFIGURATION = (Reason.NO_TRANSFORM, Reason.MISSING_FIELD)
-#: Characters of an explanation.
-_MAX_EXPLANATION = 400
+#: Characters that are shown of an explanation, and of the names of message types.
+_MAX_EXPLANATION, _MAX_TYPES = 400, 300
 
 
 class Blocker:
@@ -87,10 +87,15 @@ class Blocker:
         types = self._types_on(topic)
         if not types:
             return f'{name}: no publisher on {topic} ({kind})'
-        others = sorted({found for found in types if found.rpartition('/')[2] != kind})
-        if others:
-            return f'{name}: {topic} carries {", ".join(others)}, not {kind}'
+        if others := self.other_types(name):
+            return f'{name}: {topic} carries {others}, not {kind}'
         return f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
+
+    def other_types(self, name: str) -> str:
+        """Return the message types on a stream's topic that are not its own; a stranger may have named them."""
+        topic, kind = self._topics[name]
+        others = {found for found in self._types_on(topic) if found.rpartition('/')[2] != kind}
+        return printable(', '.join(sorted(others)), _MAX_TYPES)
 
     def jumps(self, period: Period) -> str:
         """Say whose stamps jump again and again; empty where none do."""

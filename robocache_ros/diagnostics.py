@@ -22,7 +22,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
-from robocache_core.text import printable
 from robocache_core.units import SECOND
 from robocache_ros import dds_environment, lost_targets
 from robocache_ros.blocker import Blocker
@@ -82,7 +81,6 @@ class Diagnostics:
         self._worker = worker
         self._metrics = metrics
         self._topics = topics
-        self._types_on = types_on
         self._num_subscribers = num_subscribers
         self._find_twin = find_twin
         self._now_ns = now_ns
@@ -106,7 +104,7 @@ class Diagnostics:
         """
         self.twin = self._find_twin()
         memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
-        others = {name: self._other_types(name) for name in self._topics}
+        others = {name: self._blocker.other_types(name) for name in self._topics}
         with self._metrics.lock:
             with self._inboxes.still():
                 snapshot = Snapshot.take(self._pipeline, self._metrics)
@@ -140,12 +138,6 @@ class Diagnostics:
             values[f'{name}.saturation'] = saturation
         level = OK if control.state == 'normal' else WARN
         return self._status('backpressure', level, control.state, values)
-
-    def _other_types(self, name: str) -> str:
-        """The message types on a stream's topic that are not its own; a stranger may have named them."""
-        topic, kind = self._topics[name]
-        others = {found for found in self._types_on(topic) if found.rpartition('/')[2] != kind}
-        return printable(', '.join(sorted(others)), 300)
 
     def _input(self, name: str, held: int, others: str, period: Period) -> DiagnosticStatus:
         topic, kind = self._topics[name]

@@ -13,6 +13,7 @@ from types import TracebackType
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
+from robocache_core.text import printable
 from robocache_ros.bag_watch import BagWatch
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
@@ -155,7 +156,8 @@ def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
     """
     absent = sorted({route.absolute_topic for route in wanted} - bag.topics.keys())
     if absent:
-        _logger.warning('%s has no messages on %s; it has %s', bag.path, ', '.join(absent), ', '.join(bag.topics))
+        held = printable(', '.join(bag.topics))
+        _logger.warning('%s has no messages on %s; it has %s', bag.path, ', '.join(absent), held)
     for name in sorted({route.absolute_topic for route in wanted} & bag.topics.keys()):
         fault = bag.topics[name].unreadable or bag.topics[name].doubt
         if fault:
@@ -163,6 +165,5 @@ def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
     for route in wanted:
         topic = bag.topics.get(route.absolute_topic)
         if topic is not None and topic.msgtype != route.type_name:
-            raise ValueError(
-                f'{route.stream.name}: {route.topic} is {topic.msgtype} in the bag, must be {route.type_name}'
-            )
+            found = printable(topic.msgtype)
+            raise ValueError(f'{route.stream.name}: {route.topic} is {found} in the bag, must be {route.type_name}')

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_core import rotation
-from robocache_core.text import shown
+from robocache_core.text import MAX_SHOWN, printable, shown
 from robocache_ros.bags import Bag, BagError
 
 Matrix = npt.NDArray[np.float64]
@@ -41,7 +41,8 @@ class StaticTransforms:
         tree = cls()
         topic = bag.topics.get(_TOPIC)
         if topic is not None and (topic.unreadable or topic.msgtype != _TYPE):
-            tree.ignored[_TOPIC] = f'{_TOPIC} is ignored: {topic.unreadable or f"it is {topic.msgtype}, not {_TYPE}"}'
+            why = topic.unreadable or f'it is {printable(topic.msgtype, MAX_SHOWN)}, not {_TYPE}'
+            tree.ignored[_TOPIC] = f'{_TOPIC} is ignored: {why}'
             return tree
         for _, record_ns, raw in bag.messages({_TOPIC}):
             try:

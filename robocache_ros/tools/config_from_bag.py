@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
-from robocache_core.text import shown
+from robocache_core.text import printable, shown
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.sources import SOURCES
@@ -67,7 +67,7 @@ def config_from_bag(bag: Bag) -> BagConfig:
     parameters['sync'] = {'trigger': trigger.name} if trigger else {'rate_hz': _FIXED_RATE_HZ}
     for sensor in sensors:
         parameters[sensor.name] = {'topic': sensor.topic.name} | _PROPOSALS[sensor.group](sensor, setting)
-    return BagConfig(parameters, tuple(notes))
+    return BagConfig(parameters, tuple(map(printable, notes)))
 
 
 @dataclass(frozen=True)

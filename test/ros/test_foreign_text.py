@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import dataclasses
 import tracemalloc
+from pathlib import Path
 
 import pytest
+import yaml
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, LaserScan, PointField
+from support import sqlite_by_hand
 from support.runtime import FRONT, IMU, LIDAR, assert_adds_up, cloud, header, image, imu, make
 
 from robocache_core.config import PipelineConfig, SyncConfig
 from robocache_core.ledger import Reason
+from robocache_ros.bags import BagError, open_bag
+from robocache_ros.offline import fused_frames
+from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.replay.verdict import notes
 
 LONG = '\x1b[2J' + 'n' * 1_000_000
 JPEG = dataclasses.replace(FRONT, message='compressed')
@@ -117,6 +125,54 @@ def test_a_stream_comes_in_a_bounded_number_of_frames() -> None:
     bench.put('lidar', cloud(10_100, 'frame_3'), cloud(10_200, 'frame_3'))
     bench.work()
     assert len(bench.frames) == 66
+
+
+def test_the_types_of_publishers_on_a_topic_are_shown_escaped_and_cut() -> None:
+    bench = make(PipelineConfig(lidars=(LIDAR,)))
+    bench.types['/lidar'] = [LONG, 'sensor_msgs/msg/Imu']
+    (found,) = (pair.value for pair in bench.report()['sync'].values if pair.key == 'blocker')
+    assert found.startswith(r'lidar: /lidar carries \x1b[2Jnnn')
+    assert is_shown(found)
+
+
+def is_shown(line: str) -> bool:
+    return line.isprintable() and len(line) < 1200
+
+
+#: Ends a line, and would be a parameter of its own.
+WILD = '\n/**:\x1b[2J ' + 'n' * 10_000
+CLOUD, TEXT = 'sensor_msgs/msg/PointCloud2', 'std_msgs/msg/String'
+#: Topics of a bag with their types, and how its messages are serialized.
+BAGS = {
+    'topics': ([('/points', CLOUD), (WILD, CLOUD)], 'cdr'),
+    'topics that cannot be used': ([(WILD, TEXT)], 'cdr'),
+    'type of a topic': ([('/lidar', WILD), ('/points', CLOUD)], 'cdr'),
+    'type of /tf_static': ([('/lidar', CLOUD), ('/tf_static', WILD)], 'cdr'),
+    'serialization': ([('/lidar', CLOUD)], WILD),
+}
+
+
+@pytest.mark.parametrize('where', BAGS)
+def test_what_is_said_of_a_bag_is_shown_escaped_and_cut(where: str, tmp_path: Path, caplog) -> None:
+    topics, serialization = BAGS[where]
+    raw = serialize_message(cloud(0))
+    path = sqlite_by_hand.write(tmp_path / 'a.db3', topics, [(0, 10**9, raw)], serialization=serialization)
+    said = []
+    try:
+        said += list(fused_frames(path, PipelineConfig(lidars=(LIDAR,))))[:0]
+    except ValueError as error:
+        said.append(str(error))
+    try:
+        made = config_from_bag(open_bag(path))
+    except BagError as error:
+        said.append(str(error))
+    else:
+        said += made.notes
+        assert list(yaml.safe_load(made.to_yaml('a bag'))) == ['/**/preprocess']
+    said += [record.getMessage() for record in caplog.records]
+    said += notes({'bag': {'skipped': {name: 'not installed' for name, _ in topics}}})
+    assert len(said) > len(topics)
+    assert [line for line in said if not is_shown(line)] == []
 
 
 def test_the_inbox_counts_the_bytes_of_names() -> None:

@@ -11,6 +11,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from robocache_core.config import PipelineConfig
+from robocache_core.text import shown
 from robocache_ros.bags import Bag, BagError
 from robocache_ros.sources import routes
 
@@ -64,8 +65,8 @@ def _reason(node: Node, topic: str, publisher: Publisher) -> str:
     ours = next(info for info in node.get_publishers_info_by_topic(topic) if info.node_name == node.get_name())
     for theirs in subscriptions:
         if theirs.topic_type != ours.topic_type:
-            return f'type: the bag has {ours.topic_type}, {theirs.node_name} expects {theirs.topic_type}'
+            return f'type: the bag has {ours.topic_type}, {shown(theirs.node_name)} expects {shown(theirs.topic_type)}'
         compatibility, why = qos_check_compatible(publisher.qos_profile, theirs.qos_profile)
         if compatibility == QoSCompatibility.ERROR:
             return f'QoS: {why}'
-    return f'type and QoS fit {subscriptions[0].node_name}; discovery has not joined them'
+    return f'type and QoS fit {shown(subscriptions[0].node_name)}; discovery has not joined them'

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from robocache_core.text import printable
 from robocache_ros import lost_targets
 
 _LATE_MS = 10.0
@@ -96,4 +97,4 @@ def _triggers(summary: Mapping[str, Any]) -> str:
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """A line for each fact that is harmless."""
-    return [f'not played: {topic}: {why}' for topic, why in summary['bag']['skipped'].items()]
+    return [printable(f'not played: {topic}: {why}') for topic, why in summary['bag']['skipped'].items()]
