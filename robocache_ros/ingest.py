@@ -107,6 +107,8 @@ class Ingest:
 
     def _pose(self, frame_id: str) -> Pose:
         target = self._pipeline.config.target_frame
+        if not frame_id:
+            raise DataError(Reason.NO_TRANSFORM, f'header.frame_id is empty, its pose in {target!r} unknown: set it')
         pose = self._poses.pose(frame_id, target)
         if not all(abs(metres) <= MOST_METRES for metres in pose[:3]):  # no comparison with NaN holds
             raise DataError(

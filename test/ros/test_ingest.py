@@ -105,6 +105,16 @@ def test_a_parameter_comes_before_every_other_source():
     assert bench.runtime.pipeline.poll()[0].tensors['lidar.coords'][0, 0] == 6
 
 
+def test_a_sensor_whose_frame_has_no_name_is_dropped_and_explained():
+    poses = Poses()
+    bench = make(IN_BASE, lambda pipeline: poses)
+    take(bench, 'lidar', cloud(0, frame_id=''))
+    text = "header.frame_id is empty, its pose in 'base_link' unknown: set it, or set lidar.extrinsics"
+    assert explained(bench) == {('lidar', 'no_transform'): (text, 1)}
+    assert poses.asked == []
+    assert_adds_up(bench.runtime)
+
+
 def test_a_sensor_that_nobody_knows_is_dropped_and_explained():
     poses = Poses()
     bench = make(IN_BASE, lambda pipeline: poses)
