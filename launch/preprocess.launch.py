@@ -4,32 +4,23 @@
 The node gets the environment in which large messages travel fast (``robocache_ros.dds_environment``); variables that
 the shell sets stay. Publishers of clouds and images need the same: the profile takes effect on the sending side.
 
-Launch ends with the node, and when the node refuses its configuration: with an exit code that is not 0, as the node's.
+The node configures and activates itself. Launch ends with it, with an exit code that is not 0 where the node's is not:
+where it refuses its configuration, dies, or another node has its name.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    OpaqueFunction,
-    RegisterEventHandler,
-    UnregisterEventHandler,
-)
-from launch.event_handlers import OnProcessExit, OnProcessStart
-from launch.events import Shutdown, matches_action
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.utilities.namespace_utils import prefix_namespace
-from lifecycle_msgs.msg import Transition
 
 from robocache_ros import dds_environment
 
@@ -74,20 +65,13 @@ ARGUMENTS = [
     ),
 ]
 
-#: State changes by which a node that is brought up shows that it does not want to.
-REFUSALS = (('configuring', 'unconfigured'), ('activating', 'inactive'), ('errorprocessing', 'unconfigured'))
-
 
 def start_node(context: LaunchContext) -> list[RegisterEventHandler | LifecycleNode]:
-    """Return the node, and the events that bring it to active and end launch with it."""
+    """Return the node, and the event that ends launch with it."""
     node = make_node(context)
-    does_respawn = is_set(context, 'respawn')
-    handlers = []
-    if is_set(context, 'autostart') and not does_respawn:
-        handlers.append(OnProcessStart(target_action=node, on_start=lambda event, context: bring_up(node)))
-    if not does_respawn:
-        handlers.append(OnProcessExit(target_action=node, on_exit=end))
-    return [*map(RegisterEventHandler, handlers), node]
+    if is_set(context, 'respawn'):
+        return [node]
+    return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=end)), node]
 
 
 def given(context: LaunchContext, name: str) -> str:
@@ -105,9 +89,9 @@ def make_node(context: LaunchContext) -> LifecycleNode:
     params_file, name, namespace = (given(context, each) for each in ('params_file', 'name', 'namespace'))
     if not Path(params_file).is_file():
         raise RuntimeError(f'params_file: there is no file {params_file}')
-    # Either launch brings the node up, so that it knows when it is active, or the node does: a second request would be
-    # refused. One that is started again does it itself, as launch still finds the services of the one that died.
-    parameters = {'autostart': is_set(context, 'autostart') and is_set(context, 'respawn')}
+    # The node brings itself up: launch's own requests would go to whichever node of the name it finds first, and end
+    # launch with an exception where Ctrl-C comes before it has found one.
+    parameters = {'autostart': is_set(context, 'autostart')}
     if given(context, 'use_sim_time'):
         parameters['use_sim_time'] = ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)
     if given(context, 'device'):
@@ -127,45 +111,6 @@ def make_node(context: LaunchContext) -> LifecycleNode:
         respawn=LaunchConfiguration('respawn'),
         respawn_delay=1.0,
     )
-
-
-def bring_up(node: LifecycleNode) -> list[RegisterEventHandler | EmitEvent]:
-    """Return the events that bring a node that has just started to active, or end launch where it refuses.
-
-    LifecycleNode(autostart=True) does the former from Kilted on; Jazzy does not have it.
-    """
-
-    def change(transition: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
-
-    activate = OnStateTransition(
-        target_lifecycle_node=node,
-        start_state='configuring',
-        goal_state='inactive',
-        entities=[change(Transition.TRANSITION_ACTIVATE)],
-        handle_once=True,
-    )
-    refusals = [
-        OnStateTransition(
-            target_lifecycle_node=node,
-            start_state=start,
-            goal_state=goal,
-            entities=[OpaqueFunction(function=refuse, args=[node])],
-        )
-        for start, goal in REFUSALS
-    ]
-    up = OnStateTransition(
-        target_lifecycle_node=node,
-        goal_state='active',
-        entities=[UnregisterEventHandler(refusal) for refusal in refusals],
-        handle_once=True,
-    )
-    return [*map(RegisterEventHandler, [activate, *refusals, up]), change(Transition.TRANSITION_CONFIGURE)]
-
-
-def refuse(context: LaunchContext, node: LifecycleNode) -> NoReturn:
-    """End launch with an exit code that is not 0: so it treats an exception, which it logs as one line."""
-    raise RuntimeError(f'{node.node_name} did not become active; its log states why')
 
 
 def end(event: ProcessExited, context: LaunchContext) -> EmitEvent | None:

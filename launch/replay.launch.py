@@ -8,6 +8,8 @@ the bag: with an exit code that is not 0 where the bag was not played. The tool 
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from ament_index_python.resources import has_resource
@@ -17,16 +19,21 @@ from launch.actions import (
     EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
+    OpaqueCoroutine,
     OpaqueFunction,
     RegisterEventHandler,
     TimerAction,
 )
-from launch.event_handlers import OnProcessExit
+from launch.event_handlers import OnExecutionComplete, OnProcessExit, OnProcessStart
 from launch.events import Shutdown
-from launch.events.process import ProcessExited
+from launch.events.process import ProcessExited, ProcessStarted
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.event_handlers import OnStateTransition
+from launch_ros.actions import LifecycleNode
+from launch_ros.ros_adapters import get_ros_node
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.task import Future
 
 from robocache_ros import dds_environment
 
@@ -65,6 +72,8 @@ ARGUMENTS = [
 
 #: For the player's publishers to be matched before the first message, and for the node to send its last frames.
 DELAY_S, DRAIN_S = 2.0, 2.0
+#: Between two questions for the state of the node.
+POLL_S = 0.2
 
 
 def play_bag(context: LaunchContext) -> list[RegisterEventHandler]:
@@ -75,10 +84,36 @@ def play_bag(context: LaunchContext) -> list[RegisterEventHandler]:
         additional_env=dds_environment.environment_here(context.environment),
         output='screen',
     )
+
+    def on_start(event: ProcessStarted, context: LaunchContext) -> list[RegisterEventHandler | OpaqueCoroutine]:
+        if not isinstance(event.action, LifecycleNode):
+            return []
+        wait = OpaqueCoroutine(coroutine=until_active, args=[event.action.node_name])
+        return [RegisterEventHandler(OnExecutionComplete(target_action=wait, on_completion=[play])), wait]
+
     return [
-        RegisterEventHandler(OnStateTransition(goal_state='active', entities=[play], handle_once=True)),
+        RegisterEventHandler(OnProcessStart(on_start=on_start)),
         RegisterEventHandler(OnProcessExit(target_action=play, on_exit=end)),
     ]
+
+
+async def until_active(context: LaunchContext, node_name: str) -> None:
+    """Return when the node is active, or launch shuts down: nothing is started then.
+
+    The node is asked: the event of its transition is lost where it comes before launch has found the node.
+    """
+    client = get_ros_node(context).create_client(GetState, f'{node_name}/get_state')
+    answer = None
+    with suppress(asyncio.CancelledError):
+        while not is_active(answer):
+            if (answer is None or answer.done()) and client.service_is_ready():
+                answer = client.call_async(GetState.Request())
+            await asyncio.sleep(POLL_S)
+
+
+def is_active(answer: Future | None) -> bool:
+    """Return whether a node has answered that it is active."""
+    return answer is not None and answer.done() and answer.result().current_state.id == State.PRIMARY_STATE_ACTIVE
 
 
 def player(context: LaunchContext) -> list[str]:

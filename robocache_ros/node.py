@@ -37,7 +37,7 @@ from robocache_ros.rclpy_private import argument_error, refuse_unknown_transitio
 from robocache_ros.refusal import show_refusal
 from robocache_ros.runtime import Runtime, Surroundings
 from robocache_ros.subscriptions import Subscriptions
-from robocache_ros.twins import find_twin
+from robocache_ros.twins import find_twin, look_out
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
@@ -209,17 +209,21 @@ def run(signals: Signals) -> int:
     executor.add_node(node)
     for line in params_file.explain_unmatched(sys.argv, node.get_fully_qualified_name()):
         node.get_logger().warning(line)
+    twins: list[str] = []
+    look_out(node, twins.append)
     try:
         if not _bring_up(node):
             return 1
-        while not ending.is_set():
+        while not (ending.is_set() or twins):
             executor.spin_once()
+        for twin in twins:
+            node.get_logger().fatal(twin)
     finally:
         node.release()
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown()
-    return 0
+    return 1 if twins else 0
 
 
 def _refuse_arguments(arguments: list[str]) -> None:

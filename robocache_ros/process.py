@@ -2,7 +2,7 @@
 """The process of the node: how SIGINT and SIGTERM end it, from its first line to its last.
 
 Exit status: 0 where everything was released; 128 + the signal's number (130, 143) where a step that did not end was cut
-off; 1 where the configuration was refused at the start; 2 where the arguments were.
+off; 1 where the configuration was refused at the start, or another node has the name; 2 where the arguments were.
 """
 
 from __future__ import annotations

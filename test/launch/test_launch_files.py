@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launch files, run for real: the node in its own process, its lifecycle and parameters asked over ROS."""
 
+import contextlib
 import json
 import os
 import signal
@@ -208,8 +209,8 @@ ENDS = {
     'a use_sim_time that is none': (['use_sim_time:=maybe'], 'Argument "use_sim_time" provided value "maybe"'),
     'broken YAML': (['params_file:={folder}/broken.yaml'], 'preprocess ended with exit code 2'),
     'a mixed array': (['params_file:={folder}/mixed.yaml'], 'preprocess ended with exit code 2'),
-    'a refused configuration': (['params_file:={folder}/refused.yaml'], '/preprocess did not become active'),
-    'no stream': (['params_file:={folder}/none.yaml'], '/preprocess did not become active'),
+    'a refused configuration': (['params_file:={folder}/refused.yaml'], "refused: sync.trigger = 'none'"),
+    'no stream': (['params_file:={folder}/none.yaml'], 'needs at least one stream'),
 }
 
 
@@ -223,6 +224,41 @@ def test_launch_ends_with_a_node_that_does_not_start(launch, folder, arguments, 
     assert process.wait(timeout=60) == 1, said(folder)
     assert line in said(folder)
     assert 'Traceback' not in said(folder)
+
+
+def test_launch_ends_where_another_node_has_the_name(launch, folder):
+    params = write(folder, {'lidars': ['top']})
+    with namesake('/twins'):
+        process = launch('preprocess.launch.py', f'params_file:={params}', 'namespace:=twins')
+        assert process.wait(timeout=60) == 1, said(folder)
+    assert 'another node is called /twins/preprocess: this one ends' in said(folder)
+    assert 'Traceback' not in said(folder)
+
+
+@contextlib.contextmanager
+def namesake(namespace):
+    """A node called preprocess."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node('preprocess', namespace=namespace, context=context)
+    try:
+        yield
+    finally:
+        node.destroy_node()
+        context.shutdown()
+
+
+@pytest.mark.parametrize('name', ['preprocess.launch.py', 'replay.launch.py'])
+@pytest.mark.parametrize('delay_s', [0.0, 1.0, 2.0])
+def test_launch_ends_cleanly_at_an_interrupt_while_the_node_starts(launch, folder, name, delay_s):
+    params = write(folder, {'lidars': ['top']})
+    bag = [f'bag:={folder}'] if name == 'replay.launch.py' else []
+    process = launch(name, *bag, f'params_file:={params}', 'namespace:=early')
+    wait_for(lambda: 'process started' in said(folder), 'the node', folder)
+    time.sleep(delay_s)  # somewhere within the start
+    interrupt(process)
+    assert process.wait(timeout=30) == 0, said(folder)
+    assert 'Caught exception' not in said(folder)
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGKILL, 1), (signal.SIGTERM, 0)])

@@ -82,15 +82,24 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def images():
-    """Publish images on /front, 200 a second, as far as the machine keeps up."""
+def other_node(name):
+    """A node of this process."""
     context = rclpy.Context()
     rclpy.init(context=context)
-    node = rclpy.create_node('camera', context=context)
-    publisher = node.create_publisher(Image, '/front', 10)
+    node = rclpy.create_node(name, context=context)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        context.shutdown()
+
+
+@contextlib.contextmanager
+def images():
+    """Publish images on /front, 200 a second, as far as the machine keeps up."""
     over = threading.Event()
 
-    def publish():
+    def publish(publisher):
         stamp_ns = 1_700_000_000 * 10**9
         while not over.wait(0.005):
             stamp_ns += 5_000_000
@@ -98,15 +107,14 @@ def images():
             header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 10**9)
             publisher.publish(Image(header=header, height=4, width=4, step=12, encoding='bgr8', data=bytes(48)))
 
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        node.destroy_node()
-        context.shutdown()
+    with other_node('camera') as node:
+        thread = threading.Thread(target=publish, args=[node.create_publisher(Image, '/front', 10)])
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 def assert_clean(terminal):
@@ -163,6 +171,15 @@ def test_a_params_file_for_another_node_is_a_warning_and_no_stream_is_refused(tm
         assert terminal.ended() == 1
     assert f'{path} has no effect: it has no ros__parameters for /preprocess; its sections: /other' in terminal.text
     assert 'needs at least one stream; name one, as in lidars' in terminal.text
+    assert_clean(terminal)
+
+
+@pytest.mark.parametrize('arguments', [[], ACTIVE], ids=['unconfigured', 'active'])
+def test_a_node_ends_where_another_has_its_name(arguments):
+    with other_node('preprocess'), Terminal(NODE, arguments) as terminal:
+        assert terminal.ended() == 1
+    (line,) = [line for line in terminal.text.splitlines() if 'FATAL' in line]
+    assert 'another node is called /preprocess: this one ends. Give it a name or a namespace of its own' in line
     assert_clean(terminal)
 
 
