@@ -30,6 +30,7 @@ from robocache_ros import parameters, params_file
 from robocache_ros.clock import SteadyClock
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
+from robocache_ros.period import listed
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
 from robocache_ros.publishers import Publishers
@@ -100,7 +101,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             self._runtime.worker.start()
             undo.callback(self._runtime.worker.stop)
             Subscriptions(self, self._runtime, undo, views=self._shows_images)
-            self._activated = undo.pop_all()
+            self._activated.callback(self._log_processed, self._runtime.pipeline)
+            self._activated.enter_context(undo.pop_all())
         self.get_logger().info('active')
         return TransitionCallbackReturn.SUCCESS
 
@@ -114,12 +116,14 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Undo ``on_configure``."""
         self.release()
+        self.get_logger().info('unconfigured')
         return TransitionCallbackReturn.SUCCESS
 
     @logged
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Undo everything, from any state."""
         self.release()
+        self.get_logger().info('finalized')
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -144,6 +148,13 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         self._configured.close()
         self._refused.close()
         self._runtime = None
+
+    def _log_processed(self, pipeline: Pipeline) -> None:
+        """Log what became of the targets since the node was configured."""
+        targets = pipeline.targets.counts()
+        num_dropped = sum(targets.dropped.values())
+        reasons = f' ({listed(targets.dropped)})' if num_dropped else ''
+        self.get_logger().info(f'inactive: {targets.used} frames published, {num_dropped} targets dropped{reasons}')
 
     def _make_runtime(self, config: PipelineConfig, node_config: parameters.NodeConfig, undo: ExitStack) -> Runtime:
         clock = SteadyClock()

@@ -50,6 +50,21 @@ def test_deactivated_while_messages_wait_adds_up():
         assert counts.received == counts.used + sum(counts.dropped.values())
 
 
+def test_each_state_that_is_left_and_what_was_processed_is_logged(capfd):
+    with Robot(**LIDAR, cameras=['front']) as robot:
+        robot.bring_up()
+        for ms in (0, 100, 200):
+            robot.deliver('lidar', cloud(ms))
+        assert robot.node.trigger_deactivate() == SUCCESS
+        assert robot.node.trigger_cleanup() == SUCCESS
+        assert robot.node.trigger_shutdown() == SUCCESS
+    text = capfd.readouterr().err
+    states = [line.rpartition(']: ')[2] for line in text.splitlines() if 'INFO' in line]
+    states = [line for line in states if line.startswith(('active', 'inactive', 'unconfigured', 'finalized'))]
+    assert [state.partition(':')[0] for state in states] == ['active', 'inactive', 'unconfigured', 'finalized']
+    assert states[1].startswith('inactive: 0 frames published, 3 targets dropped (')
+
+
 def test_a_transition_that_fails_leaves_nothing_behind(monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError('injected')
