@@ -34,7 +34,7 @@ from robocache_ros.period import listed
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
 from robocache_ros.publishers import Publishers
-from robocache_ros.rclpy_private import argument_error, refuse_unknown_transitions
+from robocache_ros.rclpy_private import RCLError, argument_error, one_line, refuse_unknown_transitions
 from robocache_ros.refusal import show_refusal
 from robocache_ros.runtime import Runtime, Surroundings
 from robocache_ros.subscriptions import Subscriptions
@@ -193,7 +193,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         try:
             return str(self.resolve_topic_name(stream.topic))
         except Exception as error:  # rclpy has a type for each of rcl's complaints
-            raise ConfigError(f'{stream.name}.topic = {stream.topic!r}: {error}') from error
+            raise ConfigError(f'{stream.name}.topic = {stream.topic!r}: {one_line(error)}') from error
 
 
 def run(signals: Signals) -> int:
@@ -213,8 +213,8 @@ def run(signals: Signals) -> int:
     signals.end_by(lambda: executor.create_task(ending.set))
     try:
         node = PreprocessNode()
-    except InvalidParameterTypeException as error:  # of a parameter that rclpy declares itself, as use_sim_time
-        print(f'preprocess: configuration refused: {printable(str(error))}', file=sys.stderr)
+    except (InvalidParameterTypeException, RCLError) as error:  # of rclpy's own parameters, as use_sim_time; of a name
+        print(f'preprocess: configuration refused: {printable(one_line(error))}', file=sys.stderr)
         rclpy.shutdown()
         return 1
     executor.add_node(node)

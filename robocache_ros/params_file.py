@@ -30,7 +30,8 @@ def explain_unmatched(argv: Sequence[str], node_name: str) -> Iterator[str]:
     """
     for option, path in itertools.pairwise(argv):
         if option == '--params-file':
-            tree = yaml.safe_load(Path(path).read_text())
+            # Values stay text: rcl takes some that YAML refuses.
+            tree = yaml.load(Path(path).read_bytes(), yaml.BaseLoader)
             if not matching(tree, node_name):
                 yield f'{path} has no effect: it {unmatched(tree, node_name)}'
 

@@ -17,6 +17,8 @@ from rclpy.subscription import Subscription
 
 #: Raised by what was destroyed.
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
+#: Raised for whatever rcl refuses or fails at.
+RCLError: type[Exception] = rclpy_implementation.RCLError
 
 
 def parameter_overrides(node: Node) -> Mapping[str, Parameter]:
@@ -35,9 +37,14 @@ def argument_error(error: Exception) -> str | None:
     """Return in one line what rcl finds wrong with the arguments of ROS; None where ``error`` is of another type."""
     if isinstance(error, rclpy_implementation.UnknownROSArgsError):
         return f'unknown arguments of ROS: {error}'
-    if not isinstance(error, rclpy_implementation.RCLInvalidROSArgsError):
-        return None
-    return ' '.join(re.sub(r', at \S+\.c:\d+', '', str(error)).split())
+    if isinstance(error, (rclpy_implementation.RCLInvalidROSArgsError, RCLError)):
+        return one_line(error)
+    return None
+
+
+def one_line(error: Exception) -> str:
+    """Return the text of an error of rcl in one line, without the places in its sources."""
+    return ' '.join(re.sub(r', at \S+\.c(pp)?:\d+', '', str(error)).split())
 
 
 class SubscriptionWait:

@@ -341,6 +341,10 @@ FILES = {
     'every node': ('/**: {ros__parameters: {}}', None),
     'the name alone in any namespace': ('/**/preprocess: {ros__parameters: {}}', None),
     'a section without parameters': ('/**: {ros__parameters: }', None),
+    'values that YAML refuses and rcl takes': (
+        '/**: {ros__parameters: {a: 2001-99-99, b: !own c, d: !!python/name:os.system e, f: =, <<: 3}}',
+        None,
+    ),
     'empty': ('', 'its sections: none'),
     'a scalar': ('preprocess', 'its sections: none'),
     'no ros__parameters': ('/robot/preprocess: {lidars: [lidar]}', 'its sections: none'),

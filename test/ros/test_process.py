@@ -128,6 +128,7 @@ REFUSED = {
     'bad log level': (['--log-level', 'nonsense'], 2, r"'--log-level nonsense'.*severity"),
     'unknown option of ROS': (['--bogus'], 2, r'unknown arguments of ROS:.*--bogus'),
     'bad remap': (['-r', 'nonsense'], 2, r"remap rule: '-r nonsense'"),
+    'bad enclave': (['--enclave', 'nonsense'], 2, 'Enclave name is not valid'),
     'bad parameter': (['-p', 'nonsense'], 2, r"'-p nonsense'"),
     'use_sim_time in words': (['-p', 'use_sim_time:="yes"'], 1, "refused: .*'use_sim_time' to 'yes'.*'BOOL'"),
     "another of rclpy's own": (
@@ -142,7 +143,16 @@ def test_what_is_refused_before_the_node_is_made_is_one_line(arguments, status, 
         assert terminal.ended() == status
     (line,) = terminal.text.splitlines()
     assert re.match(f'preprocess: .*{said}', line), line
-    assert '.c:' not in line
+    assert not re.search(r'\.c(pp)?:', line)
+
+
+def test_a_name_that_rcl_refuses_is_no_traceback():
+    with Terminal(NODE, ['-r', '__node:=' + 'n' * 256]) as terminal:
+        assert terminal.ended() == 1
+    assert 'Traceback' not in terminal.text
+    assert (
+        'preprocess: configuration refused: error creating node: invalid node name: node name length' in terminal.text
+    )
 
 
 @pytest.mark.parametrize(
