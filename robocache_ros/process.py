@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of the node: how SIGINT and SIGTERM end it, from its first line to its last.
+"""The process of the node: how SIGINT, SIGTERM and SIGHUP end it, from its first line to its last.
 
-Exit status: 0 where everything was released; 128 + the signal's number (130, 143) where a step that did not end was cut
+Exit status: 0 where everything was released; 128 + the signal's number (130, 143, 129) where a step that did not end was cut
 off; 1 where the configuration was refused at the start, or another node has the name; 2 where the arguments were.
 """
 
@@ -14,24 +14,26 @@ import threading
 import time
 from collections.abc import Callable
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: From the signal to the end of the process, at the most.
 GRACE_S = 1.5
 
 
 class Signals:
-    """Takes SIGINT and SIGTERM on a thread of its own, so that no other thread is ever interrupted by one.
+    """Takes SIGINT, SIGTERM and SIGHUP on a thread of its own, so that no other thread is ever interrupted by one.
 
     The first signal ends the process: at once, or as ``end_by`` states. Later ones change nothing. Make it before any
-    other thread, on the main thread.
+    other thread, on the main thread. A SIGHUP that is ignored, as by ``nohup``, stays so.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._end: Callable[[], None] | None = None
-        for number in _SIGNALS:
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)  # a shell may have it ignored, and Python raises KeyboardInterrupt
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # in the threads to come too
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._numbers = [number for number in _SIGNALS if number != signal.SIGHUP or not ignored]
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)  # in the threads to come too
         threading.Thread(target=self._watch, name='signals', daemon=True).start()
 
     def end_by(self, end: Callable[[], None]) -> None:
@@ -40,7 +42,7 @@ class Signals:
             self._end = end
 
     def _watch(self) -> None:
-        number = signal.sigwait(_SIGNALS)
+        number = signal.sigwait(self._numbers)
         with self._lock:
             if self._end is None:  # nothing is held yet
                 os._exit(0)

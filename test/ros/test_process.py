@@ -13,6 +13,8 @@ import time
 
 import pytest
 import rclpy
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -201,7 +203,7 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize('state', STATES)
 def test_a_signal_ends_the_node_in_every_state(state, number):
     """Twice at once too, as a terminal and a launch file both send it, and as impatient people do.
@@ -217,6 +219,24 @@ def test_a_signal_ends_the_node_in_every_state(state, number):
                 terminal.interrupt(number)
             assert terminal.ended() == 0, terminal.text
         assert_clean(terminal)
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    with Terminal(['sh', '-c', 'trap "" HUP; exec "$0" "$@"', *NODE], []) as terminal:
+        terminal.until('unconfigured')
+        terminal.interrupt(signal.SIGHUP)
+        with other_node('asks') as node:
+            client = node.create_client(GetState, '/preprocess/get_state')
+            assert client.wait_for_service(20.0)
+            executor = SingleThreadedExecutor(context=node.context)
+            executor.add_node(node)
+            answer = client.call_async(GetState.Request())
+            executor.spin_until_future_complete(answer, 20.0)
+            assert answer.result().current_state.label == 'unconfigured'
+            executor.shutdown()
+        terminal.interrupt(signal.SIGINT)
+        assert terminal.ended() == 0
+    assert_clean(terminal)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
