@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process of the node: how SIGINT, SIGTERM and SIGHUP end it, from its first line to its last.
 
-Exit status: 0 where everything was released; 128 + the signal's number (130, 143, 129) where a step that did not end was cut
-off; 1 where the configuration was refused at the start, or another node has the name; 2 where the arguments were.
+Exit status: 0 where everything was released; 128 + the signal's number (129, 130, 143) where a step that did not end
+was cut off; 1 where the configuration was refused at the start, or another node has the name;
+2 where the arguments were.
 """
 
 from __future__ import annotations
@@ -48,13 +49,15 @@ class Signals:
                 os._exit(0)
         self._end()
         time.sleep(GRACE_S)
-        print(
-            f'preprocess: ended by {signal.Signals(number).name} within a step that took longer than {GRACE_S} s: '
-            'the step is lost, and its memory and the publishers are left to the operating system',
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(128 + number)
+        try:
+            print(
+                f'preprocess: ended by {signal.Signals(number).name} within a step that took longer than {GRACE_S} s: '
+                'the step is lost, and its memory and the publishers are left to the operating system',
+                file=sys.stderr,
+                flush=True,
+            )
+        finally:  # stderr may be a terminal that is gone
+            os._exit(128 + number)
 
 
 def main() -> int:

@@ -260,3 +260,22 @@ def test_a_step_that_does_not_end_is_cut_off(number):
         assert terminal.ended() == 128 + number
     assert f'ended by {number.name} within a step that took longer than 1.5 s' in terminal.text
     assert 'Traceback' not in terminal.text
+
+
+#: A node whose step does not end.
+STUCK = """
+import time
+from robocache_ros.process import Signals
+Signals().end_by(lambda: None)
+print('stuck', flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_step_is_cut_off_where_stderr_is_gone():
+    process = subprocess.Popen([sys.executable, '-c', STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process.stdout:
+        assert process.stdout.readline() == b'stuck\n'
+        process.stderr.close()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 128 + signal.SIGHUP
