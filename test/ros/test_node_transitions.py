@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node over a real ROS network. Transitions of the lifecycle: again, refused, and failing."""
 
+import random
 import threading
 
+import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import PointCloud2
 from support.robot import LIDAR, SUCCESS, Robot, cloud
 
 from robocache_ros.rclpy_private import lifecycle_state
@@ -114,3 +117,44 @@ def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_goes_
         robot.until(lambda: len(robot.frames) == 1, 'a frame of the node, which is active still')
         assert change(Transition.TRANSITION_DEACTIVATE)
         assert change(Transition.TRANSITION_CLEANUP)
+
+
+def entities(node):
+    """What a node holds of ROS, and the threads of the process, by name."""
+    held = [list(getattr(node, kind)) for kind in ('subscriptions', 'publishers', 'services', 'timers', 'clients')]
+    names = [thread.name for thread in threading.enumerate()]
+    return [*map(len, held), sorted(name for name in names if name.startswith(('robocache', 'decode')))]
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_random_transitions_of_two_clients_are_answered_and_leave_nothing_behind(seed):
+    choice = random.Random(seed).choice
+    with Robot(**LIDAR, cameras=['front']) as robot:
+        unconfigured = entities(robot.node)
+        robot.bring_up()
+        active = entities(robot.node)
+        clients = [robot.peer.create_client(ChangeState, '/preprocess/change_state') for _ in range(2)]
+        assert all(client.wait_for_service(10.0) for client in clients)
+        lidar = robot.peer.create_publisher(PointCloud2, '/lidar', 10)
+        for ms in range(0, 2500, 50):
+            lidar.publish(cloud(ms))
+            wanted = [Transition(id=choice(WANTED)) for _ in clients]
+            answers = [c.call_async(ChangeState.Request(transition=t)) for c, t in zip(clients, wanted, strict=True)]
+            robot.until(lambda answers=answers: all(answer.done() for answer in answers), 'both answers')
+        while lifecycle_state(robot.node) != 'unconfigured':
+            down = (
+                robot.node.trigger_deactivate if lifecycle_state(robot.node) == 'active' else robot.node.trigger_cleanup
+            )
+            assert down() == SUCCESS
+        assert entities(robot.node) == unconfigured
+        robot.bring_up()
+        assert entities(robot.node) == active
+
+
+#: Transitions that a client may ask for in any state; a shutdown is final.
+WANTED = (
+    Transition.TRANSITION_CONFIGURE,
+    Transition.TRANSITION_ACTIVATE,
+    Transition.TRANSITION_DEACTIVATE,
+    Transition.TRANSITION_CLEANUP,
+)
