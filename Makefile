@@ -23,7 +23,7 @@ help:
 	@echo 'make demo            simulate a robot, replay it through the node, write build/demo/report.html'
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
-	@echo 'make fuzz            10,000 malformed and extreme messages of each type: in process, from bags, over DDS; ARGS=... for pytest'
+	@echo 'make fuzz            10,000 malformed and extreme messages of each type: in process, from bags, over DDS; damaged bags; ARGS=... for pytest'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
 	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
 	@echo 'make bench-node      the whole path of a message through the node, beside a relay and the usual way; rows in build/bench/node.json'

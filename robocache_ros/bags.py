@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,10 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from robocache_core.text import MAX_SHOWN, printable, shown
-from robocache_ros.bag_files import Channel, files_of, opened
-from robocache_ros.bag_files.compression import ZSTD_MAGIC, decompressed
+from robocache_ros.bag_files import Channel, compression, files_of, opened
 from robocache_ros.cdr import header_stamp_ns
 
+_logger = logging.getLogger(__name__)
 _FEWEST = 4  # messages of a topic by which its period can be found
 
 
@@ -99,8 +100,11 @@ class Bag:
                         for channel in file.channels
                         if (name := _absolute(channel.topic)) in wanted and channel.msgtype == self.topics[name].msgtype
                     }
+                    counts = dict.fromkeys(names, 0)
                     for key, record_ns, raw in file.messages(names.keys()):
+                        counts[key] += 1
                         yield names[key], record_ns, _uncompressed(raw)
+                    _warn_of_missing(path, file.channels, counts)
             except Exception as error:
                 raise _unreadable(self.path, error) from error
 
@@ -250,6 +254,14 @@ def _doubt(channel: Channel) -> str:
     return '' if here == there else f'its type hash is {there}, that of {channel.msgtype} is {here}'
 
 
+def _warn_of_missing(path: Path, channels: Iterable[Channel], counts: Mapping[int, int]) -> None:
+    """Log of which topics not all messages could be read, or more than the file says."""
+    for channel in channels:
+        if counts.get(channel.key, channel.count) != channel.count:
+            read = f'{counts[channel.key]} of {channel.count} messages on {shown(channel.topic)} are read'
+            _logger.warning('%s: is damaged: %s', path, read)
+
+
 def _absolute(topic: str) -> str:
     """The topic of a node without a namespace."""
     return f'/{topic.lstrip("/")}'
@@ -257,7 +269,9 @@ def _absolute(topic: str) -> str:
 
 def _uncompressed(raw: bytes) -> bytes:
     """A message that was compressed by itself, as rosbag2 does in compression mode ``message``."""
-    return decompressed(raw, 'zstd') if raw.startswith(ZSTD_MAGIC) else raw  # CDR begins with 0
+    if not raw.startswith(compression.ZSTD_MAGIC):  # CDR begins with 0
+        return raw
+    return compression.decompressed(raw, 'zstd', compression.MAX_BYTES)
 
 
 @functools.cache
@@ -271,7 +285,7 @@ def _unreadable(path: Path, error: Exception) -> BagError:
 
 
 def _in_one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+    return printable(' '.join(str(error).split())) or type(error).__name__
 
 
 def _offered_qos(text: str) -> list[Qos]:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 import yaml
 
+from robocache_core.text import printable
 from robocache_ros.bag_files import compression, mcap, sqlite
 from robocache_ros.bag_files.channel import BagFile, FileError
 
@@ -44,7 +45,9 @@ def files_of(path: Path) -> Listing:
         listing = Listing(tuple(found), (f'{defect}: the files of the folder are read in the order of their names',))
     else:
         present = {name: file for name in listed if (file := _existing(path / name)) is not None}
-        missing = [f'{name} is listed in metadata.yaml, and missing' for name in listed if name not in present]
+        missing = [
+            f'{printable(name)} is listed in metadata.yaml, and missing' for name in listed if name not in present
+        ]
         unlisted = [
             f'{file.name} is not listed in metadata.yaml, and not read: it opens by itself'
             for file in found
@@ -106,8 +109,8 @@ def _listed(metadata: Path) -> tuple[list[str] | None, str]:
         return [PurePath(name).name for name in tree['rosbag2_bagfile_information']['relative_file_paths']], ''
     except FileNotFoundError:
         return None, 'there is no metadata.yaml'
-    except (OSError, ValueError, TypeError, LookupError, yaml.YAMLError) as error:
-        return None, f'metadata.yaml cannot be read ({" ".join(str(error).split())})'
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, yaml.YAMLError) as error:
+        return None, f'metadata.yaml cannot be read ({printable(" ".join(str(error).split()))})'
 
 
 def _existing(path: Path) -> Path | None:

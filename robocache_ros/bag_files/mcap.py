@@ -14,54 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from robocache_ros.bag_files import compression
 from robocache_ros.bag_files.channel import Channel, FileError
-from robocache_ros.bag_files.compression import decompressed
+from robocache_ros.bag_files.mcap_fields import Fields
 
 MAGIC = b'\x89MCAP0\r\n'
+#: Bytes of a footer that its checksum is of.
+_BEFORE_CHECKSUM = 25
 _FOOTER = struct.Struct('<BQQQI8s')
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x08, 0x0B, 0x0F
 _RECORD_HEAD, _MESSAGE_HEAD, _CHUNK_HEAD = struct.Struct('<BQ'), struct.Struct('<HIQQ'), struct.Struct('<QQQI')
+_MESSAGE_INDEX = 0x07
+#: Kinds of records before the summary: header, those above, attachment and metadata.
+_IN_DATA = {0x01, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX, 0x09, 0x0C}
+#: Bytes that are read at most of a record that is no message and no chunk: what is of interest comes first in it.
+_DESCRIPTION = 1 << 20
+#: Bytes that a message takes in memory beside its own.
+_OVERHEAD = 200
 _logger = logging.getLogger(__name__)
 
 Message = tuple[int, int, bytes]
 #: A record time, a place in the file, and the message, None at the beginning of a chunk.
 _Timed = tuple[int, int, Message | None]
-
-
-class _Fields:
-    """Reads the fields of a record one after the other."""
-
-    def __init__(self, content: memoryview | bytes) -> None:
-        self._content, self._at = memoryview(content), 0
-
-    def take(self, form: str) -> tuple[int, ...]:
-        values = struct.unpack_from('<' + form, self._content, self._at)
-        self._at += struct.calcsize('<' + form)
-        return values
-
-    def block(self, size: int) -> memoryview:
-        block = self._content[self._at : self._at + size]
-        self._at += size
-        return block
-
-    def text(self) -> str:
-        return bytes(self.block(*self.take('I'))).decode(errors='replace')
-
-    def counts(self) -> dict[int, int]:
-        """A map of uint16 to uint64."""
-        return dict(struct.iter_unpack('<HQ', self.block(*self.take('I'))))
-
-    def texts(self) -> dict[str, str]:
-        """A map of text to text."""
-        inner = _Fields(self.block(*self.take('I')))
-        found = {}
-        while inner:
-            key = inner.text()
-            found[key] = inner.text()
-        return found
-
-    def __bool__(self) -> bool:
-        return self._at < len(self._content)
 
 
 class _Chunk(NamedTuple):
@@ -71,6 +45,13 @@ class _Chunk(NamedTuple):
     offset: int
     size: int
     keys: frozenset[int] = frozenset()
+
+
+class _ChunkError(FileError):
+    """A chunk that cannot be read, or not to its end."""
+
+    def __init__(self, chunk: _Chunk, why: str) -> None:
+        super().__init__(f'the chunk of {chunk.size} bytes at byte {chunk.offset} is {why}')
 
 
 class _Loose(NamedTuple):
@@ -92,29 +73,47 @@ class _Topic:
 
 
 class McapFile:
-    """An open MCAP file (see ``BagFile``): one that begins with ``MAGIC``."""
+    """An open MCAP file (see ``BagFile``): one that begins with ``MAGIC``.
+
+    Whatever lengths are in the file, reading takes memory for its records, a chunk of ``compression.MAX_BYTES``, and as
+    much for the messages of chunks that overlap in time.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path, self._size = path, path.stat().st_size
         self._file = path.open('rb')
-        self.start_ns = self.end_ns = 0
         self.defects: list[str] = []
-        #: Names of the types; a channel of schema 0 has none.
-        self._schemas: dict[int, str] = {0: ''}
-        self._topics: dict[int, _Topic] = {}
-        self._counts: Counter[int] = Counter()
-        self._chunks: list[_Chunk] = []
-        self._loose: list[_Loose] = []
+        #: Bytes of the messages that are open.
+        self._held = 0
+        #: Messages that the summary counts, where there is one, and whether its checksum is right.
+        self._stated: int | None = None
+        self._is_checked = False
+        self._forget()
         try:
             if not self._is_indexed():
                 self._scan()
         except BaseException:
             self.close()
             raise
+        if self._contradicted:
+            self.defects.append(
+                f'{path.name} describes {", ".join(sorted(self._contradicted)[:3])} in two ways: the first counts'
+            )
         self.channels = [
             Channel(key, t.topic, self._schemas.get(t.schema, ''), t.serialization, t.digest, t.qos, self._counts[key])
             for key, t in self._topics.items()
         ]
+
+    def _forget(self) -> None:
+        """Know nothing of the file."""
+        self.start_ns = self.end_ns = 0
+        #: Names of the types; a channel of schema 0 has none.
+        self._schemas: dict[int, str] = {0: ''}
+        self._topics: dict[int, _Topic] = {}
+        self._contradicted: set[str] = set()
+        self._counts: Counter[int] = Counter()
+        self._chunks: list[_Chunk] = []
+        self._loose: list[_Loose] = []
 
     def close(self) -> None:
         """Close the file."""
@@ -124,8 +123,11 @@ class McapFile:
         """Yield ``(channel, record_ns, raw)`` of the channels ``keys``, in record order, then as they were written.
 
         A chunk is opened when its time has come. One that is damaged is left out, and the log names it.
+
+        Raises:
+            FileError: the messages of chunks that overlap in time take more than ``compression.MAX_BYTES``.
         """
-        wanted = frozenset(keys)
+        wanted, self._held = frozenset(keys), 0
         chunks = (chunk for chunk in self._chunks if not chunk.keys or chunk.keys & wanted)
         runs = [self._of_chunk(chunk, wanted) for chunk in chunks]
         for _, _, message in heapq.merge(*runs, self._of_no_chunk(wanted), key=_time_and_place):
@@ -135,44 +137,99 @@ class McapFile:
     def _of_chunk(self, chunk: _Chunk, wanted: frozenset[int]) -> Iterator[_Timed]:
         """Yield where the chunk begins, so that it is not read before its time, then its messages in order."""
         yield chunk.start_ns, chunk.offset, None
-        try:
-            found = [message for message in _messages(self._content(chunk), chunk) if message[0] in wanted]
-        except FileError as error:
-            _logger.warning('%s: %s', self._path, error)
-            return
-        for message in sorted(found, key=lambda message: message[1]):
+        found = self._messages_of(chunk, wanted)
+        found.reverse()
+        while found:
+            message = found.pop()
             yield message[1], chunk.offset, message
+            self._held -= len(message[2]) + _OVERHEAD
+
+    def _messages_of(self, chunk: _Chunk, wanted: frozenset[int]) -> list[Message]:
+        """The messages of a chunk in record order, as many as can be read."""
+        found: list[Message] = []
+        try:
+            for opcode, record in self._records_of(chunk):
+                if opcode == _MESSAGE and len(record) >= _MESSAGE_HEAD.size:
+                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack_from(record)
+                    if key in wanted:
+                        raw = bytes(record[_MESSAGE_HEAD.size :])
+                        self._hold(len(raw))
+                        found.append((key, record_ns, raw))
+        except _ChunkError as error:
+            _logger.warning('%s: %s', self._path, error)
+        return sorted(found, key=_record_ns)
+
+    def _hold(self, size: int) -> None:
+        self._held += size + _OVERHEAD
+        if self._held > compression.MAX_BYTES:
+            raise FileError(
+                f'{self._path.name}: more than {compression.MAX_BYTES >> 20} MiB of messages are in chunks of the same '
+                f'time: order it first: mcap sort {self._path.name} -o sorted.mcap'
+            )
 
     def _of_no_chunk(self, wanted: frozenset[int]) -> Iterator[_Timed]:
         for loose in sorted(self._loose):
             if loose.key in wanted:
-                yield loose.record_ns, loose.offset, _message(memoryview(self._content(loose)))
+                raw = self._read(loose.offset + _MESSAGE_HEAD.size, loose.size - _MESSAGE_HEAD.size)
+                yield loose.record_ns, loose.offset, (loose.key, loose.record_ns, raw)
 
-    def _content(self, part: _Chunk | _Loose) -> bytes:
-        self._file.seek(part.offset)
-        return self._file.read(min(part.size, self._size - part.offset))
+    def _read(self, at: int, size: int) -> bytes:
+        """Read ``size`` bytes, or as many as there are."""
+        self._file.seek(at)
+        return self._file.read(max(0, min(size, self._size - at)))
+
+    def _records_of(self, chunk: _Chunk) -> Iterator[tuple[int, memoryview]]:
+        """Yield opcode and content of the records of a chunk; of one that the file cuts, those that are whole.
+
+        Raises:
+            _ChunkError: it is all there, and damaged here; or its compression cannot be read.
+        """
+        content = self._read(chunk.offset, chunk.size)
+        is_whole = len(content) == chunk.size
+        data, at = memoryview(_unpacked(content, chunk, is_whole)), 0
+        while at + _RECORD_HEAD.size <= len(data):
+            opcode, length = _RECORD_HEAD.unpack_from(data, at)
+            end = at + _RECORD_HEAD.size + length
+            if end > len(data):
+                break
+            yield opcode, data[at + _RECORD_HEAD.size : end]
+            at = end
+        if is_whole and at < len(data):
+            raise _ChunkError(chunk, 'left out from a record on that is longer than the chunk')
+
+    def _records_between(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Yield opcode, place and length of the content of each record in a part of the file; the last may not fit."""
+        while at + _RECORD_HEAD.size <= end:
+            opcode, length = _RECORD_HEAD.unpack(self._read(at, _RECORD_HEAD.size))
+            yield opcode, at + _RECORD_HEAD.size, length
+            at += _RECORD_HEAD.size + length
 
     def _is_indexed(self) -> bool:
         """Read the index; False where there is none, it is damaged, or it does not cover the file."""
         with suppress(struct.error):
             if self._read_summary():
                 return True
-        self._chunks.clear()
-        self._counts.clear()
+        topics, schemas = self._topics, self._schemas
+        self._forget()
+        if self._is_checked:  # what is said of the channels is whole
+            self._topics, self._schemas = topics, schemas
         return False
 
     def _read_summary(self) -> bool:
-        if self._size < len(MAGIC) + _FOOTER.size:
+        end = self._size - _FOOTER.size
+        if end < len(MAGIC):
             return False
-        self._file.seek(-_FOOTER.size, 2)
-        opcode, length, start, _, _, magic = _FOOTER.unpack(self._file.read())
-        if (opcode, length, magic) != (0x02, 20, MAGIC) or not 0 < start < self._size:
+        opcode, length, start, _, checksum, magic = _FOOTER.unpack(self._read(end, _FOOTER.size))
+        if (opcode, length, magic) != (0x02, 20, MAGIC) or not 0 < start < end:
             return False
-        self._file.seek(start)
-        summary = self._file.read(self._size - start - _FOOTER.size)
+        self._is_checked = checksum != 0
+        if self._is_checked and self._checksum(start, end + _BEFORE_CHECKSUM) != checksum:
+            self._is_checked = False
+            return False
         statistics: tuple[int, ...] = ()
-        for kind, record in _records(summary):
-            fields = _Fields(record)
+        for kind, at, size in self._records_between(start, end):
+            content = self._read(at, min(size, _DESCRIPTION))
+            fields = Fields(content)
             if kind == _CHUNK_INDEX:
                 first_ns, _, offset, size = fields.take('QQQQ')
                 keys = frozenset(fields.counts())
@@ -181,57 +238,89 @@ class McapFile:
                 statistics = fields.take('QHIIIIQQ')
                 self._counts.update(fields.counts())
             else:
-                self._describe(kind, record)
+                self._describe(kind, content)
+        self._stated = statistics[0] if statistics else None
         described = all(key in self._topics and self._topics[key].schema in self._schemas for key in self._counts)
-        fits = all(chunk.offset + chunk.size <= start for chunk in self._chunks)
-        if not (statistics and self._chunks and statistics[5] == len(self._chunks) and described and fits):
+        if not (statistics and self._chunks and statistics[5] == len(self._chunks) and described):
             return False
         self.start_ns, self.end_ns = statistics[6:]
+        return statistics[0] == self._counts.total() and self._are_listed_truly(start)
+
+    def _checksum(self, at: int, end: int) -> int:
+        checksum = 0
+        for begin in range(at, end, _DESCRIPTION):
+            checksum = zlib.crc32(self._read(begin, min(_DESCRIPTION, end - begin)), checksum)
+        return checksum
+
+    def _are_listed_truly(self, end: int) -> bool:
+        """Whether each chunk is where and when the index says, before ``end``, and none is listed twice."""
+        at = len(MAGIC)
+        for chunk in sorted(self._chunks, key=lambda chunk: chunk.offset):
+            head = chunk.offset - _RECORD_HEAD.size
+            if not at <= head or not 0 <= chunk.size <= min(end - chunk.offset, compression.MAX_BYTES):
+                return False
+            opcode, length, start_ns = struct.unpack('<BQQ', self._read(head, _RECORD_HEAD.size + 8))
+            if (opcode, length, start_ns) != (_CHUNK, chunk.size, chunk.start_ns):
+                return False
+            at = chunk.offset + chunk.size
         return True
 
     def _scan(self) -> None:
         """Find every chunk and message from the beginning on, up to the end or to where the file is cut."""
-        at, is_complete = len(MAGIC), False
-        while not is_complete and at + _RECORD_HEAD.size <= self._size:
-            self._file.seek(at)
-            opcode, length = _RECORD_HEAD.unpack(self._file.read(_RECORD_HEAD.size))
-            at += _RECORD_HEAD.size
-            if opcode == 0 or (at + length > self._size and opcode != _CHUNK):
-                at -= _RECORD_HEAD.size
+        is_complete, at, num_unknown = False, len(MAGIC), 0
+        for opcode, begin, length in self._records_between(at, self._size):
+            at = begin - _RECORD_HEAD.size
+            is_cut = begin + length > self._size
+            if opcode == 0 or (is_cut and opcode != _CHUNK) or (opcode == _CHUNK and length > compression.MAX_BYTES):
                 break
-            is_complete = opcode == _DATA_END
-            if opcode == _CHUNK:
-                self._scan_chunk(_Chunk(0, at, length))
-            elif opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
-                key, _, record_ns, _ = _MESSAGE_HEAD.unpack(self._file.read(_MESSAGE_HEAD.size))
-                self._loose.append(_Loose(record_ns, at, length, key))
-                self._count(key, record_ns)
-            elif opcode in (_SCHEMA, _CHANNEL):
-                self._describe(opcode, memoryview(self._file.read(length)))
-            at += length
-        self._file.seek(max(0, self._size - len(MAGIC)))
-        if not is_complete or self._file.read() != MAGIC:
+            at = begin + length
+            if opcode == _DATA_END:
+                is_complete = self._read(self._size - len(MAGIC), len(MAGIC)) == MAGIC
+                break
+            num_unknown += not self._take(opcode, begin, length)
+        found = self._counts.total()
+        if not is_complete:
             place = f'byte {min(at, self._size)} of {self._size}'
-            self.defects.append(
-                f'{self._path.name} is cut off or damaged at {place}; {self._counts.total()} messages are read'
-            )
+            self.defects.append(f'{self._path.name} is cut off or damaged at {place}; {found} messages are read')
+        elif self._stated not in (None, found):
+            self.defects.append(f'{self._path.name} is damaged: of {self._stated} messages {found} are read')
+        elif self._stated is None and num_unknown:
+            self.defects.append(f'{self._path.name} has {num_unknown} records that are of no known kind, or damaged')
+
+    def _take(self, opcode: int, at: int, length: int) -> bool:
+        """Take in a record of the data; False for one whose kind is unknown, or whose content is not of its kind."""
+        if opcode == _CHUNK:
+            self._scan_chunk(_Chunk(0, at, length))
+        elif opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
+            key, _, record_ns, _ = _MESSAGE_HEAD.unpack(self._read(at, _MESSAGE_HEAD.size))
+            self._loose.append(_Loose(record_ns, at, length, key))
+            self._count(key, record_ns)
+        elif opcode in (_SCHEMA, _CHANNEL):
+            try:
+                self._describe(opcode, self._read(at, min(length, _DESCRIPTION)))
+            except struct.error:
+                return False
+        elif opcode == _MESSAGE_INDEX:
+            return int.from_bytes(self._read(at + 2, 4), 'little') == length - 6
+        return opcode in _IN_DATA
 
     def _scan_chunk(self, chunk: _Chunk) -> None:
         """Take in the channels of a chunk, and count its messages."""
-        times, keys = [], set()
+        start_ns, keys = None, set()
         try:
-            for opcode, record in _records(_unpacked(self._content(chunk), chunk)):
+            for opcode, record in self._records_of(chunk):
                 if opcode == _MESSAGE and len(record) >= _MESSAGE_HEAD.size:
                     key, _, record_ns, _ = _MESSAGE_HEAD.unpack_from(record)
                     self._count(key, record_ns)
-                    times.append(record_ns)
+                    start_ns = record_ns if start_ns is None else min(start_ns, record_ns)
                     keys.add(key)
                 else:
-                    self._describe(opcode, record)
-        except FileError as error:
+                    with suppress(struct.error):
+                        self._describe(opcode, record)
+        except _ChunkError as error:
             self.defects.append(f'{self._path.name}: {error}')
-        if times:
-            self._chunks.append(chunk._replace(start_ns=min(times), keys=frozenset(keys)))
+        if start_ns is not None:
+            self._chunks.append(chunk._replace(start_ns=start_ns, keys=frozenset(keys)))
 
     def _count(self, key: int, record_ns: int) -> None:
         self.start_ns = min(self.start_ns, record_ns) if self._counts else record_ns
@@ -239,59 +328,52 @@ class McapFile:
         self._counts[key] += 1
 
     def _describe(self, opcode: int, record: memoryview | bytes) -> None:
-        """Take in a record that says what a channel carries. The definition of its type is not looked at."""
-        fields = _Fields(record)
-        with suppress(struct.error):  # a damaged one costs its channel
-            if opcode == _SCHEMA:
-                (key,) = fields.take('H')
-                self._schemas[key] = fields.text()
-            elif opcode == _CHANNEL:
-                key, schema = fields.take('HH')
-                topic, serialization, more = fields.text(), fields.text(), fields.texts()
-                digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
-                self._topics[key] = _Topic(topic, schema, serialization, digest, qos)
+        """Take in a record that says what a channel carries. The definition of its type is not looked at.
+
+        Raises:
+            struct.error: it is damaged, which costs its channel.
+        """
+        fields = Fields(record)
+        if opcode == _SCHEMA:
+            (key,) = fields.take('H')
+            name = fields.text()
+            if self._schemas.setdefault(key, name) != name:
+                self._contradicted.add(f'schema {key}')
+        elif opcode == _CHANNEL:
+            key, schema = fields.take('HH')
+            topic, serialization, more = fields.text(), fields.text(), fields.texts()
+            digest, qos = more.get('topic_type_hash', ''), more.get('offered_qos_profiles', '')
+            found = _Topic(topic, schema, serialization, digest, qos)
+            if self._topics.setdefault(key, found) != found:
+                self._contradicted.add(f'channel {key}')
 
 
 def _time_and_place(entry: _Timed) -> tuple[int, int]:
     return entry[:2]
 
 
-def _message(record: memoryview) -> Message:
-    key, _, record_ns, _ = _MESSAGE_HEAD.unpack_from(record)
-    return key, record_ns, bytes(record[_MESSAGE_HEAD.size :])
+def _record_ns(message: Message) -> int:
+    return message[1]
 
 
-def _records(data: bytes) -> Iterator[tuple[int, memoryview]]:
-    """Yield opcode and content of each record that is whole."""
-    view, at = memoryview(data), 0
-    while at + _RECORD_HEAD.size <= len(view):
-        opcode, length = _RECORD_HEAD.unpack_from(view, at)
-        at += _RECORD_HEAD.size
-        if at + length > len(view):
-            return
-        yield opcode, view[at : at + length]
-        at += length
-
-
-def _messages(content: bytes, chunk: _Chunk) -> Iterator[Message]:
-    for opcode, record in _records(_unpacked(content, chunk)):
-        if opcode == _MESSAGE and len(record) >= _MESSAGE_HEAD.size:
-            yield _message(record)
-
-
-def _unpacked(content: bytes, chunk: _Chunk) -> bytes:
-    """Return the records of a chunk: of one that the end of the file cuts, as many as there are.
+def _unpacked(content: bytes, chunk: _Chunk, is_whole: bool) -> bytes | memoryview:
+    """Return the records of a chunk: of one that is not whole, as many as there are.
 
     Raises:
-        FileError: the chunk is all there, and damaged; or its compression is unknown.
+        _ChunkError: the chunk is whole, and damaged; or its compression cannot be read.
     """
     if len(content) < _CHUNK_HEAD.size + 4:
         return b''
-    fields = _Fields(content)
-    _, _, size, checksum = fields.take('QQQI')
-    compression = fields.text()
-    packed = bytes(fields.block(len(content))[8:])  # behind their length
-    data = decompressed(packed, compression)
-    if len(content) == chunk.size and (len(data) != size or (checksum and zlib.crc32(data) != checksum)):
-        raise FileError(f'the chunk of {chunk.size} bytes at byte {chunk.offset} is damaged and left out')
+    _, _, size, checksum, length = struct.unpack_from('<QQQII', content)
+    behind = _CHUNK_HEAD.size + 4 + length
+    method = content[_CHUNK_HEAD.size + 4 : behind].decode(errors='replace')
+    packed = memoryview(content)[behind + 8 :]  # behind their length
+    if size > compression.MAX_BYTES:
+        raise _ChunkError(chunk, f'left out: it is said to hold {size} bytes')
+    try:
+        data = packed if method == '' else compression.decompressed(packed, method, size + 1)
+    except FileError as error:
+        raise _ChunkError(chunk, f'left out: {error}') from error
+    if is_whole and (len(data) != size or (checksum and zlib.crc32(data) != checksum)):
+        raise _ChunkError(chunk, 'damaged and left out')
     return data

@@ -37,6 +37,8 @@ class Pages:
         self._usable = self._page_size - self._bytes[20]
         (num_pages,) = struct.unpack_from('>I', self._bytes, 28)
         self.num_bytes, self.num_expected = len(self._bytes), num_pages * self._page_size
+        #: Bytes that further rows may claim: together all have no more than the file, unless they are damaged.
+        self._unclaimed = 2 * self.num_bytes
 
     @property
     def is_cut(self) -> bool:
@@ -86,7 +88,10 @@ class Pages:
         topic_id, cursor = self._integer(kinds[1], at + header_size)
         record_ns, cursor = self._integer(kinds[2], cursor)
         data_at = cursor - at
-        is_whole = data_at + (kinds[3] - _FIRST_BLOB) // 2 == size and sum(map(len, self._payload(at, size))) == size
+        if data_at + (kinds[3] - _FIRST_BLOB) // 2 != size or size > self._unclaimed:
+            return None
+        self._unclaimed -= size
+        is_whole = sum(map(len, self._payload(at, size))) == size
         return Row(key, topic_id, record_ns, at, size, data_at) if is_whole else None
 
     def _payload(self, at: int, size: int) -> Iterator[bytes]:

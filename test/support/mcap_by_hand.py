@@ -80,7 +80,9 @@ def write(
     start = len(out) if index else 0
     if index:
         out += (described if repeat else b'') + chunk_indexes + record(0x0B, _statistics(channels, messages, per_chunk))
-    out += record(0x02, struct.pack('<QQI', start, 0, 0)) + MAGIC
+    footer = record(0x02, struct.pack('<QQI', start, 0, 0))[:-4]
+    checksum = zlib.crc32(out[start:] + footer) if index else 0
+    out += footer + struct.pack('<I', checksum) + MAGIC
     path.write_bytes(out)
     return path
 
