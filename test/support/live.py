@@ -35,7 +35,8 @@ class Live:
             self.routes = {route.absolute_topic: route for route in routes(self.node.pipeline.config)}
             publishers = {t: self.peer.create_publisher(r.message, t, 100) for t, r in self.routes.items()}
             self.until(lambda: all(p.get_subscription_count() for p in publishers.values()), 'the subscriptions')
-            self.until(lambda: self.peer.count_publishers('/preprocess/fused'), 'the fused topic')
+            (output,) = (each for each in self.node.publishers if each.topic_name == '/preprocess/fused')
+            self.until(output.get_subscription_count, 'the fused topic')
             sent = self.publish(bag, publishers)
             ledger = self.node.pipeline.ledger
             self.until(lambda: {n: a.counts().received for n, a in ledger.items()} == sent, 'the messages')
@@ -63,6 +64,9 @@ class Live:
             sent[name] += 1
             # One after the other: two topics have no common order of their own.
             self.until(lambda n=name: self.node.pipeline.ledger[n].counts().received == sent[n], 'a message')
+            # And no faster than the worker and this subscriber: a busy machine would thin targets, or lose frames.
+            self.until(lambda: not len(self.node.runtime.inboxes), 'the worker')
+            self.until(lambda: len(self.frames) >= self.node.pipeline.targets.counts().used, 'a frame')
         return sent
 
     def until(self, condition, what, timeout_s=15.0):
