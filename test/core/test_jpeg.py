@@ -184,8 +184,9 @@ def test_any_change_is_judged_within_the_bytes_that_there_are(encoder: str, chan
 
 def test_both_backends_find_the_same() -> None:
     rng = np.random.default_rng(2)
-    for i in range(300):
-        data = changed(encoded(picture(33, 50), list(ENCODERS)[i % len(ENCODERS)]), rng)
+    pictures = [picture(33, 50, channels, noise) for channels in (1, 3) for noise in (0.0, 8.0, 60.0)]
+    for i in range(480):
+        data = changed(encoded(pictures[i // len(ENCODERS) % len(pictures)], list(ENCODERS)[i % len(ENCODERS)]), rng)
         found = []
         for backend in backends.NAMES:
             with backends.use(backend):
