@@ -28,7 +28,7 @@ from robocache_ros.blocker import Blocker
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DAMAGED, Explanation
 from robocache_ros.inbox import Inboxes
-from robocache_ros.metrics import Metrics, percentiles_ms
+from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, Snapshot, listed
 from robocache_ros.worker import Worker
 
@@ -262,11 +262,11 @@ class Diagnostics:
         values |= {f'memory.{kind}': size for kind, size in memory.items()}
         values['exceptions'] = self._metrics.failures
         for stage, durations in self._metrics.stages.items():
-            values[f'{stage}_p50_ms'], values[f'{stage}_p99_ms'] = percentiles_ms(durations)
+            values[f'{stage}_p50_ms'], values[f'{stage}_p99_ms'] = durations.percentiles_ms()
         return self._status('compute', level, message, values)
 
     def _output(self, period: Period) -> DiagnosticStatus:
-        p50, p99 = percentiles_ms(self._metrics.latencies_ns)
+        p50, p99 = self._metrics.latencies.percentiles_ms()
         rate = self._metrics.output.rate_hz(period.now_ns)
         if self.blocker:
             level, message = STALE, f'no frame: {self.blocker}'

@@ -12,6 +12,7 @@ import numpy as np
 
 from robocache_core.frame import FusedFrame
 from robocache_ros.clock import Clock
+from robocache_ros.durations import Durations
 from robocache_ros.gaps import Gaps
 
 #: Stages whose durations are kept, beside those of a frame's ``latency_ns``, as ``compute.<stage>``.
@@ -20,18 +21,14 @@ _KEPT = 512
 _WINDOW_NS = 5_000_000_000
 
 
-def percentiles_ms(durations_ns: Iterable[int]) -> tuple[float, float]:
-    """Return median and 99th percentile in ms; NaN where there is nothing."""
-    values = np.fromiter(durations_ns, np.float64)
-    if not values.size:
-        return float('nan'), float('nan')
-    p50, p99 = np.percentile(values, (50, 99)) / 1e6
-    return float(p50), float(p99)
-
-
 @dataclass
 class InputRecord:
-    """What was observed of one topic."""
+    """What was observed of one topic.
+
+    Attributes:
+        transports: from a message's publication, by its publisher's clock, to its arrival by this machine's.
+        waits: from its arrival to when the worker took it.
+    """
 
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
     ages_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
@@ -39,6 +36,8 @@ class InputRecord:
     incompatible_text: str = ''
     lost: int = 0
     gaps: Gaps = field(default_factory=Gaps)
+    transports: Durations = field(default_factory=Durations)
+    waits: Durations = field(default_factory=Durations)
 
     def recent(self, now_ns: int) -> np.ndarray:
         """Return the arrival times of the last seconds, ns on the steady clock; of a slow input the last two."""
@@ -82,9 +81,9 @@ class Metrics:
         self._clock = clock
         self.lock = threading.Lock()
         self.inputs = {name: InputRecord() for name in names}
-        self.stages: dict[str, deque[int]] = {stage: deque(maxlen=_KEPT) for stage in STAGES}
+        self.stages = {stage: Durations() for stage in STAGES}
         self.output = InputRecord()
-        self.latencies_ns: deque[int] = deque(maxlen=_KEPT)
+        self.latencies = Durations()
         self.frames = 0
         self.failures = 0
         self.last_failure = ''
@@ -95,6 +94,16 @@ class Metrics:
             self.inputs[name].arrivals_ns.append(self._clock.steady_ns())
             if stamp_ns is not None:
                 self.inputs[name].gaps.take(stamp_ns)
+
+    def transported(self, name: str, duration_ns: int) -> None:
+        """Note how long a message was on its way here."""
+        with self.lock:
+            self.inputs[name].transports.add(duration_ns)
+
+    def waited(self, name: str, duration_ns: int) -> None:
+        """Note how long a message waited for the worker."""
+        with self.lock:
+            self.inputs[name].waits.add(duration_ns)
 
     def incompatible(self, name: str, text: str) -> None:
         """Note that a publisher's QoS does not fit."""
@@ -116,18 +125,18 @@ class Metrics:
     def took(self, stage: str, duration_ns: int) -> None:
         """Note how long a stage took."""
         with self.lock:
-            self.stages[stage].append(duration_ns)
+            self.stages[stage].add(duration_ns)
 
     def published(self, frame: FusedFrame, latency_ns: int) -> None:
         """Note a frame that was published, and the time from its stamp to that by the node's clock."""
         with self.lock:
             self.frames += 1
             self.output.arrivals_ns.append(self._clock.steady_ns())
-            self.latencies_ns.append(latency_ns)
+            self.latencies.add(latency_ns)
             for name, age in frame.age_ns.items():
                 self.inputs[name].ages_ns.append(age)
             for stage, duration_ns in frame.latency_ns.items():
-                self.stages.setdefault(f'compute.{stage}', deque(maxlen=_KEPT)).append(duration_ns)
+                self.stages.setdefault(f'compute.{stage}', Durations()).add(duration_ns)
 
     def failed(self, text: str) -> None:
         """Note an unforeseen exception, by its traceback."""

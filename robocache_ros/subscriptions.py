@@ -6,6 +6,7 @@ Of a message that rclpy cannot deserialize it leaves no trace, so this is done w
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 
 from robocache_ros import qos
+from robocache_ros.rcl import Taken
 from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
 from robocache_ros.sources import Route, routes
@@ -62,9 +64,14 @@ class Subscriptions:
         return Reader(
             self._node.context,
             subscription,
-            put=lambda taken: runtime.put(name, taken.raw),
+            put=lambda taken: self._put(name, taken),
             on_failure=lambda: runtime.log.fail(name, f'{name}: a message cannot be taken'),
         )
+
+    def _put(self, name: str, taken: Taken) -> None:
+        if taken.source_ns > 0:  # DDS stamps by the wall clock
+            self._runtime.metrics.transported(name, time.time_ns() - taken.source_ns)
+        self._runtime.put(name, taken.raw)
 
     def _subscribe_info(self, route: Route) -> Any:
         # Volatile fits every publisher; where a CameraInfo is latched and sent once, set its durability to

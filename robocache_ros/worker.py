@@ -137,6 +137,7 @@ class Worker:
 
     def _take_in(self, name: str, arrival: Arrival) -> None:
         begin = self._last_arrival_ns = self._clock.steady_ns()
+        self._metrics.waited(name, begin - arrival.arrived_ns)
         sample = self._ingest.decode(name, arrival.message)
         if sample is None:
             return

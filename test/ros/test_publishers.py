@@ -178,7 +178,7 @@ def test_nothing_is_encoded_for_a_topic_without_a_subscriber(monkeypatch):
 def test_every_frame_is_recorded():
     bench = Bench(CONFIG)
     bench.publishers.publish(frame(), 0)
-    assert list(bench.metrics.latencies_ns) == [30 * MS]
+    assert list(bench.metrics.latencies.recent) == [30 * MS]
     assert list(bench.metrics.inputs['front'].ages_ns) == [2 * MS]
     assert list(bench.metrics.output.arrivals_ns) == [bench.clock.now_ns]
 

@@ -44,8 +44,9 @@ def test_durations_are_measured_by_the_clock(monkeypatch):
     bench.put('lidar', cloud(0))
     bench.clock.advance(0.5)
     bench.work()
-    stages = {name: list(found) for name, found in bench.runtime.metrics.stages.items() if '.' not in name}
+    stages = {name: list(found.recent) for name, found in bench.runtime.metrics.stages.items() if '.' not in name}
     assert stages == {'decode': [0], 'align': [500 * MS], 'compute': [20 * MS], 'publish': [0]}
+    assert list(bench.runtime.metrics.inputs['lidar'].waits.recent) == [500 * MS]
 
 
 def test_a_target_waits_for_a_late_stream_until_nothing_has_arrived_for_a_while():
