@@ -78,7 +78,7 @@ class BagWatch:
 
     def arrived(self, name: str, raw: bytes) -> None:
         """Take note of a serialized message of stream ``name``."""
-        self._metrics.arrived(name, header_stamp_ns(raw))
+        self._metrics.arrived(name, header_stamp_ns(raw), self._clock.steady_ns())
 
     def published(self, frame: FusedFrame) -> None:
         """Take note of a frame."""

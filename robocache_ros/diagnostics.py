@@ -3,11 +3,12 @@
 
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
 or when everything of the last period was dropped, WARN for any loss, for damaged images that were kept, for publishers
-of another type on its topic, or for a rate under 90 % of what is expected. sync: ERROR when no frame came, WARN when
-targets were dropped or did not wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd one
-out or those of two differ. queue: WARN while thinning. compute: WARN on the reference, and on the CPU where a GPU was
-asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN
-when a subscriber asks for a QoS that is not offered, another node publishes there too, or ROS time stands still at 0.
+of another type on its topic, or for a rate that is off the expected one by more than its tolerance. sync: ERROR when no
+frame came, WARN when targets were dropped or did not wait for a stream, when stamps jump to and fro, and when a
+stream's clock is the odd one out or those of two differ. queue: WARN while thinning. compute: WARN on the reference,
+and on the CPU where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame
+left in the last period, WARN when a subscriber asks for a QoS that is not offered, another node publishes there too, or
+ROS time stands still at 0.
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ class Diagnostics:
             'qos.lost': record.lost,
             'missing_by_stamps': record.gaps.missing,
             **{f'points.{reason}': n for reason, n in self._pipeline.points_dropped.get(name, {}).items()},
+            **self._greenwave(name, rate, period),
         }
         return self._status(f'input {name}', level, message, values)
 
@@ -169,6 +171,17 @@ class Diagnostics:
         """How many messages were used though damaged, and what was wrong with the last; empty where none was."""
         damaged = period.after.damaged[name]
         return {DAMAGED: damaged, f'last.{DAMAGED}': self._explanation(name, DAMAGED)} if damaged else {}
+
+    def _greenwave(self, name: str, rate: float, period: Period) -> dict[str, Any]:
+        """What NVIDIA's greenwave_monitor shows of a topic, by its keys; the tolerance in percent."""
+        record, config = self._metrics.inputs[name], self._pipeline.streams[name]
+        return {
+            'frame_rate_node': rate,
+            'frame_rate_msg': record.stamp_rate_hz(period.now_ns),
+            'current_delay_from_realtime_ms': 'N/A' if record.delay_ns is None else record.delay_ns / 1e6,
+            'expected_frequency': config.expected_rate_hz,
+            'tolerance': config.rate_tolerance,
+        }
 
     def _explanation(self, name: str, reason: str) -> str:
         """Why the last message of a stream was dropped for a reason; it may quote what a stranger sent."""
@@ -198,8 +211,9 @@ class Diagnostics:
             return WARN, f'{lost} of {received + lost} lost on the way here; {_remedy()}'
         if others:
             return WARN, f'{self._topics[name][0]} also has publishers of {others}: give them a topic of their own'
-        if rate < 0.9 * expected_hz:
-            return WARN, f'{rate:.1f} Hz, expected {expected_hz:.1f} Hz'
+        tolerance = self._pipeline.streams[name].rate_tolerance
+        if expected_hz and abs(rate - expected_hz) > tolerance / 100 * expected_hz:
+            return WARN, f'{rate:.1f} Hz, expected {expected_hz:.1f} Hz within {tolerance:g} %'
         return OK, f'{rate:.1f} Hz'
 
     def _sync(self, period: Period) -> DiagnosticStatus:

@@ -28,9 +28,11 @@ class InputRecord:
     Attributes:
         transports: from a message's publication, by its publisher's clock, to its arrival by this machine's.
         waits: from its arrival to when the worker took it.
+        delay_ns: ROS time at the last arrival minus that message's stamp; None where one of them is unknown.
     """
 
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
+    stamps_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
     ages_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
     incompatible: int = 0
     incompatible_text: str = ''
@@ -38,6 +40,7 @@ class InputRecord:
     gaps: Gaps = field(default_factory=Gaps)
     transports: Durations = field(default_factory=Durations)
     waits: Durations = field(default_factory=Durations)
+    delay_ns: int | None = None
 
     def recent(self, now_ns: int) -> np.ndarray:
         """Return the arrival times of the last seconds, ns on the steady clock; of a slow input the last two."""
@@ -54,6 +57,13 @@ class InputRecord:
         if recent.size < 2 or recent[-1] == recent[0]:
             return 0.0
         return float((recent.size - 1) / (recent[-1] - recent[0]) * 1e9)
+
+    def stamp_rate_hz(self, now_ns: int) -> float:
+        """Return messages a second by the stamps of the same messages; steps back are left out."""
+        recent = min(self.recent(now_ns).size, len(self.stamps_ns))
+        steps = np.diff(np.array(self.stamps_ns, np.int64)[len(self.stamps_ns) - recent :])
+        forward = steps[steps > 0]
+        return float(1e9 / forward.mean()) if forward.size else 0.0
 
     def jitter_ms(self, now_ns: int) -> float:
         """Return the standard deviation of the time between arrivals."""
@@ -88,12 +98,15 @@ class Metrics:
         self.failures = 0
         self.last_failure = ''
 
-    def arrived(self, name: str, stamp_ns: int | None) -> None:
-        """Note a message, and its stamp if it has one."""
+    def arrived(self, name: str, stamp_ns: int | None, now_ns: int) -> None:
+        """Note a message, its stamp if it has one, and ROS time, ns; 0: it is unknown."""
         with self.lock:
-            self.inputs[name].arrivals_ns.append(self._clock.steady_ns())
+            record = self.inputs[name]
+            record.arrivals_ns.append(self._clock.steady_ns())
+            record.delay_ns = now_ns - stamp_ns if stamp_ns is not None and now_ns else None
             if stamp_ns is not None:
-                self.inputs[name].gaps.take(stamp_ns)
+                record.stamps_ns.append(stamp_ns)
+                record.gaps.take(stamp_ns)
 
     def transported(self, name: str, duration_ns: int) -> None:
         """Note how long a message was on its way here."""

@@ -120,7 +120,7 @@ class Runtime:
 
     def put(self, name: str, raw: Raw) -> None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
-        self.metrics.arrived(name, header_stamp_ns(raw))
+        self.metrics.arrived(name, header_stamp_ns(raw), self._now_ns())
         self.inboxes.put(name, raw, len(raw))
 
     def put_calibration(self, name: str, raw: Raw) -> None:

@@ -60,7 +60,10 @@ class StreamConfig(Checked):
     topic: str = tunable('', 'topic to subscribe to; set when empty to /<name>')
     required: bool = tunable(True, 'a frame without this stream is dropped; else it is marked invalid in the frame')
     tolerance_ns: int = tunable(100 * MS, 'greatest distance of a valid sample to its instant', unit='s', low=0)
-    expected_rate_hz: float = tunable(0.0, 'rate below which diagnostics warn; 0 does not check', unit='Hz', low=0.0)
+    expected_rate_hz: float = tunable(0.0, 'rate that diagnostics expect; 0 does not check', unit='Hz', low=0.0)
+    rate_tolerance: float = tunable(
+        10.0, 'how far a rate may be from expected_rate_hz before diagnostics warn', unit='%', low=0.0, high=100.0
+    )
     buffer_ns: int = tunable(2 * SECOND, 'time span kept for alignment', unit='s', low=MS)
     buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
     queue: QueueConfig = QueueConfig()

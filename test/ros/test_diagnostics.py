@@ -90,12 +90,15 @@ def test_silence_is_stale_after_three_periods_or_a_second():
         assert bench.report()['input lidar'].level == STALE
 
 
-def test_a_rate_under_nine_tenths_of_what_is_expected_is_a_warning():
-    for expected_hz, level in ((11.0, OK), (12.0, WARN)):
-        lidar = dataclasses.replace(LIDAR, expected_rate_hz=expected_hz)
-        bench = make(PipelineConfig(lidars=(lidar,)))
-        drive(bench, 'lidar', cloud, range(0, 1000, 100))
-        assert bench.report()['input lidar'].level == level
+@pytest.mark.parametrize(
+    ('expected_hz', 'tolerance', 'level'),
+    [(11.0, 10.0, OK), (12.0, 10.0, WARN), (9.0, 10.0, WARN), (9.0, 12.0, OK), (10.0, 0.0, OK), (90.0, 90.0, OK)],
+)
+def test_a_rate_that_is_off_by_more_than_its_tolerance_is_a_warning(expected_hz, tolerance, level):
+    lidar = dataclasses.replace(LIDAR, expected_rate_hz=expected_hz, rate_tolerance=tolerance)
+    bench = make(PipelineConfig(lidars=(lidar,)))
+    drive(bench, 'lidar', cloud, range(0, 1000, 100))
+    assert bench.report()['input lidar'].level == level
 
 
 def test_losses_warn_and_nothing_else_left_is_an_error():
