@@ -114,7 +114,7 @@ class BagWatch:
     def _report(self) -> None:
         period = self._since(self._last)
         self._last = period.after
-        blocker = self._blocker.describe(period)
+        blocker = self._blocker.find(period).text
         self._blockers.append((blocker, sum(map(period.num_received, self._pipeline.streams))))
         self._silence.take(blocker)
         jumps = self._blocker.jumps(period)

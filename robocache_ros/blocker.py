@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one line that says why nothing comes out."""
+"""The one line that says why nothing comes out, and its causes by stream and name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
 
 from robocache_core.align import ROS_CLOCK
 from robocache_core.ledger import Reason
@@ -20,6 +22,61 @@ _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JU
 _BY_CONFIGURATION = (Reason.NO_TRANSFORM, Reason.MISSING_FIELD)
 #: Characters that are shown of an explanation, and of the names of message types.
 _MAX_EXPLANATION, _MAX_TYPES = 400, 300
+
+
+class Cause(str, Enum):
+    """Why no frame comes, beside the reasons of the ledger: its name, and a ``sentence`` that explains it."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Cause:
+        """Make a member of its name and its sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    INACTIVE = 'inactive', 'the node is not active'
+    NO_CLOCK = 'no_clock', '`use_sim_time` is true and no `/clock` comes'
+    EXCEPTION = 'exception', 'an unforeseen exception: the log has the traceback'
+    COMPUTE = 'compute', 'targets are ready and wait for compute'
+    INCOMPATIBLE_QOS = 'incompatible_qos', 'the QoS of a publisher of the stream does not fit'
+    NO_PUBLISHER = 'no_publisher', "the stream's topic has no publisher"
+    OTHER_TYPE = 'other_type', "the stream's topic carries messages of another type"
+    NO_MESSAGE = 'no_message', "the stream's topic has a publisher, and no message has come"
+    SILENT = 'silent', 'the stream had messages, and none comes any more'
+    WRONG_CLOCK = 'wrong_clock', 'the stamps of the stream do not fit those of the others'
+    BEGAN_LATE = 'began_late', 'the first message of the stream came after the last target'
+    BEYOND_TOLERANCE = 'beyond_tolerance', 'no sample of the stream is within its `tolerance`'
+    BEHIND = 'behind', 'the oldest target waits for the stream'
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that keeps frames from coming.
+
+    Attributes:
+        reason: a ``Cause``, or a ``Reason`` for which messages or targets are dropped.
+        stream: the stream at fault; empty where no stream is.
+        text: the same as a line.
+    """
+
+    reason: str
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Blockage:
+    """Why no frame came, in one line; empty where one did. ``faults`` are what it follows from."""
+
+    text: str = ''
+    faults: tuple[Fault, ...] = ()
+
+    @classmethod
+    def of(cls, *faults: Fault) -> Blockage:
+        """Return what follows from faults that need no summary."""
+        return cls('; '.join(fault.text for fault in faults), faults)
 
 
 class Blocker:
@@ -47,49 +104,62 @@ class Blocker:
         self._types_on = types_on
         self._explanations = explanations
 
-    def describe(self, period: Period) -> str:
-        """Return in one line why no frame came; empty where one did."""
+    def find(self, period: Period) -> Blockage:
+        """Return why no frame came."""
         if period.num_frames > 0:
-            return ''
+            return Blockage()
         if period.num_failures > 0:
-            return f'unforeseen exception: {self._metrics.last_failure}'
-        jumps = self.jumps(period)
+            text = f'unforeseen exception: {self._metrics.last_failure}'
+            return Blockage.of(Fault(Cause.EXCEPTION, '', text))
+        jumps = self._jumps(period)
         if jumps:
-            return jumps
+            return Blockage.of(jumps)
         behind, drops = self._pipeline.behind(), period.target_drops
         if not behind and not drops:
-            return self._without_target(period)
-        missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
-        details = [self._fault(name, period) or self._began_after(name) or self._off(name) for name in missing]
-        # That the next target waits, too, is no fault by itself.
-        details += [
-            self._fault(name, period) or ('' if drops else _lag(name, lag_ns))
-            for name, lag_ns in behind.items()
-            if name not in missing
-        ]
+            return Blockage.of(*self._without_target(period))
         summary = f'targets dropped: {listed(drops)}' if drops else f'the oldest target waits for {", ".join(behind)}'
-        details = list(dict.fromkeys(filter(None, details)))
-        return f'{summary} ({"; ".join(details)})' if details else summary
+        faults = list(dict.fromkeys(self._faults(behind, drops, period)))
+        details = '; '.join(fault.text for fault in faults)
+        named = {fault.stream for fault in faults}
+        rest = (Fault(cause, name, summary) for cause, _, name in (reason.partition(':') for reason in drops))
+        faults += [fault for fault in rest if not fault.stream or fault.stream not in named]
+        faults = faults or [Fault(Cause.BEHIND, name, summary) for name in behind]
+        return Blockage(f'{summary} ({details})' if details else summary, tuple(faults))
 
-    def _without_target(self, period: Period) -> str:
+    def _faults(self, behind: Mapping[str, int | None], drops: Mapping[str, int], period: Period) -> Iterator[Fault]:
+        """Yield what is wrong with the streams that targets were dropped for, or wait for."""
+        missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
+        for name in missing:
+            yield self._fault(name, period) or self._began_after(name) or self._off(name)
+        for name, lag_ns in behind.items():
+            if name not in missing:
+                fault = self._fault(name, period)
+                # That the next target waits, too, is no fault by itself.
+                if fault is None and lag_ns and not drops:
+                    fault = Fault(Cause.BEHIND, name, f'{name}: is {span(lag_ns)} behind')
+                if fault is not None:
+                    yield fault
+
+    def _without_target(self, period: Period) -> list[Fault]:
         """Say why no target waits for a stream, and none was dropped; empty where none was due yet."""
         if self._pipeline.num_ready:
-            return f'{self._pipeline.num_ready} targets wait for compute'
+            return [Fault(Cause.COMPUTE, '', f'{self._pipeline.num_ready} targets wait for compute')]
         trigger = self._pipeline.config.trigger
         found = (self._fault(name, period) for name in ([trigger] if trigger else self._pipeline.streams))
-        return '; '.join(filter(None, found))
+        return [fault for fault in found if fault is not None]
 
-    def silent(self, name: str) -> str:
+    def silent(self, name: str) -> Fault:
         """Return why no message of a stream has come at all."""
         topic, kind = self._topics[name]
         if self._metrics.inputs[name].incompatible:
-            return self._metrics.inputs[name].incompatible_text
+            return Fault(Cause.INCOMPATIBLE_QOS, name, self._metrics.inputs[name].incompatible_text)
         types = self._types_on(topic)
         if not types:
-            return f'{name}: no publisher on {topic} ({kind})'
+            return Fault(Cause.NO_PUBLISHER, name, f'{name}: no publisher on {topic} ({kind})')
         if others := self.other_types(name):
-            return f'{name}: {topic} carries {others}, not {kind}'
-        return f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
+            return Fault(Cause.OTHER_TYPE, name, f'{name}: {topic} carries {others}, not {kind}')
+        text = f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
+        return Fault(Cause.NO_MESSAGE, name, text)
 
     def other_types(self, name: str) -> str:
         """Return the message types on a stream's topic that are not its own; a stranger may have named them."""
@@ -99,15 +169,21 @@ class Blocker:
 
     def jumps(self, period: Period) -> str:
         """Say whose stamps jump again and again; empty where none do."""
+        fault = self._jumps(period)
+        return '' if fault is None else fault.text
+
+    def _jumps(self, period: Period) -> Fault | None:
         often = {name: jumps for name, jumps in period.jumps.items() if jumps.count > 1}
         if not often:
-            return ''
+            return None
         name, jumps = max(often.items(), key=lambda item: item[1].count)
         size, times = span(jumps.last_ns), f'({jumps.count} times)'
         if name == ROS_CLOCK:
-            return f'the ROS clock goes back by {size} again and again {times}: two publishers of /clock?'
-        stamps = f'the stamps of {name} on {self._topics[name][0]}'
-        return f'{stamps} jump by {size} to and fro {times}: two publishers, or two clocks?'
+            text = f'the ROS clock goes back by {size} again and again {times}: two publishers of /clock?'
+        else:
+            stamps = f'the stamps of {name} on {self._topics[name][0]}'
+            text = f'{stamps} jump by {size} to and fro {times}: two publishers, or two clocks?'
+        return Fault(Reason.TIME_JUMP, name, text)
 
     def odd_clocks(self, period: Period) -> dict[str, str]:
         """Say by stream whose stamps do not fit those of the others, and by how much; of two, that they do not fit."""
@@ -119,19 +195,20 @@ class Blocker:
         newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
         return {name: _compared(name, offset_ns, newest.keys() - odd.keys()) for name, offset_ns in odd.items()}
 
-    def _clock_fault(self, name: str, period: Period) -> str:
-        """Say whose clock keeps a stream from being aligned: its own, or the trigger's; empty where none does."""
+    def _clock_fault(self, name: str, period: Period) -> Fault | None:
+        """Say whose clock keeps a stream from being aligned: its own, or the trigger's; None where none does."""
         odd, trigger = self.odd_clocks(period), self._pipeline.config.trigger
         for suspect in (name, trigger):
             if suspect in odd:
-                return odd[suspect]
+                return Fault(Cause.WRONG_CLOCK, suspect, odd[suspect])
         readings = {each: ns for each, ns in self._pipeline.clock_readings().items() if each not in odd}
         if name not in readings:
-            return ''
+            return None
         furthest = max(readings, key=lambda each: abs(readings[each] - readings[name]))
         other = trigger if trigger in readings and trigger != name else furthest
         behind, ahead = sorted((name, other), key=lambda each: readings[each])
-        return self._apart(behind, ahead, readings, period)
+        apart = self._apart(behind, ahead, readings, period)
+        return Fault(Cause.WRONG_CLOCK, behind, apart) if apart else None
 
     def _apart(self, behind: str, ahead: str, readings: Mapping[str, int], period: Period) -> str:
         """Say by how much the clocks of two streams differ; empty where it is too little to be known."""
@@ -149,19 +226,21 @@ class Blocker:
         rate_hz = self._metrics.inputs[name].rate_hz(period.now_ns)
         return round(SECOND / rate_hz) if rate_hz else 0
 
-    def _fault(self, name: str, period: Period) -> str:
-        """Say why a stream gives nothing that can be aligned; empty where it does."""
+    def _fault(self, name: str, period: Period) -> Fault | None:
+        """Say why a stream gives nothing that can be aligned; None where it does."""
         record = self._metrics.inputs[name]
         silence = record.silence_ns(period.now_ns)
         if silence is None:
             return self.silent(name)
         if silence > max(SECOND, 1.5 * self._period_ns(name, period)):
-            return f'{name}: no message for {silence / SECOND:.1f} s'
+            return Fault(Cause.SILENT, name, f'{name}: no message for {silence / SECOND:.1f} s')
         # What was dropped with its target says nothing of the stream itself.
         losses = {r: n for r, n in period.drops(name).items() if ':' not in r and r != Reason.UNSELECTED}
-        if losses.keys() - _BY_STAMPS:
-            return f'{name}: dropped {listed(losses)}{self._explained(name, losses)}'
-        return self._clock_fault(name, period) or (f'{name}: dropped {listed(losses)}' if losses else '')
+        fault = None if losses.keys() - _BY_STAMPS else self._clock_fault(name, period)
+        if fault is None and losses:
+            text = f'{name}: dropped {listed(losses)}{self._explained(name, losses)}'
+            fault = Fault(max(losses, key=losses.__getitem__), name, text)
+        return fault
 
     def _explained(self, name: str, losses: Mapping[str, int]) -> str:
         """What to set against drops of a stream, in brackets; empty where nothing can be set."""
@@ -169,33 +248,30 @@ class Blocker:
         found = [self._explanations[key].message for key in keys if key in self._explanations]
         return f' ({printable("; ".join(found), _MAX_EXPLANATION)})' if found else ''
 
-    def _began_after(self, name: str) -> str:
-        """Say by how much a stream began too late for the targets that lacked it; empty where it was there for one."""
+    def _began_after(self, name: str) -> Fault | None:
+        """Say by how much a stream began too late for the targets that lacked it; None where it was there for one."""
         stream, first = self._pipeline.streams[name], self._pipeline.first_ns()
         target_ns = self._pipeline.last_dropped_ns[Reason.MISSING.of_stream(name)]
         if name not in first or first[name] < target_ns:
-            return ''
+            return None
         late_ns = first[name] - min(stream.instants(target_ns))
         if late_ns <= 0:
-            return ''
+            return None
         when = (
             'the window of the last target without it begins' if stream.reads_window else 'the last target without it'
         )
-        return f'{name}: its first message is {span(late_ns)} after {when}'
+        return Fault(Cause.BEGAN_LATE, name, f'{name}: its first message is {span(late_ns)} after {when}')
 
-    def _off(self, name: str) -> str:
+    def _off(self, name: str) -> Fault:
         """Say how far a stream's samples, which do come, are from what targets need."""
         newest = self._pipeline.newest_ns()
         offset = f', its newest is {(max(newest.values()) - newest[name]) / 1e6:.0f} ms old' if name in newest else ''
         tolerance_ms = self._pipeline.streams[name].tolerance_ns / 1e6
-        return f'{name}: nothing within its tolerance of {tolerance_ms:.0f} ms{offset}'
+        text = f'{name}: nothing within its tolerance of {tolerance_ms:.0f} ms{offset}'
+        return Fault(Cause.BEYOND_TOLERANCE, name, text)
 
 
 def _compared(name: str, offset_ns: int, others: Iterable[str]) -> str:
     side, excuse = ('ahead of', '') if offset_ns > 0 else ('behind', ', or it comes late')
     rest, apart = ', '.join(sorted(others)), span(abs(offset_ns))
     return f'the stamps of {name} are {apart} {side} those of {rest}: its clock is wrong{excuse}'
-
-
-def _lag(name: str, lag_ns: int | None) -> str:
-    return f'{name}: is {span(lag_ns)} behind' if lag_ns else ''

@@ -25,7 +25,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.units import SECOND
 from robocache_ros import dds_environment, lost_targets
-from robocache_ros.blocker import Blocker
+from robocache_ros.blocker import Blockage, Blocker, Cause, Fault
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DAMAGED, Explanation
 from robocache_ros.inbox import Inboxes
@@ -39,8 +39,9 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
-#: What is wrong while ROS time stands at 0.
-NO_CLOCK = 'use_sim_time is true and no /clock comes'
+#: What is wrong while ROS time stands at 0, and while the node is not active.
+NO_CLOCK = Fault(Cause.NO_CLOCK, '', 'use_sim_time is true and no /clock comes')
+NOT_ACTIVE = Fault(Cause.INACTIVE, '', 'the node is not active')
 
 
 class Diagnostics:
@@ -90,8 +91,8 @@ class Diagnostics:
         self._blocker = Blocker(pipeline, metrics, topics, types_on, explanations)
         with metrics.lock:
             self._last = Snapshot.take(pipeline, metrics)
-        #: Why nothing came out as of the last report; empty where something did.
-        self.blocker = ''
+        #: Why nothing came out as of the last report.
+        self.blockage = Blockage()
         #: Who else publishes on the fused topic as of the last report; empty where nobody does.
         self.twin = ''
         #: By stream that is too slow to be waited for, as of the last report, what follows.
@@ -115,12 +116,17 @@ class Diagnostics:
             period = Period(self._last, snapshot, self._clock.steady_ns())
             self._last = snapshot
             self.slow = lost_targets.describe_slow(self._pipeline, snapshot.given_up)
-            self.blocker = self._blocker.describe(period) if active else 'the node is not active'
+            self.blockage = self._blocker.find(period) if active else Blockage.of(NOT_ACTIVE)
             if active and self.blocker and not self._now_ns():
-                self.blocker = f'{NO_CLOCK}; {self.blocker}'
+                self.blockage = Blockage(f'{NO_CLOCK.text}; {self.blocker}', (NO_CLOCK, *self.blockage.faults))
             statuses = [self._input(name, held[name], others[name], period) for name in held]
             statuses += [self._sync(period), self._queue(), self._compute(memory, period), self._output(period)]
         return DiagnosticArray(status=statuses)
+
+    @property
+    def blocker(self) -> str:
+        """Why nothing came out as of the last report, in one line; empty where something did."""
+        return self.blockage.text
 
     def busy(self, waited_s: float) -> DiagnosticStatus:
         """Return the status that stands for all while the worker does not answer."""
@@ -198,7 +204,7 @@ class Diagnostics:
         if held != counts.held:
             return ERROR, f'the ledger does not add up: {counts}, {held} held'
         if silence is None:
-            return (ERROR, record.incompatible_text) if record.incompatible else (STALE, self._blocker.silent(name))
+            return (ERROR if record.incompatible else STALE), self._blocker.silent(name).text
         if silence > (3 * SECOND / expected_hz if expected_hz else SECOND):
             return STALE, f'no message for {silence / SECOND:.1f} s'
         if received and sum(losses.values()) >= received:
@@ -285,7 +291,7 @@ class Diagnostics:
         if self.blocker:
             level, message = STALE, f'no frame: {self.blocker}'
         elif not self._now_ns():
-            level, message = WARN, NO_CLOCK
+            level, message = WARN, NO_CLOCK.text
         elif self._metrics.output.incompatible:
             level, message = WARN, self._metrics.output.incompatible_text
         elif self.twin:
