@@ -229,6 +229,7 @@ setup(
     install_requires=['numpy', 'opencv-python-headless', 'PyYAML', 'torch'],
     extras_require={
         'test': ['hypothesis', 'pytest'],  # by this `colcon test` knows to run pytest
+        'metrics': ['prometheus-client'],
         'tools': ['matplotlib', 'rosbags'],
         'jpeg': ['simplejpeg'],
     },

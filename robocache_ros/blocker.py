@@ -36,6 +36,9 @@ class Cause(str, Enum):
         member.sentence = sentence
         return member
 
+    def __str__(self) -> str:
+        return str.__str__(self)
+
     INACTIVE = 'inactive', 'the node is not active'
     NO_CLOCK = 'no_clock', '`use_sim_time` is true and no `/clock` comes'
     EXCEPTION = 'exception', 'an unforeseen exception: the log has the traceback'

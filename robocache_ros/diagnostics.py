@@ -93,6 +93,8 @@ class Diagnostics:
             self._last = Snapshot.take(pipeline, metrics)
         #: Why nothing came out as of the last report.
         self.blockage = Blockage()
+        #: Bytes of the device's memory as of the last report, by kind: empty on the CPU.
+        self.memory: dict[str, int] = {}
         #: Who else publishes on the fused topic as of the last report; empty where nobody does.
         self.twin = ''
         #: By stream that is too slow to be waited for, as of the last report, what follows.
@@ -105,12 +107,12 @@ class Diagnostics:
         at rest and can be counted.
         """
         self.twin = self._find_twin()
-        memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
+        self.memory = self._pipeline.device_memory()  # first: a GPU that has failed may show it here
         others = {name: self._blocker.other_types(name) for name in self._topics}
         with self._metrics.lock:
             with self._inboxes.still():
                 snapshot = Snapshot.take(self._pipeline, self._metrics)
-                held = {name: depth for name, (depth, _) in self._inboxes.levels().items()}
+                held = {name: level.depth for name, level in self._inboxes.levels().items()}
             for name in held:
                 held[name] += self._pipeline.num_held(name)
             period = Period(self._last, snapshot, self._clock.steady_ns())
@@ -120,7 +122,7 @@ class Diagnostics:
             if active and self.blocker and not self._now_ns():
                 self.blockage = Blockage(f'{NO_CLOCK.text}; {self.blocker}', (NO_CLOCK, *self.blockage.faults))
             statuses = [self._input(name, held[name], others[name], period) for name in held]
-            statuses += [self._sync(period), self._queue(), self._compute(memory, period), self._output(period)]
+            statuses += [self._sync(period), self._queue(), self._compute(period), self._output(period)]
         return DiagnosticArray(status=statuses)
 
     @property
@@ -134,15 +136,15 @@ class Diagnostics:
 
     def backpressure(self) -> DiagnosticStatus:
         """Return the state for upstream: saturation 0..1, keep_every, and every inbox."""
-        control, waiting = self._worker.backpressure, self._worker.num_waiting
+        control = self._worker.backpressure
         values = {
-            'saturation': min(1.0, waiting / self._pipeline.config.backpressure.max_ready),
+            'saturation': self._worker.saturation,
             'keep_every': control.keep_every,
-            'depth': waiting,
+            'depth': self._worker.num_waiting,
         }
-        for name, (depth, saturation) in self._inboxes.levels().items():
-            values[f'{name}.depth'] = depth
-            values[f'{name}.saturation'] = saturation
+        for name, inbox in self._inboxes.levels().items():
+            values[f'{name}.depth'] = inbox.depth
+            values[f'{name}.saturation'] = inbox.saturation
         level = OK if control.state == 'normal' else WARN
         return self._status('backpressure', level, control.state, values)
 
@@ -266,7 +268,7 @@ class Diagnostics:
         }
         return self._status('queue', level, message, values)
 
-    def _compute(self, memory: Mapping[str, int], period: Period) -> DiagnosticStatus:
+    def _compute(self, period: Period) -> DiagnosticStatus:
         device, fault = self._pipeline.device, self._pipeline.device_fault
         active = device.backend
         if period.num_failures > 0:
@@ -279,7 +281,7 @@ class Diagnostics:
             level, message = OK, active.name
         values: dict[str, Any] = {'backend': active.name, 'reason': active.reason}
         values |= {'device': device, 'device_reason': device.reason, 'device_fault': fault or ''}
-        values |= {f'memory.{kind}': size for kind, size in memory.items()}
+        values |= {f'memory.{kind}': size for kind, size in self.memory.items()}
         values['exceptions'] = self._metrics.failures
         for stage, durations in self._metrics.stages.items():
             values[f'{stage}_p50_ms'], values[f'{stage}_p99_ms'] = durations.percentiles_ms()

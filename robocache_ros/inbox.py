@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from robocache_core.config import QueueConfig
 from robocache_core.ledger import Reason
@@ -23,6 +23,14 @@ class Arrival:
     nbytes: int
     arrived_ns: int
     order: int
+
+
+class Level(NamedTuple):
+    """How full an inbox is: messages and bytes that wait, and the saturation 0..1, the greater of both."""
+
+    depth: int
+    nbytes: int
+    saturation: float
 
 
 class Inbox:
@@ -196,7 +204,7 @@ class Inboxes:
         with self._changed:
             yield
 
-    def levels(self) -> dict[str, tuple[int, float]]:
-        """Return by stream the number of messages that wait, and the saturation 0..1."""
+    def levels(self) -> dict[str, Level]:
+        """Return by stream how full its inbox is."""
         with self._changed:
-            return {name: (len(inbox), inbox.saturation) for name, inbox in self._inboxes.items()}
+            return {name: Level(len(inbox), inbox.nbytes, inbox.saturation) for name, inbox in self._inboxes.items()}

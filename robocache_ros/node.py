@@ -30,6 +30,7 @@ from robocache_ros import parameters, params_file
 from robocache_ros.clock import SteadyClock
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
+from robocache_ros.metrics_port import open_port
 from robocache_ros.period import listed
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
@@ -87,6 +88,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         with ExitStack() as undo:
             runtime = self._make_runtime(config, node_config, undo)
             undo.callback(runtime.close)
+            if node_config.metrics.port:
+                undo.callback(open_port(node_config.metrics, runtime, self.get_logger(), SteadyClock()).close)
             self._call_back(runtime, node_config, undo)
             self._configured = undo.pop_all()
         self._runtime, self._shows_images = runtime, node_config.publish_images

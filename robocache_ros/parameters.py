@@ -29,12 +29,20 @@ from rclpy.parameter import Parameter
 
 from robocache_core.config import GROUPS, LidarConfig, PipelineConfig, StreamConfig
 from robocache_core.frame import WAITS
-from robocache_core.tunable import ConfigError, check_tunables, tunable
+from robocache_core.tunable import Checked, ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
 from robocache_ros import params_file
 from robocache_ros.parameter_spec import Spec, tunables
 from robocache_ros.qos import check_overrides
 from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
+
+
+@dataclass(frozen=True)
+class MetricsConfig(Checked):
+    """Where Prometheus scrapes the node."""
+
+    port: int = tunable(0, 'TCP port that serves /metrics; 0: none', low=0, high=65535)
+    address: str = tunable('127.0.0.1', 'address that the port is opened on; whoever reaches it reads the metrics')
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class NodeConfig:
     diagnostics_period_ns: int = tunable(
         SECOND, 'time between two messages on /diagnostics', unit='s', low=SECOND // 100, high=3600 * SECOND
     )
+    metrics: MetricsConfig = MetricsConfig()
 
     def __post_init__(self) -> None:
         check_tunables(self)

@@ -99,10 +99,15 @@ class Worker:
         """
         sync, trigger = self._pipeline.config.sync, self._pipeline.config.trigger
         if trigger:
-            coming = self._inboxes.levels()[trigger][0]
+            coming = self._inboxes.levels()[trigger].depth
         else:
             coming = int(self._inboxes.waited_ns() / SECOND * sync.rate_hz)
         return self._pipeline.num_ready + coming // self._pipeline.keep_every
+
+    @property
+    def saturation(self) -> float:
+        """How many targets wait, of those that may, 0..1."""
+        return min(1.0, self.num_waiting / self._pipeline.config.backpressure.max_ready)
 
     @property
     def is_alive(self) -> bool:

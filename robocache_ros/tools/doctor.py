@@ -60,6 +60,10 @@ OPTIONAL = {
     'matplotlib': ('`replay` does not run', 'apt install python3-matplotlib, or pip install matplotlib'),
     'rosbags': ('`replay` and `simulate` do not run', 'pip install rosbags'),
     'simplejpeg': ('OpenCV decodes JPEGs: the same results, in up to 2.5 times the time', 'pip install simplejpeg'),
+    'prometheus_client': (
+        'no `metrics.port`',
+        'apt install python3-prometheus-client, or pip install prometheus-client',
+    ),
     'launch_ros': ('no launch files; `preprocess` and `replay` run without', 'apt install ros-<distro>-launch-ros'),
     'tf2_ros': ('no extrinsics from TF; set <stream>.extrinsics instead', 'apt install ros-<distro>-tf2-ros-py'),
     'sensor_msgs_py': ('examples cannot read ~/voxels', 'apt install ros-<distro>-sensor-msgs-py'),

@@ -25,6 +25,7 @@ KEYS = {
     'cv2': 'python3-opencv',
     'matplotlib': 'python3-matplotlib',
     'numpy': 'python3-numpy',
+    'prometheus_client': 'python3-prometheus-client',
     'pybind11': 'pybind11-dev',
     'rosbags': 'python3-rosbags-pip',
     'setuptools': 'python3-setuptools',

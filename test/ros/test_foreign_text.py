@@ -179,4 +179,4 @@ def test_the_inbox_counts_the_bytes_of_names() -> None:
     narrow = dataclasses.replace(IMU, queue=dataclasses.replace(IMU.queue, max_bytes=2_000_000))
     bench = make(PipelineConfig(imus=(narrow,), sync=RATE))
     bench.put('imu', imu(0, LONG))
-    assert bench.runtime.inboxes.levels()['imu'] == (1, pytest.approx(0.5, abs=0.01))
+    assert bench.runtime.inboxes.levels()['imu'][::2] == (1, pytest.approx(0.5, abs=0.01))

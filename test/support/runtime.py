@@ -128,7 +128,7 @@ def assert_adds_up(runtime: Runtime) -> None:
     pipeline, levels = runtime.pipeline, runtime.inboxes.levels()
     for name, account in pipeline.ledger.items():
         counts = account.counts()
-        held = levels[name][0] + pipeline.num_held(name)
+        held = levels[name].depth + pipeline.num_held(name)
         assert counts.received == counts.used + sum(counts.dropped.values()) + held, (name, counts, held)
     targets = pipeline.targets.counts()
     held = pipeline.num_held_targets

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The port on which Prometheus scrapes the node."""
+
+from __future__ import annotations
+
+from robocache_core.tunable import ConfigError
+from robocache_ros.clock import Clock
+from robocache_ros.drop_log import DropLog, Logger
+from robocache_ros.parameters import MetricsConfig
+from robocache_ros.runtime import Runtime
+from robocache_ros.scrape_server import ScrapeServer
+
+
+def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger, clock: Clock) -> ScrapeServer:
+    """Serve the state of a runtime until the server that is returned is closed.
+
+    Raises:
+        ConfigError: nothing can listen there, or prometheus_client, which only this needs, cannot be imported.
+    """
+    setting = f'metrics.port = {config.port}'
+    try:
+        from robocache_ros.prometheus import CONTENT_TYPE, Exposition
+    except ImportError as error:
+        remedy = 'apt install python3-prometheus-client, or pip install prometheus-client; 0 needs neither'
+        raise ConfigError(f'{setting}: prometheus_client cannot be imported ({error}): {remedy}') from error
+    log = DropLog(logger, clock, on_failure=runtime.metrics.failed)  # of the server's thread
+    exposition = Exposition(runtime)
+    try:
+        server = ScrapeServer(
+            config.address,
+            config.port,
+            exposition.text,
+            CONTENT_TYPE,
+            lambda: log.fail('metrics', 'the metrics could not be read'),
+        )
+    except OSError as error:
+        where, why = f'{config.address}:{config.port}', str(error.strerror).partition(' (')[0]
+        raise ConfigError(f'{setting}: cannot listen on {where}: {why}; set another, or 0') from error
+    logger.info(f'metrics: http://{config.address}:{config.port}/metrics')
+    return server
