@@ -223,7 +223,7 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml') + glob('config/*.xml'))),
+        (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml') + glob('config/*.xml') + glob('config/*.json'))),
     ],
     # On a ROS machine rosdep brings these; pip's names are for an environment without one.
     install_requires=['numpy', 'opencv-python-headless', 'PyYAML', 'torch'],

@@ -140,6 +140,7 @@ def test_plain_build(workspace, tmp_path):
     share = Path(said['share'])
     assert (share / dds_environment.PROFILE).is_file()
     assert (share / 'config' / 'preprocess.yaml').is_file()
+    assert (share / 'config' / 'grafana_dashboard.json').is_file()
     assert {path.name for path in (share / 'launch').iterdir()} >= {'preprocess.launch.py', 'replay.launch.py'}
 
 
