@@ -30,12 +30,36 @@ _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
 
 
+@dataclass
+class Remarks:
+    """What is found while a configuration is made.
+
+    Attributes:
+        doubts: a line for each thing that could not be found or that looks wrong.
+        left_out: by topic whose type could be a stream, why it is none.
+    """
+
+    doubts: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line for each, without what would break it."""
+        left_out = (f'left out: {topic}: {why}' for topic, why in self.left_out.items())
+        return tuple(map(printable, (*self.doubts, *left_out)))
+
+
 @dataclass(frozen=True)
 class BagConfig:
-    """The node's ``parameters`` (nested, as in YAML), and ``notes`` on what was left out or could not be found."""
+    """The node's ``parameters`` (nested, as in YAML), and ``remarks`` on them."""
 
     parameters: dict[str, Any]
-    notes: tuple[str, ...]
+    remarks: Remarks
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each remark."""
+        return self.remarks.lines
 
     def to_yaml(self, source: str) -> str:
         """A ROS parameter file, with the notes as comments; ``source`` names the bag."""
@@ -55,10 +79,10 @@ def config_from_bag(bag: Bag) -> BagConfig:
     Raises:
         BagError: no topic of the bag can be a stream, or the bag cannot be read.
     """
-    notes: list[str] = []
-    sensors = _find_sensors(bag, notes)
-    mounting = _find_mounting(bag, [sensor for sensor in sensors if sensor.group == 'lidars'], notes)
-    sensors = _without_unmounted(sensors, mounting, notes)
+    remarks = Remarks()
+    sensors = _find_sensors(bag, remarks)
+    mounting = _find_mounting(bag, [sensor for sensor in sensors if sensor.group == 'lidars'], remarks)
+    sensors = _without_unmounted(sensors, mounting, remarks)
     trigger = _find_trigger(sensors)
     setting = _Setting(trigger, trigger.period_s if trigger else 1 / _FIXED_RATE_HZ, mounting)
     parameters: dict[str, Any] = {'target_frame': mounting.target_frame}
@@ -67,7 +91,7 @@ def config_from_bag(bag: Bag) -> BagConfig:
     parameters['sync'] = {'trigger': trigger.name} if trigger else {'rate_hz': _FIXED_RATE_HZ}
     for sensor in sensors:
         parameters[sensor.name] = {'topic': sensor.topic.name} | _PROPOSALS[sensor.group](sensor, setting)
-    return BagConfig(parameters, tuple(map(printable, notes)))
+    return BagConfig(parameters, remarks)
 
 
 @dataclass(frozen=True)
@@ -102,24 +126,24 @@ class _Setting:
     mounting: _Mounting
 
 
-def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
+def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
     """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
     candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*SOURCES, *_VIDEOS)]
-    usable = {topic.name: topic for topic in candidates if not _left_out(topic, notes)}
+    usable = {topic.name: topic for topic in candidates if not _left_out(topic, remarks)}
     seen = glimpse(bag, usable)
     for name in list(usable):
         why = why_no_camera(seen[name].first) if name in seen and _is_camera(usable[name]) else ''
         if name not in seen or why:
-            notes.append(f'left out: {name}: {why or f"none of its {usable[name].count} messages can be read"}')
+            remarks.left_out[name] = why or f'none of its {usable[name].count} messages can be read'
             del usable[name]
-    topics = _without_twins(usable, notes)
+    topics = _without_twins(usable, remarks)
     if not topics:
         held = ', '.join(f'{t.name} ({t.msgtype})' for t in bag.topics.values())
-        raise BagError('; '.join((f'{bag.path}: no topic that the node can use; the bag has: {held}', *notes)))
-    notes.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
+        raise BagError('; '.join((f'{bag.path}: no topic that the node can use; the bag has: {held}', *remarks.lines)))
+    remarks.doubts.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
     for topic in topics.values():
         if SOURCES[topic.msgtype].group == 'imus':
-            notes.extend(doubts_on_imu(bag, topic.name))
+            remarks.doubts.extend(doubts_on_imu(bag, topic.name))
     names = stream_names(topics)
     return [
         _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
@@ -128,7 +152,7 @@ def _find_sensors(bag: Bag, notes: list[str]) -> list[_Sensor]:
     ]
 
 
-def _left_out(topic: Topic, notes: list[str]) -> bool:
+def _left_out(topic: Topic, remarks: Remarks) -> bool:
     """Whether a topic cannot be a stream by what the bag says of it, which a note then names."""
     why = topic.unreadable
     if topic.count == 0:
@@ -138,7 +162,7 @@ def _left_out(topic: Topic, notes: list[str]) -> bool:
     elif topic.name.endswith('/compressedDepth'):
         why = 'it is compressedDepth, which is no plain image file'
     if why:
-        notes.append(f'left out: {topic.name}: {why}')
+        remarks.left_out[topic.name] = why
     return bool(why)
 
 
@@ -146,25 +170,25 @@ def _is_camera(topic: Topic) -> bool:
     return SOURCES[topic.msgtype].group == 'cameras'
 
 
-def _without_twins(topics: Mapping[str, Topic], notes: list[str]) -> dict[str, Topic]:
+def _without_twins(topics: Mapping[str, Topic], remarks: Remarks) -> dict[str, Topic]:
     """Leave out, of an image's topic and that of its compressed form, the one with fewer messages, else the latter."""
     kept = dict(topics)
     for name, topic in topics.items():
         raw = topics.get(name.rpartition('/')[0])
         if raw is not None and _is_camera(topic) and _is_camera(raw):
             taken, left = (raw, topic) if raw.count >= topic.count else (topic, raw)
-            notes.append(f'left out: {left.name}: it is the camera of {taken.name}, which is taken')
+            remarks.left_out[left.name] = f'it is the camera of {taken.name}, which is taken'
             kept.pop(left.name, None)
     return kept
 
 
-def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], notes: list[str]) -> _Mounting:
+def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], remarks: Remarks) -> _Mounting:
     """The poses of ``lidars`` in the frame that joins most of them; of those that join as many, base_link comes first.
 
     That is a base frame, or the root of a lidar's tree of static transforms.
     """
     tree = StaticTransforms.from_bag(bag) if lidars else StaticTransforms()
-    notes.extend(tree.ignored.values())
+    remarks.doubts.extend(tree.ignored.values())
     frames = {lidar.name: lidar.first.header.frame_id for lidar in lidars if lidar.first.header.frame_id}
     mountings = [
         _Mounting(target, {name: pose for name, frame in frames.items() if (pose := tree.pose(frame, target))})
@@ -175,12 +199,12 @@ def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], notes: list[str]) -> _Mo
         return best
     if lidars:
         named = ', '.join(map(shown, sorted(set(frames.values())))) or 'the lidars, whose frames have no name,'
-        notes.append(f'no /tf_static joins {named} to base_link: voxels are in the '
+        remarks.doubts.append(f'no /tf_static joins {named} to base_link: voxels are in the '
                      "lidar's own frame; set target_frame and extrinsics to change that")  # fmt: skip
     return _Mounting()
 
 
-def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, notes: list[str]) -> list[_Sensor]:
+def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, remarks: Remarks) -> list[_Sensor]:
     """All but the lidars that have no pose in the target frame; where there is none, all but the first lidar."""
     lidars = [sensor for sensor in sensors if sensor.group == 'lidars']
     if mounting.target_frame:
@@ -188,10 +212,9 @@ def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, notes: l
         why = f'to {shown(mounting.target_frame)}, the frame of most lidars'
     else:
         left_out, why = lidars[1:], f'to {shown(lidars[0].first.header.frame_id)}' if lidars else ''
-    notes.extend(
-        f'left out: {lidar.topic.name}: no /tf_static joins its frame {shown(lidar.first.header.frame_id)} {why}'
-        for lidar in left_out
-    )
+    for lidar in left_out:
+        frame = shown(lidar.first.header.frame_id)
+        remarks.left_out[lidar.topic.name] = f'no /tf_static joins its frame {frame} {why}'
     return [sensor for sensor in sensors if sensor not in left_out]
 
 

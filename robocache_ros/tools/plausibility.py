@@ -16,7 +16,8 @@ from robocache_core.samples import DataError
 from robocache_ros.bags import Bag, BagError
 from robocache_ros.decode_image import Format
 
-_MOST_READINGS = 1000
+#: Messages of an IMU that are looked at.
+MOST_READINGS = 1000
 _GRAVITY = 9.8
 #: Ratio of a median acceleration to gravity within which it is one, and units that give other ratios.
 _NEAR = (0.8, 1.25)
@@ -43,15 +44,19 @@ def _depth(encoding: str) -> str:
 
 
 def doubts_on_imu(bag: Bag, topic: str) -> list[str]:
-    """Return a line for each field of an IMU whose values are not in the units of sensor_msgs/Imu."""
-    readings = []
+    """Return a line for each field of an IMU of a bag whose values are not in the units of sensor_msgs/Imu."""
+    readings: list[Any] = []
     for _, _, raw in bag.messages({topic}):
         with suppress(BagError):
             readings.append(bag.deserialize(topic, raw))
-        if len(readings) >= _MOST_READINGS:
+        if len(readings) >= MOST_READINGS:
             break
-    lines = (_acceleration(readings), _angular_velocity(readings))
-    return [f'{topic}: {line}' for line in lines if line]
+    return [f'{topic}: {line}' for line in doubts_on_readings(readings)]
+
+
+def doubts_on_readings(readings: list[Any]) -> list[str]:
+    """Return a line for each field whose values, in messages of one IMU, are not in the units of sensor_msgs/Imu."""
+    return [line for line in (_acceleration(readings), _angular_velocity(readings)) if line]
 
 
 def _acceleration(readings: list[Any]) -> str:

@@ -6,7 +6,7 @@ import sys
 
 CODE = """
 import os, signal
-from robocache_ros.tools.replay import interruption
+from robocache_ros.tools import interruption
 
 signal.signal(signal.SIGINT, interruption.on_signal)
 

@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 
 from robocache_ros import dds_environment
-from robocache_ros.tools.replay import interruption
+from robocache_ros.tools import interruption
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_ros.tools.presentation.markup import data_uri, plot, section
 from robocache_ros.tools.replay import plots, voxel_view
-from robocache_ros.tools.replay.markup import data_uri, plot, section
 
 
 def frame_sections(frame: FusedFrame, config: PipelineConfig) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the node's subscriptions match the topics of a bag and the player's publishers, and if not, why."""
+"""Whether the node's subscriptions match the player's publishers, and if not, why."""
 
 from __future__ import annotations
 
@@ -10,35 +10,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
-from robocache_core.config import PipelineConfig
 from robocache_core.text import shown
-from robocache_ros.bags import Bag, BagError
-from robocache_ros.sources import routes
 
 
 class MatchError(RuntimeError):
     """Topics on which publisher and subscription did not find each other; one line each."""
-
-
-def expected_types(config: PipelineConfig) -> dict[str, str]:
-    """Message type of every topic that a node with ``config`` needs."""
-    return {route.absolute_topic: route.type_name for route in routes(config)}
-
-
-def absent_topics(bag: Bag, types: Mapping[str, str]) -> list[str]:
-    """Topics in ``types`` that ``bag`` has no message of.
-
-    Raises:
-        BagError: it has none of them, or has one as another type.
-    """
-    absent = [topic for topic in types if topic not in bag.topics or bag.topics[topic].count == 0]
-    if len(absent) == len(types):
-        wanted, held = ', '.join(types), ', '.join(bag.topics)
-        raise BagError(f'{bag.path}: has none of the configured topics: {wanted}; it has: {held}')
-    for topic, kind in types.items():
-        if topic not in absent and bag.topics[topic].msgtype != kind:
-            raise BagError(f'{bag.path}: {topic} is {bag.topics[topic].msgtype}, but the configuration expects {kind}')
-    return absent
 
 
 def wait_matched(node: Node, publishers: Mapping[str, Publisher], timeout_s: float, check: Callable[[], None]) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,37 +14,17 @@ from matplotlib.figure import Figure
 
 from robocache_core.config import VECTOR_FIELDS, ImuConfig
 from robocache_core.frame import FusedFrame
-
-INK, MUTED, GRID = '#0f172a', '#64748b', '#e2e8f0'
-BLUE, PALE_BLUE, RED = '#2563eb', '#93c5fd', '#dc2626'
-CYCLE = ('#2563eb', '#0d9488', '#ea580c', '#7c3aed', '#db2777', '#65a30d', '#0891b2', '#ca8a04')
-
-_STYLE: Any = {
-    'svg.fonttype': 'none',  # text stays text, in the page's font
-    'svg.hashsalt': 'robocache',  # the same plot gives the same bytes
-    'font.family': 'sans-serif',
-    'font.sans-serif': ['Inter', 'Segoe UI', 'Helvetica Neue', 'Arial', 'DejaVu Sans'],
-    'font.size': 9.5,
-    'axes.edgecolor': GRID,
-    'axes.labelcolor': MUTED,
-    'axes.labelsize': 9.5,
-    'axes.titlesize': 10.5,
-    'axes.titlelocation': 'left',
-    'axes.titlecolor': INK,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.grid': True,
-    'axes.axisbelow': True,
-    'grid.color': GRID,
-    'grid.linewidth': 0.8,
-    'text.color': INK,
-    'xtick.color': MUTED,
-    'ytick.color': MUTED,
-    'xtick.major.size': 0,
-    'ytick.major.size': 0,
-    'legend.frameon': False,
-    'lines.linewidth': 1.6,
-}
+from robocache_ros.tools.presentation.plot_style import (
+    BLUE,
+    CYCLE,
+    INK,
+    MUTED,
+    PALE_BLUE,
+    RED,
+    STYLE,
+    colour_of,
+    svg,
+)
 
 Floats = npt.NDArray[np.float64]
 Series = Mapping[str, Any]
@@ -53,7 +32,7 @@ Series = Mapping[str, Any]
 
 def rates(series: Series) -> str:
     """Trigger messages and fused frames a second, over time."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.8, 2.5), layout='constrained')
         axes = figure.subplots()
         end = max([*series['trigger_t_s'], *series['frames']['t_s'], 1.0])
@@ -67,7 +46,7 @@ def rates(series: Series) -> str:
             top = max(top, float(np.nanmax(rate, initial=0.0)))
         axes.set(xlabel='time, s', ylabel='Hz', xlim=(0, end), ylim=(0, max(1.0, top * 1.3)))
         axes.legend(loc='lower right', ncols=2)
-        return _svg(figure)
+        return svg(figure)
 
 
 def latency(series: Series) -> str:
@@ -75,7 +54,7 @@ def latency(series: Series) -> str:
     values = np.asarray([np.nan if v is None else v for v in series['frames']['latency_ms']], np.float64)
     times = np.asarray(series['frames']['t_s'], np.float64)
     known = values[np.isfinite(values)]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.8, 3.0), layout='constrained')
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
         left.plot(times, values, 'o', color=BLUE, markersize=3.2, alpha=0.75, markeredgewidth=0)
@@ -91,12 +70,12 @@ def latency(series: Series) -> str:
         left.set(xlabel='time, s', ylabel='ms', ylim=(0, max(1.0, float(known.max(initial=0.0)) * 1.18)))
         right.set(xlabel='frames')
         right.grid(visible=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def offsets(series: Series, names: Sequence[str]) -> str:
     """Offset of the sample used against the target, one row per stream, one dot per frame."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.8, 0.75 + 0.42 * max(1, len(names))), layout='constrained')
         axes = figure.subplots()
         jitter = np.random.default_rng(0)
@@ -111,13 +90,13 @@ def offsets(series: Series, names: Sequence[str]) -> str:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis='y', labelcolor=INK)
         axes.grid(axis='y', visible=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def stages(stage_ms: Mapping[str, tuple[float, float]]) -> str:
     """Median of each stage as a bar, its p99 as a line beyond it."""
     names = list(stage_ms)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.8, 0.75 + 0.34 * max(1, len(names))), layout='constrained')
         axes = figure.subplots()
         for row, name in enumerate(names):
@@ -132,7 +111,7 @@ def stages(stage_ms: Mapping[str, tuple[float, float]]) -> str:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis='y', labelcolor=INK)
         axes.grid(axis='y', visible=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def imu_window(frame: FusedFrame, imu: ImuConfig) -> str:
@@ -141,7 +120,7 @@ def imu_window(frame: FusedFrame, imu: ImuConfig) -> str:
     values = frame.tensors[imu.name].float().numpy()
     valid = frame.tensors[f'{imu.name}.valid'].numpy()
     at = (imu.window_offset_ns + imu.window_period_ns * np.arange(1 - len(values), 1)) / 1e6
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.8, 2.5), layout='constrained')
         panels = figure.subplots(1, len(imu.fields), squeeze=False)[0]
         column = 0
@@ -154,12 +133,7 @@ def imu_window(frame: FusedFrame, imu: ImuConfig) -> str:
             axes.set(title=f'{title}, {units[field]}' if units[field] else title, xlabel='ms against the target')
             axes.legend(loc='upper left', ncols=4, handlelength=1.0, columnspacing=1.0)
             axes.margins(y=0.28)
-        return _svg(figure)
-
-
-def colour_of(names: Sequence[str], name: str) -> str:
-    """The colour of a stream, the same in all plots."""
-    return CYCLE[list(names).index(name) % len(CYCLE)]
+        return svg(figure)
 
 
 def _shade(axes: Axes, at: Floats, valid: npt.NDArray[np.bool_], period_ms: float) -> None:
@@ -176,9 +150,3 @@ def _sliding_rate(times: Floats, end: float, window: float = 1.0) -> tuple[Float
             inside = times[np.abs(times - now) <= window / 2]
             rate[i] = (len(inside) - 1) / (inside[-1] - inside[0]) if len(inside) > 1 else 0.0
     return at, rate
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format='svg', transparent=True, metadata={'Date': None})
-    return buffer.getvalue()

@@ -22,10 +22,10 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_ros import parameters
+from robocache_ros.tools.presentation.ledger_table import ledger_table
+from robocache_ros.tools.presentation.markup import cards, notices, number, page, plot, section
 from robocache_ros.tools.replay import plots
 from robocache_ros.tools.replay.frame_sections import frame_sections
-from robocache_ros.tools.replay.markup import number, plot, section
-from robocache_ros.tools.replay.style import CSS
 from robocache_ros.tools.replay.verdict import notes, problems, warnings
 
 
@@ -74,18 +74,13 @@ def _page(
         section(
             'Ledger',
             'Every message received is used, still held, or dropped with a reason.',
-            _ledger(summary, names),
+            ledger_table(summary, names, 'sent'),
         ),
         section('Diagnostics', 'The last /diagnostics while the bag was played.', _statuses(series)),
         section('Configuration', _command(summary), f'<pre>{html.escape(config_text)}</pre>'),
     ]
     title = f'RoboCache replay of {html.escape(Path(summary["bag"]["path"]).name)}'
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{title}</title>\n<style>\n{CSS}</style>\n</head>\n'
-        f'<body>\n{"".join(parts)}</body>\n</html>\n'
-    )
+    return page(title, ''.join(parts))
 
 
 def _header(summary: Mapping[str, Any]) -> str:
@@ -101,14 +96,13 @@ def _header(summary: Mapping[str, Any]) -> str:
         ('lost or dropped', f'{sum(lost.values())}', f'of {sum(summary["published"].values())} sent'),
         ('backend', html.escape(summary['backend'] or '–'), html.escape(_device(summary))),
     ]
-    cards = ''.join(f'<div class="card"><h3>{a}</h3><p>{b}</p><small>{c}</small></div>' for a, b, c in figures)
     return (
         f'<header><div class="inner"><div class="top"><b>RoboCache</b> replay {badge}</div>'
         f'<h1>{html.escape(Path(bag["path"]).name)}</h1>'
         f'<p class="sub">{bag["seconds"]:.1f} s · {bag["messages"]} messages · '
         f'{", ".join(summary["streams"])} · '
         f'played at {summary["settings"]["rate"]:g}× through the node over DDS</p>'
-        f'<div class="cards">{cards}</div></div></header>\n'
+        f'{cards(figures)}</div></header>\n'
     )
 
 
@@ -130,10 +124,7 @@ def _losses(summary: Mapping[str, Any]) -> dict[str, int]:
 
 def _notices(summary: Mapping[str, Any]) -> str:
     items = [('bad', text) for text in problems(summary)] + [('note', text) for text in warnings(summary)]
-    if not items:
-        return ''
-    lines = ''.join(f'<p class="notice {kind}">{html.escape(text)}</p>' for kind, text in items)
-    return f'<section>{lines}</section>\n'
+    return notices(items)
 
 
 def _timing(summary: Mapping[str, Any], series: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -175,42 +166,6 @@ def _stages(summary: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, 
         if p['p50'] is not None:
             found[f'compute: {stage}'] = (p['p50'], p['p99'])
     return found
-
-
-def _ledger(summary: Mapping[str, Any], names: Sequence[str]) -> str:
-    rows = []
-    for name in names:
-        stream = summary['streams'].get(name)
-        if stream is None:
-            continue
-        parts = [('used', stream['used'], plots.colour_of(names, name)), ('held', stream['held'], '#94a3b8')]
-        parts += [(r, n, '#cbd5e1' if r == Reason.UNSELECTED else '#f87171') for r, n in stream['dropped'].items()]
-        total = max(1, stream['received'])
-        bar = ''.join(
-            f'<span style="width:{100 * count / total:.2f}%;background:{colour}" title="{label} {count}"></span>'
-            for label, count, colour in parts
-            if count
-        )
-        reasons = ', '.join(f'{html.escape(r)} {n}' for r, n in stream['dropped'].items()) or '–'
-        numbers = [summary['published'].get(name, 0), stream['received'], stream['used'], stream['held']]
-        rows.append(
-            f'<tr><th>{name}<small>{html.escape(summary["topics"].get(name, ""))}</small></th>'
-            + ''.join(f'<td>{n}</td>' for n in numbers)
-            + f'<td class="left">{reasons}</td><td class="bar"><div>{bar}</div></td></tr>'
-        )
-    titles = ''.join(f'<td>{title}</td>' for title in ('sent', 'received', 'used', 'held'))
-    head = f'<tr><th>stream</th>{titles}<td class="left">dropped</td><td></td></tr>'
-    targets = summary['targets']
-    dropped, given_up = (
-        ', '.join(f'{html.escape(key)} {n}' for key, n in targets[kind].items()) or 'none'
-        for kind in ('dropped', 'given_up')
-    )
-    return (
-        f'<table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
-        f'<p class="dim">{targets["targets"]} targets: {targets["emitted"]} became frames, {targets["pending"]} wait, '
-        f'dropped: {dropped}; did not wait for a stream: {given_up}. <b>unselected</b> is a sample that no target '
-        'needed, such as every third image of a 15 Hz camera at 10 Hz.</p>'
-    )
 
 
 def _statuses(series: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-import yaml
 from rclpy.signals import SignalHandlerOptions
 
 from robocache_core import payload
@@ -22,9 +21,10 @@ from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError, open_bag
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.configuration import absent_topics, expected_types, read_config
 from robocache_ros.tools.replay import report
 from robocache_ros.tools.replay.collector import Collector
-from robocache_ros.tools.replay.matching import MatchError, absent_topics, expected_types
+from robocache_ros.tools.replay.matching import MatchError
 from robocache_ros.tools.replay.node_process import NodeError, NodeProcess
 from robocache_ros.tools.replay.outcome import Recording, series, summarize
 from robocache_ros.tools.replay.player import Player
@@ -92,10 +92,7 @@ def _configure(bag: Bag, given: Path | None, params_file: Path) -> tuple[Pipelin
     else:
         text = given.read_text(encoding='utf-8')
     params_file.write_text(text, encoding='utf-8')
-    try:
-        return parameters.from_file(params_file, warn=lambda line: print(f'warning: {line}'))
-    except (ConfigError, yaml.YAMLError) as error:
-        raise ConfigError(f'{given or params_file}: {" ".join(str(error).split())}') from error
+    return read_config(params_file, given or params_file, lambda line: print(f'warning: {line}'))
 
 
 def _write(out: Path, summary: dict[str, Any], over_time: dict[str, Any], sample: FusedFrame | None) -> None:

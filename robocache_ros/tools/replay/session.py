@@ -9,8 +9,8 @@ from collections.abc import Collection
 from rclpy.node import Node
 
 from robocache_ros.bags import Bag
+from robocache_ros.tools import interruption
 from robocache_ros.tools.progress import ProgressBar
-from robocache_ros.tools.replay import interruption
 from robocache_ros.tools.replay.collector import Collector
 from robocache_ros.tools.replay.matching import MatchError, wait_matched
 from robocache_ros.tools.replay.node_process import NodeProcess

@@ -3,19 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-
-def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows under a head: the first column to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        return '  ' + '  '.join(cells).rstrip()
-
-    return '\n'.join([line(head), '  ' + '  '.join('-' * width for width in widths), *map(line, rows)])
+from robocache_ros.tools.presentation.text_table import format_table
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig
 from robocache_ros.bags import Bag, BagError, Topic
-from robocache_ros.tools.replay.matching import absent_topics, expected_types
+from robocache_ros.tools.configuration import absent_topics, expected_types
 
 IMAGE, IMU = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/Imu'
 

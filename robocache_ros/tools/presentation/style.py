@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's style sheet."""
+"""The style sheet of all pages."""
 
 CSS = """\
 :root { --ink: #0f172a; --muted: #64748b; --line: #e2e8f0; --night: #0b1220; }
@@ -39,6 +39,7 @@ dt { color: var(--muted); } dd { margin: 0; text-align: right; overflow-wrap: an
 figure { margin: 0; } figure img { width: 100%; display: block; border-radius: 8px; }
 figcaption { font-size: 13px; color: var(--muted); margin-top: 6px; } figcaption b { color: var(--ink); }
 figcaption span { float: right; }
+.scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 thead { color: var(--muted); font-size: 13px; } thead th { font-weight: 400; }
 th, td { padding: 9px 10px; border-bottom: 1px solid var(--line); text-align: right; font-weight: 400; }

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration that is given for a bag: whether it can be read, and whether the bag has its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+
+from robocache_core.config import PipelineConfig
+from robocache_core.tunable import ConfigError
+from robocache_ros import parameters
+from robocache_ros.bags import Bag, BagError
+from robocache_ros.sources import routes
+
+
+def read_config(path: Path, name: Path, warn: Callable[[str], None]) -> tuple[PipelineConfig, parameters.NodeConfig]:
+    """Read a parameter file that messages call ``name``; ``warn`` gets a line for each unknown parameter.
+
+    Raises:
+        ConfigError: in one line, what is wrong with it.
+        OSError: it cannot be read.
+    """
+    try:
+        return parameters.from_file(path, warn=warn)
+    except (ConfigError, yaml.YAMLError) as error:
+        raise ConfigError(f'{name}: {" ".join(str(error).split())}') from error
+
+
+def expected_types(config: PipelineConfig) -> dict[str, str]:
+    """Message type of every topic that a node with ``config`` needs."""
+    return {route.absolute_topic: route.type_name for route in routes(config)}
+
+
+def absent_topics(bag: Bag, types: Mapping[str, str]) -> list[str]:
+    """Topics in ``types`` that ``bag`` has no message of.
+
+    Raises:
+        BagError: it has none of them, or has one as another type.
+    """
+    absent = [topic for topic in types if topic not in bag.topics or bag.topics[topic].count == 0]
+    if len(absent) == len(types):
+        wanted, held = ', '.join(types), ', '.join(bag.topics)
+        raise BagError(f'{bag.path}: has none of the configured topics: {wanted}; it has: {held}')
+    for topic, kind in types.items():
+        if topic not in absent and bag.topics[topic].msgtype != kind:
+            raise BagError(f'{bag.path}: {topic} is {bag.topics[topic].msgtype}, but the configuration expects {kind}')
+    return absent
