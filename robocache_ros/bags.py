@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Qos
+from rosbags.interfaces import Nodetype, Qos
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
@@ -154,6 +154,12 @@ def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
     if bag.count == 0:
         raise BagError('; '.join((f'{path}: has no messages', *bag.defects)))
     return bag
+
+
+def has_header(msgtype: str) -> bool:
+    """Whether messages of a type of ROS 2's own begin with a std_msgs/Header; of other types it is not known: False."""
+    _, members = _typestore().fielddefs.get(msgtype, ((), ()))
+    return any(kind == (Nodetype.NAME, 'std_msgs/msg/Header') for _, kind in members[:1])
 
 
 @dataclass(frozen=True)

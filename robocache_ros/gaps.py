@@ -12,7 +12,19 @@ _KEPT, _NEEDED, _RENEWED = 64, 10, 16
 #: Steps of more periods than this are pauses of the sensor.
 _MOST = 20
 #: Part of a period by which a step may miss a whole number of them, and part of the steps that may miss it by more.
-_TOLERANCE, _IRREGULAR = 0.2, 0.2
+TOLERANCE, IRREGULAR = 0.2, 0.2
+
+
+def num_missing(step_ns: float, period_ns: float) -> int:
+    """Return how many messages are missing between two stamps ``step_ns`` apart; 0 where the step is a pause."""
+    count = round(step_ns / period_ns)
+    return count - 1 if step_ns > 1.5 * period_ns and is_regular(step_ns, period_ns) else 0
+
+
+def is_regular(step_ns: float, period_ns: float) -> bool:
+    """Whether a step is a whole number of periods, and no more than a pause of the sensor begins with."""
+    count = round(step_ns / period_ns)
+    return count <= _MOST and abs(step_ns / period_ns - count) <= TOLERANCE
 
 
 class Gaps:
@@ -39,10 +51,8 @@ class Gaps:
         self._age += 1
         if self._age % _RENEWED == _NEEDED:
             self._period_ns = self._find_period()
-        if self._period_ns and step > 1.5 * self._period_ns:
-            count = round(step / self._period_ns)
-            if count <= _MOST and abs(step / self._period_ns - count) <= _TOLERANCE:
-                self.missing += count - 1
+        if self._period_ns:
+            self.missing += num_missing(step, self._period_ns)
 
     def _find_period(self) -> float:
         """Return the time between messages, ns; 0 where they are irregular."""
@@ -50,5 +60,5 @@ class Gaps:
         low = np.percentile(steps, 10)  # of a stream that loses three of four, most steps are of several periods
         period = float(np.median(steps[steps < 1.5 * low]))
         counts = steps / period
-        regular = (np.abs(counts - np.rint(counts)) <= _TOLERANCE) & (counts <= _MOST + 0.5)
-        return period if regular.mean() >= 1 - _IRREGULAR else 0.0
+        regular = (np.abs(counts - np.rint(counts)) <= TOLERANCE) & (counts <= _MOST + 0.5)
+        return period if regular.mean() >= 1 - IRREGULAR else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,9 @@ from robocache_ros.poses import BagPoses
 from robocache_ros.sources import Route, routes
 from robocache_ros.static_transforms import StaticTransforms
 
+#: Reads the messages of a bag on some topics, as ``Bag.messages`` does.
+Messages = Callable[[Bag, Collection[str]], Iterator[tuple[str, int, bytes]]]
+
 _UNBOUNDED = 1 << 62
 _logger = logging.getLogger(__name__)
 
@@ -35,7 +38,9 @@ def make_pipeline(config: PipelineConfig) -> Pipeline:
     )
 
 
-def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None) -> BagFrames:
+def fused_frames(
+    bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None, messages: Messages = Bag.messages
+) -> BagFrames:
     """Return the fused frames of a bag, in the order in which it was recorded.
 
     Close it, or use it in a ``with``, if you stop early: until then the bag is open, and threads wait for its images.
@@ -49,12 +54,13 @@ def fused_frames(bag: Path, config: PipelineConfig, pipeline: Pipeline | None = 
         bag: a rosbag2, mcap or sqlite3.
         config: the streams; topics that the bag lacks give nothing, and a warning.
         pipeline: ``make_pipeline(config)`` by default.
+        messages: reads the bag; what looks at its messages in the same pass is put here.
 
     Raises:
         ValueError: with the first frame: a stream's topic has another type in the bag, or (``BagError``) the bag cannot
             be read.
     """
-    return BagFrames(bag, config, pipeline or make_pipeline(config))
+    return BagFrames(bag, config, pipeline or make_pipeline(config), messages)
 
 
 class BagFrames(Iterator[FusedFrame]):
@@ -64,9 +70,9 @@ class BagFrames(Iterator[FusedFrame]):
         pipeline: computes them; its ledger counts every message.
     """
 
-    def __init__(self, bag: Path, config: PipelineConfig, pipeline: Pipeline) -> None:
+    def __init__(self, bag: Path, config: PipelineConfig, pipeline: Pipeline, messages: Messages) -> None:
         self.pipeline = pipeline
-        self._reader = _Reader(pipeline)
+        self._reader = _Reader(pipeline, messages)
         self._frames = self._reader.frames(bag, list(routes(config)))
 
     def __next__(self) -> FusedFrame:
@@ -103,10 +109,10 @@ class _Reader:
     collection of cycles.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, messages: Messages) -> None:
         self.log = DropLog(_logger, SteadyClock())
         self.watch: BagWatch | None = None
-        self._pipeline = pipeline
+        self._pipeline, self._messages = pipeline, messages
 
     def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
@@ -119,7 +125,7 @@ class _Reader:
         watch = self.watch = BagWatch(bag, self._pipeline, _logger, self.log)
         with closing(Decoders.of(self._pipeline.config)) as decoders:
             ingest = Ingest(self._pipeline, BagPoses(transforms), self.log, decoders)
-            for topic, record_ns, raw in bag.messages({route.absolute_topic for route in wanted}):
+            for topic, record_ns, raw in self._messages(bag, {route.absolute_topic for route in wanted}):
                 watch.advance(record_ns)
                 for route in wanted:
                     if route.absolute_topic == topic:

@@ -57,8 +57,11 @@ REQUIRED = {
 
 #: What does not work without a module, and how to get it, by its name.
 OPTIONAL = {
-    'matplotlib': ('`replay` does not run', 'apt install python3-matplotlib, or pip install matplotlib'),
-    'rosbags': ('`replay` and `simulate` do not run', 'pip install rosbags'),
+    'matplotlib': (
+        '`replay` and `inspect --html` do not run',
+        'apt install python3-matplotlib, or pip install matplotlib',
+    ),
+    'rosbags': ('`replay`, `simulate` and `inspect` do not run', 'pip install rosbags'),
     'simplejpeg': ('OpenCV decodes JPEGs: the same results, in up to 2.5 times the time', 'pip install simplejpeg'),
     'prometheus_client': (
         'no `metrics.port`',

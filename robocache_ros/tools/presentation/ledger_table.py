@@ -29,14 +29,15 @@ def ledger_table(summary: Mapping[str, Any], names: Sequence[str], published: st
         parts += [(r, n, '#cbd5e1' if r == Reason.UNSELECTED else '#f87171') for r, n in stream['dropped'].items()]
         total = max(1, stream['received'])
         bar = ''.join(
-            f'<span style="width:{100 * count / total:.2f}%;background:{colour}" title="{label} {count}"></span>'
+            f'<span style="width:{100 * count / total:.2f}%;background:{colour}" '
+            f'title="{html.escape(label)} {count}"></span>'
             for label, count, colour in parts
             if count
         )
         reasons = ', '.join(f'{html.escape(r)} {n}' for r, n in stream['dropped'].items()) or '–'
         numbers = [summary['published'].get(name, 0), stream['received'], stream['used'], stream['held']]
         rows.append(
-            f'<tr><th>{name}<small>{html.escape(summary["topics"].get(name, ""))}</small></th>'
+            f'<tr><th>{html.escape(name)}<small>{html.escape(summary["topics"].get(name, ""))}</small></th>'
             + ''.join(f'<td>{n}</td>' for n in numbers)
             + f'<td class="left">{reasons}</td><td class="bar"><div>{bar}</div></td></tr>'
         )

@@ -43,7 +43,8 @@ def section(title: str, lead: str, body: str) -> str:
 
 def plot(name: str, svg: str) -> str:
     """An SVG as an image: the ids of two inline drawings would clash."""
-    return f'<img class="plot" alt="{name}" src="{data_uri("image/svg+xml", svg.encode())}">'
+    uri = data_uri('image/svg+xml', svg.encode())
+    return f'<div class="scroll"><img class="plot" alt="{name}" src="{uri}"></div>'
 
 
 def data_uri(kind: str, data: bytes) -> str:

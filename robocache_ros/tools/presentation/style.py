@@ -59,6 +59,8 @@ ul.statuses li.warn::before { background: #f59e0b; } ul.statuses li.error::befor
 ul.statuses li.stale::before { background: #94a3b8; }
 pre { margin: 0; padding: 16px; border-radius: 8px; background: var(--night); color: #cbd5e1; overflow-x: auto;
   font: 13px/1.55 ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace; }
-@media (max-width: 820px) { .cards { grid-template-columns: repeat(2, 1fr); } .split { grid-template-columns: 1fr; } }
+@media (max-width: 820px) { .plot { min-width: 620px; } section { padding: 18px 16px; }
+  tbody th { min-width: 130px; overflow-wrap: anywhere; }
+  .cards { grid-template-columns: repeat(2, 1fr); } .split { grid-template-columns: 1fr; } }
 @media print { body { background: #fff; } section { break-inside: avoid; border: 0; } }
 """

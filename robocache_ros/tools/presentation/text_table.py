@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -15,3 +16,10 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return '  ' + '  '.join(cells).rstrip()
 
     return '\n'.join([line(head), '  ' + '  '.join('-' * width for width in widths), *map(line, rows)])
+
+
+def format_drops(summary: Mapping[str, Any]) -> str:
+    """What was dropped of each of the ``streams`` and of the ``targets`` of a summary; empty where nothing was."""
+    accounts = [*summary['streams'].items(), ('(targets)', summary['targets'])]
+    rows = [[name, reason, str(n)] for name, account in accounts for reason, n in account['dropped'].items()]
+    return format_table(['dropped', 'reason', 'count'], rows) if rows else ''

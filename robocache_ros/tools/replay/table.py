@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robocache_ros.tools.presentation.text_table import format_table
+from robocache_ros.tools.presentation.text_table import format_drops, format_table
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
     """The figures of a summary, as text for a terminal."""
-    parts = [_headline(summary), _streams(summary), _drops(summary), _stages(summary)]
+    parts = [_headline(summary), _streams(summary), format_drops(summary), _stages(summary)]
     return '\n\n'.join(part for part in parts if part)
 
 
@@ -41,12 +41,6 @@ def _streams(summary: Mapping[str, Any]) -> str:
     head = ['stream', 'sent', 'received', 'used', 'held', 'dropped', 'offset p50 ms', 'p99 ms']
     head += ['valid frames', 'not waited for']
     return format_table(head, rows)
-
-
-def _drops(summary: Mapping[str, Any]) -> str:
-    accounts = [*summary['streams'].items(), ('(targets)', summary['targets'])]
-    rows = [[name, reason, str(n)] for name, account in accounts for reason, n in account['dropped'].items()]
-    return format_table(['dropped', 'reason', 'count'], rows) if rows else ''
 
 
 def _stages(summary: Mapping[str, Any]) -> str:

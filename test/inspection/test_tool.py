@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tool itself: exit status, text, JSON as it is documented, a page that asks for nothing, and interrupts."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import bags, faulty, mcap_by_hand
+from support.broken_bags import MAKERS
+from support.faulty import FRONT, IMU, LIDAR, every, faulty_bag
+
+from robocache_ros.tools.inspect import cli
+from robocache_ros.tools.inspect.findings import find_all
+from robocache_ros.tools.inspect.inspection import inspect
+
+DOC = Path(__file__).resolve().parents[2] / 'docs' / 'inspect.md'
+
+
+def rows(heading: str) -> list[str]:
+    """First cells of the table under a heading of the documentation."""
+    text = DOC.read_text().split(f'## {heading}')[1].split('\n## ')[0]
+    return re.findall(r'^\| `([^`]+)` \|', text, re.MULTILINE)
+
+
+def documented() -> dict[str, Any]:
+    """The documented keys as a tree."""
+    tree: dict[str, Any] = {}
+    for key in rows('JSON'):
+        node = tree
+        for part in key.replace('[]', '.[]').split('.'):
+            node = node.setdefault(part, {})
+    return tree
+
+
+def assert_documented(value: Any, tree: dict[str, Any], at: str = '') -> None:
+    if isinstance(value, dict):
+        wildcard = next((key for key in tree if key.startswith('<')), None)
+        if wildcard is None:
+            assert set(value) == set(tree), at
+        for key, each in value.items():
+            assert_documented(each, tree[wildcard or key], f'{at}.{key}')
+    elif isinstance(value, list):
+        assert set(tree) == {'[]'}, at
+        for each in value:
+            assert_documented(each, tree['[]'], f'{at}[]')
+    else:
+        assert value is None or not tree, at
+
+
+@pytest.mark.parametrize('fault', [faulty.none(), every(LIDAR, 10, faulty.cut), faulty.without('/tf_static')])
+def test_the_json_has_the_documented_keys(fault, tmp_path: Path) -> None:
+    bag = faulty_bag(tmp_path / 'bag', fault)
+    cli.main([str(bag), '--json', str(tmp_path / 'report.json')])
+    report = json.loads((tmp_path / 'report.json').read_text(), parse_constant=pytest.fail)
+    assert_documented(report, documented())
+    codes = {finding['code'] for finding in report['findings']}
+    assert {code for code in codes if not code.startswith('dropped_')} <= set(rows('Findings'))
+    assert report == inspect(bag)
+
+
+def test_a_good_bag_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([str(faulty_bag(tmp_path / 'bag', faulty.none()))]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert 'fine: 40 of 40 targets become frames' in ' '.join(text.split())
+    assert 'error' not in text
+    assert re.search(r'lidar +40 +(9\.9|10\.0)\d +0\.00 +100\.00 +10\d\.', text)
+    assert 'time of a point: t, ns, the stamp is at the start' in text
+
+
+def test_a_fault_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = faulty_bag(tmp_path / 'bag', faulty.scaled('linear_acceleration', 1 / 9.80665))
+    assert cli.main([str(bag)]) == 1
+    lines = ' '.join(capsys.readouterr().out.split())
+    assert 'error /imu/data: its linear_acceleration seems to be in g, not m/s²: its median is 1 -> convert' in lines
+    assert '1 finding(s) that lose data or make it wrong, on /imu/data; 40 of 40 targets become frames' in lines
+
+
+@pytest.mark.parametrize(
+    ('make', 'words'),
+    [
+        (lambda path: [str(path / 'none')], 'there is no such bag'),
+        (lambda path: [imus(path), str(path / 'no.yaml')], 'no.yaml'),
+        (lambda path: [imus(path), str(config(path, '/a'))], 'none of the configured topics: /a'),
+        (lambda path: [imus(path), str(config(path, '/imu', 'x'))], 'window_size'),
+        (
+            lambda path: [str(bags.write(path / 'bag', bags.every(10, '/a', bags.image))), str(config(path, '/a'))],
+            '/a is sensor_msgs/msg/Image, but the configuration expects sensor_msgs/msg/Imu',
+        ),
+    ],
+    ids=['no bag', 'no configuration', 'none of the topics', 'a bad parameter', 'another type'],
+)
+def test_what_cannot_be_used_is_one_line(make, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(make(tmp_path)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('inspect: ')
+    assert words in line
+
+
+def imus(path: Path) -> str:
+    return str(bags.write(path / 'bag', bags.every(10, '/imu', bags.imu)))
+
+
+def config(path: Path, topic: str, window_size: object = 2) -> Path:
+    file = path / 'robot.yaml'
+    tree = f'{{imus: [imu], imu: {{topic: {topic}, window_size: {window_size}}}, sync: {{rate_hz: 10.0}}}}'
+    file.write_text(f'/**/preprocess: {{ros__parameters: {tree}}}')
+    return file
+
+
+def test_a_bag_without_a_sensor_is_shown_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([str(bags.write(tmp_path / 'bag', bags.every(100, '/notes', bags.text)))]) == 2
+    text = capsys.readouterr().out
+    assert re.search(r'/notes +20 ', text)
+    assert 'unusable: the node can use no topic of this bag' in text
+
+
+@pytest.mark.parametrize('name', MAKERS)
+def test_bags_as_others_record_them_are_inspected(name: str, tmp_path: Path) -> None:
+    case = MAKERS[name](tmp_path)
+    report = inspect(case.path)
+    received = {report['configuration']['streams'][stream]['topic']: account['received']
+                for stream, account in report['outcome']['streams'].items()}  # fmt: skip
+    topics = {'lidar': '/points', 'camera': '/image_raw', 'imu': '/imu'}
+    assert received == {topics[stream]: count for stream, count in case.counts.items() if count}
+    assert all(report['topics'][topic]['count'] == count for topic, count in received.items())
+    json.dumps(report, allow_nan=False)
+
+
+HOSTILE = '</pre><script src=http://x.y/z></script>\x1b[2J\n'
+
+
+def test_what_a_stranger_wrote_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clouds = [(ms, '/points', bags.cloud(ms, HOSTILE, ('x', 'y', 'z', HOSTILE))) for ms in range(0, 1000, 100)]
+    raw = [(0, bags.START_NS + ms * bags.MS, bytes(bags.STORE.serialize_cdr(m, m.__msgtype__))) for ms, _, m in clouds]
+    notes = [(1, ns, b'\x00\x01\x00\x00') for _, ns, _ in raw]
+    channels = [
+        mcap_by_hand.Channel('/points', 'sensor_msgs/msg/PointCloud2'),
+        mcap_by_hand.Channel(f'/{HOSTILE}', f'x/msg/{HOSTILE}'),
+    ]
+    bag = mcap_by_hand.write(tmp_path / 'a.mcap', channels, sorted(raw + notes, key=lambda each: each[1]))
+    cli.main([str(bag), '--html', str(tmp_path / 'page.html'), '--json', str(tmp_path / 'report.json')])
+    out, page = capsys.readouterr().out, (tmp_path / 'page.html').read_text()
+    assert '\x1b' not in out + page + (tmp_path / 'report.json').read_text()
+    assert '<script' not in page
+    assert '&lt;script' in page
+
+
+def test_the_page_asks_for_nothing(tmp_path: Path) -> None:
+    bag = faulty_bag(tmp_path / 'bag', faulty.without(FRONT, 1.0, 2.6))
+    assert cli.main([str(bag), '--html', str(tmp_path / 'page.html')]) == 1
+    page = (tmp_path / 'page.html').read_text()
+    assert set(re.findall(r'(?:src|href)="([^"]{0,15})', page)) == {'data:image/svg+'}
+    assert not re.search(r'url\(|@import|<link|<script|http', page)
+    for words in ('1 pause(s)', 'Ledger', 'Clocks', FRONT, 'in the bag', '/**/preprocess'):
+        assert words in page
+
+
+def test_an_interrupt_ends_it_in_one_line(tmp_path: Path) -> None:
+    bag = faulty_bag(tmp_path / 'bag', faulty.none())
+    code = (
+        'import os, signal, sys\n'
+        'from robocache_ros.tools.inspect import cli, inspection\n'
+        'inner = inspection.inspect\n'
+        'def inspect(path, config, progress):\n'
+        '    def show(done_s, duration_s):\n'
+        '        if done_s > 1: os.kill(os.getpid(), int(sys.argv[2]))\n'
+        '        progress(done_s, duration_s)\n'
+        '    return inner(path, config, show)\n'
+        'inspection.inspect = inspect\n'
+        'sys.exit(cli.main(sys.argv[1:2]))\n'
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        command = [sys.executable, '-c', code, str(bag), str(int(number))]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert run.returncode == 130
+        assert run.stdout == ''
+        assert run.stderr.splitlines()[-1] == 'inspect: interrupted'
+        assert 'Traceback' not in run.stderr
+
+
+def test_every_reason_has_a_remedy() -> None:
+    report = {
+        'bag': {'defects': []}, 'topics': {},
+        'configuration': {'refused': '', 'left_out': {}, 'doubts': [], 'absent': []},
+        'outcome': {
+            'streams': {'imu': {'received': 9, 'used': 1, 'held': 0, 'dropped': {'bad_layout': 8}}},
+            'targets': {'targets': 9, 'dropped': {}}, 'explanations': [], 'warnings': [],
+        },
+    }  # fmt: skip
+    (found,) = find_all(report)
+    assert found['remedy']
+    assert (found['code'], found['level'], found['subject']) == ('dropped_bad_layout', 'error', 'imu')
+
+
+def test_one_topic_of_two_types_is_read_as_the_configuration_asks(tmp_path: Path) -> None:
+    case = MAKERS['a topic of two types'](tmp_path)
+    report = inspect(case.path, config(tmp_path, '/imu'))
+    assert report['topics']['/imu']['type'] == 'sensor_msgs/msg/Imu'
+    assert report['outcome']['streams']['imu']['received'] == report['topics']['/imu']['count'] == 300
+    assert IMU not in report['topics']
