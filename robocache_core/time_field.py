@@ -170,6 +170,13 @@ def _returns_outside(scan: LidarScan, field: TimeField, values: Floats, within: 
     return outside
 
 
+def times_of_returns(scan: LidarScan, field: TimeField) -> Floats:
+    """Times of the returns minus the stamp of their scan, ns, in order, without the few at both ends that may stray."""
+    values = _without_strays(_values(scan, scan.layout.field(field.name))[are_returns(scan)])
+    times: Floats = values * field.unit_ns + (-scan.stamp_ns if field.is_absolute else field.origin_ns)
+    return times
+
+
 def without(scan: LidarScan, points: Bools) -> LidarScan:
     """The scan with a NaN for x of ``points [num_points]``: operations drop them ``non_finite``."""
     data = scan.data.clone()

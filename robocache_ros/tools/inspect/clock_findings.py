@@ -27,7 +27,7 @@ def find(topics: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, st
         if not -_AHEAD_MS <= delay - base <= _LONGEST_MS and not _has_jumps(topics[name]):
             side = 'behind' if delay > base else 'ahead of'
             others = 'the record times' if base == 0 else 'those of most topics, compared by the record times'
-            what = f'its stamps are {abs(delay - base) / 1000:.6g} s {side} {others}, at the least'
+            what = f'its stamps are {abs(delay - base) / 1000:.4g} s {side} {others}'
             yield 'clock_offset', name, what, _CURE
         drift = topics[name]['drift']
         if drift is not None and drift['is_clear'] and not _has_jumps(topics[name]):

@@ -25,6 +25,10 @@ _EXPLAINED = {
     Reason.UNDESERIALIZABLE: 'undeserializable',
 }
 
+_ALIGN = "first what was found of topics and streams; then sync.max_wait, and the stream's tolerance and required"
+#: By how much a scan may be recorded before its last point, ms: what clocks are apart.
+_EARLY_MS = 10.0
+
 Topic = Mapping[str, Any]
 
 
@@ -141,6 +145,13 @@ def _contents(name: str, topic: Topic, contents: Mapping[str, Any]) -> Iterator[
     times = topic['point_times']
     if times is not None and times['refused']:
         yield Finding('note', 'point_times', name, f'its scans cannot be deskewed: {times["refused"]}')
+    elif times is not None and topic['delay_ms']['least'] < times['last_ms'] - _EARLY_MS:
+        what = (
+            f'it is recorded {topic["delay_ms"]["least"]:.4g} ms after its stamp, before its last point was taken, '
+            f'{times["last_ms"]:.4g} ms after the stamp by {times["field"]}'
+        )
+        cure = 'find out whether the stamp is that of the end of the scan: deskew.time_reference'
+        yield Finding('note', 'recorded_early', name, what, cure)
     camera = topic['camera_info']
     if camera is not None and camera['refused']:
         what = f'its images cannot be rectified by {camera["topic"]}: {camera["refused"]}'
@@ -187,7 +198,7 @@ def _outcome(outcome: Mapping[str, Any], topics: Mapping[str, Topic], known: lis
         what = f'{sum(dropped.values())} of {outcome["targets"]["targets"]} targets would be dropped: {listed(dropped)}'
         yield Finding('note', 'targets', 'frames', f'{what}; few are usual where streams begin after the trigger')
     for line in outcome['warnings']:
-        yield Finding('error', 'alignment', 'frames', line)
+        yield Finding('error', 'alignment', 'frames', line, _ALIGN)
     for line in unbalanced(outcome['streams']):
         yield Finding('error', 'ledger', 'frames', line, remedy(Reason.INTERNAL_ERROR))
 

@@ -44,7 +44,7 @@ class Outcome:
                 'emitted': targets.used,
                 'pending': targets.held,
                 'dropped': targets.dropped,
-                'given_up': dict(pipeline.given_up),
+                'given_up': {name: count for name, count in pipeline.given_up.items() if count},
             },
             'valid': dict(self._valid),
             'age_ms': {

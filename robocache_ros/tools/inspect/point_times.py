@@ -9,7 +9,7 @@ from typing import Any
 from robocache_core.config import LidarConfig, VoxelConfig
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.samples import DataError
-from robocache_core.time_field import UNITS_NS, are_returns, find_time_field
+from robocache_core.time_field import UNITS_NS, are_returns, find_time_field, times_of_returns
 from robocache_core.units import MS, SECOND
 from robocache_ros.decode import decode_cloud
 
@@ -27,8 +27,8 @@ def point_times(scans: list[Any], deskew: DeskewConfig, period_ns: float | None)
 
     Returns:
         ``field``; ``unit``; ``reference``: the stamp is at the ``start`` or ``end`` of the scan, or times are
-        ``absolute``; ``refused``: why they are not known. Of the first layout that is refused, else of the first. None
-        where no scan has a return.
+        ``absolute``; ``first_ms`` and ``last_ms``, against the stamp; ``refused``: why they are not known. Of the first
+        layout that is refused, else of the first. None where no scan has a return.
     """
     if not deskew.is_on:
         duration_ns = min(SECOND, max(MS, deskew.scan_duration_ns, round(period_ns or 0)))
@@ -44,6 +44,15 @@ def _of_scan(message: Any, deskew: DeskewConfig) -> dict[str, Any] | None:
             return None
         field, _ = find_time_field(scan, deskew)
     except DataError as error:
-        return {'field': '', 'unit': '', 'reference': '', 'refused': str(error)}
+        nothing = {'field': '', 'unit': '', 'reference': '', 'first_ms': None, 'last_ms': None}
+        return {**nothing, 'refused': str(error)}
     reference = 'absolute' if field.is_absolute else 'end' if field.begin_ns else 'start'
-    return {'field': field.name, 'unit': _UNIT_OF[field.unit_ns], 'reference': reference, 'refused': ''}
+    times = times_of_returns(scan, field) / MS
+    return {
+        'field': field.name,
+        'unit': _UNIT_OF[field.unit_ns],
+        'reference': reference,
+        'first_ms': round(float(times[0]), 3),
+        'last_ms': round(float(times[-1]), 3),
+        'refused': '',
+    }

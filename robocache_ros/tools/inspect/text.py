@@ -99,7 +99,8 @@ def content_lines(topic: Mapping[str, Any]) -> list[str]:
     drift, least = topic['drift'], topic['delay_ms']['least']
     if least is not None:
         gained = f', drift {drift["ppm"]:+.0f} ppm' if drift and drift['is_clear'] else ''
-        lines.append(f'recorded {least:.6g} to {topic["delay_ms"]["greatest"]:.6g} ms after its stamp{gained}')
+        greatest = topic['delay_ms']['greatest']
+        lines.append(f'record time minus stamp: {least:.6g} to {greatest:.6g} ms{gained}')
     return lines
 
 
