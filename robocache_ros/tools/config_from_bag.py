@@ -26,8 +26,17 @@ _VIDEOS = (
     'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
     'foxglove_msgs/msg/CompressedVideo',
 )
+_RECORD_AGAIN = 'record it again, as CDR of the type that the topic has'
 _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Why a topic is no stream; ``remedy`` is what would make it one, empty where none is needed or there is none."""
+
+    why: str
+    remedy: str = ''
 
 
 @dataclass
@@ -40,12 +49,12 @@ class Remarks:
     """
 
     doubts: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """A line for each, without what would break it."""
-        left_out = (f'left out: {topic}: {why}' for topic, why in self.left_out.items())
+        left_out = (f'left out: {topic}: {each.why}' for topic, each in self.left_out.items())
         return tuple(map(printable, (*self.doubts, *left_out)))
 
 
@@ -134,7 +143,8 @@ def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
     for name in list(usable):
         why = why_no_camera(seen[name].first) if name in seen and _is_camera(usable[name]) else ''
         if name not in seen or why:
-            remarks.left_out[name] = why or f'none of its {usable[name].count} messages can be read'
+            unreadable = LeftOut(f'none of its {usable[name].count} messages can be read', _RECORD_AGAIN)
+            remarks.left_out[name] = LeftOut(why) if why else unreadable
             del usable[name]
     topics = _without_twins(usable, remarks)
     if not topics:
@@ -162,7 +172,7 @@ def _left_out(topic: Topic, remarks: Remarks) -> bool:
     elif topic.name.endswith('/compressedDepth'):
         why = 'it is compressedDepth, which is no plain image file'
     if why:
-        remarks.left_out[topic.name] = why
+        remarks.left_out[topic.name] = LeftOut(why, _RECORD_AGAIN if topic.unreadable else '')
     return bool(why)
 
 
@@ -177,7 +187,7 @@ def _without_twins(topics: Mapping[str, Topic], remarks: Remarks) -> dict[str, T
         raw = topics.get(name.rpartition('/')[0])
         if raw is not None and _is_camera(topic) and _is_camera(raw):
             taken, left = (raw, topic) if raw.count >= topic.count else (topic, raw)
-            remarks.left_out[left.name] = f'it is the camera of {taken.name}, which is taken'
+            remarks.left_out[left.name] = LeftOut(f'it is the camera of {taken.name}, which is taken')
             kept.pop(left.name, None)
     return kept
 
@@ -214,7 +224,8 @@ def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, remarks:
         left_out, why = lidars[1:], f'to {shown(lidars[0].first.header.frame_id)}' if lidars else ''
     for lidar in left_out:
         frame = shown(lidar.first.header.frame_id)
-        remarks.left_out[lidar.topic.name] = f'no /tf_static joins its frame {frame} {why}'
+        remedy = 'record /tf_static, or configure it with its extrinsics'
+        remarks.left_out[lidar.topic.name] = LeftOut(f'no /tf_static joins its frame {frame} {why}', remedy)
     return [sensor for sensor in sensors if sensor not in left_out]
 
 

@@ -126,6 +126,19 @@ def configured(path: Path, **changes: object) -> Path:
     return path
 
 
+def test_a_lidar_without_a_pose_beside_another_is_left_out_by_name(tmp_path: Path) -> None:
+    def second(messages: faulty.Messages) -> faulty.Messages:
+        move = faulty.in_frame('rear_lidar')
+        clouds = [each for each in messages if each.topic == LIDAR]
+        return messages + [each._replace(topic='/rear/points', message=move(each.message, None)) for each in clouds]
+
+    report = inspect(faulty_bag(tmp_path / 'bag', second))
+    (found,) = [each for each in report['findings'] if each['level'] == 'error']
+    assert (found['code'], found['subject']) == ('left_out', '/rear/points')
+    assert found['what'] == "no /tf_static joins its frame 'rear_lidar' to 'base_link', the frame of most lidars"
+    assert 'extrinsics' in found['remedy']
+
+
 #: name: fault, changes of the configuration, and code, subject and a pattern of the error; none: nothing is wrong.
 CONFIGURED = {
     'nothing': (faulty.none(), {}, None),
@@ -145,6 +158,9 @@ CONFIGURED = {
     ),
     'a fault on a topic that no stream takes': (
         scaled('linear_acceleration', 0.1), {'imus': []}, None,
+    ),
+    'readings that begin after the first scan': (
+        without(IMU, 0.0, 0.25), {'top.deskew.source': 'inertial', 'inertial.window_size': 1}, None,
     ),
     'point times to deskew by': (
         every(LIDAR, 1, faulty.of_one_time), {'top.deskew.source': 'inertial'},

@@ -132,6 +132,13 @@ def test_bags_as_others_record_them_are_inspected(name: str, tmp_path: Path) -> 
     assert received == {topics[stream]: count for stream, count in case.counts.items() if count}
     assert all(report['topics'][topic]['count'] == count for topic, count in received.items())
     json.dumps(report, allow_nan=False)
+    # What is missing in a bag, as far as it shows, is an error: what was never recorded does not.
+    harmless = ('has no messages on', 'is ignored', 'is not finite')
+    is_whole = all(words in topics.values() or any(each in words for each in harmless) for words in case.named)
+    assert report['verdict']['exit_status'] == (not is_whole), report['findings']
+    assert {f['code'] for f in report['findings'] if f['level'] == 'error'} <= {
+        'defect', 'doubt', 'left_out', 'undeserializable', 'dropped_data_too_short', 'alignment', 'missing_messages',
+    }  # fmt: skip
 
 
 HOSTILE = '</pre><script src=http://x.y/z></script>\x1b[2J\n'

@@ -65,19 +65,20 @@ class Contents:
         self.sizes: list[tuple[int, int]] = []
         self._last = ''
 
-    def take(self, record_ns: int, raw: bytes) -> None:
-        """Look at a serialized message."""
+    def take(self, record_ns: int, raw: bytes) -> bool:
+        """Look at a serialized message; return whether it is one of the type."""
         try:
             message = deserialize(raw, self._class)
         except ValueError:
             self.undeserializable += 1
-            return
+            return False
         frame = printable(message.header.frame_id, _LONGEST)
         if frame in self.frames or len(self.frames) < _MOST:
             self.frames[frame] = self.frames.get(frame, 0) + 1
         self._take_layout(record_ns, self._describe(message, self), message)
         if self._is_imu and len(self.readings) < MOST_READINGS:
             self.readings.append(message)
+        return True
 
     def _take_layout(self, record_ns: int, layout: str, message: Any) -> None:
         self.changes += bool(self._last) and layout != self._last

@@ -17,7 +17,7 @@ from robocache_ros.tools.replay.verdict import unbalanced
 
 #: Drops that are a choice, and those that a few of are usual at both ends of a bag.
 _CHOICES = {Reason.UNSELECTED, Reason.THINNED, Reason.SUPERSEDED}
-_AT_ENDS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL}
+_AT_ENDS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.NO_MOTION, Reason.NO_CAMERA_INFO}
 #: Drops that a finding on the topic explains already, by its code.
 _EXPLAINED = {
     Reason.DUPLICATE: 'duplicate_stamps',
@@ -77,7 +77,7 @@ def _topics(topics: Mapping[str, Topic]) -> Iterator[Finding]:
 
 
 def _topic(name: str, topic: Topic) -> Iterator[Finding]:
-    if topic['unreadable']:
+    if topic['unreadable'] and topic['streams']:
         yield Finding('error', 'unreadable', name, topic['unreadable'], 'record it with ROS 2, as CDR')
     if topic['doubt']:
         yield Finding('error', 'doubt', name, topic['doubt'], 'record one type a topic, of the same definition as here')
@@ -162,10 +162,9 @@ def _configuration(configuration: Mapping[str, Any], known: list[Finding]) -> It
     lines = {f'{finding.subject}: {finding.what}' for finding in known}
     if configuration['refused']:
         yield Finding('error', 'no_stream', 'configuration', configuration['refused'], 'record topics of a sensor')
-    for topic, why in configuration['left_out'].items():
-        is_lost = 'no /tf_static' in why or 'can be read' in why
-        cure = 'record /tf_static, or name it with its extrinsics in a configuration' if '/tf_static' in why else ''
-        yield Finding('error' if is_lost else 'note', 'left_out', topic, why, cure)
+    for topic, left_out in configuration['left_out'].items():
+        level = 'error' if left_out['remedy'] else 'note'
+        yield Finding(level, 'left_out', topic, left_out['why'], left_out['remedy'])
     for doubt in configuration['doubts']:
         if doubt not in lines:
             yield Finding('note', 'doubt', 'configuration', doubt)

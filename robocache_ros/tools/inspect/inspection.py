@@ -91,7 +91,10 @@ def _propose(bag: Bag) -> _Setting:
     except BagError as error:
         return _Setting(bag, None, _describe(None, bag, '', refused=str(error)))
     config, _ = parameters.from_dict(made.parameters)
-    left_out = {printable(topic): printable(why) for topic, why in made.remarks.left_out.items()}
+    left_out = {
+        printable(topic): {'why': printable(each.why), 'remedy': each.remedy}
+        for topic, each in made.remarks.left_out.items()
+    }
     doubts = list(map(printable, made.remarks.doubts))
     text = made.to_yaml(printable(bag.path.name))
     return _Setting(bag, config, _describe(config, bag, '', text=text, left_out=left_out, doubts=doubts))

@@ -52,7 +52,7 @@ class Stamps:
         self._newest_record_ns = 0
 
     def take(self, record_ns: int, stamp_ns: int | None) -> None:
-        """Count a message; ``stamp_ns`` is None where it has no header, or is too short to have one."""
+        """Count a message; ``stamp_ns`` is None where it has no header, or none that can be read."""
         if self.count == 0:
             self.first_ns = record_ns
         self.last_ns = max(self.last_ns, record_ns)

@@ -33,9 +33,8 @@ class TopicSurvey:
     def take(self, record_ns: int, raw: bytes) -> None:
         """Look at a message."""
         self.nbytes.take(len(raw))
-        self.stamps.take(record_ns, header_stamp_ns(raw) if self.is_stamped else None)
-        if self.contents is not None:
-            self.contents.take(record_ns, raw)
+        is_readable = self.contents is None or self.contents.take(record_ns, raw)
+        self.stamps.take(record_ns, header_stamp_ns(raw) if self.is_stamped and is_readable else None)
 
 
 class BagSurvey:

@@ -63,8 +63,9 @@ def _timing(topics: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def label(name: str, topic: Mapping[str, Any]) -> str:
-    """The streams of a topic, else its name."""
-    return ', '.join(topic['streams']) or name
+    """The streams of which a topic has the samples, else its name."""
+    is_calibration = topic['type'].endswith('/CameraInfo')
+    return name if is_calibration else ', '.join(topic['streams']) or name
 
 
 def _contents(topics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -141,4 +142,4 @@ def _short(name: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}'
+    return '-' if value is None else f'{round(value, 2) + 0.0:.2f}'  # no minus before 0
