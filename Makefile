@@ -49,7 +49,7 @@ test:
 	@$(RUN) python -m pytest $(ARGS)
 
 fuzz:
-	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py $(ARGS)
+	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_fuzz.py $(ARGS)
 
 bench:
 	@$(RUN) --bench python -m benchmark.cpu $(ARGS)

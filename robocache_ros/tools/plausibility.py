@@ -56,7 +56,8 @@ def doubts_on_imu(bag: Bag, topic: str) -> list[str]:
 
 def doubts_on_readings(readings: list[Any]) -> list[str]:
     """Return a line for each field whose values, in messages of one IMU, are not in the units of sensor_msgs/Imu."""
-    return [line for line in (_acceleration(readings), _angular_velocity(readings)) if line]
+    with np.errstate(over='ignore', invalid='ignore'):  # of readings beyond every sensor
+        return [line for line in (_acceleration(readings), _angular_velocity(readings)) if line]
 
 
 def _acceleration(readings: list[Any]) -> str:

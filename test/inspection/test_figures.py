@@ -67,6 +67,13 @@ def test_what_is_missing_is_counted(kept: float) -> None:
     assert stamps_of(times[there].tolist()).missing == 5000 - there.sum()
 
 
+def test_what_comes_out_of_order_is_not_missing() -> None:
+    times = SECOND + 10 * MS * np.arange(1000)
+    swapped = times.reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
+    stamps = stamps_of(swapped.tolist(), times.tolist())
+    assert (stamps.back, stamps.furthest_back_ns, stamps.missing, stamps.duplicates) == (250, 10 * MS, 0, 0)
+
+
 def test_irregular_stamps_miss_nothing() -> None:
     times = SECOND + np.cumsum(np.random.default_rng(3).exponential(50 * MS, 2000)).astype(np.int64)
     assert stamps_of(times.tolist()).missing == 0

@@ -104,6 +104,19 @@ def test_what_cannot_be_used_is_one_line(make, words: str, tmp_path: Path, capsy
     assert words in line
 
 
+def test_the_files_may_be_in_a_new_folder(tmp_path: Path) -> None:
+    out = tmp_path / 'new' / 'folder'
+    assert cli.main([imus(tmp_path), '--json', str(out / 'a.json'), '--html', str(out / 'a.html')]) == 0
+    assert json.loads((out / 'a.json').read_text())['verdict']['exit_status'] == 0
+    assert (out / 'a.html').read_text().startswith('<!doctype html>')
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_bag_is_read(tmp_path: Path, capsys) -> None:
+    (tmp_path / 'file').touch()
+    assert cli.main([imus(tmp_path), '--json', str(tmp_path / 'file' / 'a.json')]) == 2
+    assert capsys.readouterr().out == ''
+
+
 def imus(path: Path) -> str:
     return str(bags.write(path / 'bag', bags.every(10, '/imu', bags.imu)))
 

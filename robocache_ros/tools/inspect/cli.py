@@ -62,6 +62,8 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_ros.tools.inspect.text import format_report
     from robocache_ros.tools.progress import ProgressBar
 
+    if args.html:
+        from robocache_ros.tools.inspect.page import render  # matplotlib is for pages alone
     bar: ProgressBar | None = None
 
     def show(done_s: float, duration_s: float) -> None:
@@ -71,18 +73,19 @@ def _run(args: argparse.Namespace) -> int:
         bar.show(done_s, '')
 
     try:
-        report = inspect(args.bag, args.config, show)
+        for file in filter(None, (args.json, args.html)):
+            file.parent.mkdir(parents=True, exist_ok=True)  # before the bag is read, so that a mistake shows at once
+        try:
+            report = inspect(args.bag, args.config, show)
+        finally:
+            if bar is not None:
+                bar.close()
+        print(format_report(report))
         if args.json:
             args.json.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
         if args.html:
-            from robocache_ros.tools.inspect.page import render  # matplotlib is for pages alone
-
             args.html.write_text(render(report), encoding='utf-8')
     except (BagError, ConfigError, OSError) as error:
         print(f'inspect: {printable(str(error))}', file=sys.stderr)
         return _UNUSABLE
-    finally:
-        if bar is not None:
-            bar.close()
-    print(format_report(report))
     return int(report['verdict']['exit_status'])

@@ -45,6 +45,8 @@ class Stamps:
         self.duplicates = self.back = self.ahead = self.unset = 0
         self.furthest_back_ns = self.furthest_ahead_ns = 0
         self._steps = Spread()
+        #: Messages that came behind one of a later stamp: each fills a gap.
+        self._late = 0
         #: The longest steps, and when they began by the record times, ns.
         self._longest: list[tuple[int, int]] = []
         self._recent: deque[int] = deque(maxlen=_RECENT)
@@ -74,6 +76,8 @@ class Stamps:
             self.back += 1
             self.furthest_back_ns = max(self.furthest_back_ns, newest_ns - stamp_ns)
             if newest_ns - stamp_ns < SECOND:  # out of order; else time itself goes back
+                self._late += 1
+                self._recent.append(stamp_ns)
                 return
         elif newest_ns is not None:
             self._step(stamp_ns - newest_ns, record_ns - self._newest_record_ns)
@@ -124,7 +128,8 @@ class Stamps:
         regular = sum(count for step_ns, count in self._steps.groups() if is_regular(step_ns, period_ns))
         if regular < (1 - IRREGULAR) * self._steps.count:
             return 0
-        return sum(count * num_missing(step_ns, period_ns) for step_ns, count in self._steps.groups())
+        left_out = sum(count * num_missing(step_ns, period_ns) for step_ns, count in self._steps.groups())
+        return max(0, left_out - self._late)
 
     @property
     def longest_step_ns(self) -> int:

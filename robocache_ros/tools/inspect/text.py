@@ -43,8 +43,8 @@ def configuration_line(configuration: Mapping[str, Any]) -> str:
         return 'none: the node can use no topic of this bag'
     trigger, rate_hz = configuration['trigger'], configuration['rate_hz']
     targets = f'targets by {trigger}' if trigger else f'targets at {rate_hz:g} Hz'
-    frame = configuration['target_frame'] or "the lidar's own frame"
-    return f'{configuration["path"] or "made from the bag"}; {targets}, in {frame}'
+    frame = f', in {configuration["target_frame"]}' if configuration['target_frame'] else ''
+    return f'{configuration["path"] or "made from the bag"}; {targets}{frame}'
 
 
 def _timing(topics: Mapping[str, Mapping[str, Any]]) -> str:
