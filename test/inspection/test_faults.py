@@ -182,6 +182,14 @@ def test_a_configuration_decides_what_is_lost(name: str, tmp_path: Path) -> None
         assert all(each['remedy'] for each in errors)
 
 
+def test_a_topic_that_may_be_meant_is_named(tmp_path: Path) -> None:
+    file = configured(tmp_path / 'robot.yaml', eye={'topic': '/camera/front/image_color/compressed', 'required': False})
+    report = inspect(faulty_bag(tmp_path / 'bag', faulty.none()), file)
+    (found,) = [each for each in report['findings'] if each['code'] == 'absent']
+    assert found['remedy'] == f'set it to {FRONT}, if that is meant'
+    assert found['level'] == 'note'  # its stream is not required
+
+
 def test_the_figures_are_those_of_the_recording(tmp_path: Path) -> None:
     report = inspect(faulty_bag(tmp_path / 'bag', every(LIDAR, 2, lambda *_: None)))
     lidar, imu, front = (report['topics'][topic] for topic in (LIDAR, IMU, FRONT))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ _EXPLAINED = {
 _ALIGN = "first what was found of topics and streams; then sync.max_wait, and the stream's tolerance and required"
 #: By how much a scan may be recorded before its last point, ms: what clocks are apart.
 _EARLY_MS = 10.0
+
+#: From which likeness on a topic may be the one that is meant.
+_NEAR = 0.7
 
 Topic = Mapping[str, Any]
 
@@ -55,7 +59,12 @@ def find_all(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """Find what is wrong with a bag by its report; errors first."""
     on_topics = [*_topics(report['topics'])]
     on_streams = [*_outcome(report['outcome'], report['topics'], on_topics)] if report['outcome'] else []
-    found = [*_bag(report['bag']), *on_topics, *_configuration(report['configuration'], on_topics), *on_streams]
+    found = [
+        *_bag(report['bag']),
+        *on_topics,
+        *_configuration(report['configuration'], report['topics'], on_topics),
+        *on_streams,
+    ]
     return [dataclasses.asdict(finding) for finding in sorted(found, key=lambda finding: finding.level != 'error')]
 
 
@@ -158,7 +167,9 @@ def _contents(name: str, topic: Topic, contents: Mapping[str, Any]) -> Iterator[
         yield Finding('note', 'camera_info', name, what, 'record camera_info of a calibrated camera')
 
 
-def _configuration(configuration: Mapping[str, Any], known: list[Finding]) -> Iterator[Finding]:
+def _configuration(
+    configuration: Mapping[str, Any], topics: Mapping[str, Topic], known: list[Finding]
+) -> Iterator[Finding]:
     lines = {f'{finding.subject}: {finding.what}' for finding in known}
     if configuration['refused']:
         yield Finding('error', 'no_stream', 'configuration', configuration['refused'], 'record topics of a sensor')
@@ -171,7 +182,9 @@ def _configuration(configuration: Mapping[str, Any], known: list[Finding]) -> It
     for absent in configuration['absent']:
         what = f'the bag has no messages on {absent["topic"]}, which {absent["stream"]} takes'
         level = 'error' if absent['is_required'] else 'note'
-        yield Finding(level, 'absent', 'configuration', what, 'record it, or leave its stream out')
+        near = difflib.get_close_matches(absent['topic'], topics, 1, _NEAR)
+        cure = f'set it to {near[0]}, if that is meant' if near else 'record it, or leave its stream out'
+        yield Finding(level, 'absent', 'configuration', what, cure)
 
 
 def _outcome(outcome: Mapping[str, Any], topics: Mapping[str, Topic], known: list[Finding]) -> Iterator[Finding]:

@@ -125,11 +125,12 @@ def _ledger(outcome: Mapping[str, Any]) -> str:
 
 
 def _findings(findings: Iterable[Mapping[str, str]]) -> str:
-    lines = []
+    lines, last = [], ''
     for finding in findings:
         lines.append(_hanging(f'{finding["level"]:<7}', f'{finding["subject"]}: {finding["what"]}'))
-        if finding['remedy']:
+        if finding['remedy'] and finding['remedy'] != last:
             lines.append(_hanging(f'{"":<7}-> ', finding['remedy']))
+        last = finding['remedy']
     return '\n'.join(lines)
 
 
