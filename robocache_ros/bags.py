@@ -48,6 +48,7 @@ class Topic:
         qos: that its publishers offered.
         unreadable: why its messages cannot be read; empty where they can. They are never yielded.
         doubt: why what is read of it may be wrong; empty where nothing is known.
+        definition, digest: of the type, as the recorder wrote them; empty where it did not.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Topic:
     qos: tuple[Qos, ...] = ()
     unreadable: str = ''
     doubt: str = ''
+    definition: str = ''
+    digest: str = ''
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,8 @@ def _topic(name: str, channels: list[Channel], types: Collection[str]) -> Topic:
         tuple(qos for channel in read for qos in _offered_qos(channel.qos)),
         unreadable,
         next(filter(None, doubts), ''),
+        read[0].definition,
+        read[0].digest,
     )
 
 

@@ -24,6 +24,7 @@ class Channel:
         digest: RIHS hash of the type; empty where the file has none.
         qos: YAML of the QoS profiles that its publishers offered.
         count: messages on it.
+        definition: of the type, as the recorder wrote it; empty where the file has none.
     """
 
     key: int
@@ -33,6 +34,7 @@ class Channel:
     digest: str
     qos: str
     count: int
+    definition: str = ''
 
 
 class BagFile(Protocol):

@@ -100,7 +100,16 @@ class McapFile:
                 f'{path.name} describes {", ".join(sorted(self._contradicted)[:3])} in two ways: the first counts'
             )
         self.channels = [
-            Channel(key, t.topic, self._schemas.get(t.schema, ''), t.serialization, t.digest, t.qos, self._counts[key])
+            Channel(
+                key,
+                t.topic,
+                self._schemas.get(t.schema, ''),
+                t.serialization,
+                t.digest,
+                t.qos,
+                self._counts[key],
+                self._definitions.get(t.schema, ''),
+            )
             for key, t in self._topics.items()
         ]
 
@@ -109,6 +118,8 @@ class McapFile:
         self.start_ns = self.end_ns = 0
         #: Names of the types; a channel of schema 0 has none.
         self._schemas: dict[int, str] = {0: ''}
+        #: Definitions of the types, as they are written.
+        self._definitions: dict[int, str] = {}
         self._topics: dict[int, _Topic] = {}
         self._contradicted: set[str] = set()
         self._counts: Counter[int] = Counter()
@@ -328,7 +339,7 @@ class McapFile:
         self._counts[key] += 1
 
     def _describe(self, opcode: int, record: memoryview | bytes) -> None:
-        """Take in a record that says what a channel carries. The definition of its type is not looked at.
+        """Take in a record that says what a channel carries. The definition of its type is not parsed.
 
         Raises:
             struct.error: it is damaged, which costs its channel.
@@ -339,6 +350,9 @@ class McapFile:
             name = fields.text()
             if self._schemas.setdefault(key, name) != name:
                 self._contradicted.add(f'schema {key}')
+            with suppress(struct.error):  # without a definition it can be read all the same
+                _, definition = fields.text(), fields.text()
+                self._definitions.setdefault(key, definition)
         elif opcode == _CHANNEL:
             key, schema = fields.take('HH')
             topic, serialization, more = fields.text(), fields.text(), fields.texts()

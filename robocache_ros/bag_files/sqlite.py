@@ -62,8 +62,9 @@ class SqliteFile:
         found = self._database.execute(
             f'SELECT id, name, type, serialization_format, {", ".join(later)} FROM topics ORDER BY id'
         )
+        definitions = self._definitions()
         self.channels = [
-            Channel(key, topic, msgtype, serialization, digest, qos, counts.get(key, 0))
+            Channel(key, topic, msgtype, serialization, digest, qos, counts.get(key, 0), definitions.get(msgtype, ''))
             for key, topic, msgtype, serialization, digest, qos in found
             if isinstance(key, int) and all(isinstance(t, str) for t in (topic, msgtype, serialization, digest, qos))
         ]
@@ -95,6 +96,15 @@ class SqliteFile:
             self.defects.append(f'{self._path.name} has {bad} rows that are no messages')
         starts, ends = [row[2] for row in found], [row[3] for row in found]
         return counts, (min(starts, default=0), max(ends, default=0))
+
+    def _definitions(self) -> dict[str, str]:
+        """By type, its definition; versions of the storage before 4, and some files that are cut, have none."""
+        query = 'SELECT topic_type, encoded_message_definition FROM message_definitions'
+        try:
+            rows = self._database.execute(query).fetchall()
+        except sqlite3.DatabaseError:
+            return {}
+        return {kind: text for kind, text in rows if isinstance(kind, str) and isinstance(text, str)}
 
     def close(self) -> None:
         """Close the database."""

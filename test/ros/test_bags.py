@@ -36,6 +36,12 @@ def test_a_message_is_deserialized_by_the_type_of_its_topic(tmp_path):
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_topic_has_the_definition_of_its_type(tmp_path, storage):
+    bag = open_bag(bags.write(tmp_path / 'bag', [(0, '/text', bags.text(0))], storage))
+    assert bag.topics['/text'].definition.strip() == 'string data'
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 @pytest.mark.parametrize(
     ('types', 'read', 'left_out'),
     [
