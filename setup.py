@@ -239,6 +239,7 @@ setup(
             'preprocess = robocache_ros.process:main',
             'replay = robocache_ros.tools.replay.cli:main',
             'simulate = robocache_ros.tools.simulate:main',
+            'faults = robocache_ros.tools.faults.cli:main',
             'inspect = robocache_ros.tools.inspect.cli:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],

@@ -198,6 +198,11 @@ def _candidates(layout: CloudLayout, config: DeskewConfig) -> list[tuple[PointFi
     return found
 
 
+def is_named_as_time(name: str) -> bool:
+    """Whether a field of a cloud has a name that drivers give to the times of points."""
+    return _base_and_unit(name)[0] in _NAMES
+
+
 def _base_and_unit(name: str) -> tuple[str, str]:
     """What is left of a field's name without its unit, in lower case, and the unit (else ``auto``)."""
     *tokens, last = re.findall(r'[A-Z]?[a-z0-9]+|[A-Z]+', name) or ['']
