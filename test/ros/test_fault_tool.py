@@ -151,6 +151,13 @@ def test_what_a_dead_publisher_latches_is_sent_again_when_it_is_back(tmp_path: P
         assert not [ns for ns, _ in after[topic] if 1_000_000_000 <= ns - start < 1_500_000_000]
 
 
+def test_what_is_held_back_arrives_together_in_its_order(tmp_path: Path, bag: Path) -> None:
+    listed = faulty.inject(bag, tmp_path / 'out', ['stall:from=1,until=2,topic=/imu'])
+    before, after = by_topic(bag)['/imu'], by_topic(tmp_path / 'out')['/imu']
+    assert [raw for _, raw in after] == [raw for _, raw in before]
+    assert {after[each['number']][0] for each in listed} == {bags.START_NS + 2 * 10**9}
+
+
 def test_a_bag_that_loops_goes_on_in_record_times_and_begins_again_in_stamps(tmp_path: Path, bag: Path) -> None:
     faulty.inject(bag, tmp_path / 'out', ['loop:times=3'])
     before, after = by_topic(bag), by_topic(tmp_path / 'out')
@@ -186,7 +193,7 @@ def test_a_type_that_ros_does_not_have_is_copied_with_its_definition(tmp_path: P
         ('rate:keep_every=2.5', "rate: keep_every = '2.5': must be an integer"),
         ('wrong_unit:of=mass', "wrong_unit: of = 'mass': must be one of acceleration, angular_velocity, times"),
         ('pause:from=3', 'pause: until = 2: must be 0, or after from = 3 s'),
-        ('restart:until=0', 'restart: until = 0: must say when the publisher is back, in seconds'),
+        ('restart:until=0', 'restart: until = 0: must say when it is over, in seconds'),
         ('loop:topic=/imu', "loop: 'topic=/imu' is no argument: must be <name>=<value> of times"),
     ],
 )

@@ -36,6 +36,9 @@ KINDS = {
     'rate': Kind('a sensor slows down', transport.KeepEvery, {'from_ns': SECOND}),
     'duplicate': Kind('messages arrive twice', transport.Duplicate, {'share': 0.1}),
     'delay': Kind('messages arrive late', transport.Delay),
+    'stall': Kind(
+        'messages are held back, and arrive together', transport.Stall, {'from_ns': SECOND, 'until_ns': 2 * SECOND}
+    ),
     'reorder': Kind('messages arrive behind later ones', transport.Delay, {'share': 0.1, 'by_ns': 150 * MS}),
     'restart': Kind(
         'a publisher dies and comes back; what it latches is sent again',

@@ -68,6 +68,28 @@ class Delay(Transport):
 
 
 @dataclass(frozen=True)
+class Ending(Transport):
+    """A fault whose end is to be stated."""
+
+    def check(self, prefix: str) -> None:
+        super().check(prefix)
+        if not self.until_ns:
+            raise ConfigError(f'until = {self.until_ns / SECOND:g}: must say when it is over, in seconds')
+
+    def at_the_end(self, message: Message) -> Message:
+        """Return a message as it arrives when the fault is over."""
+        return message._replace(record_ns=message.record_ns + self.until_ns - message.elapsed_ns)
+
+
+@dataclass(frozen=True)
+class Stall(Ending):
+    """Messages are held back, and arrive together."""
+
+    def change(self, message: Message, random: Random) -> Change:
+        return Change((self.at_the_end(message),))
+
+
+@dataclass(frozen=True)
 class DelayTransforms(Delay):
     """TF comes late."""
 
@@ -88,13 +110,8 @@ class DropTransforms(Drop):
 
 
 @dataclass(frozen=True)
-class Restart(Transport):
+class Restart(Ending):
     """A publisher dies and comes back: what it publishes meanwhile is lost, and what it latches is sent once more."""
-
-    def check(self, prefix: str) -> None:
-        super().check(prefix)
-        if not self.until_ns:
-            raise ConfigError(f'until = {self.until_ns / SECOND:g}: must say when the publisher is back, in seconds')
 
     def meets(self, message: Message, random: Random) -> bool:
         return self.reaches(message.topic) and (self.is_on(message.elapsed_ns) or self._repeats(message))
@@ -102,7 +119,7 @@ class Restart(Transport):
     def change(self, message: Message, random: Random) -> Change:
         if not self._repeats(message):
             return Change(())
-        back = message._replace(record_ns=message.record_ns + self.until_ns - message.elapsed_ns)
+        back = self.at_the_end(message)
         return Change((back,) if self.is_on(message.elapsed_ns) else (message, back), 'sent again')
 
     def _repeats(self, message: Message) -> bool:
