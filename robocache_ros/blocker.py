@@ -131,9 +131,17 @@ class Blocker:
 
     def _faults(self, behind: Mapping[str, int | None], drops: Mapping[str, int], period: Period) -> Iterator[Fault]:
         """Yield what is wrong with the streams that targets were dropped for, or wait for."""
-        missing = [name for cause, _, name in (reason.partition(':') for reason in drops) if cause == Reason.MISSING]
+        causes = [(cause, name) for cause, _, name in (reason.partition(':') for reason in drops)]
+        missing = [name for cause, name in causes if cause == Reason.MISSING]
         for name in missing:
             yield self._fault(name, period) or self._began_after(name) or self._off(name)
+        # A scan that cannot be deskewed is not at fault where the stream that gives the motion is.
+        for source in (
+            self._pipeline.streams[name].motion_source for cause, name in causes if cause == Reason.NO_MOTION
+        ):
+            fault = self._fault(source, period) if source and source not in missing else None
+            if fault is not None:
+                yield fault
         for name, lag_ns in behind.items():
             if name not in missing:
                 fault = self._fault(name, period)
