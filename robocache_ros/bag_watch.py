@@ -70,11 +70,16 @@ class BagWatch:
 
     def advance(self, record_ns: int) -> None:
         """Take note that the next message was recorded at ``record_ns``; before it is taken in."""
-        self._clock.advance(record_ns)
-        if record_ns >= self._due_ns:
-            if self._due_ns:
-                self._report()
+        if not self._due_ns:
             self._due_ns = record_ns + _PERIOD_NS
+        elif record_ns >= self._due_ns:
+            if record_ns >= self._due_ns + _PERIOD_NS:  # a silence of all streams is a period of its own
+                self._clock.advance(self._due_ns)
+                self._report()
+            self._clock.advance(record_ns)
+            self._report()
+            self._due_ns = record_ns + _PERIOD_NS
+        self._clock.advance(record_ns)
 
     def arrived(self, name: str, raw: bytes) -> None:
         """Take note of a serialized message of stream ``name``."""
@@ -102,6 +107,9 @@ class BagWatch:
             self._warn('triggers', lost_targets.describe_lost_triggers(trigger, num_messages, whole.drops(trigger)))
         if (lost or not whole.num_frames) and (blocker := prevailing(self._blockers)):
             self._warn('blocker', f'no frame: {blocker}')
+        for name, num_missing in whole.after.lost.items():
+            missing = lost_targets.describe_missing(name, whole.num_received(name), num_missing)
+            self._warn(f'missing of {name}', missing)
         self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up, self._slow))
         for name, sentence in self._slow.items():
             self._warn(f'rate of {name}', sentence)

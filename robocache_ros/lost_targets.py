@@ -72,5 +72,17 @@ def describe_not_waited(num_targets: int, given_up: Mapping[str, int], slow: Col
     return f'of {num_targets} targets that did not wait: {listed(often)}' if often else ''
 
 
+def describe_missing(name: str, num_received: int, num_missing: int) -> str:
+    """Say how many messages of a stream never reached the recorder, as its stamps show; empty where they are few.
+
+    Args:
+        name: the stream.
+        num_received: its messages.
+        num_missing: those that are missing between them.
+    """
+    lost = f'{num_missing} of {num_received + num_missing} messages of {name} were not recorded, as its stamps show'
+    return lost if _many(num_missing, num_received + num_missing) else ''
+
+
 def _many(count: int, num_targets: int) -> bool:
     return count > TOLERATED * num_targets

@@ -141,6 +141,30 @@ def test_a_silence_is_logged_when_it_begins_every_ten_recorded_seconds_and_when_
     ]
 
 
+def test_a_silence_of_all_streams_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    read(tmp_path, [each for each in recorded() if not 4050 < each[0] < 7500])
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith(('no frame', 'frames'))]
+    assert lines == ['no frame: lidar: no message for 3.5 s', 'frames come out']
+
+
+@pytest.mark.parametrize(
+    ('kept', 'warnings'),
+    [
+        (lambda at: True, ()),
+        (lambda at: at % 50, ()),
+        (
+            lambda at: at % 4,
+            ('296 of 1196 messages of imu were not recorded, as its stamps show',),
+        ),  # none of the first
+    ],
+    ids=['all', 'most', 'three of four'],
+)
+def test_messages_that_the_recorder_did_not_get_are_a_warning(tmp_path: Path, kept, warnings) -> None:
+    messages = [each for each in recorded() if each[1] != '/imu' or kept(each[0] // 10 + 1)]
+    assert read(tmp_path, messages)[1] == warnings
+
+
 def test_one_jump_of_time_is_named_with_its_size(tmp_path: Path) -> None:
     back = [(ms, topic, make(ms - 9000 * (ms >= 6000))) for period, topic, make in STREAMS.values()
             for ms in range(0, 12_000, period)]  # fmt: skip
