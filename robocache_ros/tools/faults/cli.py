@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a rosbag2 with faults from one without: what robots do, put into a recording of your own.
+"""Write a rosbag2 with faults from one without, or put faults between topics: what robots do.
 
     faults BAG OUT --fault drop:topic=/imu/data,share=0.2 --fault tai:topic=/camera/*,from=2,until=4
+    faults --live /imu/data:=/imu/faulty --fault stall:from=10,until=12
 
 Each --fault is a kind and its arguments; --list shows all of them. Faults are applied in the order in which they are
 given. A fault changes the topics that ``topic`` names, else all that it can; times are seconds of the recording from
@@ -17,6 +18,9 @@ OUT is an mcap. In its folder is faults.jsonl too, with a line for each message 
     detail     what was done
 
 The same seed and arguments give the same bag.
+
+With --live, messages of a topic are published on another one, with faults, until the process is interrupted; times
+count from the first message. The list is in the file that --log names.
 
 Exit status: 0; 1 where nothing was written; 2 where the arguments are wrong.
 """
@@ -44,24 +48,39 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         print(listing())
         return 0
-    if args.bag is None or args.out is None or not args.fault:
-        parser.error(f'needs BAG, OUT and --fault: a kind of {", ".join(KINDS)}')
-    began = time.monotonic()
+    if not args.fault or (args.out is None) == (not args.live):
+        parser.error(f'needs --fault, a kind of {", ".join(KINDS)}, and either BAG and OUT or --live')
     try:
-        bag = open_bag(args.bag)
-        _warn(bag, args.fault)
-        bar = ProgressBar(bag.duration_s * num_laps(args.fault))
-        counts = write_faulty(
-            bag,
-            args.out,
-            args.fault,
-            seed=args.seed,
-            overwrite=args.overwrite,
-            progress=lambda done_s: bar.show(done_s, args.out.name),
-        )
-    except (BagError, OSError) as error:
+        return _run_live(args) if args.live else _write_bag(args)
+    except (BagError, ConfigError, OSError) as error:
         print(f'faults: {error}', file=sys.stderr)
         return 1
+
+
+def _run_live(args: argparse.Namespace) -> int:
+    from robocache_ros.tools.faults import live  # only now: ROS takes a second to import, and a bag needs none
+
+    faults = [(kind, fault) for kind, fault in args.fault if isinstance(fault, Fault)]
+    if len(faults) < len(args.fault):
+        raise ConfigError('loop: needs a recording, not --live')
+    with args.log.open('w') as log:
+        live.run(dict(args.live), faults, args.seed, log)
+    return 0
+
+
+def _write_bag(args: argparse.Namespace) -> int:
+    began = time.monotonic()
+    bag = open_bag(args.bag)
+    _warn(bag, args.fault)
+    bar = ProgressBar(bag.duration_s * num_laps(args.fault))
+    counts = write_faulty(
+        bag,
+        args.out,
+        args.fault,
+        seed=args.seed,
+        overwrite=args.overwrite,
+        progress=lambda done_s: bar.show(done_s, args.out.name),
+    )
     bar.close()
     listed = ', '.join(f'{counts[kind]} {kind}' for kind in dict.fromkeys(kind for kind, _ in args.fault))
     print(f'{args.out}: messages changed: {listed} ({LIST}), made in {time.monotonic() - began:.1f} s')
@@ -89,6 +108,14 @@ def _fault(text: str) -> tuple[str, Fault | Loop]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _joined(text: str) -> tuple[str, str]:
+    """A topic, and the one on which its messages are published."""
+    source, separator, target = text.partition(':=')
+    if not (source and separator and target) or source == target:
+        raise argparse.ArgumentTypeError(f'{text}: must be two topics, as /imu/data:=/imu/faulty')
+    return source, target
+
+
 def _seed(text: str) -> int:
     value = int(text)
     if not 0 <= value < 1 << 63:
@@ -106,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
         '--fault', metavar='KIND[:ARGS]', type=_fault, action='append', default=[],
         help='a fault, as drop:topic=/imu/data,share=0.2; may be repeated',
     )  # fmt: skip
+    parser.add_argument(
+        '--live', metavar='IN:=OUT', type=_joined, action='append', default=[],
+        help='publish messages of topic IN on topic OUT; may be repeated',
+    )  # fmt: skip
+    parser.add_argument(
+        '--log', metavar='FILE', type=Path, default=Path(LIST), help='where --live lists what it changed (%(default)s)'
+    )
     parser.add_argument('--seed', type=_seed, default=0, help='of all that is random (0)')
     parser.add_argument('--overwrite', action='store_true', help='replace OUT where it is a bag')
     parser.add_argument('--list', action='store_true', help='show the kinds of faults with their arguments')

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
@@ -20,6 +18,7 @@ from rosgraph_msgs.msg import Clock
 
 from robocache_ros.bags import Bag, Topic
 from robocache_ros.cdr import header_stamp_ns
+from robocache_ros.tools.message_class import message_class
 from robocache_ros.tools.replay.read_ahead import ReadAhead
 
 CLOCK_PERIOD_NS = 5_000_000
@@ -68,7 +67,7 @@ class Player:
         self._origin_ns = self._next_tick_ns = 0
 
     def _make_publisher(self, node: Node, topic: Topic) -> None:
-        message = _message_class(topic.msgtype)
+        message = message_class(topic.msgtype)
         if topic.unreadable or message is None:
             self.skipped[topic.name] = topic.unreadable or f'{topic.msgtype or "its type"} is not installed'
             return
@@ -149,14 +148,3 @@ def publisher_qos(topic: Topic) -> QoSProfile:
     elif topic.name == '/tf_static':  # late joiners need it, and tf2 asks for it
         profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
     return profile
-
-
-def _message_class(msgtype: str) -> Any | None:
-    """The Python class of ``package/msg/Name``; None where it is not installed, or is no such name."""
-    package, _, name = msgtype.partition('/msg/')
-    if not package.isidentifier() or not name.isidentifier():
-        return None
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name, None)
-    except ImportError:
-        return None
