@@ -5,16 +5,20 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from support import bags, mcap_by_hand
 from support.faults import recording as faulty
+from support.fuzz import KINDS as MESSAGES
+from support.fuzz import fuzzed, on_the_wire
 
 from robocache_core.tunable import ConfigError
-from robocache_ros.bags import open_bag
+from robocache_ros.bags import Topic, open_bag
 from robocache_ros.cdr import header_stamp_ns
 from robocache_ros.tools.faults import cli
+from robocache_ros.tools.faults.fault import Message
 from robocache_ros.tools.faults.kinds import KINDS, fault_of
 
 SECONDS = 3.0
@@ -165,6 +169,22 @@ def test_a_bag_that_loops_goes_on_in_record_times_and_begins_again_in_stamps(tmp
         assert [raw for _, raw in after[topic]] == 3 * [raw for _, raw in messages]
         records = [record_ns for record_ns, _ in after[topic]]
         assert records == sorted(records)
+
+
+@pytest.mark.parametrize('kind', sorted(KINDS.keys() - {'loop'}))
+def test_malformed_messages_of_a_bag_are_no_hindrance(kind: str) -> None:
+    variants = {'of': {'message', 'data', *('acceleration', 'times')}, 'to': {'png', '16UC1', 'rgb8'}}
+    texts = [kind] + [f'{kind}:{name}={each}' for name in variants.keys() & KINDS[kind].arguments().keys()
+                      for each in variants[name] if each in KINDS[kind].arguments()[name].meta['choices']]  # fmt: skip
+    for text in texts:
+        fault = fault_of(text)
+        for name in MESSAGES.keys() - {'TFMessage'}:
+            topic = Topic('/topic', f'sensor_msgs/msg/{name}', 1)
+            for serial in range(60):
+                raw = on_the_wire(fuzzed(name, serial).message)
+                if raw is not None and fault.reaches(topic):
+                    change = fault.change(Message(topic, 0, bytes(raw), serial), Random(serial))
+                    assert change is None or all(isinstance(each.raw, bytes) for each in change.messages)
 
 
 def test_faults_are_applied_in_their_order(tmp_path: Path, bag: Path) -> None:

@@ -71,7 +71,7 @@ def _scale_times(cloud: Any) -> str | None:
         values = field_values(cloud, field)
         if values is None:
             return None
-        values[...] = values // 1000 if values.dtype.kind in 'iu' else values * 1000
+        values[...] = values.astype(np.int64) // 1000 if values.dtype.kind in 'iu' else values * 1000
     return f'{", ".join(field.name for field in times)} in another unit' if times else None
 
 
