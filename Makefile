@@ -16,7 +16,7 @@ SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 
-.PHONY: help demo test fuzz bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
+.PHONY: help demo test fuzz faults bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
 	@echo 'make fuzz            10,000 malformed and extreme messages of each type: in process, from bags, over DDS; damaged bags; ARGS=... for pytest'
+	@echo 'make faults          faults of robots over DDS, at the pace of the recording, 7 min; writes build/faults.json, docs/faults.md'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
 	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
 	@echo 'make bench-node      the whole path of a message through the node, beside a relay and the usual way; rows in build/bench/node.json'
@@ -50,6 +51,10 @@ test:
 
 fuzz:
 	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_fuzz.py $(ARGS)
+
+faults:
+	@ROBOCACHE_FAULTS=build/faults.json $(RUN) python -m pytest -q --durations=5 test/ros/test_fault_matrix_live.py $(ARGS)
+	@PYTHONPATH=test $(RUN) python -m support.faults.document
 
 bench:
 	@$(RUN) --bench python -m benchmark.cpu $(ARGS)

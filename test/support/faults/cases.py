@@ -19,14 +19,14 @@ class Case:
     Attributes:
         fault: as the command line has it.
         stream: the one at fault.
-        said: a pattern of what names the fault and the stream; empty where nothing is lost and nothing said.
+        said: a pattern of what names the fault and the stream; empty where nothing is said.
         blocked: whether no frame comes for a while, so that the pattern is to be found in the blocker.
         dropped: the reason for which each message that was changed, or added, is dropped; empty: not all are.
         may: other reasons for which messages of the stream may be dropped; how many depends on the other streams.
         recovered_s: most time from the last fault, by stamps, to the last frame that is not as without faults, s.
         moved_s: by how much all stamps are moved from the beginning of the fault on, s.
         laps: how often the recording is played.
-        needs_tf: whether poses come from TF, not from parameters.
+        needs_tf: whether poses come from TF, not from parameters; for bags alone.
     """
 
     fault: str
@@ -79,7 +79,7 @@ CASES = {
     'IMU pauses': silent(f'pause:{IMU}', 'imu'),
     'camera pauses': silent(f'pause:{FRONT}', 'front'),
     'lidar pauses': silent(f'pause:{LIDAR}', 'lidar'),
-    'all pause': silent('pause:', 'lidar'),
+    'all pause': silent('pause:topic=/*', 'lidar'),
     'optional camera pauses': Case(
         f'pause:{REAR},{WHILE}', 'rear', r'targets that did not wait: \d+ rear|input rear: no message for'
     ),
