@@ -172,6 +172,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             types_on=lambda topic: [info.topic_type for info in self.get_publishers_info_by_topic(topic)],
             num_subscribers=lambda: publishers.num_subscribers,
             find_twin=lambda: find_twin(self, publishers.fused_topic),
+            hand_over=self.local_frames.hand_over,
             publish=publishers.publish,
             stays_on_device=lambda: len(self.local_frames) > 0,
             send=publishers.send,

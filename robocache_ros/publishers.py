@@ -91,7 +91,7 @@ OUTPUTS = (
 class Publishers:
     """Makes the publishers, and sends to those that have a subscriber.
 
-    They are plain publishers: only the worker publishes frames, and it runs only while the node is active.
+    They are plain publishers: frames come from the worker alone, and it runs only while the node is active.
 
     Args:
         node: owns the publishers.
@@ -99,7 +99,7 @@ class Publishers:
         node_config: which views are wanted.
         metrics: records every frame, and subscribers that cannot be served.
         clock: measures how long a frame took.
-        local: consumers in this process, which are handed every frame.
+        local: consumers in this process, which count as subscribers.
         undo: is given what undoes this.
     """
 
@@ -158,7 +158,6 @@ class Publishers:
 
     def publish(self, frame: FusedFrame, began_ns: int) -> None:
         """Send ``frame``; ``began_ns`` is when its computation began, on the steady clock."""
-        self._local.hand_over(frame)
         self.send(frame)
         latency_ns = self._node.get_clock().now().nanoseconds - frame.stamp_ns
         self._metrics.published(frame, latency_ns)

@@ -38,7 +38,8 @@ class Surroundings:
         types_on: returns the full message types of a topic's publishers.
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
-        publish: sends a frame; the other argument is when its computation began, steady clock, ns.
+        hand_over: gives a frame to who takes it in this process, on the thread that computed it.
+        publish: sends a frame, on another thread; the other argument is when its computation began, steady clock, ns.
         stays_on_device: returns whether somebody takes frames where they were computed; else they are brought to the
             host while their samples are there, so that a GPU which fails meanwhile loses none.
         send: publishes a DiagnosticArray or a ``Load``.
@@ -52,6 +53,7 @@ class Surroundings:
     types_on: Callable[[str], list[str]]
     num_subscribers: Callable[[], int]
     find_twin: Callable[[], str]
+    hand_over: Callable[[FusedFrame], None]
     publish: Callable[[FusedFrame, int], None]
     stays_on_device: Callable[[], bool]
     send: Callable[[DiagnosticArray | Load], None]
@@ -89,7 +91,16 @@ class Runtime:
             self.pipeline.drop,
             clock,
         )
-        self.worker = Worker(self.pipeline, self.inboxes, self.ingest, surroundings.publish, metrics, self.log, clock)
+        self.worker = Worker(
+            self.pipeline,
+            self.inboxes,
+            self.ingest,
+            surroundings.hand_over,
+            surroundings.publish,
+            metrics,
+            self.log,
+            clock,
+        )
         self.diagnostics = Diagnostics(
             surroundings.name,
             self.pipeline,

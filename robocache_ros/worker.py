@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one thread that decodes, pushes, polls, computes and publishes."""
+"""The one thread that decodes, pushes, polls and computes; frames are published beside it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from robocache_ros.drop_log import DropLog
 from robocache_ros.inbox import Arrival, Inboxes
 from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
+from robocache_ros.outbox import Outbox
 
 #: Arrival times of trigger messages kept to measure how long their target waited.
 _ARRIVALS = 256
@@ -31,7 +32,8 @@ class Worker:
         pipeline: used by this thread alone while it runs.
         inboxes: where messages come from.
         ingest: takes them into the pipeline.
-        publish: called with every frame and when its computation began (steady clock, ns).
+        hand_over: called with every frame, on this thread.
+        publish: called with every frame and when its computation began (steady clock, ns), on a thread beside it.
         metrics: records durations.
         log: explains exceptions.
         clock: measures durations, and how long nothing has arrived.
@@ -42,6 +44,7 @@ class Worker:
         pipeline: Pipeline,
         inboxes: Inboxes,
         ingest: Ingest,
+        hand_over: Callable[[FusedFrame], None],
         publish: Callable[[FusedFrame, int], None],
         metrics: Metrics,
         log: DropLog,
@@ -50,7 +53,9 @@ class Worker:
         self._pipeline = pipeline
         self._inboxes = inboxes
         self._ingest = ingest
+        self._hand_over = hand_over
         self._publish = publish
+        self._outbox = Outbox(self._publish_timed, lambda: log.fail('publisher', 'a frame cannot be published'))
         self._metrics = metrics
         self._log = log
         self._clock = clock
@@ -69,16 +74,17 @@ class Worker:
         self.started_ns = self._last_arrival_ns = self._clock.steady_ns()
         self.backpressure = Backpressure(self._pipeline.config.backpressure)
         self._pipeline.keep_every = self.backpressure.keep_every
+        self._outbox.start()
         self._inboxes.open()
         self._thread = threading.Thread(target=self._run, name='robocache-worker', daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step at hand; all that waits is dropped ``deactivated``.
+        """End after the step at hand, its frame published; all that waits is dropped ``deactivated``.
 
         Raises:
-            TimeoutError: the step goes on for longer than ``STOP_S``. The thread ends after it; until then the pipeline
-                is the thread's, and what it holds is not counted as dropped.
+            TimeoutError: the step goes on for longer than ``STOP_S``, or the publication does. The thread ends after
+                it; until then the pipeline is the thread's, and what it holds is not counted as dropped.
         """
         self._stopping.set()
         self._inboxes.close(Reason.DEACTIVATED)
@@ -90,6 +96,7 @@ class Worker:
                 )
             self._thread = None
         self._pipeline.clear(Reason.DEACTIVATED)
+        self._outbox.stop()
 
     @property
     def num_waiting(self) -> int:
@@ -154,17 +161,21 @@ class Worker:
         self._ingest.push(name, sample)
 
     def _emit(self) -> None:
-        """Compute and publish one ready target, and let the backlog decide how many targets are kept."""
+        """Compute one ready target and have it published, and let the backlog decide how many targets are kept."""
         if not self._pipeline.num_ready:
             return
         begin = self._clock.steady_ns()
         frames = self._pipeline.poll(limit=1)
-        computed = self._clock.steady_ns()
-        self._metrics.took('compute', computed - begin)
+        self._metrics.took('compute', self._clock.steady_ns() - begin)
         for frame in frames:
             arrived = self._arrived_ns.pop(frame.stamp_ns, None)
             if arrived is not None:
                 self._metrics.took('align', begin - arrived)
-            self._publish(frame, begin)
-            self._metrics.took('publish', self._clock.steady_ns() - computed)
+            self._hand_over(frame)
+            self._outbox.put(frame, begin)
         self._pipeline.keep_every = self.backpressure.update(self.num_waiting, self._clock.steady_ns())
+
+    def _publish_timed(self, frame: FusedFrame, began_ns: int) -> None:
+        begin = self._clock.steady_ns()
+        self._publish(frame, began_ns)
+        self._metrics.took('publish', self._clock.steady_ns() - begin)

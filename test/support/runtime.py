@@ -108,6 +108,7 @@ def make(config: PipelineConfig, poses: Callable[[Pipeline], Any] = lambda pipel
         types_on=lambda topic: found[0].types.get(topic, []),
         num_subscribers=lambda: 1,
         find_twin=lambda: found[0].twin,
+        hand_over=lambda frame: None,
         publish=lambda frame, began_ns: publish(found[0], frame),
         stays_on_device=lambda: False,
         send=lambda content: found[0].sent.append(content),
