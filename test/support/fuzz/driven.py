@@ -64,7 +64,7 @@ class Case:
         message = fuzzed(self.kind, serial)
         if self.kind == 'CameraInfo':
             whole = images.image(_random(serial), serial, 32, 24)
-            return [('', message), (self.stream, Fuzzed(f'{message.name}, its image', whole, (), message.reasons))]
+            return [('', message), (self.stream, Fuzzed(f'{message.name}, its image', whole, (), frozenset()))]
         if 'lidar.deskew.source' in self.parameters:
             first = serial * lidars.PERIOD_NS // readings.PERIOD_NS
             turns = (readings.imu(_random(at), at) for at in range(first, first + 10, 2))
@@ -117,6 +117,8 @@ class Driven:
         self._dropped: dict[str, dict[str, int]] = {name: {} for name in self.pipeline.streams}
         #: Reasons for which targets may have been lost, with the samples of other streams.
         self._lost_with: set[str] = set()
+        #: Reasons for which images may be dropped by the CameraInfo that holds, which is the last that could be sent.
+        self._of_calibration: frozenset[str] = frozenset()
         #: Messages that were put in, by stream.
         self.sent = dict.fromkeys(self.pipeline.streams, 0)
 
@@ -127,9 +129,10 @@ class Driven:
             return []
         if name:
             self.sent[name] += 1
-            self._open[name] |= each.reasons
+            self._open[name] |= each.reasons | self._of_calibration
             bench.runtime.put(name, raw)
         else:
+            self._of_calibration = each.reasons
             bench.runtime.put_calibration(self.case.stream, raw)
         bench.clock.advance(0.02)
         bench.work()
