@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Explanation:
 
 
 class DropLog:
-    """Logs explanations of drops and damage, and keeps the last one by stream and reason. Used by one thread.
+    """Logs explanations of drops and damage, and keeps the last one by stream and reason; on any thread.
 
     Args:
         logger: receives the lines.
@@ -48,6 +49,7 @@ class DropLog:
         self._logger = logger
         self._clock = clock
         self._on_failure = on_failure
+        self._lock = threading.Lock()
         #: By stream and reason.
         self.explanations: dict[tuple[str, str], Explanation] = {}
         #: When the last line was logged, steady clock, and the count as of then.
@@ -80,15 +82,16 @@ class DropLog:
     def _count(self, name: str, reason: str, message: str) -> int | None:
         """Keep an explanation; return how many lines were left out since the last one, None to leave this one out."""
         key = (name, str(reason))
-        explanation = self.explanations.setdefault(key, Explanation())
-        explanation.message = message
-        explanation.count += 1
-        now = self._clock.steady_ns()
-        logged_ns, counted = self._logged.get(key, (now - SECOND, 0))
-        if now - logged_ns < SECOND:
-            return None
-        self._logged[key] = now, explanation.count
-        return explanation.count - counted - 1
+        with self._lock:
+            explanation = self.explanations.setdefault(key, Explanation())
+            explanation.message = message
+            explanation.count += 1
+            now = self._clock.steady_ns()
+            logged_ns, counted = self._logged.get(key, (now - SECOND, 0))
+            if now - logged_ns < SECOND:
+                return None
+            self._logged[key] = now, explanation.count
+            return explanation.count - counted - 1
 
 
 def _others(left_out: int) -> str:

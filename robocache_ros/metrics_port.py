@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from robocache_core.tunable import ConfigError
-from robocache_ros.clock import Clock
-from robocache_ros.drop_log import DropLog, Logger
+from robocache_ros.drop_log import Logger
 from robocache_ros.parameters import MetricsConfig
 from robocache_ros.runtime import Runtime
 from robocache_ros.scrape_server import ScrapeServer
 
 
-def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger, clock: Clock) -> ScrapeServer:
+def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger) -> ScrapeServer:
     """Serve the state of a runtime until the server that is returned is closed.
 
     Raises:
@@ -23,7 +22,6 @@ def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger, clock: Cl
     except ImportError as error:
         remedy = 'apt install python3-prometheus-client, or pip install prometheus-client; 0 needs neither'
         raise ConfigError(f'{setting}: prometheus_client cannot be imported ({error}): {remedy}') from error
-    log = DropLog(logger, clock, on_failure=runtime.metrics.failed)  # of the server's thread
     exposition = Exposition(runtime)
     try:
         server = ScrapeServer(
@@ -31,7 +29,7 @@ def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger, clock: Cl
             config.port,
             exposition.text,
             CONTENT_TYPE,
-            lambda: log.fail('metrics', 'the metrics could not be read'),
+            lambda: runtime.log.fail('metrics', 'the metrics could not be read'),
         )
     except OSError as error:
         where, why = f'{config.address}:{config.port}', str(error.strerror).partition(' (')[0]

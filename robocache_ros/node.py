@@ -89,7 +89,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             runtime = self._make_runtime(config, node_config, undo)
             undo.callback(runtime.close)
             if node_config.metrics.port:
-                undo.callback(open_port(node_config.metrics, runtime, self.get_logger(), SteadyClock()).close)
+                undo.callback(open_port(node_config.metrics, runtime, self.get_logger()).close)
             self._call_back(runtime, node_config, undo)
             self._configured = undo.pop_all()
         self._runtime, self._shows_images = runtime, node_config.publish_images

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drops in the log: a line a second for each stream and reason, and none is forgotten."""
 
+import itertools
+import threading
+
 from support.runtime import Lines, SetClock
 
 from robocache_ros.drop_log import DAMAGED, DropLog
@@ -25,6 +28,27 @@ def test_a_line_a_second_for_each_stream_and_reason():
     clock.advance(1.0)
     log.explain('lidar', 'empty_cloud', 'once')
     assert lines.of('warning')[4:] == ['lidar: message dropped (empty_cloud): once']
+
+
+def test_one_line_a_second_where_threads_log_at_once():
+    """The threads that read topics and the worker share a log: here one comes while another compares the times."""
+    lines, differences = Lines(), itertools.count()
+    other = threading.Thread(target=lambda: log.explain('lidar', 'internal_error', 'second'))
+
+    class Time(int):
+        def __sub__(self, earlier):
+            if next(differences) == 1:  # that to the last line, which was read
+                other.start()
+                other.join(0.2)
+            return int(self) - earlier
+
+    clock = SetClock()
+    clock.steady_ns = lambda: Time(0)
+    log = DropLog(lines, clock)
+    log.explain('lidar', 'internal_error', 'first')
+    other.join()
+    assert lines.of('warning') == ['lidar: message dropped (internal_error): first']
+    assert log.explanations['lidar', 'internal_error'].count == 2
 
 
 def test_the_last_explanation_is_kept_with_the_count():
