@@ -31,8 +31,9 @@ def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger) -> Scrape
             CONTENT_TYPE,
             lambda: runtime.log.fail('metrics', 'the metrics could not be read'),
         )
-    except OSError as error:
-        where, why = f'{config.address}:{config.port}', str(error.strerror).partition(' (')[0]
+    except (OSError, UnicodeError) as error:
+        why = str(error.strerror).partition(' (')[0] if isinstance(error, OSError) else 'that is no name of a host'
+        where = f'{config.address}:{config.port}'
         raise ConfigError(f'{setting}: cannot listen on {where}: {why}; set another, or 0') from error
     logger.info(f'metrics: http://{config.address}:{config.port}/metrics')
     return server

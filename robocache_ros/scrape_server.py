@@ -33,6 +33,7 @@ class ScrapeServer:
 
     Raises:
         OSError: it cannot listen there.
+        UnicodeError: ``address`` cannot be the name of a host.
     """
 
     def __init__(
