@@ -234,6 +234,7 @@ def run(signals: Signals) -> int:
         for twin in twins:
             node.get_logger().fatal(twin)
     finally:
+        signals.end_by(lambda: None)  # it ends anyway, and the executor takes no more tasks
         node.release()
         executor.shutdown()
         node.destroy_node()

@@ -38,7 +38,10 @@ class Signals:
         threading.Thread(target=self._watch, name='signals', daemon=True).start()
 
     def end_by(self, end: Callable[[], None]) -> None:
-        """Have a signal call ``end``, on a thread of its own; what still runs ``GRACE_S`` later is cut off."""
+        """Have a signal call ``end``, on a thread of its own; what still runs ``GRACE_S`` later is cut off.
+
+        What it called before is not called any more once this returns.
+        """
         with self._lock:
             self._end = end
 
@@ -47,7 +50,7 @@ class Signals:
         with self._lock:
             if self._end is None:  # nothing is held yet
                 os._exit(0)
-        self._end()
+            self._end()
         time.sleep(GRACE_S)
         try:
             print(

@@ -262,6 +262,28 @@ def test_a_step_that_does_not_end_is_cut_off(number):
     assert 'Traceback' not in terminal.text
 
 
+#: A node that is refused, and whose end does not come to an end.
+ENDING = """
+import sys, time
+from robocache_ros.process import Signals
+signals = Signals()
+from robocache_ros import node
+def destroy_node(self):
+    print('ending', flush=True)
+    time.sleep(60)
+node.PreprocessNode.destroy_node = destroy_node
+sys.exit(node.run(signals))
+"""
+
+
+def test_a_signal_while_the_node_ends_by_itself_cuts_it_off():
+    with Terminal([sys.executable, '-c', ENDING], ['-p', 'autostart:=true']) as terminal:
+        terminal.until('ending')
+        terminal.interrupt(signal.SIGINT)
+        assert terminal.ended() == 128 + signal.SIGINT
+    assert_clean(terminal)
+
+
 #: A node whose step does not end.
 STUCK = """
 import time
