@@ -145,8 +145,10 @@ def from_file(
 
     Raises:
         ConfigError: as ``read``, or no section is for this node.
+        yaml.YAMLError: the file is no YAML.
+        ValueError: it has a date that there is not.
     """
-    tree = yaml.safe_load(Path(path).read_text())
+    tree = yaml.safe_load(Path(path).read_bytes())  # which YAML decodes, whatever the locale
     sections = params_file.matching(tree, node_name)
     if not sections:
         raise ConfigError(f'{path}: {params_file.unmatched(tree, node_name)}')

@@ -24,7 +24,7 @@ def read_config(path: Path, name: Path, warn: Callable[[str], None]) -> tuple[Pi
     """
     try:
         return parameters.from_file(path, warn=warn)
-    except (ConfigError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:  # ConfigError is the former, and a date that there is not
         raise ConfigError(f'{name}: {" ".join(str(error).split())}') from error
 
 

@@ -90,12 +90,14 @@ def test_a_fault_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         (lambda path: [imus(path), str(path / 'no.yaml')], 'no.yaml'),
         (lambda path: [imus(path), str(config(path, '/a'))], 'none of the configured topics: /a'),
         (lambda path: [imus(path), str(config(path, '/imu', 'x'))], 'window_size'),
+        (lambda path: [imus(path), written(path, b'a: caf\xe9')], 'robot.yaml: '),
+        (lambda path: [imus(path), written(path, b'a: 2001-99-99')], 'robot.yaml: month must be in'),
         (
             lambda path: [str(bags.write(path / 'bag', bags.every(10, '/a', bags.image))), str(config(path, '/a'))],
             '/a is sensor_msgs/msg/Image, but the configuration expects sensor_msgs/msg/Imu',
         ),
     ],
-    ids=['no bag', 'no configuration', 'none of the topics', 'a bad parameter', 'another type'],
+    ids=['no bag', 'no configuration', 'none of the topics', 'a bad parameter', 'no UTF-8', 'no date', 'another type'],
 )
 def test_what_cannot_be_used_is_one_line(make, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(make(tmp_path)) == 2
@@ -119,6 +121,12 @@ def test_a_file_that_cannot_be_written_is_named_before_the_bag_is_read(tmp_path:
 
 def imus(path: Path) -> str:
     return str(bags.write(path / 'bag', bags.every(10, '/imu', bags.imu)))
+
+
+def written(path: Path, content: bytes) -> str:
+    file = path / 'robot.yaml'
+    file.write_bytes(content)
+    return str(file)
 
 
 def config(path: Path, topic: str, window_size: object = 2) -> Path:

@@ -111,7 +111,7 @@ def _read(path: Path, file: Path) -> _Setting:
         for route in routes(config)
         if route.absolute_topic in missing
     ]
-    text = file.read_text(encoding='utf-8')
+    text = file.read_text(encoding='utf-8', errors='replace')
     return _Setting(bag, config, _describe(config, bag, str(file), text=text, doubts=unknown, absent=absent))
 
 
