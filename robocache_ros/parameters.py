@@ -42,7 +42,7 @@ class MetricsConfig(Checked):
     """Where Prometheus scrapes the node."""
 
     port: int = tunable(0, 'TCP port that serves /metrics; 0: none', low=0, high=65535)
-    address: str = tunable('127.0.0.1', 'address that the port is opened on; whoever reaches it reads the metrics')
+    address: str = tunable('127.0.0.1', 'address that the port is opened on; what reaches it can read the metrics')
 
 
 @dataclass(frozen=True)

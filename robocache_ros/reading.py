@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's state as of one instant, for whoever reads it from a thread of their own."""
+"""The node's state as of one instant, as another thread than the worker reads it."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ def summary_that_lies(rng: Random, file: Whole) -> Damaged:
             record[field] = (record[field] + 1) % 256
     begin = rng.choice((start, start, start, rng.choice(ABSURD), rng.randrange(len(file.data))))
     footer = mcap_by_hand.record(2, struct.pack('<QQI', begin, 0, 0)) + mcap_by_hand.MAGIC
-    return Damaged('summary that lies', file.data[:start] + b''.join(records) + footer, [(start, len(file.data))])
+    return Damaged('false summary', file.data[:start] + b''.join(records) + footer, [(start, len(file.data))])
 
 
 @_kind_of(_SQLITE)
