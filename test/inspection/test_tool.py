@@ -119,6 +119,15 @@ def test_a_file_that_cannot_be_written_is_named_before_the_bag_is_read(tmp_path:
     assert capsys.readouterr().out == ''
 
 
+@pytest.mark.parametrize('frame', ['lidar', 'f' * 100, 'lidar\u200b'])
+def test_a_frame_is_joined_by_its_whole_name(frame: str, tmp_path: Path) -> None:
+    edge = ('base_link', frame, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    messages = [(0, '/tf_static', bags.transforms(edge)), *bags.every(100, '/lidar', lambda ms: bags.cloud(ms, frame))]
+    report = inspect(bags.write(tmp_path / 'bag', messages))
+    ((name, seen),) = report['topics']['/lidar']['contents']['frames'].items()
+    assert (len(name) < 90, name.isprintable(), seen['is_joined']) == (True, True, True)
+
+
 def imus(path: Path) -> str:
     return str(bags.write(path / 'bag', bags.every(10, '/imu', bags.imu)))
 

@@ -16,7 +16,7 @@ from robocache_core import jpeg, png
 from robocache_core.samples import CameraInfo, DataError
 from robocache_core.text import printable
 from robocache_ros.cdr import deserialize
-from robocache_ros.decode import POINT_DTYPES
+from robocache_ros.decode import MAX_NAME, POINT_DTYPES
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.inspect.spread import Spread
@@ -26,7 +26,8 @@ CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _CLASSES: dict[str, Any] = {name: source.message for name, source in SOURCES.items()} | {CAMERA_INFO: CameraInfoMsg}
 #: Different layouts, frames and calibrations that are kept of a topic; scans whose point times are looked at.
 _MOST, _SCANS = 16, 4
-_LONGEST = 60  # characters of a name
+#: Characters of a name that are shown.
+LONGEST = 60
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Contents:
     Attributes:
         layouts: by description; the first 16.
         changes: messages whose layout is not that of the one before.
-        frames: messages by frame_id; the first 16.
+        frames: messages by frame_id, as it was sent; the first 16.
         points: points of each cloud, or rays of each scan.
         readings: the first messages of an IMU.
         scans: the first cloud of each layout that has points.
@@ -72,7 +73,7 @@ class Contents:
         except ValueError:
             self.undeserializable += 1
             return False
-        frame = printable(message.header.frame_id, _LONGEST)
+        frame = message.header.frame_id[: MAX_NAME + 1]
         if frame in self.frames or len(self.frames) < _MOST:
             self.frames[frame] = self.frames.get(frame, 0) + 1
         self._take_layout(record_ns, self._describe(message, self), message)
@@ -100,7 +101,7 @@ def has_contents(msgtype: str) -> bool:
 def _cloud(message: Any, contents: Contents) -> str:
     contents.points.take(message.width * message.height)
     fields = [
-        (printable(field.name, _LONGEST), POINT_DTYPES.get(field.datatype, f'type {field.datatype}'))
+        (printable(field.name, LONGEST), POINT_DTYPES.get(field.datatype, f'type {field.datatype}'))
         for field in message.fields[:64]
     ]
     groups = (
@@ -125,13 +126,13 @@ def _laser_scan(message: Any, contents: Contents) -> str:
 
 def _image(message: Any, contents: Contents) -> str:
     _take_size(contents, message.width, message.height)
-    return f'{message.width} x {message.height} {printable(message.encoding, _LONGEST)}, step {message.step}'
+    return f'{message.width} x {message.height} {printable(message.encoding, LONGEST)}, step {message.step}'
 
 
 def _compressed_image(message: Any, contents: Contents) -> str:
     data = np.frombuffer(message.data, np.uint8)
     start = data[:8].tobytes()
-    form = printable(message.format, _LONGEST)
+    form = printable(message.format, LONGEST)
     try:
         if start.startswith(jpeg.START):
             found: Any = jpeg.read_jpeg(data)
@@ -155,7 +156,7 @@ def _camera_info(message: Any, contents: Contents) -> str:
     info = decode_camera_info(message)
     if info not in contents.calibrations and len(contents.calibrations) < _MOST:
         contents.calibrations.append(info)
-    model = printable(info.distortion_model, _LONGEST) or 'no model'
+    model = printable(info.distortion_model, LONGEST) or 'no model'
     return f'{info.width} x {info.height}, {model}, fx {info.k[0]:.6g} fy {info.k[4]:.6g}'
 
 

@@ -13,7 +13,7 @@ from robocache_core.text import printable
 from robocache_core.units import MS, SECOND
 from robocache_ros.sources import routes
 from robocache_ros.static_transforms import StaticTransforms
-from robocache_ros.tools.inspect.contents import CAMERA_INFO, Contents
+from robocache_ros.tools.inspect.contents import CAMERA_INFO, LONGEST, Contents
 from robocache_ros.tools.inspect.point_times import point_times
 from robocache_ros.tools.inspect.stamps import Stamps
 from robocache_ros.tools.inspect.survey import BagSurvey, TopicSurvey
@@ -123,7 +123,7 @@ def _contents(contents: Contents, start_ns: int, transforms: StaticTransforms, t
         if contents.points.count
         else None,
         'frames': {
-            frame: {
+            printable(frame, LONGEST): {
                 'count': count,
                 'target': target,
                 'is_joined': bool(frame) and transforms.pose(frame, target) is not None,
