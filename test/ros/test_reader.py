@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +98,26 @@ def test_a_message_outlives_its_subscription(node):
     view = np.frombuffer(topic.taken.pop().raw, np.uint8)
     assert view[-256:].tolist() == list(range(256))
     view[:] = 0  # it is nobody else's
+
+
+def resident_bytes() -> int:
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE')
+
+
+def test_the_memory_of_messages_is_freed_with_their_last_view(node):
+    sizes = []
+    topic = Topic(node, put=lambda taken: sizes.append(len(taken.raw)))
+    reader = topic.read()
+    data = bytes(1 << 20)
+    for number in range(200):
+        if number == 20:  # what DDS keeps is there
+            before = resident_bytes()
+        topic.publisher.publish(UInt8MultiArray(data=data))
+        until(lambda number=number: len(sizes) == number + 1)
+    assert min(sizes) > len(data)
+    assert resident_bytes() - before < 60 * len(data)
+    reader.stop()
 
 
 def test_what_is_published_serialized_comes_as_it_is(node):
