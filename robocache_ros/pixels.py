@@ -52,9 +52,10 @@ def decode_jpeg(image: Jpeg, data: npt.NDArray[np.uint8], factor: int) -> Pixels
     if simplejpeg is None or image.num_channels not in _LAYOUTS:
         return _by_opencv(data, cv2.IMREAD_UNCHANGED)
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(data, _LAYOUTS[image.num_channels], strict=False)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, _LAYOUTS[image.num_channels])
     except ValueError as error:
-        raise _failed(data, str(error)) from error
+        # Of damaged data. What simplejpeg calls recoverable can be an image of which it has written nothing.
+        return _by_opencv(data, cv2.IMREAD_UNCHANGED, str(error))
     return pixels[..., 0] if image.num_channels == 1 else pixels
 
 
@@ -67,13 +68,13 @@ def decode_png(data: npt.NDArray[np.uint8]) -> Pixels:
     return _by_opencv(data, cv2.IMREAD_UNCHANGED)
 
 
-def _by_opencv(data: npt.NDArray[np.uint8], flags: int) -> Pixels:
+def _by_opencv(data: npt.NDArray[np.uint8], flags: int, why: str = 'OpenCV cannot read it') -> Pixels:
     try:
         pixels: Pixels | None = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise _failed(data, str(error)) from error
     if pixels is None:
-        raise _failed(data, 'OpenCV cannot read it')
+        raise _failed(data, why)
     return pixels
 
 

@@ -88,6 +88,23 @@ def test_both_decoders_give_the_same_bits(monkeypatch):
     assert {(217, 333), (217, 333, 3), (1, 1, 3)} < shapes
 
 
+def broken(data):
+    """A progressive JPEG whose first scan is damaged, and whose last has an impossible table: nothing is decoded."""
+    begin = data.index(b'\xff\xda') + 60
+    table = data.rindex(b'\xff\xc4') + 5
+    return data[:begin] + bytes(40) + data[begin + 40 : table] + b'\xff' * 16 + data[table + 16 :]
+
+
+def test_an_image_of_which_nothing_is_decoded_is_refused_by_both(monkeypatch):
+    data = np.frombuffer(broken(saved(Image.fromarray(picture(60, 90)), progressive=True)), np.uint8)
+    found = jpeg.read_jpeg(data)
+    assert jpeg.damage_in(found, data) == ''
+    for decoder in (pixels.simplejpeg, None):
+        monkeypatch.setattr(pixels, 'simplejpeg', decoder)
+        with pytest.raises(DataError, match='cannot be decoded'):
+            pixels.decode_jpeg(found, data, 1)
+
+
 @pytest.mark.parametrize('decoder', ['simplejpeg', 'OpenCV'])
 def test_what_cannot_be_decoded_is_refused(monkeypatch, decoder):
     if decoder == 'OpenCV':
