@@ -66,8 +66,7 @@ def test_a_namesake_that_comes_later_is_not_looked_for(node, monkeypatch):
     look_out(node, found.append)
     spin(node, lambda: not looks(node))
     with stranger('preprocess'):
-        while node.get_node_names().count('preprocess') < 2:
-            rclpy.spin_once(node, timeout_sec=0.01)
+        spin(node, lambda: node.get_node_names().count('preprocess') == 2)
         assert not found
 
 
