@@ -36,7 +36,7 @@ class ReadOnThread(CallbackGroup):  # type: ignore[misc]  # rclpy has no types
 class Reader:
     """Takes the messages of a subscription, and calls back for its events, on a thread of its own.
 
-    The subscription's own callback is never called.
+    The subscription's own callback is called by no executor that heeds its callback group.
 
     Args:
         context: of the subscription; the thread ends with it.

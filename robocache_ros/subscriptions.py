@@ -48,7 +48,8 @@ class Subscriptions:
         return self._node.create_subscription(
             route.message,
             route.topic,
-            lambda raw: None,  # a reader takes them
+            # A reader takes them, but an executor that knows no callback groups may come first.
+            partial(self._runtime.put, stream.name),
             profile,
             callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(
