@@ -59,6 +59,8 @@ class Pipeline:
         self.targets = Account()
         #: Points of each stream that no voxel took, by reason.
         self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in self.streams}
+        #: By stream, frames with points of it, and no voxel.
+        self.without_voxels = dict.fromkeys(self.streams, 0)
         self._poses = SensorPoses()
         self._streams = make_streams(config, self._poses)
         self._motion_sources = {stream.motion_source for stream in config.streams()}
@@ -327,6 +329,8 @@ class Pipeline:
         for name, dropped in draft.points_dropped.items():
             totals = self.points_dropped[name]
             self.points_dropped[name] = {reason: totals.get(reason, 0) + n for reason, n in dropped.items()}
+        for name in draft.without_voxels:
+            self.without_voxels[name] += 1
         self._count_damaged(target, draft)
         picked = ((name, target.picks[name].entries) for name in self.streams)
         frame = FusedFrame(

@@ -111,6 +111,10 @@ class BagWatch:
             missing = lost_targets.describe_missing(name, whole.num_received(name), num_missing)
             self._warn(f'missing of {name}', missing)
         self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up, self._slow))
+        for name in self._pipeline.streams:
+            count = whole.num_without_voxels(name)
+            sentence = lost_targets.describe_without_voxels(self._pipeline, name, count, whole.num_frames)
+            self._warn(f'voxels of {name}', sentence)
         for name, sentence in self._slow.items():
             self._warn(f'rate of {name}', sentence)
         if whole.jumps and 'jumps' not in self.warnings:

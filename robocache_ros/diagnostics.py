@@ -215,6 +215,8 @@ class Diagnostics:
             return WARN, f'dropped: {listed(losses)}'
         if damaged := period.num_damaged(name):
             return WARN, f'used though damaged, invalid in the frame: {damaged} {Reason.DECODE_FAILED}'
+        if empty := self._without_voxels(name, period):
+            return WARN, empty
         if lost:
             return WARN, f'{lost} of {received + lost} lost on the way here; {_remedy()}'
         if others:
@@ -223,6 +225,11 @@ class Diagnostics:
         if expected_hz and abs(rate - expected_hz) > tolerance / 100 * expected_hz:
             return WARN, f'{rate:.1f} Hz, expected {expected_hz:.1f} Hz within {tolerance:g} %'
         return OK, f'{rate:.1f} Hz'
+
+    def _without_voxels(self, name: str, period: Period) -> str:
+        """Say that frames have no voxel of a lidar; empty where few do."""
+        count, num_frames = period.num_without_voxels(name), period.num_frames
+        return lost_targets.describe_without_voxels(self._pipeline, name, count, num_frames)
 
     def _sync(self, period: Period) -> DiagnosticStatus:
         targets, warnings = period.after.targets, self._sync_warnings(period)

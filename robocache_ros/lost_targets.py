@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences on what a whole recording lost: targets, messages of the trigger; and on targets that did not wait."""
+"""Sentences on what a recording lost: targets, messages of the trigger, voxels; and on targets that did not wait."""
 
 from __future__ import annotations
 
@@ -82,6 +82,24 @@ def describe_missing(name: str, num_received: int, num_missing: int) -> str:
     """
     lost = f'{num_missing} of {num_received + num_missing} messages of {name} were not recorded, as its stamps show'
     return lost if _many(num_missing, num_received + num_missing) else ''
+
+
+def describe_without_voxels(pipeline: Pipeline, name: str, count: int, num_frames: int) -> str:
+    """Say how many frames have points of a lidar, and no voxel, and what to look at; empty where they are few.
+
+    Args:
+        pipeline: takes the stream, or has taken it.
+        name: the stream.
+        count: frames without a voxel of it.
+        num_frames: all frames.
+    """
+    lost = {reason: num for reason, num in pipeline.points_dropped[name].items() if num}
+    return (
+        f'{count} of {num_frames} frames have no voxel of {name} (points dropped so far: {listed(lost)}): are its '
+        f'points in m, and do {name}.voxel.lower and upper, min_range, max_range and extrinsics fit?'
+        if _many(count, num_frames)
+        else ''
+    )
 
 
 def _many(count: int, num_targets: int) -> bool:

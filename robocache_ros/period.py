@@ -25,6 +25,7 @@ class Snapshot:
         failures: unforeseen exceptions.
         given_up: by stream, targets that did not wait for it.
         damaged: by stream, messages that were used though they are damaged.
+        without_voxels: by stream, frames with points of it, and no voxel.
         jumps: by stream and of the ROS clock, jumps of time.
     """
 
@@ -35,6 +36,7 @@ class Snapshot:
     failures: int
     given_up: dict[str, int]
     damaged: dict[str, int]
+    without_voxels: dict[str, int]
     jumps: dict[str, Jumps]
 
     @classmethod
@@ -48,6 +50,7 @@ class Snapshot:
             failures=metrics.failures,
             given_up=pipeline.given_up.copy(),
             damaged=pipeline.damaged.copy(),
+            without_voxels=pipeline.without_voxels.copy(),
             jumps=pipeline.jumps.copy(),
         )
 
@@ -101,6 +104,10 @@ class Period:
     def num_damaged(self, name: str) -> int:
         """Messages of a stream that were used though they are damaged."""
         return self.after.damaged[name] - self.before.damaged[name]
+
+    def num_without_voxels(self, name: str) -> int:
+        """Frames with points of a stream, and no voxel."""
+        return self.after.without_voxels[name] - self.before.without_voxels[name]
 
     def drops(self, name: str) -> dict[str, int]:
         """Messages of a stream that were dropped, by reason."""

@@ -243,6 +243,8 @@ class LidarJob(Job):
         if num_points and self._result.dropped['non_finite'] == num_points:
             raise DataError(Reason.ALL_NON_FINITE, f'none of the {num_points} points is finite')
         self.draft.points_dropped[name] = self._result.dropped
+        if num_points and sum(self._result.dropped.values()) == num_points:
+            self.draft.without_voxels.append(name)
         self.draft.motion += self._readings
 
     def _check_overflow(self, dropped: dict[str, int], num_points: int) -> None:

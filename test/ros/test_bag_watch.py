@@ -201,6 +201,22 @@ def test_messages_of_the_trigger_that_become_no_target_are_a_warning(
     assert (len(list(frames)), frames.warnings) == (num_frames, warnings)
 
 
+def test_scans_of_which_no_point_is_in_a_voxel_are_a_warning(tmp_path: Path) -> None:
+    def in_millimetres(ms: float):
+        message = bags.cloud(ms)
+        message.data[:] = np.full(3, 1000, np.float32).view(np.uint8)
+        return message
+
+    config, _ = parameters.from_dict({'lidars': ['lidar'], 'lidar': PARAMETERS['lidar'] | {'max_range': 5000.0}})
+    messages = [*bags.every(100, '/points', bags.cloud, 1000), *bags.every(100, '/points', in_millimetres, 1000)[5:]]
+    frames = fused_frames(bags.write(tmp_path / 'bag', messages[:5] + messages[10:]), config)
+    assert len(list(frames)) == 10
+    assert frames.warnings == (
+        '5 of 10 frames have no voxel of lidar (points dropped so far: 5 outside): are its points in m, and do '
+        'lidar.voxel.lower and upper, min_range, max_range and extrinsics fit?',
+    )
+
+
 @pytest.mark.parametrize(
     ('reports', 'blocker'),
     [

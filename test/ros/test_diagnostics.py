@@ -5,9 +5,9 @@ import dataclasses
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from support.runtime import FRONT, LIDAR, assert_adds_up, cloud, image, make
+from support.runtime import BOX, FRONT, LIDAR, assert_adds_up, cloud, image, make
 
-from robocache_core.config import BackpressureConfig, PipelineConfig, SyncConfig, VoxelConfig
+from robocache_core.config import BackpressureConfig, LidarConfig, PipelineConfig, SyncConfig, VoxelConfig
 from robocache_core.units import MS
 from robocache_ros import dds_environment, diagnostics
 
@@ -115,6 +115,20 @@ def test_losses_warn_and_nothing_else_left_is_an_error():
     drive(bench, 'lidar', cloud, [800])
     assert bench.report()['input lidar'].level == OK
     assert_adds_up(bench.runtime)
+
+
+def test_scans_of_which_no_point_is_in_a_voxel_are_a_warning_of_their_period():
+    far = LidarConfig('lidar', topic='/lidar', voxel=BOX, extrinsics=(1200.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    bench = make(PipelineConfig(lidars=(far,), target_frame='base'))
+    drive(bench, 'lidar', cloud, range(0, 1000, 100))
+    num_points = cloud(0).width * 10
+    assert summary(bench.report(), 'input lidar') == (
+        WARN,
+        f'10 of 10 frames have no voxel of lidar (points dropped so far: {num_points} outside): are its points in m, '
+        'and do lidar.voxel.lower and upper, min_range, max_range and extrinsics fit?',
+    )
+    drive(bench, 'lidar', no_points, [1000])
+    assert bench.report()['input lidar'].message.startswith('all dropped')
 
 
 def test_messages_that_the_middleware_lost_are_a_warning_of_their_period():
