@@ -7,10 +7,16 @@ from collections import deque
 
 import numpy as np
 
+from robocache_core.units import SECOND
+
 #: Steps from stamp to stamp that are kept, of which are needed, and after how many the period is found again.
 _KEPT, _NEEDED, _RENEWED = 64, 10, 16
 #: Steps of more periods than this are pauses of the sensor.
 _MOST = 20
+#: A stamp that is before the last one by less is out of order; else time itself goes back.
+_OUT_OF_ORDER_NS = SECOND
+#: Steps of a smaller part of a period follow a wait of the sender: its messages were late, and none is missing.
+SHORT = 0.5
 #: Part of a period by which a step may miss a whole number of them, and part of the steps that may miss it by more.
 TOLERANCE, IRREGULAR = 0.2, 0.2
 
@@ -31,11 +37,13 @@ class Gaps:
     """Counts the messages of a stream that are missing, if its stamps are regular.
 
     Attributes:
-        missing: how many are missing so far.
+        missing: how many are missing so far; those of a gap count once it is not filled by what comes next: messages
+            that are out of order, or that a sender which had to wait sends in quick succession.
     """
 
     def __init__(self) -> None:
         self.missing = 0
+        self._gap = 0  # messages that are missing in the last gap, unless what comes next fills it
         self._last_ns: int | None = None
         self._steps: deque[int] = deque(maxlen=_KEPT)
         self._period_ns = 0.0
@@ -43,16 +51,22 @@ class Gaps:
 
     def take(self, stamp_ns: int) -> None:
         """Take the stamp of the next message that arrived."""
-        last_ns, self._last_ns = self._last_ns, stamp_ns
-        if last_ns is None or stamp_ns <= last_ns:
+        step = stamp_ns - (stamp_ns if self._last_ns is None else self._last_ns)
+        if -_OUT_OF_ORDER_NS < step < 0:
+            self._gap = max(0, self._gap - 1)
             return
-        step = stamp_ns - last_ns
+        self._last_ns = stamp_ns
+        if step <= 0:
+            return
         self._steps.append(step)
         self._age += 1
         if self._age % _RENEWED == _NEEDED:
             self._period_ns = self._find_period()
-        if self._period_ns:
-            self.missing += num_missing(step, self._period_ns)
+        if step < SHORT * self._period_ns:
+            self._gap = max(0, self._gap - 1)
+        elif self._period_ns:
+            self.missing += self._gap
+            self._gap = num_missing(step, self._period_ns)
 
     def _find_period(self) -> float:
         """Return the time between messages, ns; 0 where they are irregular."""

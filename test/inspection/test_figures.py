@@ -74,6 +74,13 @@ def test_what_comes_out_of_order_is_not_missing() -> None:
     assert (stamps.back, stamps.furthest_back_ns, stamps.missing, stamps.duplicates) == (250, 10 * MS, 0, 0)
 
 
+def test_what_a_sender_that_was_held_up_sends_late_is_not_missing() -> None:
+    times = SECOND + 10 * MS * np.arange(1000)
+    for at in range(100, 900, 50):
+        times[at : at + 5] = times[at + 5] - 1000 * np.arange(5, 0, -1)
+    assert stamps_of(times.tolist()).missing == 0
+
+
 def test_irregular_stamps_miss_nothing() -> None:
     times = SECOND + np.cumsum(np.random.default_rng(3).exponential(50 * MS, 2000)).astype(np.int64)
     assert stamps_of(times.tolist()).missing == 0

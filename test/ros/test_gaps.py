@@ -19,6 +19,20 @@ def jittered(stamps, part):
     return stamps + RNG.normal(0, part * 100 * MS, len(stamps)).astype(np.int64)
 
 
+def held_up(stamps, at, num):
+    """The sender waits for ``num`` periods at a place, and then stamps in quick succession what was due."""
+    held = stamps.copy()
+    held[at : at + num] = stamps[at + num] - np.arange(num, 0, -1) * MS
+    return held
+
+
+def swapped(stamps, *places):
+    order = np.arange(len(stamps))
+    for at in places:
+        order[[at, at + 1]] = at + 1, at
+    return stamps[order]
+
+
 #: Stamps that arrive, and how many are missing: the least, and the most, that may be said.
 STREAMS = {
     'regular': (REGULAR, 0, 0),
@@ -28,6 +42,10 @@ STREAMS = {
     'three of four, as without the DDS profile': (np.sort(RNG.choice(REGULAR, 72, replace=False)), 120, 228),
     'a jitter of 2 % and one lost': (without(jittered(REGULAR, 0.02), 150), 1, 1),
     'a jitter of 10 %': (jittered(REGULAR, 0.1), 0, 0),
+    'a sender that is held up': (held_up(held_up(REGULAR, 100, 4), 200, 7), 0, 0),
+    'held up, and one lost': (without(held_up(REGULAR, 100, 4), 200), 1, 1),
+    'out of order': (swapped(REGULAR, 100, 120, 140), 0, 0),
+    'out of order, and one lost': (without(swapped(REGULAR, 100), 200), 1, 1),
     'a pause of the sensor': (np.concatenate([REGULAR, REGULAR + 60_000 * MS]), 0, 0),
     'a bag that loops': (np.concatenate([REGULAR, REGULAR]), 0, 0),
     'pairs': (np.sort(np.concatenate([REGULAR, REGULAR + 2 * MS])), 0, 0),

@@ -7,7 +7,7 @@ import heapq
 from collections import deque
 
 from robocache_core.units import SECOND
-from robocache_ros.gaps import IRREGULAR, is_regular, num_missing
+from robocache_ros.gaps import IRREGULAR, SHORT, is_regular, num_missing
 from robocache_ros.tools.inspect.delays import Delays
 from robocache_ros.tools.inspect.spread import Spread
 
@@ -129,7 +129,8 @@ class Stamps:
         if regular < (1 - IRREGULAR) * self._steps.count:
             return 0
         left_out = sum(count * num_missing(step_ns, period_ns) for step_ns, count in self._steps.groups())
-        return max(0, left_out - self._late)
+        late = self._late + sum(count for step_ns, count in self._steps.groups() if step_ns < SHORT * period_ns)
+        return max(0, left_out - late)
 
     @property
     def longest_step_ns(self) -> int:
