@@ -260,10 +260,14 @@ class Blocker:
         return f' ({printable("; ".join(found), _MAX_EXPLANATION)})' if found else ''
 
     def _began_after(self, name: str) -> Fault | None:
-        """Say by how much a stream began too late for the targets that lacked it; None where it was there for one."""
+        """Say by how much a stream began too late for the last target that lacked it; None where it did not.
+
+        One that was there before the target, and is too slow for its tolerance, would have lacked it all the same.
+        """
         stream, first = self._pipeline.streams[name], self._pipeline.first_ns()
         target_ns = self._pipeline.last_dropped_ns[Reason.MISSING.of_stream(name)]
-        if name not in first or first[name] < target_ns:
+        is_slow = self._pipeline.period_ns(name) > 2 * stream.tolerance_ns
+        if name not in first or (is_slow and first[name] < target_ns):
             return None
         late_ns = first[name] - min(stream.instants(target_ns))
         if late_ns <= 0:

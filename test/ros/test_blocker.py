@@ -316,7 +316,15 @@ def test_a_stream_that_begins_after_the_others_is_named_with_how_late_it_is(name
     assert bench.frames
 
 
-def test_a_stream_that_was_there_before_the_target_that_lacks_it_began_in_time():
+def test_a_window_that_is_not_full_yet_is_named_with_what_it_lacks():
+    bench = robot(('lidar', 'imu'))
+    drive(bench, {}, 0, 90, {'lidar': (100, cloud)})
+    drive(bench, {}, 90, 110, {'lidar': (100, cloud), 'imu': (10, imu)})
+    said = 'imu: its first message is 10 ms after the window of the last target without it begins'
+    assert sync_of(bench)[1].endswith(f'({said})')
+
+
+def test_a_slow_stream_that_was_there_before_the_target_that_lacks_it_began_in_time():
     slow = dataclasses.replace(IMU, window_size=2, window_period_ns=SECOND, buffer_ns=3 * SECOND)
     bench = make(PipelineConfig(lidars=(LIDAR,), imus=(slow,)))
     drive(bench, {}, 0, 810, {'lidar': (100, cloud), 'imu': (400, imu)})
