@@ -209,7 +209,7 @@ class Diagnostics:
             return (ERROR if record.incompatible else STALE), self._blocker.silent(name).text
         if silence > (3 * SECOND / expected_hz if expected_hz else SECOND):
             return STALE, f'no message for {silence / SECOND:.1f} s'
-        if received and sum(losses.values()) >= received:
+        if received and sum(losses.values()) >= received and not period.num_used(name):
             return ERROR, f'all dropped: {listed(losses)}'
         if losses:
             return WARN, f'dropped: {listed(losses)}'

@@ -97,6 +97,10 @@ class Period:
         """Messages of a stream that arrived."""
         return self.after.streams[name].received - self.before.streams[name].received
 
+    def num_used(self, name: str) -> int:
+        """Messages of a stream that were used."""
+        return self.after.streams[name].used - self.before.streams[name].used
+
     def num_lost(self, name: str) -> int:
         """Messages of a stream that were lost on the way here."""
         return self.after.lost[name] - self.before.lost[name]

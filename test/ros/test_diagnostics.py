@@ -117,6 +117,15 @@ def test_losses_warn_and_nothing_else_left_is_an_error():
     assert_adds_up(bench.runtime)
 
 
+def test_where_some_are_used_not_all_are_dropped_though_more_were_dropped_than_came():
+    bench = make(TWO)
+    drive(bench, 'lidar', cloud, range(0, 500, 100))
+    bench.report()
+    drive(bench, 'lidar', cloud, [500])
+    drive(bench, 'front', image, [400, 500])
+    assert summary(bench.report(), 'input lidar') == (WARN, 'dropped: 2 missing:front')
+
+
 def test_scans_of_which_no_point_is_in_a_voxel_are_a_warning_of_their_period():
     far = LidarConfig('lidar', topic='/lidar', voxel=BOX, extrinsics=(1200.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
     bench = make(PipelineConfig(lidars=(far,), target_frame='base'))
