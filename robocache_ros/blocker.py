@@ -178,6 +178,10 @@ class Blocker:
         others = {found for found in self._types_on(topic) if found.rpartition('/')[2] != kind}
         return printable(', '.join(sorted(others)), _MAX_TYPES)
 
+    def num_publishers(self, name: str) -> int:
+        """Return how many publishers a stream's topic has."""
+        return len(self._types_on(self._topics[name][0]))
+
     def jumps(self, period: Period) -> str:
         """Say whose stamps jump again and again; empty where none do."""
         fault = self._jumps(period)

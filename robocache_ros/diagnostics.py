@@ -218,13 +218,22 @@ class Diagnostics:
         if empty := self._without_voxels(name, period):
             return WARN, empty
         if lost:
-            return WARN, f'{lost} of {received + lost} lost on the way here; {_remedy()}'
+            return WARN, self._loss(name, lost, received + lost)
         if others:
             return WARN, f'{self._topics[name][0]} also has publishers of {others}: give them a topic of their own'
         tolerance = self._pipeline.streams[name].rate_tolerance
         if expected_hz and abs(rate - expected_hz) > tolerance / 100 * expected_hz:
             return WARN, f'{rate:.1f} Hz, expected {expected_hz:.1f} Hz within {tolerance:g} %'
         return OK, f'{rate:.1f} Hz'
+
+    def _loss(self, name: str, lost: int, num_messages: int) -> str:
+        """Say that messages were lost; the stamps of several publishers look like it, too."""
+        num_publishers = self._blocker.num_publishers(name)
+        if num_publishers > 1:
+            topic = self._topics[name][0]
+            several = f'{topic} has {num_publishers} publishers: give each a topic of its own'
+            return f'{lost} of {num_messages} seem lost by their stamps, and {several}'
+        return f'{lost} of {num_messages} lost on the way here; {_remedy()}'
 
     def _without_voxels(self, name: str, period: Period) -> str:
         """Say that frames have no voxel of a lidar; empty where few do."""

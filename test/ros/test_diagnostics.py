@@ -163,6 +163,15 @@ def test_messages_that_are_missing_by_their_stamps_are_a_warning_of_their_period
     assert bench.report()['input lidar'].level == OK
 
 
+def test_several_publishers_are_named_where_messages_seem_to_be_missing():
+    bench = make(ONE)
+    bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2'] * 2
+    drive(bench, 'lidar', cloud, sorted([*range(0, 4000, 100), *range(34, 4000, 100)]))
+    level, message = summary(bench.report(), 'input lidar')
+    assert level == WARN
+    assert message.endswith('seem lost by their stamps, and /lidar has 2 publishers: give each a topic of its own')
+
+
 def test_a_clock_that_does_not_come_is_said():
     bench = make(ONE)
     bench.runtime.diagnostics._now_ns = lambda: 0
