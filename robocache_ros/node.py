@@ -152,6 +152,11 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         self._refused.close()
         self._runtime = None
 
+    def destroy_node(self) -> None:
+        """Undo everything, and destroy the node: no thread of it, and no port, stays."""
+        self.release()
+        super().destroy_node()
+
     def _log_processed(self, pipeline: Pipeline) -> None:
         """Log what became of the targets since the node was configured."""
         targets = pipeline.targets.counts()

@@ -121,6 +121,17 @@ def test_the_port_is_open_from_configure_to_cleanup_every_time():
         assert not listens(port)
 
 
+def test_a_node_that_is_destroyed_while_it_is_active_leaves_no_thread_and_no_port():
+    port, before = free_port(), set(threading.enumerate())
+    with Robot(**LIDAR, metrics__port=port) as robot:
+        robot.bring_up()
+        robot.deliver('lidar', cloud(0))
+        robot.executor.remove_node(robot.node)
+        robot.node.destroy_node()
+        assert not listens(port)
+        assert set(threading.enumerate()) - before == {robot.thread}
+
+
 def test_no_port_is_the_default():
     with Robot(**LIDAR) as robot:
         robot.bring_up()
