@@ -15,6 +15,7 @@ from robocache_core.units import SECOND
 from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed, span
+from robocache_ros.sources import choice
 
 #: Drops that follow from the stamps of other streams, and so say less than what those show.
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
@@ -168,7 +169,9 @@ class Blocker:
         if not types:
             return Fault(Cause.NO_PUBLISHER, name, f'{name}: no publisher on {topic} ({kind})')
         if others := self.other_types(name):
-            return Fault(Cause.OTHER_TYPE, name, f'{name}: {topic} carries {others}, not {kind}')
+            text = f'{name}: {topic} carries {others}, not {kind}'
+            cure = choice(name, self._pipeline.streams[name].message_type, others)
+            return Fault(Cause.OTHER_TYPE, name, '; '.join(filter(None, (text, cure))))
         text = f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
         return Fault(Cause.NO_MESSAGE, name, text)
 

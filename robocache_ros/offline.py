@@ -21,7 +21,7 @@ from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog, Explanation
 from robocache_ros.ingest import Ingest
 from robocache_ros.poses import BagPoses
-from robocache_ros.sources import Route, routes
+from robocache_ros.sources import Route, choice, routes
 from robocache_ros.static_transforms import StaticTransforms
 
 #: Reads the messages of a bag on some topics, as ``Bag.messages`` does.
@@ -172,4 +172,5 @@ def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
         topic = bag.topics.get(route.absolute_topic)
         if topic is not None and topic.msgtype != route.type_name:
             found = printable(topic.msgtype)
-            raise ValueError(f'{route.stream.name}: {route.topic} is {found} in the bag, must be {route.type_name}')
+            text = f'{route.stream.name}: {route.topic} is {found} in the bag, must be {route.type_name}'
+            raise ValueError('; '.join(filter(None, (text, choice(route.stream.name, route.type_name, found)))))

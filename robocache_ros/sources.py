@@ -24,22 +24,24 @@ class Source:
         message: the class.
         decode: from a message and the configuration of its stream to a sample; raises ``DataError``.
         group: group of the streams that take it, as in ``robocache_core.config.GROUPS``.
+        choice: what ``<stream>.message`` says of streams that take it; empty where the group takes no other type.
     """
 
     type_name: str
     message: Any
     decode: Callable[[Any, Any], Sample]
     group: str
+    choice: str = ''
 
 
 #: By full ROS name.
 SOURCES = {
     source.type_name: source
     for source in (
-        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, 'lidars'),
-        Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, 'lidars'),
-        Source('sensor_msgs/msg/Image', Image, decode_image, 'cameras'),
-        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, 'cameras'),
+        Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, 'lidars', 'PointCloud2'),
+        Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, 'lidars', 'LaserScan'),
+        Source('sensor_msgs/msg/Image', Image, decode_image, 'cameras', 'raw'),
+        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, 'cameras', 'compressed'),
         Source('sensor_msgs/msg/Imu', Imu, decode_imu, 'imus'),
     )
 }
@@ -50,6 +52,19 @@ def source_of(stream: StreamConfig) -> Source:
     if stream.message_type not in SOURCES:
         raise KeyError(f'{stream.message_type}, which {stream.name} takes, has no row in SOURCES')
     return SOURCES[stream.message_type]
+
+
+def choice(name: str, takes: str, comes: str) -> str:
+    """Return what to set so that stream ``name`` takes the type that comes; empty where its group does not take it.
+
+    Args:
+        name: the stream.
+        takes: full ROS name of the type that it takes as it is configured.
+        comes: of the type that its topic has.
+    """
+    if comes not in SOURCES or takes not in SOURCES or SOURCES[comes].group != SOURCES[takes].group:
+        return ''
+    return f'set {name}.message: {SOURCES[comes].choice}'
 
 
 @dataclass(frozen=True)

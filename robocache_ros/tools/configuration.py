@@ -12,7 +12,7 @@ from robocache_core.config import PipelineConfig
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError
-from robocache_ros.sources import routes
+from robocache_ros.sources import choice, routes
 
 
 def read_config(path: Path, name: Path, warn: Callable[[str], None]) -> tuple[PipelineConfig, parameters.NodeConfig]:
@@ -45,5 +45,7 @@ def absent_topics(bag: Bag, types: Mapping[str, str]) -> list[str]:
         raise BagError(f'{bag.path}: has none of the configured topics: {wanted}; it has: {held}')
     for topic, kind in types.items():
         if topic not in absent and bag.topics[topic].msgtype != kind:
-            raise BagError(f'{bag.path}: {topic} is {bag.topics[topic].msgtype}, but the configuration expects {kind}')
+            found = bag.topics[topic].msgtype
+            text = f'{bag.path}: {topic} is {found}, but the configuration expects {kind}'
+            raise BagError('; '.join(filter(None, (text, choice('<stream>', kind, found)))))
     return absent

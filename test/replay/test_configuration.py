@@ -10,6 +10,7 @@ from robocache_ros.bags import Bag, BagError, Topic
 from robocache_ros.tools.configuration import absent_topics, expected_types
 
 IMAGE, IMU = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/Imu'
+COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 
 
 def bag(**types):
@@ -41,7 +42,11 @@ def test_topics_that_the_bag_lacks_are_absent():
 
 @pytest.mark.parametrize(
     ('wanted', 'expected'),
-    [({'/c': IMU}, 'none of the configured topics: /c; it has: /a'), ({'/a': IMU}, f'/a is {IMAGE}, .* expects {IMU}')],
+    [
+        ({'/c': IMU}, 'none of the configured topics: /c; it has: /a'),
+        ({'/a': IMU}, f'/a is {IMAGE}, .* expects {IMU}$'),
+        ({'/a': COMPRESSED}, f'expects {COMPRESSED}; set <stream>.message: raw$'),
+    ],
 )
 def test_a_bag_that_cannot_serve_the_configuration_is_refused(wanted, expected):
     with pytest.raises(BagError, match=expected):

@@ -256,10 +256,18 @@ def test_nobody_publishes():
     assert blocker(bench) == 'lidar: no publisher on /lidar (PointCloud2)'
 
 
-def test_somebody_publishes_another_type():
+@pytest.mark.parametrize(
+    ('others', 'said'),
+    [
+        (['sensor_msgs/msg/Imu'], 'sensor_msgs/msg/Imu, not PointCloud2'),
+        (['sensor_msgs/msg/LaserScan'], 'sensor_msgs/msg/LaserScan, not PointCloud2; set lidar.message: LaserScan'),
+        (['a/msg/A', 'sensor_msgs/msg/LaserScan'], 'a/msg/A, sensor_msgs/msg/LaserScan, not PointCloud2'),
+    ],
+)
+def test_somebody_publishes_another_type(others, said):
     bench = make(ONE)
-    bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2', 'sensor_msgs/msg/Imu']
-    assert blocker(bench) == 'lidar: /lidar carries sensor_msgs/msg/Imu, not PointCloud2'
+    bench.types['/lidar'] = ['sensor_msgs/msg/PointCloud2', *others]
+    assert blocker(bench) == f'lidar: /lidar carries {said}'
 
 
 #: The types of the publishers on a topic whose clouds come, and which of them the input's status names.

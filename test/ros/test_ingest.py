@@ -222,9 +222,16 @@ def test_offline_takes_poses_from_the_bag(tmp_path):
     assert f'no frame: lidar: dropped 3 no_transform ({said})' in unknown.warnings
 
 
-def test_offline_refuses_a_topic_of_another_type(tmp_path):
-    bag = bags.write(tmp_path / 'bag', [(0, '/lidar', bags.imu(0))])
-    with pytest.raises(ValueError, match=r'lidar: lidar is sensor_msgs/msg/Imu in the bag, must be .*PointCloud2'):
+@pytest.mark.parametrize(
+    ('message', 'expected'),
+    [
+        (bags.imu(0), r'lidar: lidar is sensor_msgs/msg/Imu in the bag, must be .*PointCloud2$'),
+        (bags.laser_scan(0), r'must be .*PointCloud2; set lidar.message: LaserScan$'),
+    ],
+)
+def test_offline_refuses_a_topic_of_another_type(tmp_path, message, expected):
+    bag = bags.write(tmp_path / 'bag', [(0, '/lidar', message)])
+    with pytest.raises(ValueError, match=expected):
         list(offline.fused_frames(bag, bare()))
 
 
