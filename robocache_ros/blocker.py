@@ -12,6 +12,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
 from robocache_core.units import SECOND
+from robocache_ros import dds_environment
 from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed, span
@@ -172,7 +173,10 @@ class Blocker:
             text = f'{name}: {topic} carries {others}, not {kind}'
             cure = choice(name, self._pipeline.streams[name].message_type, others)
             return Fault(Cause.OTHER_TYPE, name, '; '.join(filter(None, (text, cure))))
-        text = f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}'
+        text = (
+            f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}; if large ones are sent '
+            f'and lost, {dds_environment.driver_remedy()}'
+        )
         return Fault(Cause.NO_MESSAGE, name, text)
 
     def other_types(self, name: str) -> str:

@@ -8,6 +8,9 @@ a process starts, so they are set where it is started: by the launch files, ``re
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -61,6 +64,15 @@ def share_directory() -> Path:
 def profile_variable(name: str) -> str:
     """Return the variable by which Fast DDS of the distribution ``name`` is given its profile."""
     return FASTDDS_2 if name in _FASTDDS_2_DISTROS else FASTDDS_3
+
+
+@functools.cache
+def driver_remedy() -> str:
+    """Return what to do about large messages of a driver that are lost on the way here."""
+    profile = f'the DDS profile of {PACKAGE}'
+    with contextlib.suppress(FileNotFoundError):
+        profile = str(share_directory() / PROFILE)
+    return f'start their driver with {profile_variable(distro(os.environ))}={profile}'
 
 
 def environment_here(environ: Mapping[str, str]) -> dict[str, str]:

@@ -13,9 +13,6 @@ ROS time stands still at 0.
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -233,7 +230,7 @@ class Diagnostics:
             topic = self._topics[name][0]
             several = f'{topic} has {num_publishers} publishers: give each a topic of its own'
             return f'{lost} of {num_messages} seem lost by their stamps, and {several}'
-        return f'{lost} of {num_messages} lost on the way here; {_remedy()}'
+        return f'{lost} of {num_messages} lost on the way here; {dds_environment.driver_remedy()}'
 
     def _without_voxels(self, name: str, period: Period) -> str:
         """Say that frames have no voxel of a lidar; empty where few do."""
@@ -334,15 +331,6 @@ def status(node: str, task: str, level: bytes, message: str, values: list[KeyVal
     """Return a status of the node of this full name; the name leads the status's, without its first slash."""
     name = node.lstrip('/')
     return DiagnosticStatus(level=level, name=f'{name}: {task}', message=message, hardware_id=name, values=values)
-
-
-@functools.cache
-def _remedy() -> str:
-    variable = dds_environment.profile_variable(dds_environment.distro(os.environ))
-    profile = 'the DDS profile of this package'
-    with contextlib.suppress(FileNotFoundError):
-        profile = str(dds_environment.share_directory() / dds_environment.PROFILE)
-    return f'start their driver with {variable}={profile}'
 
 
 def _text(value: Any) -> str:
