@@ -29,6 +29,9 @@ from pathlib import Path
 from robocache_ros import dds_environment
 from robocache_ros.tools import interruption
 
+#: The ports of greater domains would be no ports of UDP.
+_MAX_DOMAIN = 232
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--rate', type=_positive, default=1.0, help='speed, 1 is real time')
     parser.add_argument('--loop', type=_count, default=1, metavar='N', help='play the bag N times: stamps jump back')
     parser.add_argument('--out', type=Path, default=Path('build/replay'), metavar='DIR', help='default: %(default)s')
-    parser.add_argument('--domain', type=int, metavar='ID', help='ROS domain; default: one of its own')
+    parser.add_argument('--domain', type=_domain, metavar='ID', help='ROS domain; default: one of its own')
     return parser
 
 
@@ -74,6 +77,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f'{text}: must be at least 1')
+    return value
+
+
+def _domain(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= _MAX_DOMAIN:
+        raise argparse.ArgumentTypeError(f'{text}: must be within 0 to {_MAX_DOMAIN}')
     return value
 
 
