@@ -246,6 +246,8 @@ def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
         hint = f"; did you mean '{near[0]}'?" if near else ''
         if not near and '.' in name and stream not in groups:
             hint = f': {_not_named(stream)}'
+        if name in groups:
+            hint = f": it is a section; its parameters are '{name}.…'"
         yield f"parameter '{name}' is unknown and has no effect{hint}"
     for stream in sorted(strays.keys() - groups):
         if strays[stream] > 1:

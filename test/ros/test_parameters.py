@@ -198,11 +198,20 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
     assert log.count('is unknown') == 3
 
 
-def test_unknown_names_in_a_dict() -> None:
+@pytest.mark.parametrize(
+    ('value', 'said'),
+    [
+        (
+            {'voxle': {'size': [1.0, 1.0, 1.0]}},
+            ".voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?",
+        ),
+        ('/points', "' is unknown and has no effect: it is a section; its parameters are 'lidar.…'"),
+    ],
+)
+def test_unknown_names_in_a_dict(value, said) -> None:
     lines: list[str] = []
-    tree = {'lidars': ['lidar'], 'lidar': {'voxle': {'size': [1.0, 1.0, 1.0]}}, 'use_sim_time': True}
-    parameters.from_dict(tree, lines.append)
-    assert lines == ["parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?"]
+    parameters.from_dict({'lidars': ['lidar'], 'lidar': value, 'use_sim_time': True}, lines.append)
+    assert lines == [f"parameter 'lidar{said}"]
 
 
 def test_parameters_of_a_stream_that_is_not_named_any_more_give_one_line() -> None:
