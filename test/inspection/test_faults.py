@@ -139,6 +139,13 @@ def test_a_lidar_without_a_pose_beside_another_is_left_out_by_name(tmp_path: Pat
     assert 'extrinsics' in found['remedy']
 
 
+def test_targets_that_are_rarer_than_a_buffer_is_long_are_the_first_remedy_of_its_age(tmp_path: Path) -> None:
+    config = configured(tmp_path / 'robot.yaml', **{'sync.rate_hz': 0.3, 'eye.buffer': 0.5})
+    report = inspect(faulty_bag(tmp_path / 'bag', faulty.none()), config)
+    (found,) = [each for each in report['findings'] if (each['code'], each['subject']) == ('dropped_buffer_age', 'eye')]
+    assert found['remedy'].startswith('where targets come less often than its buffer is long, set buffer of the stream')
+
+
 #: name: fault, changes of the configuration, and code, subject and a pattern of the error; none: nothing is wrong.
 CONFIGURED = {
     'nothing': (faulty.none(), {}, None),

@@ -18,7 +18,10 @@ REMEDIES: dict[str, str] = {
     Reason.DUPLICATE: 'record one publisher a topic, and the bag once',
     Reason.TIME_JUMP: _CLOCKS,
     Reason.BUFFER_FULL: 'raise buffer_depth of the stream, or find out what the others lack',
-    Reason.BUFFER_AGE: f'find out what the others lack; {_CLOCKS}',
+    Reason.BUFFER_AGE: (
+        'where targets come less often than its buffer is long, set buffer of the stream above the time between two; '
+        f'else find out what the others lack; {_CLOCKS}'
+    ),
     Reason.UNDESERIALIZABLE: 'record again: the messages are damaged, or of another definition of the type',
     Reason.ZERO_STAMP: 'let the driver set header.stamp',
     Reason.BAD_STAMP: 'let the driver set header.stamp, with nanosec below 10^9',
