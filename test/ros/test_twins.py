@@ -6,7 +6,8 @@ import time
 
 import pytest
 import rclpy
-from std_msgs.msg import UInt8MultiArray
+from rclpy.executors import SingleThreadedExecutor
+from std_msgs.msg import UInt8MultiArray, UInt32
 
 from robocache_ros import twins
 from robocache_ros.twins import find_twin, look_out
@@ -50,14 +51,35 @@ def test_a_twin_is_found_and_goes(node, name, topic, twin):
     assert seen(node, '') == ''
 
 
-def test_a_namesake_is_reported_once_while_it_is_looked_for(node):
+@pytest.mark.parametrize('mark', ['~/_up_since_5', ''], ids=['older', 'of another program'])
+def test_a_namesake_that_was_up_before_is_reported_once(node, monkeypatch, mark):
+    monkeypatch.setattr(twins, 'LOOKOUT_S', 4.0)
     found = []
-    look_out(node, found.append)
-    with stranger('preprocess'):
-        spin(node, lambda: found)
+    with stranger('preprocess') as other:
+        if mark:
+            other.create_publisher(UInt32, mark, 1)
+        spin(node, lambda: node.get_node_names().count('preprocess') == 2)
+        look_out(node, found.append)
         spin(node, lambda: not looks(node))
     assert len(found) == 1
     assert found[0].startswith('another node is called /robot/preprocess: this one ends.')
+
+
+def test_of_two_that_look_for_each_other_the_younger_one_ends(node):
+    ends = []
+    look_out(node, lambda line: ends.append('older'))
+    with stranger('preprocess') as other:
+        look_out(other, lambda line: ends.append('younger'))
+        executor = SingleThreadedExecutor(context=other.context)
+        executor.add_node(other)
+        end = time.monotonic() + 15
+        while not ends:
+            assert time.monotonic() < end
+            executor.spin_once(timeout_sec=0.1)
+            rclpy.spin_once(node, timeout_sec=0.1)
+        spin(node, lambda: not looks(node))
+        executor.shutdown()
+    assert ends == ['younger']
 
 
 def test_a_namesake_that_comes_later_is_not_looked_for(node, monkeypatch):
