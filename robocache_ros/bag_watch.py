@@ -10,7 +10,9 @@ from robocache_ros import lost_targets
 from robocache_ros.bags import Bag
 from robocache_ros.blocker import Blocker
 from robocache_ros.cdr import header_stamp_ns
-from robocache_ros.drop_log import DropLog, Logger
+from robocache_ros.drop_log import DropLog
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, Snapshot
 from robocache_ros.prevailing import prevailing
@@ -41,25 +43,26 @@ class BagWatch:
     Args:
         bag: what is read.
         pipeline: takes it.
-        logger: receives why no frame came as the node logs it, and each warning once.
-        log: has the explanations of drops.
+        log: receives why no frame came as the node logs it, and each warning once.
+        drops: has the explanations of drops.
+        clock: is set by each message.
 
     Attributes:
         warnings: by what they are about: of a clock and of jumps as of the last report that had them, the others of the
             whole bag, at its end.
     """
 
-    def __init__(self, bag: Bag, pipeline: Pipeline, logger: Logger, log: DropLog) -> None:
-        self._bag, self._pipeline, self._logger = bag, pipeline, logger
-        self._clock = RecordedClock()
+    def __init__(self, bag: Bag, pipeline: Pipeline, log: EventLog, drops: DropLog, clock: RecordedClock) -> None:
+        self._bag, self._pipeline, self._log = bag, pipeline, log
+        self._clock = clock
         self._metrics = Metrics(pipeline.streams, self._clock)
         topics = {
             route.stream.name: (route.absolute_topic, route.type_name.rpartition('/')[2])
             for route in routes(pipeline.config)
             if not route.is_calibration
         }
-        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on, log.explanations)
-        self._silence = SilenceLog(logger, self._clock)
+        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on, drops.explanations)
+        self._silence = SilenceLog(log, self._clock)
         self._began = self._last = Snapshot.take(pipeline, self._metrics)
         self._due_ns = 0
         self._given_up: dict[str, int] = {}
@@ -139,7 +142,7 @@ class BagWatch:
         if not sentence:
             return
         if about not in self.warnings:
-            self._logger.warning(f'{self._bag.path}: {sentence}')
+            self._log.emit(Event.BAG_WARNING, bag=str(self._bag.path), about=about, detail=sentence)
         self.warnings[about] = sentence
 
     def _since(self, before: Snapshot) -> Period:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from robocache_core.tunable import ConfigError
-from robocache_ros.drop_log import Logger
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 from robocache_ros.parameters import MetricsConfig
 from robocache_ros.runtime import Runtime
 from robocache_ros.scrape_server import ScrapeServer
 
 
-def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger) -> ScrapeServer:
+def open_port(config: MetricsConfig, runtime: Runtime, log: EventLog) -> ScrapeServer:
     """Serve the state of a runtime until the server that is returned is closed.
 
     Raises:
@@ -29,11 +30,11 @@ def open_port(config: MetricsConfig, runtime: Runtime, logger: Logger) -> Scrape
             config.port,
             exposition.text,
             CONTENT_TYPE,
-            lambda: runtime.log.fail('metrics', 'the metrics could not be read'),
+            lambda: runtime.drops.fail('metrics', 'the metrics could not be read'),
         )
     except (OSError, UnicodeError) as error:
         why = str(error.strerror).partition(' (')[0] if isinstance(error, OSError) else 'that is no name of a host'
         where = f'{config.address}:{config.port}'
         raise ConfigError(f'{setting}: cannot listen on {where}: {why}; set another, or 0') from error
-    logger.info(f'metrics: http://{config.address}:{config.port}/metrics')
+    log.emit(Event.METRICS_PORT, url=f'http://{config.address}:{config.port}/metrics')
     return server

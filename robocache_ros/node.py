@@ -28,10 +28,11 @@ from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
 from robocache_ros import parameters, params_file
 from robocache_ros.clock import SteadyClock
+from robocache_ros.event_log import EventLog, Tally
+from robocache_ros.events import Event
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.metrics_port import open_port
-from robocache_ros.period import listed
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
 from robocache_ros.publishers import Publishers
@@ -52,11 +53,12 @@ def logged(transition: Transition) -> Transition:
         try:
             return transition(self, state)
         except ConfigError as error:
-            self.get_logger().error(f'configuration refused: {error}')
+            self.event_log.emit(Event.CONFIGURATION_REFUSED, detail=str(error))
             show_refusal(self, str(error), self._refused)
             return TransitionCallbackReturn.FAILURE
         except Exception:
-            self.get_logger().error(f'{transition.__name__} failed:\n{traceback.format_exc()}')
+            trace = traceback.format_exc()
+            self.event_log.emit(Event.TRANSITION_FAILED, transition=transition.__name__, trace=trace)
             return TransitionCallbackReturn.ERROR
 
     return wrapper
@@ -71,8 +73,11 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('preprocess', **kwargs)
-        refuse_unknown_transitions(self)
+        #: Of all that the node logs.
+        self.event_log = EventLog(self.get_logger(), SteadyClock(), self._now_ns)
+        refuse_unknown_transitions(self, self._log_refused_transition)
         parameters.declare(self)
+        self.event_log.style = parameters.log_format(self)
         #: For consumers in this process.
         self.local_frames = LocalFrames()
         self._runtime: Runtime | None = None
@@ -84,12 +89,13 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters, make the runtime and the publishers."""
         self.release()
-        config, node_config = parameters.read(self)
+        self.event_log.style = parameters.log_format(self)
+        config, node_config = parameters.read(self, self._log_unknown_parameter)
         with ExitStack() as undo:
             runtime = self._make_runtime(config, node_config, undo)
             undo.callback(runtime.close)
             if node_config.metrics.port:
-                undo.callback(open_port(node_config.metrics, runtime, self.get_logger()).close)
+                undo.callback(open_port(node_config.metrics, runtime, self.event_log).close)
             self._call_back(runtime, node_config, undo)
             self._configured = undo.pop_all()
         self._runtime, self._shows_images = runtime, node_config.publish_images
@@ -106,7 +112,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             Subscriptions(self, self._runtime, undo, views=self._shows_images)
             self._activated.callback(self._log_processed, self._runtime.pipeline)
             self._activated.enter_context(undo.pop_all())
-        self.get_logger().info('active')
+        self.event_log.emit(Event.ACTIVE)
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -119,14 +125,14 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Undo ``on_configure``."""
         self.release()
-        self.get_logger().info('unconfigured')
+        self.event_log.emit(Event.UNCONFIGURED)
         return TransitionCallbackReturn.SUCCESS
 
     @logged
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Undo everything, from any state."""
         self.release()
-        self.get_logger().info('finalized')
+        self.event_log.emit(Event.FINALIZED)
         return TransitionCallbackReturn.SUCCESS
 
     @logged
@@ -160,19 +166,25 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def _log_processed(self, pipeline: Pipeline) -> None:
         """Log what became of the targets since the node was configured."""
         targets = pipeline.targets.counts()
-        num_dropped = sum(targets.dropped.values())
-        reasons = f' ({listed(targets.dropped)})' if num_dropped else ''
-        self.get_logger().info(f'inactive: {targets.used} frames published, {num_dropped} targets dropped{reasons}')
+        dropped = Tally(targets.dropped)
+        self.event_log.emit(Event.INACTIVE, used=targets.used, dropped=sum(dropped.values()), by_reason=dropped)
+
+    def _log_unknown_parameter(self, line: str) -> None:
+        self.event_log.emit(Event.PARAMETER_UNKNOWN, detail=line)
+
+    def _log_refused_transition(self, transition: str, state: str, possible: str) -> None:
+        self.event_log.emit(Event.TRANSITION_REFUSED, transition=transition, state=state, possible=possible)
 
     def _make_runtime(self, config: PipelineConfig, node_config: parameters.NodeConfig, undo: ExitStack) -> Runtime:
         clock = SteadyClock()
         metrics = Metrics([stream.name for stream in config.streams()], clock)
-        publishers = Publishers(self, config, node_config, metrics, clock, self.local_frames, undo)
+        publishers = Publishers(self, config, node_config, self.event_log, metrics, clock, self.local_frames, undo)
         surroundings = Surroundings(
             name=self.get_fully_qualified_name(),
-            logger=self.get_logger(),
+            log=self.event_log,
+            timings_ns=node_config.log.timings_ns,
             now_ns=self._now_ns,
-            poses=lambda pipeline: TfPoses(self, streams_to_locate(pipeline), undo),
+            poses=lambda pipeline: TfPoses(self, self.event_log, streams_to_locate(pipeline), undo),
             topics={stream.name: self._resolve(stream) for stream in config.streams()},
             types_on=lambda topic: [info.topic_type for info in self.get_publishers_info_by_topic(topic)],
             num_subscribers=lambda: publishers.num_subscribers,
@@ -228,7 +240,7 @@ def run(signals: Signals) -> int:
         return 1
     executor.add_node(node)
     for line in params_file.explain_unmatched(sys.argv, node.get_fully_qualified_name()):
-        node.get_logger().warning(line)
+        node.event_log.emit(Event.PARAMS_FILE, detail=line)
     twins: list[str] = []
     look_out(node, twins.append)
     try:
@@ -237,7 +249,7 @@ def run(signals: Signals) -> int:
         while not (ending.is_set() or twins):
             executor.spin_once()
         for twin in twins:
-            node.get_logger().fatal(twin)
+            node.event_log.emit(Event.TWIN_AT_START, detail=twin)
     finally:
         signals.end_by(lambda: None)  # it ends anyway, and the executor takes no more tasks
         node.release()
@@ -262,9 +274,9 @@ def _bring_up(node: PreprocessNode) -> bool:
     try:
         wanted = parameters.autostart(node)
     except ConfigError as error:
-        node.get_logger().error(f'configuration refused: {error}')
+        node.event_log.emit(Event.CONFIGURATION_REFUSED, detail=str(error))
         return False
     if not wanted:
-        node.get_logger().info('unconfigured: waits for a launch file, a manager or `ros2 lifecycle set`')
+        node.event_log.emit(Event.WAITING)
         return True
     return bool(node.trigger_configure() == success and node.trigger_activate() == success)

@@ -14,11 +14,13 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
-from robocache_ros.bag_watch import BagWatch
+from robocache_ros.bag_watch import BagWatch, RecordedClock
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog, Explanation
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 from robocache_ros.ingest import Ingest
 from robocache_ros.poses import BagPoses
 from robocache_ros.sources import Route, choice, routes
@@ -39,7 +41,11 @@ def make_pipeline(config: PipelineConfig) -> Pipeline:
 
 
 def fused_frames(
-    bag: Path, config: PipelineConfig, pipeline: Pipeline | None = None, messages: Messages = Bag.messages
+    bag: Path,
+    config: PipelineConfig,
+    pipeline: Pipeline | None = None,
+    messages: Messages = Bag.messages,
+    log_format: str = 'text',
 ) -> BagFrames:
     """Return the fused frames of a bag, in the order in which it was recorded.
 
@@ -55,12 +61,13 @@ def fused_frames(
         config: the streams; topics that the bag lacks give nothing, and a warning.
         pipeline: ``make_pipeline(config)`` by default.
         messages: reads the bag; what looks at its messages in the same pass is put here.
+        log_format: form of the lines in Python's log: ``text`` or ``json`` (docs/logs.md).
 
     Raises:
         ValueError: with the first frame: a stream's topic has another type in the bag, or (``BagError``) the bag cannot
             be read.
     """
-    return BagFrames(bag, config, pipeline or make_pipeline(config), messages)
+    return BagFrames(bag, config, pipeline or make_pipeline(config), messages, log_format)
 
 
 class BagFrames(Iterator[FusedFrame]):
@@ -70,9 +77,11 @@ class BagFrames(Iterator[FusedFrame]):
         pipeline: computes them; its ledger counts every message.
     """
 
-    def __init__(self, bag: Path, config: PipelineConfig, pipeline: Pipeline, messages: Messages) -> None:
+    def __init__(
+        self, bag: Path, config: PipelineConfig, pipeline: Pipeline, messages: Messages, log_format: str
+    ) -> None:
         self.pipeline = pipeline
-        self._reader = _Reader(pipeline, messages)
+        self._reader = _Reader(pipeline, messages, log_format)
         self._frames = self._reader.frames(bag, list(routes(config)))
 
     def __next__(self) -> FusedFrame:
@@ -93,7 +102,7 @@ class BagFrames(Iterator[FusedFrame]):
     @property
     def explanations(self) -> Mapping[tuple[str, str], Explanation]:
         """By stream and reason, or ``DAMAGED``, the last message's explanation, and how many messages there were."""
-        return self._reader.log.explanations
+        return self._reader.drops.explanations
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -109,22 +118,24 @@ class _Reader:
     collection of cycles.
     """
 
-    def __init__(self, pipeline: Pipeline, messages: Messages) -> None:
-        self.log = DropLog(_logger, SteadyClock())
+    def __init__(self, pipeline: Pipeline, messages: Messages, log_format: str) -> None:
+        self._clock = RecordedClock()
+        self._log = EventLog(_logger, SteadyClock(), self._clock.steady_ns, log_format)
+        self.drops = DropLog(self._log)
         self.watch: BagWatch | None = None
         self._pipeline, self._messages = pipeline, messages
 
     def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
         for defect in bag.defects:
-            _logger.warning('%s: %s', bag.path, defect)
-        _check_topics(bag, wanted)
+            self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=defect)
+        _check_topics(bag, wanted, self._log)
         transforms = StaticTransforms.from_bag(bag)
         for line in transforms.ignored.values():
-            _logger.warning('%s: %s', bag.path, line)
-        watch = self.watch = BagWatch(bag, self._pipeline, _logger, self.log)
+            self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=line)
+        watch = self.watch = BagWatch(bag, self._pipeline, self._log, self.drops, self._clock)
         with closing(Decoders.of(self._pipeline.config)) as decoders:
-            ingest = Ingest(self._pipeline, BagPoses(transforms), self.log, decoders)
+            ingest = Ingest(self._pipeline, BagPoses(transforms), self.drops, decoders)
             for topic, record_ns, raw in self._messages(bag, {route.absolute_topic for route in wanted}):
                 watch.advance(record_ns)
                 for route in wanted:
@@ -154,7 +165,7 @@ class _Reader:
             ingest.take(name, raw, when)
 
 
-def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
+def _check_topics(bag: Bag, wanted: Iterable[Route], log: EventLog) -> None:
     """Warn of topics that the bag lacks, or that cannot be read, or not surely.
 
     Raises:
@@ -162,12 +173,12 @@ def _check_topics(bag: Bag, wanted: Iterable[Route]) -> None:
     """
     absent = sorted({route.absolute_topic for route in wanted} - bag.topics.keys())
     if absent:
-        held = printable(', '.join(bag.topics))
-        _logger.warning('%s has no messages on %s; it has %s', bag.path, ', '.join(absent), held)
+        present = printable(', '.join(bag.topics))
+        log.emit(Event.BAG_TOPICS, bag=str(bag.path), absent=', '.join(absent), present=present)
     for name in sorted({route.absolute_topic for route in wanted} & bag.topics.keys()):
         fault = bag.topics[name].unreadable or bag.topics[name].doubt
         if fault:
-            _logger.warning('%s: %s: %s', bag.path, name, fault)
+            log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=f'{name}: {fault}')
     for route in wanted:
         topic = bag.topics.get(route.absolute_topic)
         if topic is not None and topic.msgtype != route.type_name:

@@ -32,6 +32,7 @@ from robocache_core.frame import WAITS
 from robocache_core.tunable import Checked, ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
 from robocache_ros import params_file
+from robocache_ros.event_log import FORMATS
 from robocache_ros.parameter_spec import Spec, tunables
 from robocache_ros.qos import check_overrides
 from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
@@ -46,6 +47,16 @@ class MetricsConfig(Checked):
 
 
 @dataclass(frozen=True)
+class LogConfig(Checked):
+    """What the lines of the log are."""
+
+    format: str = tunable(FORMATS[0], 'form of a line: text, or a JSON object', choices=FORMATS)
+    timings_ns: int = tunable(
+        0, 'time between two lines with how long the stages take; 0: none', unit='s', low=0, high=3600 * SECOND
+    )
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """What the node does beside the pipeline."""
 
@@ -55,6 +66,7 @@ class NodeConfig:
     diagnostics_period_ns: int = tunable(
         SECOND, 'time between two messages on /diagnostics', unit='s', low=SECOND // 100, high=3600 * SECOND
     )
+    log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
 
     def __post_init__(self) -> None:
@@ -93,10 +105,10 @@ def declare(node: Node) -> None:
     node.add_post_set_parameters_callback(functools.partial(_on_post_set, node))
 
 
-def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
+def read(node: Node, warn: Callable[[str], None]) -> tuple[PipelineConfig, NodeConfig]:
     """Return the configuration that the node's parameters give; call in ``on_configure``.
 
-    Overrides that nothing declares (typos, streams not named) are logged as warnings, by name.
+    ``warn`` gets a line for each override that nothing declares (a typo, a stream that is not named).
 
     Raises:
         ConfigError: names the parameter in full, its value and what is allowed.
@@ -105,7 +117,7 @@ def read(node: Node) -> tuple[PipelineConfig, NodeConfig]:
     given = parameter_overrides(node)
     foreign = (name for name in given if name.startswith('qos_overrides.') or node.has_parameter(name))
     for line in _unknown(given.keys() - set(foreign), known):
-        node.get_logger().warning(line)
+        warn(line)
     check_overrides({name: parameter.value for name, parameter in given.items()})
     return _configure({name: node.get_parameter_or(name).value for name in known})
 
@@ -118,6 +130,12 @@ def autostart(node: Node) -> bool:
     """
     spec = next(spec for spec in tunables(NodeConfig()) if spec.field == 'autostart')
     return bool(spec.check(node.get_parameter_or(spec.name).value))
+
+
+def log_format(node: Node) -> str:
+    """Return the form of the lines of the log; that of the default where ``read`` will refuse the parameter."""
+    given = node.get_parameter_or('log.format').value
+    return given if given in FORMATS else FORMATS[0]
 
 
 def from_dict(tree: Mapping[str, Any], warn: Callable[[str], None] | None = None) -> tuple[PipelineConfig, NodeConfig]:

@@ -12,6 +12,8 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
 from robocache_core.text import shown
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 
 if TYPE_CHECKING:  # it reads bags, and so needs rosbags, which a robot's installation may lack
     from robocache_ros.static_transforms import StaticTransforms
@@ -49,11 +51,12 @@ class TfPoses:
 
     Args:
         node: listens to TF.
+        log: receives that TF is needed and not there.
         streams: names of the streams that need TF; where there is none, nothing is made.
         undo: is given what undoes this.
     """
 
-    def __init__(self, node: Any, streams: Sequence[str], undo: ExitStack) -> None:
+    def __init__(self, node: Any, log: EventLog, streams: Sequence[str], undo: ExitStack) -> None:
         self._tf: Any = None
         self._fault = ''
         if not streams:
@@ -63,10 +66,7 @@ class TfPoses:
         except Exception as error:  # a broken installation may raise anything
             absent = isinstance(error, ModuleNotFoundError) and error.name == 'tf2_ros'
             self._fault = 'is not installed' if absent else f'cannot be imported ({" ".join(str(error).split())})'
-            node.get_logger().warning(
-                f'tf2_ros {self._fault}: samples of {", ".join(streams)} that are not in target_frame '
-                f'will be dropped (no_transform); set {streams[0]}.extrinsics'
-            )
+            log.emit(Event.NO_TF, fault=self._fault, streams=', '.join(streams), stream=streams[0])
             return
         self._tf, self._buffer = tf2_ros, tf2_ros.Buffer()
         undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)

@@ -18,6 +18,8 @@ from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.frame import FusedFrame
 from robocache_ros import encode, qos, rcl
 from robocache_ros.clock import Clock
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.parameters import NodeConfig
@@ -97,6 +99,7 @@ class Publishers:
         node: owns the publishers.
         config: the streams.
         node_config: which views are wanted.
+        log: receives which subscribers cannot be served.
         metrics: records every frame, and subscribers that cannot be served.
         clock: measures how long a frame took.
         local: consumers in this process, which count as subscribers.
@@ -108,6 +111,7 @@ class Publishers:
         node: LifecycleNode,
         config: PipelineConfig,
         node_config: NodeConfig,
+        log: EventLog,
         metrics: Metrics,
         clock: Clock,
         local: LocalFrames,
@@ -115,6 +119,7 @@ class Publishers:
     ) -> None:
         self._node = node
         self._undo = undo
+        self._log = log
         self._metrics = metrics
         self._clock = clock
         self._local = local
@@ -144,7 +149,7 @@ class Publishers:
         name = self._node.resolve_topic_name(topic)
         text = qos.describe_incompatible(event, name, profile, publisher=True)
         self._metrics.subscriber_incompatible(text)
-        self._node.get_logger().warning(text)
+        self._log.emit(Event.INCOMPATIBLE_QOS, topic=name, detail=text)
 
     @property
     def num_subscribers(self) -> int:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -89,11 +89,11 @@ class SubscriptionWait:
             self._guard.trigger_guard_condition()
 
 
-def refuse_unknown_transitions(node: LifecycleNode) -> None:
-    """Answer a ``change_state`` whose id the present state does not have with ``success=False`` and one log line.
+def refuse_unknown_transitions(node: LifecycleNode, on_refused: Callable[[str, str, str], None]) -> None:
+    """Answer a ``change_state`` whose id the present state does not have with ``success=False``.
 
     In rclpy before 8.0 such a request raises out of ``spin`` and ends the process. To be called once, in the node's
-    constructor.
+    constructor. ``on_refused`` is called with the transition, the state, and the transitions that it has.
     """
     service, machine = node._service_change_state, node._state_machine
     answer = service.callback
@@ -105,9 +105,7 @@ def refuse_unknown_transitions(node: LifecycleNode) -> None:
             return answer(request, response)
         state = machine.current_state[1]
         names = ', '.join(f'{name} ({number})' for number, name in possible.items()) or 'nothing'
-        node.get_logger().warning(
-            f'change_state refused: {label or f"transition {wanted}"} is not possible while {state}; possible: {names}'
-        )
+        on_refused(label or f'transition {wanted}', state, names)
         response.success = False
         return response
 

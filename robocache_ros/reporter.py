@@ -11,10 +11,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
 from robocache_ros.diagnostics import Diagnostics
-from robocache_ros.drop_log import Logger
 from robocache_ros.encode import to_stamp
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 from robocache_ros.inbox import Inboxes
 from robocache_ros.silence_log import SilenceLog
+from robocache_ros.timings_log import TimingsLog
 from robocache_ros.worker import Worker
 
 
@@ -39,7 +41,8 @@ class Reporter:
         worker: answers it.
         send: publishes a DiagnosticArray or a ``Load``.
         now_ns: ROS time, ns, which stamps the reports.
-        logger: receives why no frame comes out.
+        log: receives why no frame comes out.
+        timings: logs how long the stages take.
         clock: measures how long the worker has not answered.
     """
 
@@ -50,7 +53,8 @@ class Reporter:
         worker: Worker,
         send: Callable[[DiagnosticArray | Load], None],
         now_ns: Callable[[], int],
-        logger: Logger,
+        log: EventLog,
+        timings: TimingsLog,
         clock: Clock,
     ) -> None:
         self._diagnostics = diagnostics
@@ -58,10 +62,11 @@ class Reporter:
         self._worker = worker
         self._send = send
         self._now_ns = now_ns
-        self._logger = logger
+        self._log = log
+        self._timings = timings
         self._clock = clock
         self._asked_ns: int | None = None
-        self._silence = SilenceLog(logger, clock)
+        self._silence = SilenceLog(log, clock)
         self._named_twin = ''
         self._named_slow: set[str] = set()
 
@@ -88,20 +93,21 @@ class Reporter:
         self._log_slow()
         if active:
             self._silence.take(self._diagnostics.blocker)
+            self._timings.take()
         self._send(Load(self._worker.num_waiting, self._diagnostics.backpressure()))
 
     def _log_twin(self) -> None:
         """Log once who else publishes on the fused topic."""
         twin = self._diagnostics.twin
         if twin and twin != self._named_twin:
-            self._logger.warning(twin)
+            self._log.emit(Event.TWIN, detail=twin)
         self._named_twin = twin
 
     def _log_slow(self) -> None:
         """Log once of each stream that it is too slow to be waited for."""
         for name, sentence in self._diagnostics.slow.items():
             if name not in self._named_slow:
-                self._logger.warning(sentence)
+                self._log.emit(Event.SLOW_STREAM, stream=name, detail=sentence)
                 self._named_slow.add(name)
 
     def _publish(self, report: DiagnosticArray) -> None:

@@ -15,13 +15,16 @@ from robocache_ros.cdr import Raw, header_stamp_ns
 from robocache_ros.clock import Clock
 from robocache_ros.decoders import Decoders
 from robocache_ros.diagnostics import Diagnostics
-from robocache_ros.drop_log import DropLog, Logger
+from robocache_ros.drop_log import DropLog
+from robocache_ros.event_log import EventLog
+from robocache_ros.events import Event
 from robocache_ros.inbox import Inboxes
 from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 from robocache_ros.pixels import JPEG_DECODER
 from robocache_ros.poses import PoseSource
 from robocache_ros.reporter import Load, Reporter
+from robocache_ros.timings_log import TimingsLog
 from robocache_ros.worker import Worker
 
 
@@ -31,7 +34,8 @@ class Surroundings:
 
     Attributes:
         name: the node's full name, with its namespace.
-        logger: the node's.
+        log: the node's.
+        timings_ns: time between two lines of the log with how long the stages take; 0: none.
         now_ns: returns ROS time, ns.
         poses: makes the source of the poses that no parameter states, for a pipeline.
         topics: by stream, its resolved topic.
@@ -46,7 +50,8 @@ class Surroundings:
     """
 
     name: str
-    logger: Logger
+    log: EventLog
+    timings_ns: int
     now_ns: Callable[[], int]
     poses: Callable[[Pipeline], PoseSource]
     topics: Mapping[str, str]
@@ -73,7 +78,7 @@ class Runtime:
     """
 
     def __init__(self, config: PipelineConfig, metrics: Metrics, clock: Clock, surroundings: Surroundings) -> None:
-        self._logger = surroundings.logger
+        self.log = surroundings.log
         self._now_ns = surroundings.now_ns
         self._topics = {
             stream.name: (surroundings.topics[stream.name], stream.message_type.rpartition('/')[2])
@@ -82,9 +87,9 @@ class Runtime:
         self.metrics = metrics
         self.pipeline = Pipeline(config, on_host=lambda: not surroundings.stays_on_device())
         self.pipeline.on_degraded = self._log_fault
-        self.log = DropLog(self._logger, clock, on_failure=metrics.failed)
+        self.drops = DropLog(self.log, on_failure=metrics.failed)
         self.decoders = Decoders.of(config)
-        self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.log, self.decoders)
+        self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.drops, self.decoders)
         self.inboxes = Inboxes(
             {name: stream.queue for name, stream in self.pipeline.streams.items()},
             self.ingest.announce,
@@ -98,7 +103,7 @@ class Runtime:
             surroundings.hand_over,
             surroundings.publish,
             metrics,
-            self.log,
+            self.drops,
             clock,
         )
         self.diagnostics = Diagnostics(
@@ -112,7 +117,7 @@ class Runtime:
             surroundings.num_subscribers,
             surroundings.find_twin,
             surroundings.now_ns,
-            self.log.explanations,
+            self.drops.explanations,
             clock,
         )
         self.reporter = Reporter(
@@ -121,7 +126,8 @@ class Runtime:
             self.worker,
             surroundings.send,
             surroundings.now_ns,
-            self._logger,
+            self.log,
+            TimingsLog(self.log, clock, metrics, surroundings.timings_ns),
             clock,
         )
 
@@ -149,19 +155,24 @@ class Runtime:
         pipeline, config = self.pipeline, self.pipeline.config
         device, backend = pipeline.device, pipeline.device.backend
         if pipeline.device_fault is not None:
-            self._logger.warning(f'frames are computed on the CPU: {pipeline.device_fault}')
+            self.log.emit(Event.ON_CPU, fault=pipeline.device_fault)
         inputs = ', '.join(f'{name} from {topic} ({kind})' for name, (topic, kind) in self._topics.items())
-        self._logger.info(
-            f'streams: {inputs}; trigger: {config.trigger or f"{config.sync.rate_hz} Hz"}; '
-            f'device: {device}, {device.reason}; backend: {backend.name}, {backend.reason}'
+        self.log.emit(
+            Event.CONFIGURED,
+            inputs=inputs,
+            trigger=config.trigger or f'{config.sync.rate_hz} Hz',
+            device=str(device),
+            device_reason=device.reason,
+            backend=backend.name,
+            backend_reason=backend.reason,
         )
         if any(camera.is_compressed for camera in config.cameras):
-            self._logger.info(f'JPEGs are decoded by {JPEG_DECODER}')
+            self.log.emit(Event.JPEG_DECODER, decoder=JPEG_DECODER)
         for lidar in config.lidars:
             grid = lidar.voxel.grid
             spans = zip('xyz', grid.lower, grid.upper, strict=True)
             box = ', '.join(f'{axis} {low:g} to {high:g}' for axis, low, high in spans)
-            self._logger.info(f'{lidar.name}: {" x ".join(map(str, grid.shape))} voxels, {box} m')
+            self.log.emit(Event.VOXEL_GRID, stream=lidar.name, shape=' x '.join(map(str, grid.shape)), box=box)
 
     def _log_fault(self, fault: str) -> None:
-        self._logger.warning(f'{fault}; frames are computed on the CPU from now on')
+        self.log.emit(Event.DEVICE_FAILED, fault=fault)

@@ -15,6 +15,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 
 from robocache_ros import qos
+from robocache_ros.events import Event
 from robocache_ros.rcl import Taken
 from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
@@ -66,7 +67,7 @@ class Subscriptions:
             self._node.context,
             subscription,
             put=lambda taken: self._put(name, taken),
-            on_failure=lambda: runtime.log.fail(name, f'{name}: a message cannot be taken'),
+            on_failure=lambda: runtime.drops.fail(name, f'{name}: a message cannot be taken'),
         )
 
     def _put(self, name: str, taken: Taken) -> None:
@@ -87,6 +88,7 @@ class Subscriptions:
         )
 
     def _incompatible(self, route: Route, event: Any, profile: Any) -> None:
-        text = qos.describe_incompatible(event, self._node.resolve_topic_name(route.topic), profile)
+        topic = self._node.resolve_topic_name(route.topic)
+        text = qos.describe_incompatible(event, topic, profile)
         self._runtime.metrics.incompatible(route.stream.name, text)
-        self._node.get_logger().warning(text)
+        self._runtime.log.emit(Event.INCOMPATIBLE_QOS, topic=topic, detail=text)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from support import bags
 
+from robocache_core.units import SECOND
 from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
 from robocache_ros.prevailing import prevailing
@@ -163,6 +165,18 @@ def test_a_silence_of_all_streams_is_logged_too(tmp_path: Path, caplog: pytest.L
 def test_messages_that_the_recorder_did_not_get_are_a_warning(tmp_path: Path, kept, warnings) -> None:
     messages = [each for each in recorded() if each[1] != '/imu' or kept(each[0] // 10 + 1)]
     assert read(tmp_path, messages)[1] == warnings
+
+
+def test_the_log_of_a_bag_in_json_has_the_time_of_the_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    messages = recorded(until={'imu': 6000})
+    list(fused_frames(bags.write(tmp_path / 'bag', messages), CONFIG, log_format='json'))
+    events = [json.loads(record.getMessage()) for record in caplog.records]
+    assert [each['event'] for each in events] == ['no_frame', 'bag_warning', 'bag_warning', 'bag_warning']
+    assert [each['about'] for each in events[1:]] == ['lost', 'blocker', 'given_up']
+    assert events[0]['stamp_ns'] > bags.START_NS + 6 * SECOND
 
 
 def test_one_jump_of_time_is_named_with_its_size(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_file_tells_each_parameter_s_unit_meaning_range_and_choices() -> Non
 @pytest.mark.parametrize('namespace', ['', '/robot', '/fleet/robot'])
 def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture, namespace: str) -> None:
     node = make_node(file=FILE, namespace=namespace)
-    pipeline, node_config = parameters.read(node)
+    pipeline, node_config = parameters.read(node, pytest.fail)
     assert [stream.topic for stream in pipeline.streams()] == [
         '/lidar/points',
         '/camera/front/image_raw/compressed',

@@ -7,11 +7,12 @@ import threading
 from support.runtime import Lines, SetClock
 
 from robocache_ros.drop_log import DAMAGED, DropLog
+from robocache_ros.event_log import EventLog
 
 
 def test_a_line_a_second_for_each_stream_and_reason():
     lines, clock = Lines(), SetClock()
-    log = DropLog(lines, clock)
+    log = DropLog(EventLog(lines, clock))
     for _ in range(10):
         log.explain('lidar', 'empty_cloud', 'no points')
         log.explain('lidar', 'zero_stamp', 'no stamp')
@@ -52,7 +53,7 @@ def test_one_line_a_second_where_threads_log_at_once():
 
 
 def test_the_last_explanation_is_kept_with_the_count():
-    log = DropLog(Lines(), SetClock())
+    log = DropLog(EventLog(Lines(), SetClock()))
     for text in ('first', 'second', 'third'):
         log.explain('lidar', 'bad_layout', text)
     log.explain('front', 'decode_failed', 'cut short')
@@ -62,7 +63,7 @@ def test_the_last_explanation_is_kept_with_the_count():
 
 def test_damage_that_is_kept_is_no_drop():
     lines, clock = Lines(), SetClock()
-    log = DropLog(lines, clock)
+    log = DropLog(EventLog(lines, clock))
     log.explain('front', 'decode_failed', 'cut short')
     for text in ('a code', 'a block'):
         log.explain_damage('front', text)
@@ -79,7 +80,7 @@ def test_damage_that_is_kept_is_no_drop():
 
 def test_an_exception_is_logged_with_its_traceback_and_reported():
     lines, clock, traces = Lines(), SetClock(), []
-    log = DropLog(lines, clock, traces.append)
+    log = DropLog(EventLog(lines, clock), traces.append)
     for number in range(3):
         try:
             [][number]

@@ -109,7 +109,7 @@ def test_the_node_survives_them_all_and_loses_none() -> None:
             print(f'{name}: {counts}')
             assert Reason.INTERNAL_ERROR not in counts.dropped
         assert robot.node.runtime.metrics.failures == 0
-        assert all(is_line(each.message) for each in robot.node.runtime.log.explanations.values())
+        assert all(is_line(each.message) for each in robot.node.runtime.drops.explanations.values())
         robot.until(lambda: all(shown.values()), 'a message on each topic for viewers')
         robot.publish('/camera_info', camera_info(), qos=100)
         later_ms = 3_600_000

@@ -47,7 +47,7 @@ def take(bench, name, *messages):
 
 
 def explained(bench):
-    return {key: (each.message, each.count) for key, each in bench.runtime.log.explanations.items()}
+    return {key: (each.message, each.count) for key, each in bench.runtime.drops.explanations.items()}
 
 
 def test_a_good_message_becomes_a_frame():

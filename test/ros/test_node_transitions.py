@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node over a real ROS network. Transitions of the lifecycle: again, refused, and failing."""
 
+import json
 import random
 import threading
 
@@ -66,6 +67,27 @@ def test_each_state_that_is_left_and_what_was_processed_is_logged(capfd):
     states = [line for line in states if line.startswith(('active', 'inactive', 'unconfigured', 'finalized'))]
     assert [state.partition(':')[0] for state in states] == ['active', 'inactive', 'unconfigured', 'finalized']
     assert states[1].startswith('inactive: 0 frames published, 3 targets dropped (')
+
+
+def test_every_line_of_json_is_an_event(capfd):
+    settings = {'log__format': 'json', 'log__timings': 0.01, 'metrics__prot': 1}
+    malformed = cloud(100)
+    malformed.fields[0].name = 'a"}\n' * 50
+    with Robot(**LIDAR, cameras=['front'], **settings) as robot:
+        robot.bring_up()
+        robot.deliver('lidar', cloud(0))
+        robot.deliver('lidar', malformed)
+        robot.until(lambda: robot.level('sync') is not None, 'a report')
+        assert robot.node.trigger_deactivate() == SUCCESS
+        assert robot.node.trigger_cleanup() == SUCCESS
+        robot.node.set_parameters([Parameter('sync.trigger', value='nothing')])
+        assert robot.node.trigger_configure() != SUCCESS
+    events = [json.loads(line.partition(']: ')[2]) for line in capfd.readouterr().err.splitlines()]
+    assert all(each.keys() >= {'event', 'level', 'stamp_ns', 'text'} for each in events)
+    assert {each['event'] for each in events} >= {
+        *('parameter_unknown', 'configured', 'voxel_grid', 'active', 'message_dropped', 'inactive'),
+        *('unconfigured', 'configuration_refused'),
+    }
 
 
 def test_a_transition_that_fails_leaves_nothing_behind(monkeypatch):

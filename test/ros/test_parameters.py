@@ -30,6 +30,7 @@ from robocache_ros.parameters import NodeConfig
 
 DEFAULT = PipelineConfig(lidars=(LidarConfig('lidar', topic='/lidar'),))
 Type = Parameter.Type
+warn = pytest.fail
 
 
 def write(tmp_path: Path, text: str, key: str = 'preprocess') -> Path:
@@ -48,7 +49,7 @@ def set_one(node: Node, name: str, value: object, kind: Type | None = None):
 
 
 def test_defaults_are_those_of_the_config(make_node) -> None:
-    assert parameters.read(make_node()) == (DEFAULT, NodeConfig())
+    assert parameters.read(make_node(), warn) == (DEFAULT, NodeConfig())
 
 
 def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
@@ -67,7 +68,7 @@ def test_overrides_reach_nested_tunables_in_their_units(make_node) -> None:
         diagnostics_period=0.5,
         autostart=True,
     )
-    pipeline, node_config = parameters.read(node)
+    pipeline, node_config = parameters.read(node, warn)
     assert pipeline == PipelineConfig(
         lidars=(
             LidarConfig(
@@ -92,7 +93,7 @@ def test_a_class_s_own_default_holds_for_nested_tunables(make_node) -> None:
 
 def test_empty_arrays_in_a_file(make_node, tmp_path: Path) -> None:
     file = write(tmp_path, 'lidars: []\ncameras: [front]\nimus: []\n')
-    pipeline, _ = parameters.read(make_node(file=file))
+    pipeline, _ = parameters.read(make_node(file=file), warn)
     assert pipeline == PipelineConfig(cameras=(CameraConfig('front', topic='/front'),))
 
 
@@ -105,7 +106,7 @@ def test_empty_arrays_have_their_type(make_node) -> None:
 def test_integers_are_taken_where_doubles_are_due(make_node, tmp_path: Path) -> None:
     file = write(tmp_path, 'lidar:\n  tolerance: 1\n  max_range: 100\n  voxel:\n    lower: [-10, -10, -2]\n')
     node = make_node(file=file)
-    (lidar,) = parameters.read(node)[0].lidars
+    (lidar,) = parameters.read(node, warn)[0].lidars
     assert lidar.tolerance_ns == 1_000_000_000
     assert (lidar.max_range, lidar.voxel.lower) == (100.0, (-10.0, -10.0, -2.0))
     assert node.get_parameter('lidar.tolerance').type_ == Type.DOUBLE
@@ -150,7 +151,7 @@ BAD = [
 def test_a_bad_value_is_refused_by_name_at_configure(make_node, overrides: dict, text: str) -> None:
     node = make_node(**overrides)  # the constructor lives
     with pytest.raises(ConfigError, match=re.escape(text)):
-        parameters.read(node)
+        parameters.read(node, warn)
 
 
 @pytest.mark.parametrize(('overrides', 'text'), BAD)
@@ -163,14 +164,14 @@ def test_a_dict_is_refused_in_the_same_words(overrides: dict, text: str) -> None
 
 def test_an_empty_array_for_a_scalar_is_refused(make_node, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape('lidar.topic = None: must be a string')):
-        parameters.read(make_node(file=write(tmp_path, 'lidar:\n  topic: []\n')))
+        parameters.read(make_node(file=write(tmp_path, 'lidar:\n  topic: []\n')), warn)
 
 
 @pytest.mark.parametrize('text', ['lidars: []', 'lidar: {topic: /points}  # but not in lidars: [...]'])
 def test_no_stream_is_refused(make_node, tmp_path: Path, text: str) -> None:
     """No sensor is a default: one that nobody named would block every frame."""
     with pytest.raises(ConfigError, match='needs at least one stream'):
-        parameters.read(make_node(file=write(tmp_path, text)))
+        parameters.read(make_node(file=write(tmp_path, text)), [].append)
 
 
 def test_autostart_of_a_wrong_type_is_refused(make_node) -> None:
@@ -181,7 +182,7 @@ def test_autostart_of_a_wrong_type_is_refused(make_node) -> None:
 # ---- unknown names --------------------------------------------------------------------------------------------------
 
 
-def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> None:
+def test_unknown_names_are_reported(make_node) -> None:
     node = make_node(
         lidar__voxle__size=[0.1, 0.1, 0.1],
         rear__topic='/rear',
@@ -190,8 +191,9 @@ def test_unknown_names_are_reported(make_node, capfd: pytest.CaptureFixture) -> 
         lidar__tolerance=0.2,
         use_sim_time=False,
     )
-    parameters.read(node)
-    log = capfd.readouterr().err
+    lines: list[str] = []
+    parameters.read(node, lines.append)
+    log = '\n'.join(lines)
     assert "parameter 'lidar.voxle.size' is unknown and has no effect; did you mean 'lidar.voxel.size'?" in log
     assert "parameter 'rear.topic' is unknown and has no effect: no stream 'rear' is named" in log
     assert "parameter 'whatever' is unknown" in log
@@ -232,7 +234,7 @@ def test_a_change_before_configure_counts(make_node) -> None:
     assert set_one(node, 'lidar.voxel.max_voxels', 10).successful
     assert set_one(node, 'lidar.tolerance', 1).successful  # an integer, as `ros2 param set` sends it
     assert set_one(node, 'lidar.extrinsics', [], Type.BOOL_ARRAY).successful  # `[]` as `ros2 param set` sends it
-    (lidar,) = parameters.read(node)[0].lidars
+    (lidar,) = parameters.read(node, warn)[0].lidars
     assert (lidar.voxel.max_voxels, lidar.tolerance_ns, lidar.extrinsics) == (10, 1_000_000_000, ())
 
 
@@ -247,14 +249,14 @@ def test_a_bad_change_is_refused_with_a_reason(make_node) -> None:
     result = set_one(node, 'lidar.tolerance', 'long')
     assert not result.successful
     assert 'type' in result.reason
-    assert parameters.read(node) == (DEFAULT, NodeConfig())
+    assert parameters.read(node, warn) == (DEFAULT, NodeConfig())
 
 
 def test_a_bad_override_can_be_mended(make_node) -> None:
     node = make_node(lidar__tolerance='long')
     assert not set_one(node, 'lidar.tolerance', 'longer').successful
     assert set_one(node, 'lidar.tolerance', 0.1).successful
-    assert parameters.read(node) == (DEFAULT, NodeConfig())
+    assert parameters.read(node, warn) == (DEFAULT, NodeConfig())
 
 
 def test_a_stream_named_later_gets_its_parameters(make_node) -> None:
@@ -262,7 +264,7 @@ def test_a_stream_named_later_gets_its_parameters(make_node) -> None:
     assert not node.has_parameter('rear.topic')
     assert set_one(node, 'cameras', ['rear']).successful
     assert set_one(node, 'rear.width', 320).successful
-    (camera,) = parameters.read(node)[0].cameras
+    (camera,) = parameters.read(node, warn)[0].cameras
     assert (camera.topic, camera.width) == ('/rear/image', 320)
 
 
@@ -285,7 +287,7 @@ def test_changes_are_refused_while_configured(make_node) -> None:
     node.trigger_deactivate()
     node.trigger_cleanup()
     assert set_one(node, 'lidar.tolerance', 0.3).successful
-    assert parameters.read(node)[0].lidars[0].tolerance_ns == 300_000_000
+    assert parameters.read(node, warn)[0].lidars[0].tolerance_ns == 300_000_000
 
 
 # ---- descriptors ----------------------------------------------------------------------------------------------------
@@ -337,7 +339,7 @@ def test_a_file_s_sections_match_as_rcl_matches_them(make_node, tmp_path: Path) 
         '/robot/preprocess:\n  ros__parameters: {lidar: {tolerance: 0.02}}\n'
         'robot:\n  other:\n    ros__parameters: {lidar: {tolerance: 0.03}}\n'
     )
-    (lidar,) = parameters.read(make_node(file=path, namespace='/robot'))[0].lidars
+    (lidar,) = parameters.read(make_node(file=path, namespace='/robot'), warn)[0].lidars
     assert (lidar.tolerance_ns, lidar.read) == (20_000_000, 'previous')
     assert parameters.from_file(path, '/robot/preprocess')[0].lidars == (lidar,)
     assert parameters.from_file(path, '/robot/other')[0].lidars[0].tolerance_ns == 30_000_000

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from geometry_msgs.msg import TransformStamped
-from support.runtime import LIDAR, Lines, assert_adds_up, cloud, make
+from support.runtime import LIDAR, Lines, SetClock, assert_adds_up, cloud, make
 
 from robocache_core import rotation
 from robocache_core.config import DeskewConfig, ImuConfig, PipelineConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
+from robocache_ros.event_log import EventLog
 from robocache_ros.poses import BagPoses, TfPoses, streams_to_locate
 from robocache_ros.static_transforms import StaticTransforms
 
@@ -62,11 +63,11 @@ class TransformListener:
 
 
 class FakeNode:
-    def __init__(self):
-        self.log = Lines()
+    pass
 
-    def get_logger(self):
-        return self.log
+
+def log(lines=None):
+    return EventLog(Lines() if lines is None else lines, SetClock())
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def transform(stamp_s=0):
 @pytest.fixture
 def poses(tf2):
     with ExitStack() as undo:
-        yield TfPoses(FakeNode(), ['lidar'], undo)
+        yield TfPoses(FakeNode(), log(), ['lidar'], undo)
 
 
 def test_a_static_transform_is_a_pose(poses):
@@ -128,14 +129,14 @@ def test_a_look_up_that_fails_is_refused(poses):
 def test_tf_is_listened_to_until_it_is_undone(tf2):
     node = FakeNode()
     with ExitStack() as undo:
-        TfPoses(node, ['lidar'], undo)
+        TfPoses(node, log(), ['lidar'], undo)
         assert TransformListener.listening == [node]
     assert TransformListener.listening == []
 
 
 def test_nothing_is_made_where_no_stream_needs_it(tf2):
     with ExitStack() as undo:
-        TfPoses(FakeNode(), [], undo)
+        TfPoses(FakeNode(), log(), [], undo)
         assert TransformListener.listening == Buffer.made == []
 
 
@@ -161,11 +162,11 @@ def test_without_tf2_ros_there_is_a_warning_and_every_sample_is_refused(monkeypa
     else:
         (tmp_path / 'tf2_ros.py').write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-    node = FakeNode()
+    lines = Lines()
     with ExitStack() as undo:
-        poses = TfPoses(node, ['lidar', 'imu'], undo)
+        poses = TfPoses(FakeNode(), log(lines), ['lidar', 'imu'], undo)
         assert said in refusal(poses)
-    (line,) = node.log.of('warning')
+    (line,) = lines.of('warning')
     assert line.startswith(f'{said}: samples of lidar, imu that are not in target_frame')
     assert line.endswith('set lidar.extrinsics')
 
@@ -174,7 +175,7 @@ def test_a_robot_that_learns_where_its_lidar_is(tf2):
     """From the first message on which TF knows it; those before it are counted, not lost."""
     with ExitStack() as undo:
         config = PipelineConfig(lidars=(LIDAR,), target_frame='base_link')
-        bench = make(config, lambda pipeline: TfPoses(FakeNode(), streams_to_locate(pipeline), undo))
+        bench = make(config, lambda pipeline: TfPoses(FakeNode(), log(), streams_to_locate(pipeline), undo))
         bench.put('lidar', cloud(0))
         bench.work()
         assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}

@@ -17,6 +17,7 @@ from robocache_core import payload
 from robocache_core.config import LidarConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.units import MS
+from robocache_ros.event_log import EventLog
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.parameters import NodeConfig
@@ -54,7 +55,6 @@ class FakeNode:
     """Keeps its publishers by topic; its clock stands 30 ms after the start."""
 
     def __init__(self):
-        self.log = Lines()
         self.publishers = {}
 
     def create_publisher(self, message, topic, profile, *, event_callbacks, qos_overriding_options):
@@ -67,9 +67,6 @@ class FakeNode:
     def resolve_topic_name(self, topic):
         return topic.replace('~', '/preprocess')
 
-    def get_logger(self):
-        return self.log
-
     def get_clock(self):
         now = types.SimpleNamespace(nanoseconds=START_NS + 30 * MS)
         return types.SimpleNamespace(now=lambda: now)
@@ -79,8 +76,11 @@ class Bench:
     def __init__(self, config, node_config=ALL):
         self.node, self.clock, self.undo = FakeNode(), SetClock(), ExitStack()
         self.metrics = Metrics([stream.name for stream in config.streams()], self.clock)
-        self.local = LocalFrames()
-        self.publishers = Publishers(self.node, config, node_config, self.metrics, self.clock, self.local, self.undo)
+        self.local, self.lines = LocalFrames(), Lines()
+        log = EventLog(self.lines, self.clock)
+        self.publishers = Publishers(
+            self.node, config, node_config, log, self.metrics, self.clock, self.local, self.undo
+        )
 
     def subscribe(self, *topics):
         for topic in topics or self.node.publishers:
@@ -204,6 +204,6 @@ def test_a_subscriber_that_cannot_be_served_is_logged_and_recorded():
     bench = Bench(CONFIG)
     event = types.SimpleNamespace(last_policy_kind=QoSPolicyKind.DURABILITY, total_count=1)
     bench.node.publishers['~/fused'].events.incompatible_qos(event)
-    (line,) = bench.node.log.of('warning')
+    (line,) = bench.lines.of('warning')
     assert line.startswith('/preprocess/fused: a subscriber asks for more than this node offers (durability')
     assert bench.metrics.output.incompatible_text == line

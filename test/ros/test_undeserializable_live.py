@@ -45,7 +45,7 @@ def test_a_calibration_is_explained_and_the_one_before_it_holds():
         robot.publish('/camera_info', camera_info())
         robot.until(lambda: robot.node.pipeline._streams['front'].info, 'the calibration')
         robot.publishers['/camera_info'].publish(serialize_message(camera_info())[:40])
-        explanations = robot.node.runtime.log.explanations
+        explanations = robot.node.runtime.drops.explanations
         robot.until(lambda: ('front', 'undeserializable') in explanations, 'the explanation')
         text = explanations['front', 'undeserializable'].message
         assert text.startswith('/camera_info: 40 bytes that are no CameraInfo: ')

@@ -17,6 +17,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
 from robocache_core.units import MS, SECOND
+from robocache_ros.event_log import EventLog
 from robocache_ros.metrics import Metrics
 from robocache_ros.runtime import Runtime, Surroundings
 
@@ -54,6 +55,9 @@ class Lines:
 
     def error(self, message: str) -> None:
         self.lines.append(('error', message))
+
+    def fatal(self, message: str) -> None:
+        self.lines.append(('fatal', message))
 
     def of(self, level: str) -> list[str]:
         return [text for each, text in self.lines if each == level]
@@ -96,12 +100,19 @@ class Bench:
         return {status.name.removeprefix('preprocess: '): status for status in report.status}
 
 
-def make(config: PipelineConfig, poses: Callable[[Pipeline], Any] = lambda pipeline: NoPoses()) -> Bench:
+def make(
+    config: PipelineConfig,
+    poses: Callable[[Pipeline], Any] = lambda pipeline: NoPoses(),
+    *,
+    log_format: str = 'text',
+    timings_ns: int = 0,
+) -> Bench:
     """A runtime whose inboxes are open and whose worker has no thread: ``work`` takes its steps."""
     clock, log, found = SetClock(), Lines(), []
     surroundings = Surroundings(
         name='preprocess',
-        logger=log,
+        log=EventLog(log, clock, style=log_format),
+        timings_ns=timings_ns,
         now_ns=lambda: START_NS + clock.now_ns - 1_000 * SECOND,
         poses=poses,
         topics={stream.name: stream.topic for stream in config.streams()},

@@ -153,7 +153,7 @@ class Driven:
             assert all(is_line(pair.value, 4 * MAX_MESSAGE) for pair in status.values), status
         assert all(is_line(line) for line in bench.log.of('warning'))
         bench.log.lines.clear()
-        assert len(bench.runtime.log.explanations) <= len(Reason) * len(self.sent)
+        assert len(bench.runtime.drops.explanations) <= len(Reason) * len(self.sent)
         assert largest_table(bench.runtime) <= MOST_KEPT
 
     def _check_drops(self, each: Fuzzed) -> None:
@@ -172,7 +172,7 @@ class Driven:
             assert is_line(text), (each.name, each.done, key, text)
 
     def explained(self) -> dict[tuple[str, str], str]:
-        return {key: each.message for key, each in self.bench.runtime.log.explanations.items()}
+        return {key: each.message for key, each in self.bench.runtime.drops.explanations.items()}
 
     def _check_frame(self, frame: FusedFrame, message: Any) -> None:
         for name, tensor in frame.tensors.items():
