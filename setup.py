@@ -241,6 +241,7 @@ setup(
             'simulate = robocache_ros.tools.simulate:main',
             'faults = robocache_ros.tools.faults.cli:main',
             'inspect = robocache_ros.tools.inspect.cli:main',
+            'explain = robocache_ros.tools.explain:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],
     },

@@ -26,6 +26,7 @@ from robocache_core.buffer import Entry, StreamBuffer, nearest_index, previous_i
 from robocache_core.clocks import Clocks
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.ledger import Account, Reason
+from robocache_core.observer import Observer
 from robocache_core.samples import Sample
 from robocache_core.target import Pick, Target
 from robocache_core.units import SECOND
@@ -63,6 +64,7 @@ class Aligner:
         accounts: by stream, where its drops are counted.
         targets: where targets are counted: received when due, used when a frame left, dropped with a reason.
         refuse: counts and explains the drop of a sample, by stream.
+        observer: is called for each epoch, and each target that is dropped before it is ready.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Aligner:
         accounts: Mapping[str, Account],
         targets: Account,
         refuse: Callable[[str, Reason, str], None],
+        observer: Observer | None = None,
     ) -> None:
         self._streams = tuple(config.streams())
         self._sync = config.sync
@@ -83,6 +86,7 @@ class Aligner:
         self._accounts = accounts
         self._targets = targets
         self._refuse = refuse
+        self._observer = observer or Observer()
         self.buffers = {
             s.name: StreamBuffer(
                 accounts[s.name], depth=s.buffer_depth, max_bytes=s.queue.max_bytes, span_ns=s.buffer_ns
@@ -231,8 +235,8 @@ class Aligner:
                 self._accounts[name].drop(reason)
         self._aside.clear()
         self.clocks.clear()
-        for _ in self.waiting:
-            self._targets.drop(reason)
+        for stamp_ns in self.waiting:
+            self._drop_target(stamp_ns, reason)
         self.waiting.clear()
         self._grid_index = None
 
@@ -248,6 +252,7 @@ class Aligner:
         self._began_ns = now_ns
         self.clear(Reason.TIME_JUMP)
         self.epoch += 1
+        self._observer.began_epoch(self.epoch, now_ns)
         for name, sample in back.items():
             if sample is not None:
                 self._insert(name, sample)
@@ -266,12 +271,16 @@ class Aligner:
         self._targets.receive()
         self._num_due += 1
         if self._num_due % self.keep_every:
-            self._targets.drop(Reason.THINNED)
+            self._drop_target(stamp_ns, Reason.THINNED)
             if entry is not None:
                 entry.blame(Reason.THINNED)
         else:
             insort(self.waiting, stamp_ns)
             self.clocks.mark(stamp_ns, name)
+
+    def _drop_target(self, stamp_ns: int, reason: str) -> None:
+        self._targets.drop(reason)
+        self._observer.dropped(stamp_ns, reason)
 
     def _add_grid_targets(self, name: str) -> None:
         """Add the multiples of the period up to the time that the streams show, from the first one of the epoch."""

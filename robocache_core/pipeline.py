@@ -16,6 +16,7 @@ from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Account, Reason
+from robocache_core.observer import Observer
 from robocache_core.samples import CameraInfo, DataError, Sample
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
@@ -38,10 +39,18 @@ class Pipeline:
         config: streams, alignment and operations.
         on_host: returns whether to bring a frame's tensors to the CPU while its samples are still there: a caller that
             would do so anyway loses no frame to a GPU that fails in between.
+        observer: is called at each decision about targets; nothing depends on it.
     """
 
-    def __init__(self, config: PipelineConfig, *, on_host: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        *,
+        on_host: Callable[[], bool] = lambda: False,
+        observer: Observer | None = None,
+    ) -> None:
         self._on_host = on_host
+        self._observer = observer or Observer()
         #: Where frames are computed; the fault for which that is not the device that was asked for, None if it is.
         self.device, self.device_fault = choose_device(config.compute.device)
         #: Called with what a GPU said when it failed.
@@ -64,7 +73,7 @@ class Pipeline:
         self._poses = SensorPoses()
         self._streams = make_streams(config, self._poses)
         self._motion_sources = {stream.motion_source for stream in config.streams()}
-        self._aligner = Aligner(config, self.ledger, self.targets, self._refuse)
+        self._aligner = Aligner(config, self.ledger, self.targets, self._refuse, self._observer)
         #: By stream, targets that gave up on it, though a sample may have been near enough to be valid.
         self.given_up = dict.fromkeys(self.streams, 0)
         #: By stream, samples that were used though they are damaged: not valid in the frames that hold them.
@@ -152,6 +161,7 @@ class Pipeline:
     def _queue_ready(self, *, give_up: bool = False) -> None:
         """Move targets that became ready to the bounded queue, at once: what they pick must not depend on ``poll``."""
         while (target := self._aligner.pop_ready(give_up=give_up)) is not None:
+            self._observer.ready(target)
             for name in target.given_up:
                 self.given_up[name] += 1
             missing = self._missing(target)
@@ -176,6 +186,7 @@ class Pipeline:
         target.close(reason)
         self.targets.drop(reason)
         self.last_dropped_ns[str(reason)] = target.stamp_ns
+        self._observer.dropped(target.stamp_ns, reason)
 
     # --- what can be seen
 
@@ -349,6 +360,7 @@ class Pipeline:
         self._sequence += 1
         target.close(used=True, motion=draft.motion)
         self.targets.use()
+        self._observer.used(frame)
         return frame
 
     def _count_damaged(self, target: Target, draft: FrameDraft) -> None:

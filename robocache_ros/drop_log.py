@@ -31,11 +31,18 @@ class DropLog:
     Args:
         log: receives them.
         on_failure: called with the traceback of each unforeseen exception.
+        on_drop: called with each stream, reason and explanation of a drop.
     """
 
-    def __init__(self, log: EventLog, on_failure: Callable[[str], None] = lambda trace: None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        on_failure: Callable[[str], None] = lambda trace: None,
+        on_drop: Callable[[str, str, str], None] = lambda name, reason, message: None,
+    ) -> None:
         self._log = log
         self._on_failure = on_failure
+        self._on_drop = on_drop
         self._lock = threading.Lock()
         #: By stream and reason.
         self.explanations: dict[tuple[str, str], Explanation] = {}
@@ -43,6 +50,7 @@ class DropLog:
     def explain(self, name: str, reason: str, message: str) -> None:
         """Explain that a message of stream ``name`` was dropped for ``reason``."""
         self._keep(name, reason, message)
+        self._on_drop(name, reason, message)
         self._log.emit(Event.MESSAGE_DROPPED, stream=name, reason=str(reason), detail=message)
 
     def explain_damage(self, name: str, message: str) -> None:

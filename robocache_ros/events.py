@@ -113,6 +113,17 @@ class Event(str, Enum):
     DEVICE_FAILED = 'device_failed', 'warning', '{fault}; frames are computed on the CPU from now on', 'a GPU failed'
     TIMINGS = 'timings', 'info', 'timings, p50/p99 ms: {stages}', 'every `log.timings` seconds while active'
 
+    RECORD_WRITTEN = (
+        'record_written',
+        'info',
+        'flight record ({cause}): {path}; to read it: ros2 run robocache_ros explain {path}',
+        'the flight recorder was written to a file',
+    )
+    RECORD_FAILED = (
+        *('record_failed', 'warning', 'the flight record ({cause}) cannot be written: {detail}; see recorder.folder'),
+        'the flight recorder could not be written',
+    )
+
     # A bag that is read without the node.
     BAG_TOPICS = (
         *('bag_topics', 'warning', '{bag} has no messages on {absent}; it has {present}'),

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -18,6 +19,7 @@ from rclpy.duration import Duration
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logging_directory
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
@@ -28,6 +30,7 @@ from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
 from robocache_ros import parameters, params_file
 from robocache_ros.clock import SteadyClock
+from robocache_ros.dump_service import offer_dumps
 from robocache_ros.event_log import EventLog, Tally
 from robocache_ros.events import Event
 from robocache_ros.local_frames import LocalFrames
@@ -59,6 +62,8 @@ def logged(transition: Transition) -> Transition:
         except Exception:
             trace = traceback.format_exc()
             self.event_log.emit(Event.TRANSITION_FAILED, transition=transition.__name__, trace=trace)
+            if self._runtime is not None:
+                self._runtime.dumps.write_for([f'{transition.__name__} failed'])
             return TransitionCallbackReturn.ERROR
 
     return wrapper
@@ -97,6 +102,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             if node_config.metrics.port:
                 undo.callback(open_port(node_config.metrics, runtime, self.event_log).close)
             self._call_back(runtime, node_config, undo)
+            if node_config.recorder.seconds_ns:
+                offer_dumps(self, runtime.dumps, undo)
             self._configured = undo.pop_all()
         self._runtime, self._shows_images = runtime, node_config.publish_images
         runtime.log_configuration()
@@ -183,6 +190,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             name=self.get_fully_qualified_name(),
             log=self.event_log,
             timings_ns=node_config.log.timings_ns,
+            record_ns=node_config.recorder.seconds_ns,
+            record_folder=Path(node_config.recorder.folder or get_logging_directory()).expanduser(),
             now_ns=self._now_ns,
             poses=lambda pipeline: TfPoses(self, self.event_log, streams_to_locate(pipeline), undo),
             topics={stream.name: self._resolve(stream) for stream in config.streams()},

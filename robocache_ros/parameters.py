@@ -57,6 +57,16 @@ class LogConfig(Checked):
 
 
 @dataclass(frozen=True)
+class RecorderConfig(Checked):
+    """The flight recorder."""
+
+    seconds_ns: int = tunable(
+        10 * SECOND, 'how far back the flight recorder goes; 0: none', unit='s', low=0, high=3600 * SECOND
+    )
+    folder: str = tunable('', "folder that its files are written to; empty: that of ROS's logs")
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """What the node does beside the pipeline."""
 
@@ -68,6 +78,7 @@ class NodeConfig:
     )
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
+    recorder: RecorderConfig = RecorderConfig()
 
     def __post_init__(self) -> None:
         check_tunables(self)

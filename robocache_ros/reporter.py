@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from robocache_core.units import SECOND
 from robocache_ros.clock import Clock
 from robocache_ros.diagnostics import Diagnostics
+from robocache_ros.dumps import Dumps
 from robocache_ros.encode import to_stamp
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
@@ -43,6 +44,7 @@ class Reporter:
         now_ns: ROS time, ns, which stamps the reports.
         log: receives why no frame comes out.
         timings: logs how long the stages take.
+        dumps: writes the flight record where something is an ERROR.
         clock: measures how long the worker has not answered.
     """
 
@@ -55,6 +57,7 @@ class Reporter:
         now_ns: Callable[[], int],
         log: EventLog,
         timings: TimingsLog,
+        dumps: Dumps,
         clock: Clock,
     ) -> None:
         self._diagnostics = diagnostics
@@ -64,6 +67,7 @@ class Reporter:
         self._now_ns = now_ns
         self._log = log
         self._timings = timings
+        self._dumps = dumps
         self._clock = clock
         self._asked_ns: int | None = None
         self._silence = SilenceLog(log, clock)
@@ -82,19 +86,31 @@ class Reporter:
         else:
             waited_s = (self._clock.steady_ns() - asked_ns) / SECOND
             self._publish(DiagnosticArray(status=[self._diagnostics.busy(waited_s)]))
+            self._dumps.write_for(['busy'])
 
     def _answer(self) -> None:
         self._asked_ns = None
         self._report(active=True)
 
     def _report(self, *, active: bool) -> None:
-        self._publish(self._diagnostics.report(active=active))
+        report = self._diagnostics.report(active=active)
+        self._publish(report)
         self._log_twin()
         self._log_slow()
         if active:
             self._silence.take(self._diagnostics.blocker)
             self._timings.take()
+            self._dumps.write_for(self._errors(report))
         self._send(Load(self._worker.num_waiting, self._diagnostics.backpressure()))
+
+    def _errors(self, report: DiagnosticArray) -> Iterator[str]:
+        """Yield what is an ERROR: the task of each status, and for sync what keeps frames from coming."""
+        for status in report.status:
+            task = status.name.rpartition(': ')[2]
+            if status.level == DiagnosticStatus.ERROR and task == 'sync':
+                yield from (f'{fault.reason} {fault.stream}'.strip() for fault in self._diagnostics.blockage.faults)
+            elif status.level == DiagnosticStatus.ERROR:
+                yield task
 
     def _log_twin(self) -> None:
         """Log once who else publishes on the fused topic."""

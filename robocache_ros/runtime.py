@@ -5,17 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_ros.cdr import Raw, header_stamp_ns
 from robocache_ros.clock import Clock
 from robocache_ros.decoders import Decoders
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.drop_log import DropLog
+from robocache_ros.dumps import Dumps
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.inbox import Inboxes
@@ -23,6 +27,7 @@ from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 from robocache_ros.pixels import JPEG_DECODER
 from robocache_ros.poses import PoseSource
+from robocache_ros.recorder import Recorder
 from robocache_ros.reporter import Load, Reporter
 from robocache_ros.timings_log import TimingsLog
 from robocache_ros.worker import Worker
@@ -35,6 +40,8 @@ class Surroundings:
     Attributes:
         name: the node's full name, with its namespace.
         log: the node's.
+        record_ns: how far back the flight recorder goes; 0: nothing is recorded.
+        record_folder: where its files go.
         timings_ns: time between two lines of the log with how long the stages take; 0: none.
         now_ns: returns ROS time, ns.
         poses: makes the source of the poses that no parameter states, for a pipeline.
@@ -52,6 +59,8 @@ class Surroundings:
     name: str
     log: EventLog
     timings_ns: int
+    record_ns: int
+    record_folder: Path
     now_ns: Callable[[], int]
     poses: Callable[[Pipeline], PoseSource]
     topics: Mapping[str, str]
@@ -85,15 +94,16 @@ class Runtime:
             for stream in config.streams()
         }
         self.metrics = metrics
-        self.pipeline = Pipeline(config, on_host=lambda: not surroundings.stays_on_device())
+        self.recorder = Recorder(clock, surroundings.record_ns)
+        self.pipeline = Pipeline(config, on_host=lambda: not surroundings.stays_on_device(), observer=self.recorder)
         self.pipeline.on_degraded = self._log_fault
-        self.drops = DropLog(self.log, on_failure=metrics.failed)
+        self.drops = DropLog(self.log, on_failure=self.failed, on_drop=self.recorder.refused)
         self.decoders = Decoders.of(config)
         self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.drops, self.decoders)
         self.inboxes = Inboxes(
             {name: stream.queue for name, stream in self.pipeline.streams.items()},
             self.ingest.announce,
-            self.pipeline.drop,
+            self._drop_unread,
             clock,
         )
         self.worker = Worker(
@@ -105,6 +115,7 @@ class Runtime:
             metrics,
             self.drops,
             clock,
+            self.recorder,
         )
         self.diagnostics = Diagnostics(
             surroundings.name,
@@ -120,6 +131,9 @@ class Runtime:
             self.drops.explanations,
             clock,
         )
+        self.dumps = Dumps(
+            self.recorder, surroundings.record_folder, surroundings.name, self._record_header, self.log, clock
+        )
         self.reporter = Reporter(
             self.diagnostics,
             self.inboxes,
@@ -128,16 +142,20 @@ class Runtime:
             surroundings.now_ns,
             self.log,
             TimingsLog(self.log, clock, metrics, surroundings.timings_ns),
+            self.dumps,
             clock,
         )
 
     def close(self) -> None:
         """End what goes on beside the worker, which has been stopped."""
         self.decoders.close()
+        self.dumps.close()
 
     def put(self, name: str, raw: Raw) -> None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
-        self.metrics.arrived(name, header_stamp_ns(raw), self._now_ns())
+        stamp_ns = header_stamp_ns(raw)
+        self.metrics.arrived(name, stamp_ns, self._now_ns())
+        self.recorder.arrived(name, stamp_ns, len(raw))
         self.inboxes.put(name, raw, len(raw))
 
     def put_calibration(self, name: str, raw: Raw) -> None:
@@ -149,6 +167,33 @@ class Runtime:
         now_ns = self._now_ns()
         # On the worker, which alone may touch the pipeline, and in the order of arrival.
         self.inboxes.put_event(lambda: self.pipeline.clock_jumped(now_ns))
+
+    def failed(self, trace: str) -> None:
+        """Take notice of an exception that nothing foresees, on any thread."""
+        self.metrics.failed(trace)
+        self.dumps.write_for([f'exception: {trace.strip().splitlines()[-1].partition(":")[0]}'])
+
+    def _drop_unread(self, name: str, reason: Reason) -> None:
+        self.pipeline.drop(name, reason)
+        self.recorder.refused(name, reason)
+
+    def _record_header(self) -> dict[str, Any]:
+        """What a reader of a flight record must know of the node."""
+        config = self.pipeline.config
+        accounts = {name: vars(account.counts()) for name, account in self.pipeline.ledger.items()}
+        return {
+            'ros_time_ns': self._now_ns(),
+            'blocker': self.diagnostics.blocker,
+            'trigger': config.trigger,
+            'rate_hz': config.sync.rate_hz,
+            'max_wait_ns': config.sync.max_wait_ns,
+            'streams': {
+                name: {'topic': self._topics[name][0], 'required': s.required, 'tolerance_ns': s.tolerance_ns}
+                for name, s in self.pipeline.streams.items()
+            },
+            'messages': accounts,
+            'targets': vars(self.pipeline.targets.counts()),
+        }
 
     def log_configuration(self) -> None:
         """Log what is computed, from which topics and where."""

@@ -18,6 +18,7 @@ from robocache_ros.inbox import Arrival, Inboxes
 from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 from robocache_ros.outbox import Outbox
+from robocache_ros.recorder import Recorder
 
 #: Arrival times of trigger messages kept to measure how long their target waited.
 _ARRIVALS = 256
@@ -37,6 +38,7 @@ class Worker:
         metrics: records durations.
         log: explains exceptions.
         clock: measures durations, and how long nothing has arrived.
+        recorder: records back-pressure.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Worker:
         metrics: Metrics,
         log: DropLog,
         clock: Clock,
+        recorder: Recorder,
     ) -> None:
         self._pipeline = pipeline
         self._inboxes = inboxes
@@ -59,6 +62,7 @@ class Worker:
         self._metrics = metrics
         self._log = log
         self._clock = clock
+        self._recorder = recorder
         self.backpressure = Backpressure(pipeline.config.backpressure)
         self._arrived_ns: OrderedDict[int, int] = OrderedDict()
         self._last_arrival_ns = 0
@@ -173,7 +177,10 @@ class Worker:
                 self._metrics.took('align', begin - arrived)
             self._hand_over(frame)
             self._outbox.put(frame, begin)
-        self._pipeline.keep_every = self.backpressure.update(self.num_waiting, self._clock.steady_ns())
+        num_waiting, before = self.num_waiting, self._pipeline.keep_every
+        self._pipeline.keep_every = self.backpressure.update(num_waiting, self._clock.steady_ns())
+        if self._pipeline.keep_every != before:
+            self._recorder.thinned(self._pipeline.keep_every, num_waiting)
 
     def _publish_timed(self, frame: FusedFrame, began_ns: int) -> None:
         begin = self._clock.steady_ns()

@@ -114,7 +114,9 @@ make_package() {
     pip_install --no-deps --no-build-isolation --editable .
     # Where `ros2 run` and launch files look for executables.
     mkdir -p "$venv/lib/robocache_ros"
-    for tool in preprocess replay simulate faults inspect doctor; do ln -sfn "../../bin/$tool" "$venv/lib/robocache_ros/$tool"; done
+    for tool in preprocess replay simulate faults inspect explain doctor; do
+        ln -sfn "../../bin/$tool" "$venv/lib/robocache_ros/$tool"
+    done
 }
 
 # One by one: what cannot be had here is left out, and the benchmark names it.

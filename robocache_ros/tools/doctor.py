@@ -53,6 +53,7 @@ REQUIRED = {
     'rosgraph_msgs': _ROS,
     'sensor_msgs': _ROS,
     'std_msgs': _ROS,
+    'std_srvs': _ROS,
 }
 
 #: What does not work without a module, and how to get it, by its name.

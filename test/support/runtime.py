@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rclpy.serialization import serialize_message
@@ -106,6 +107,8 @@ def make(
     *,
     log_format: str = 'text',
     timings_ns: int = 0,
+    record_ns: int = 0,
+    record_folder: Path = Path('/nowhere'),
 ) -> Bench:
     """A runtime whose inboxes are open and whose worker has no thread: ``work`` takes its steps."""
     clock, log, found = SetClock(), Lines(), []
@@ -113,6 +116,8 @@ def make(
         name='preprocess',
         log=EventLog(log, clock, style=log_format),
         timings_ns=timings_ns,
+        record_ns=record_ns,
+        record_folder=record_folder,
         now_ns=lambda: START_NS + clock.now_ns - 1_000 * SECOND,
         poses=poses,
         topics={stream.name: stream.topic for stream in config.streams()},

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a pipeline says of its decisions while it makes them."""
+
+from __future__ import annotations
+
+from robocache_core.frame import FusedFrame
+from robocache_core.target import Target
+
+
+class Observer:
+    """Is called at each decision, on the thread that makes it, and ignores it; one that does more must not raise."""
+
+    def began_epoch(self, epoch: int, stamp_ns: int) -> None:
+        """Take note that time jumped, and now goes on from ``stamp_ns``."""
+
+    def ready(self, target: Target) -> None:
+        """Take note that ``target`` has what it takes: its picks are final. It is not to be kept: it holds samples."""
+
+    def used(self, frame: FusedFrame) -> None:
+        """Take note that the target of ``frame`` became this frame, which is not to be kept."""
+
+    def dropped(self, stamp_ns: int, reason: str) -> None:
+        """Take note that the target at ``stamp_ns`` was dropped, ready or not."""
