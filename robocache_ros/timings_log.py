@@ -42,4 +42,5 @@ class TimingsLog:
         with self._metrics.lock:
             stages = {name: each.percentiles_ms() for name, each in self._metrics.stages.items() if each.recent}
         rounded = {name: {'p50_ms': round(p50, 3), 'p99_ms': round(p99, 3)} for name, (p50, p99) in stages.items()}
-        self._log.emit(Event.TIMINGS, stages=_Stages(rounded))
+        if rounded:
+            self._log.emit(Event.TIMINGS, stages=_Stages(rounded))

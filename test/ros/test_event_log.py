@@ -154,6 +154,10 @@ def test_a_robot_s_log_can_be_parsed_line_by_line():
 
 def test_timings_are_logged_once_a_period_where_they_are_asked_for():
     assert not [line for line in robot().log.of('info') if line.startswith('timings')]
+    idle = make(PipelineConfig(lidars=(LIDAR,)), timings_ns=1)
+    idle.clock.advance(1.0)
+    idle.runtime.reporter._report(active=True)
+    assert not [line for line in idle.log.of('info') if line.startswith('timings')]
     lines = [line for line in robot(timings_ns=10**9).log.of('info') if line.startswith('timings')]
     assert len(lines) == 1
     assert lines[0].startswith('timings, p50/p99 ms: decode ')
