@@ -3,20 +3,24 @@
 
 import dataclasses
 import json
+import random
 import re
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.flight import BROKEN, CONFIG, HEADER, drive, robot, write_broken
-from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock, cloud, image, make
+from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock, cloud, image, imu, make
 
 from robocache_core.config import PipelineConfig, SyncConfig
+from robocache_core.ledger import Reason
 from robocache_core.units import MS, SECOND
 from robocache_ros import record_file
 from robocache_ros.dumps import PAUSE_NS, Dumps
 from robocache_ros.event_log import EventLog
 from robocache_ros.recorder import Kind, Recorder
+from robocache_ros.tools.explanation import Explainer, fates
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'flight_recorder.md'
 
@@ -82,6 +86,34 @@ def test_thinned_targets_are_kept(tmp_path):
         bench.runtime.ingest.take(*take(bench))
     reasons = [entry.values[1] for entry in bench.runtime.recorder.entries() if entry.kind is Kind.DROPPED]
     assert reasons == ['thinned'] * 2
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_whatever_comes_every_target_ends_once_as_the_ledger_counts_it(tmp_path, seed):
+    chance = random.Random(seed)
+    bench = robot(tmp_path)
+    at_ms = 0
+    for _ in range(400):
+        at_ms += chance.choice((0, 10, 10, 20, 50, -2000 if chance.random() < 0.02 else 30))
+        bench.clock.advance(0.01)
+        name, message = chance.choice((('imu', imu), ('imu', imu), ('front', image), ('lidar', cloud)))
+        bench.runtime.pipeline.keep_every = chance.choice((1, 1, 1, 2))
+        bench.put(name, message(5000 + at_ms))
+        if chance.random() < 0.5:
+            bench.work()
+    bench.work()
+    bench.runtime.pipeline.clear(Reason.DEACTIVATED)
+    entries = bench.runtime.recorder.entries()
+    targets = bench.runtime.pipeline.targets.counts()
+    assert Counter(entry.values[1] for entry in entries if entry.kind is Kind.DROPPED) == targets.dropped
+    assert kinds(entries).count(Kind.FRAME) == targets.used == len(bench.frames)
+    assert kinds(entries).count(Kind.EPOCH) == bench.runtime.pipeline.epoch
+    assert targets.received == targets.used + sum(targets.dropped.values())
+    path = bench.runtime.dumps.write('test')
+    shown = fates(record_file.read(path))
+    assert len(shown) == targets.received
+    explainer = Explainer(record_file.read(path))
+    assert all(list(explainer.explain(fate)) for fate in shown)
 
 
 def take(bench):
