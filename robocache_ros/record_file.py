@@ -98,8 +98,10 @@ def _fields(entry: Entry) -> dict[str, Any]:
 
 
 def _is_header(fields: Mapping[str, Any]) -> bool:
-    return all(isinstance(fields.get(name), kind) for name, kind in _HEADER.items()) and all(
-        isinstance(stream, dict) and isinstance(stream.get('tolerance_ns'), int)
+    if not all(isinstance(fields.get(name), kind) for name, kind in _HEADER.items()):
+        return False
+    return all(
+        isinstance(stream, dict) and isinstance(stream.get('tolerance_ns'), int) and _is_window(stream.get('window_ns'))
         for stream in fields['streams'].values()
     )
 
@@ -114,6 +116,10 @@ def _is_entry(fields: Mapping[str, Any]) -> bool:
         return False
     names = [*fields.get('given_up', ()), *fields.get('damaged', ())]
     return all(isinstance(name, str) for name in names) and all(map(_is_pick, fields.get('picks', {}).values()))
+
+
+def _is_window(window: Any) -> bool:
+    return window is None or (isinstance(window, list) and [type(each) for each in window] == [int, int])
 
 
 def _is_pick(pick: Any) -> bool:

@@ -188,8 +188,13 @@ class Runtime:
             'rate_hz': config.sync.rate_hz,
             'max_wait_ns': config.sync.max_wait_ns,
             'streams': {
-                name: {'topic': self._topics[name][0], 'required': s.required, 'tolerance_ns': s.tolerance_ns}
-                for name, s in self.pipeline.streams.items()
+                name: {
+                    'topic': self._topics[name][0],
+                    'required': stream.required,
+                    'tolerance_ns': stream.tolerance_ns,
+                    'window_ns': stream.instants(0) if stream.reads_window else None,
+                }
+                for name, stream in self.pipeline.streams.items()
             },
             'messages': accounts,
             'targets': vars(self.pipeline.targets.counts()),

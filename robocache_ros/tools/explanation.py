@@ -111,7 +111,7 @@ class Explainer:
         if name:
             yield from self._refusals(name, fate)
         if reason == Reason.MISSING:
-            yield self._nearest(name, fate)
+            yield self._window(name, fate) or self._nearest(name, fate)
         elif reason == Reason.THINNED:
             before = [e for e in self._by_kind[Kind.THINNING] if e['steady_ns'] <= fate.decided_ns]
             if before:
@@ -138,6 +138,18 @@ class Explainer:
             explained = f': {detail}' if detail else ''
             yield f'{name}: {count} of its messages were dropped in the second before, {reason}{explained}'
 
+    def _window(self, name: str, fate: Fate) -> str:
+        """Say how the readings of a stream covered its window for a target; empty where it has none, or no reading."""
+        stream, pick = self._streams.get(name, {}), (fate.ready or {'picks': {}})['picks'].get(name)
+        if stream.get('window_ns') is None or pick is None:
+            return ''
+        first, last = (off(fate.stamp_ns + each, fate.stamp_ns) for each in stream['window_ns'])
+        begin, end = (off(each, fate.stamp_ns) for each in pick[:2])
+        return (
+            f'{name}: its window is from {first} to {last} the target, its readings for it are from {begin} to {end} '
+            f'the target, its tolerance is {ms(stream["tolerance_ns"])}'
+        )
+
     def _nearest(self, name: str, fate: Fate) -> str:
         """Say how near the messages of a stream that had come were to a target."""
         tolerance = f'its tolerance is {ms(self._streams.get(name, {}).get("tolerance_ns", 0))}'
@@ -157,15 +169,14 @@ class Explainer:
         if pick is None:
             return f'{name}: nothing'
         first_ns, last_ns, count, is_valid = pick
+        first, last = off(first_ns, fate.stamp_ns), off(last_ns, fate.stamp_ns)
+        where = f'{first} the target' if count == 1 else f'{count}, from {first} to {last} the target'
         if fate.end is not None and fate.end['kind'] == Kind.FRAME:
             is_valid = fate.end['valid'].get(name, is_valid)
-        validity = 'valid' if is_valid else 'not valid'
-        if fate.end is not None and name in fate.end.get('damaged', ()):
-            validity += ' (damaged)'
-        if count == 1:
-            return f'{name}: {off(first_ns, fate.stamp_ns)} the target, {validity}'
-        first, last = off(first_ns, fate.stamp_ns), off(last_ns, fate.stamp_ns)
-        return f'{name}: {count}, from {first} to {last} the target, {validity}'
+        elif self._streams[name].get('window_ns') is not None:  # whether it is valid was not computed
+            return f'{name}: {where}'
+        damaged = ' (damaged)' if fate.end is not None and name in fate.end.get('damaged', ()) else ''
+        return f'{name}: {where}, {"valid" if is_valid else "not valid"}{damaged}'
 
     def _not_waited(self, name: str, fate: Fate) -> str:
         max_wait = f'{ms(self._header["max_wait_ns"])} (sync.max_wait)'

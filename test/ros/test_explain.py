@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """``explain``: sentences on what became of each target, and exit codes."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
-from support.flight import BROKEN, drive, robot, write_broken
-from support.runtime import FRONT, LIDAR, START_NS, cloud, image
+from support.flight import BROKEN, CONFIG, drive, robot, write_broken
+from support.runtime import FRONT, IMU, LIDAR, START_NS, cloud, image
 
 from robocache_core.config import PipelineConfig, SyncConfig
-from robocache_core.units import SECOND
+from robocache_core.units import MS, SECOND
 from robocache_ros.tools import explain
 
 T0 = START_NS // SECOND
@@ -44,6 +45,21 @@ def test_a_frame_says_what_it_took(tmp_path, capsys):
         '  lidar: at the target, valid',
         '  front: at the target, valid',
         '  imu: 3, from 20.0 ms before to at the target, valid',
+    ]
+
+
+def test_a_window_that_is_not_covered_is_compared_with_the_readings(tmp_path, capsys):
+    bench = robot(tmp_path, dataclasses.replace(CONFIG, imus=(dataclasses.replace(IMU, tolerance_ns=5 * MS),)))
+    drive(bench, 500)
+    _, lines = explained(bench, capsys)
+    assert of_target(lines, 0) == [
+        f'target {T0}.000000000: dropped, missing:imu',
+        '  missing: a required stream had nothing within its `tolerance` after `sync.max_wait`',
+        '  imu: its window is from 20.0 ms before to at the target, its readings for it are from at to at the target, '
+        'its tolerance is 5.0 ms',
+        '  lidar: at the target, valid',
+        '  front: at the target, valid',
+        '  imu: at the target',
     ]
 
 

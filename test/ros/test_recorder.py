@@ -179,7 +179,12 @@ def test_a_file_can_be_read_back(tmp_path):
         expected = {'kind': entry.kind.value, 'steady_ns': entry.steady_ns}
         assert read == json.loads(json.dumps(expected | dict(zip(entry.kind.fields, entry.values, strict=True))))
     assert (record.header['node'], record.header['cause']) == ('preprocess', 'service')
-    assert record.header['streams']['front'] == {'topic': '/front', 'required': True, 'tolerance_ns': 100 * MS}
+    assert record.header['streams']['front'] == {
+        'topic': '/front',
+        'required': True,
+        'tolerance_ns': 100 * MS,
+        'window_ns': None,
+    }
     assert record.header['messages']['imu']['received'] == 50
     assert bench.log.of('info')[-1].startswith(f'flight record (service): {path}; ')
 
