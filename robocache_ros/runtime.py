@@ -100,12 +100,8 @@ class Runtime:
         self.drops = DropLog(self.log, on_failure=self.failed, on_drop=self.recorder.refused)
         self.decoders = Decoders.of(config)
         self.ingest = Ingest(self.pipeline, surroundings.poses(self.pipeline), self.drops, self.decoders)
-        self.inboxes = Inboxes(
-            {name: stream.queue for name, stream in self.pipeline.streams.items()},
-            self.ingest.announce,
-            self._drop_unread,
-            clock,
-        )
+        queues = {name: stream.queue for name, stream in self.pipeline.streams.items()}
+        self.inboxes = Inboxes(queues, self.ingest.announce, self._drop_unread, clock)
         self.worker = Worker(
             self.pipeline,
             self.inboxes,
