@@ -45,7 +45,7 @@ def test_one_line_a_second_where_threads_log_at_once():
 
     clock = SetClock()
     clock.steady_ns = lambda: Time(0)
-    log = DropLog(lines, clock)
+    log = DropLog(EventLog(lines, clock))
     log.explain('lidar', 'internal_error', 'first')
     other.join()
     assert lines.of('warning') == ['lidar: message dropped (internal_error): first']
