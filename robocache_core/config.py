@@ -18,6 +18,7 @@ from robocache_core.streams import KINDS
 from robocache_core.streams.base import QueueConfig, StreamConfig
 from robocache_core.streams.camera import CameraConfig
 from robocache_core.streams.lidar import LidarConfig, VoxelConfig
+from robocache_core.streams.message_vector import MessageVectorConfig
 from robocache_core.streams.vector import VECTOR_FIELDS, ImuConfig
 from robocache_core.text import shown
 from robocache_core.tunable import Checked, ConfigError, tunable
@@ -32,6 +33,7 @@ __all__ = [
     'DeskewConfig',
     'ImuConfig',
     'LidarConfig',
+    'MessageVectorConfig',
     'PipelineConfig',
     'QueueConfig',
     'StreamConfig',
@@ -119,6 +121,7 @@ class PipelineConfig(Checked):
     lidars: tuple[LidarConfig, ...] = ()
     cameras: tuple[CameraConfig, ...] = ()
     imus: tuple[ImuConfig, ...] = ()
+    vectors: tuple[MessageVectorConfig, ...] = ()
     target_frame: str = tunable('', "frame of the voxels; empty: the lidar's own, no transform")
     sync: SyncConfig = SyncConfig()
     backpressure: BackpressureConfig = BackpressureConfig()

@@ -78,7 +78,7 @@ class Deskewer:
         readings = list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
         samples = [cast(VectorSample, entry.sample) for entry in readings]
         rows = [sample.values for sample in samples]
-        columns = self._imu.columns('angular_velocity')
+        columns = self._imu.columns_of('angular_velocity')
         rates = torch.stack(rows)[:, columns].numpy().astype(np.float64) if rows else np.empty((0, 3))
         mount = poses.get(self._imu, samples[0].frame_id) if samples else None
         motion = motion_from_gyro(

@@ -39,8 +39,8 @@ class FusedFrame:
         sequence: counts frames of this pipeline, over epochs; starts at 0. A gap never occurs.
         frame_id: the frame that voxels are in.
         tensors: by name. A lidar gives ``<name> [C, Z, Y, X]`` (dense), or ``<name>.coords [V, 3]``,
-            ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``; an IMU
-            ``<name> [K, D]`` and ``<name>.valid [K] bool``.
+            ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``; an IMU or
+            a vector ``<name> [K, D]`` and ``<name>.valid [K] bool``.
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero),
             or what it had is ``damaged``.
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
@@ -53,6 +53,9 @@ class FusedFrame:
             even where ``valid`` is True.
         damaged: cameras whose image is damaged and was kept (``<camera>.damaged``): ``tensors`` hold what could be
             decoded, and ``valid`` is False.
+        columns: by vector, the names of the D numbers of its rows, as ``pose.pose.position.x`` or ``position[elbow]``.
+        stamped_by_arrival: streams whose stamps are when messages arrived, or in a bag were recorded: the types have no
+            header, or the configuration says so. Live and offline give the same bits but for these.
         schema: version of this layout.
         views: by camera that has given an image; for views in this process, a payload does not hold them.
     """
@@ -67,5 +70,7 @@ class FusedFrame:
     latency_ns: dict[str, int] = field(default_factory=dict)
     given_up: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    stamped_by_arrival: tuple[str, ...] = ()
     schema: int = SCHEMA
     views: dict[str, CameraView] = field(default_factory=dict, compare=False)

@@ -80,9 +80,18 @@ class Reason(str, Enum):
         'non_finite',
         'a reading is NaN or infinite, or so great (1.7e38) that a difference of two is',
     )
-    NO_ORIENTATION = 'no_orientation', 'the IMU gives no orientation, which the stream asks for'
+    NO_ORIENTATION = (
+        'no_orientation',
+        'the sensor gives no orientation, which the stream asks for, or a quaternion of length 0',
+    )
     NO_ANGULAR_VELOCITY = 'no_angular_velocity', 'the IMU gives no angular velocity, which the stream asks for'
     NO_LINEAR_ACCELERATION = 'no_linear_acceleration', 'the IMU gives no acceleration, which the stream asks for'
+    WRONG_SIZE = 'wrong_size', 'an array of the message has not as many elements as the stream reads of it'
+    WRONG_JOINTS = (
+        'wrong_joints',
+        'a JointState lacks a joint of `joints`, has one twice, or one that `joints` does not name',
+    )
+    NO_FIX = 'no_fix', 'the NavSatFix has no position: its status is -1'
 
     # A message that cannot be used as the stream is configured.
     NO_TRANSFORM = 'no_transform', 'the pose of the sensor in `target_frame` is unknown: `<stream>.extrinsics`, or TF'

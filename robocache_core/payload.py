@@ -168,7 +168,12 @@ def _metadata(frame: FusedFrame) -> dict[str, str]:
         'age_ns': json.dumps(frame.age_ns),
         'latency_ns': json.dumps(frame.latency_ns),
     }
-    named = {'given_up': frame.given_up, 'damaged': frame.damaged}
+    named = {
+        'given_up': frame.given_up,
+        'damaged': frame.damaged,
+        'columns': frame.columns,
+        'stamped_by_arrival': frame.stamped_by_arrival,
+    }
     return metadata | {key: json.dumps(names) for key, names in named.items() if names}
 
 
@@ -239,6 +244,12 @@ def _view(raw: torch.Tensor, dtype: torch.dtype, shape: list[int], name: str) ->
     return raw.view(dtype).view(shape)
 
 
+def _names(found: Any, key: str) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(type(value) is str for value in found):
+        _refuse(f'metadata {key} is not a list of names')
+    return tuple(found)
+
+
 def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedFrame:
     def text(key: str) -> str:
         value = metadata.get(key)
@@ -263,11 +274,9 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
         return found
 
     def names(key: str) -> tuple[str, ...]:
-        found = _parsed(text(key), f'metadata {key}') if key in metadata else []
-        if not isinstance(found, list) or not all(type(value) is str for value in found):
-            _refuse(f'metadata {key} is not a list of names')
-        return tuple(found)
+        return _names(_parsed(text(key), f'metadata {key}') if key in metadata else [], key)
 
+    columns = _json(text('columns'), 'metadata columns') if 'columns' in metadata else {}
     schema = integer('robocache_schema')
     if schema != SCHEMA:
         _refuse(f'schema {schema}, this reader knows {SCHEMA}')
@@ -282,5 +291,7 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
         latency_ns=mapping('latency_ns', int),
         given_up=names('given_up'),
         damaged=names('damaged'),
+        columns={name: _names(found, 'columns') for name, found in columns.items()},
+        stamped_by_arrival=names('stamped_by_arrival'),
         schema=schema,
     )

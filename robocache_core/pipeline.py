@@ -355,6 +355,8 @@ class Pipeline:
             latency_ns=draft.latency_ns,
             given_up=target.given_up,
             damaged=tuple(draft.damaged),
+            columns={name: stream.columns for name, stream in self.streams.items() if stream.columns},
+            stamped_by_arrival=tuple(name for name, stream in self.streams.items() if stream.stamped_by_arrival),
             views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
         )
         self._sequence += 1

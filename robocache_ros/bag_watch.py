@@ -9,13 +9,13 @@ from robocache_core.units import SECOND
 from robocache_ros import lost_targets
 from robocache_ros.bags import Bag
 from robocache_ros.blocker import Blocker
-from robocache_ros.cdr import header_stamp_ns
 from robocache_ros.drop_log import DropLog
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, Snapshot
 from robocache_ros.prevailing import prevailing
+from robocache_ros.received import Received
 from robocache_ros.silence_log import SilenceLog
 from robocache_ros.sources import routes
 
@@ -84,9 +84,9 @@ class BagWatch:
             self._due_ns = record_ns + _PERIOD_NS
         self._clock.advance(record_ns)
 
-    def arrived(self, name: str, raw: bytes) -> None:
-        """Take note of a serialized message of stream ``name``."""
-        self._metrics.arrived(name, header_stamp_ns(raw), self._clock.steady_ns())
+    def arrived(self, name: str, received: Received) -> None:
+        """Take note of a message of stream ``name``."""
+        self._metrics.arrived(name, received.stamp_ns(self._pipeline.streams[name]), self._clock.steady_ns())
 
     def published(self, frame: FusedFrame) -> None:
         """Take note of a frame."""

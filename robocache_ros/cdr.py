@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 import struct
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robocache_core.units import SECOND
+from robocache_ros.message_types import array_of, nested_type
 
 #: Bytes ahead of a message that say how it is serialized; from their end on, members are aligned.
 _ENCAPSULATION = 4
@@ -21,7 +21,7 @@ _BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
 _HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
 
 #: By the name that message classes have for a type of numbers, its code in ``struct``; NumPy has the same ones.
-_NUMBERS = {
+NUMBERS = {
     'boolean': '?', 'octet': 'B', 'uint8': 'B', 'int8': 'b', 'uint16': 'H', 'int16': 'h', 'uint32': 'I', 'int32': 'i',
     'uint64': 'Q', 'int64': 'q', 'float': 'f', 'double': 'd',
 }  # fmt: skip
@@ -73,6 +73,8 @@ _struct = functools.cache(struct.Struct)
 def deserialize(raw: Raw, message: type) -> Any:
     """Return what ``raw`` holds, with the attributes of the class ``message``; arrays are views of ``raw``.
 
+    A ``Definition`` is taken for a class.
+
     Raises:
         ValueError: ``raw`` is no message of this class; the text begins with "they".
     """
@@ -93,33 +95,30 @@ def _reader(message: Any) -> _Read:
     """Return what reads a message of a class."""
     members: dict[str, str] = message.get_fields_and_field_types()
     names, kinds = tuple(members), set(members.values())
-    if len(kinds) == 1 and kinds <= _NUMBERS.keys():  # as of a vector
-        code, count = _NUMBERS[kinds.pop()], len(names)
+    if len(kinds) == 1 and kinds <= NUMBERS.keys():  # as of a vector
+        code, count = NUMBERS[kinds.pop()], len(names)
         return lambda cursor: SimpleNamespace(**dict(zip(names, cursor.numbers(code, count), strict=True)))
-    reads = [(name, _member(kind)) for name, kind in members.items()]
+    reads = [(name, _member(kind, message)) for name, kind in members.items()]
     return lambda cursor: SimpleNamespace(**{name: read(cursor) for name, read in reads})
 
 
-def _member(kind: str) -> _Read:
-    """Return what reads a member, by the name of its type."""
-    if kind in _NUMBERS:
-        code = _NUMBERS[kind]
+def _member(kind: str, message: Any) -> _Read:
+    """Return what reads a member of ``message``, by the name of its type."""
+    if kind in NUMBERS:
+        code = NUMBERS[kind]
         return lambda cursor: cursor.numbers(code, 1)[0]
-    if kind == 'string':
+    if re.fullmatch(r'string(<\d+>)?', kind):
         return _Cursor.text
-    if match := re.fullmatch(r'sequence<([\w/]+)>', kind):
-        return _many(match[1], lambda cursor: int(cursor.numbers('I', 1)[0]))
-    if match := re.fullmatch(r'([\w/]+)\[(\d+)\]', kind):
-        size = int(match[2])
-        return _many(match[1], lambda cursor: size)
-    package, name = kind.split('/')
-    return _reader(getattr(importlib.import_module(f'{package}.msg'), name))
+    if array := array_of(kind):
+        element, size = array
+        return _many(element, message, lambda cursor: int(cursor.numbers('I', 1)[0]) if size is None else size)
+    return _reader(nested_type(message, kind))
 
 
-def _many(kind: str, count: Callable[[_Cursor], int]) -> _Read:
+def _many(kind: str, message: Any, count: Callable[[_Cursor], int]) -> _Read:
     """Return what reads a number of members of one type."""
-    if kind in _NUMBERS:
-        code = _NUMBERS[kind]
+    if kind in NUMBERS:
+        code = NUMBERS[kind]
         return lambda cursor: cursor.array(code, count(cursor))
-    read = _member(kind)
+    read = _member(kind, message)
     return lambda cursor: [read(cursor) for _ in range(count(cursor))]

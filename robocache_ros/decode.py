@@ -167,7 +167,7 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
             )
         part = getattr(msg, name)
         if name == 'orientation':
-            values += _unit((part.x, part.y, part.z, part.w))
+            values += unit_quaternion((part.x, part.y, part.z, part.w), 'the orientation')
         else:
             values += (part.x, part.y, part.z)
     tensor = torch.tensor(values, dtype=torch.float32)
@@ -178,18 +178,21 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
     return VectorSample(stamp, msg.header.frame_id, tensor)
 
 
-def _unit(quaternion: tuple[float, ...]) -> tuple[float, ...]:
+def unit_quaternion(quaternion: tuple[float, ...], name: str) -> tuple[float, ...]:
     """Return a quaternion of length 1: slerp gives such ones, so a reading that is taken as it is must be one too.
 
     One that has length 1 but for rounding keeps its bits.
+
+    Raises:
+        DataError: ``no_orientation``: the quaternion, called ``name``, has length 0.
     """
     length = math.hypot(*quaternion)
     if length == 0:
-        raise DataError(Reason.NO_ORIENTATION, 'the orientation is a quaternion of length 0')
+        raise DataError(Reason.NO_ORIENTATION, f'{name} is a quaternion of length 0')
     if abs(length - 1) <= ROUNDING or not math.isfinite(length):
         return quaternion
     # Of the least numbers there are, length and quotients are rounded by so much that these need it once more.
-    return _unit(tuple(part / length for part in quaternion))
+    return unit_quaternion(tuple(part / length for part in quaternion), name)
 
 
 def _check_channels(layout: CloudLayout, config: LidarConfig) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo
@@ -17,7 +18,9 @@ from robocache_ros.cdr import Raw, deserialize
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
+from robocache_ros.message_types import Types, installed
 from robocache_ros.poses import Pose, PoseSource
+from robocache_ros.received import Received
 from robocache_ros.sources import source_of
 
 
@@ -29,15 +32,21 @@ class Ingest:
         poses: gives the poses of sensors that the configuration does not state.
         log: explains every drop.
         decoders: decode compressed images ahead.
+        types: gives the message types of streams that take any type.
+
+    Raises:
+        ConfigError: a stream's message type is not known, or lacks what the stream reads.
     """
 
-    def __init__(self, pipeline: Pipeline, poses: PoseSource, log: DropLog, decoders: Decoders) -> None:
+    def __init__(
+        self, pipeline: Pipeline, poses: PoseSource, log: DropLog, decoders: Decoders, types: Types = installed
+    ) -> None:
         self._pipeline = pipeline
         self._decoders = decoders
         self._poses = poses
         self._log = log
         #: By stream, the row of its messages.
-        self.sources = {name: source_of(stream) for name, stream in pipeline.streams.items()}
+        self.sources = {name: source_of(stream, types) for name, stream in pipeline.streams.items()}
         pipeline.on_refused = log.explain
         pipeline.on_damaged = log.explain_damage
 
@@ -45,15 +54,17 @@ class Ingest:
         """Count a message of stream ``name`` that has arrived; may be called from any thread."""
         self._pipeline.receive(name)
 
-    def decode(self, name: str, raw: Raw, when: str = '') -> Sample | None:
-        """Return the sample of a serialized message that was announced; None where it was dropped.
+    def decode(self, name: str, received: Received, when: str = '') -> Sample | None:
+        """Return the sample of a message that was announced; None where it was dropped.
 
         ``when`` is added to the topic in the explanation of one that cannot be deserialized.
         """
         stream, source = self._pipeline.streams[name], self.sources[name]
         try:
-            message = _deserialized(raw, source.message, f'{stream.topic}{when}')
+            message = _deserialized(received.raw, source.message, f'{stream.topic}{when}')
             sample = source.decode(message, stream)
+            if stream.stamped_by_arrival:
+                sample = dataclasses.replace(sample, stamp_ns=_arrival_ns(received))
             return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else sample
         except DataError as error:
             self.refuse(name, error)
@@ -71,9 +82,9 @@ class Ingest:
             return
         self._pipeline.push(name, sample)
 
-    def take(self, name: str, raw: Raw, when: str = '') -> None:
+    def take(self, name: str, received: Received, when: str = '') -> None:
         """Decode a message that was announced, as ``decode`` does, and push it."""
-        sample = self.decode(name, raw, when)
+        sample = self.decode(name, received, when)
         if sample is not None:
             self.push(name, sample)
 
@@ -117,6 +128,12 @@ class Ingest:
                 f'{MOST_METRES:g} m; correct the transform',
             )
         return pose
+
+
+def _arrival_ns(received: Received) -> int:
+    if received.arrived_ns <= 0:
+        raise DataError(Reason.ZERO_STAMP, 'it arrived at 0 ns of ROS time: no /clock had come yet')
+    return received.arrived_ns
 
 
 def _deserialized(raw: Raw, message: type, topic: str) -> Any:

@@ -23,6 +23,7 @@ from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.ingest import Ingest
 from robocache_ros.poses import BagPoses
+from robocache_ros.received import Received
 from robocache_ros.sources import Route, choice, routes
 from robocache_ros.static_transforms import StaticTransforms
 
@@ -161,8 +162,9 @@ class _Reader:
             ingest.calibrate(name, raw, when)
         else:
             ingest.announce(name)
-            watch.arrived(name, raw)
-            ingest.take(name, raw, when)
+            received = Received(raw, record_ns)
+            watch.arrived(name, received)
+            ingest.take(name, received, when)
 
 
 def _check_topics(bag: Bag, wanted: Iterable[Route], log: EventLog) -> None:

@@ -14,7 +14,7 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
-from robocache_ros.cdr import Raw, header_stamp_ns
+from robocache_ros.cdr import Raw
 from robocache_ros.clock import Clock
 from robocache_ros.decoders import Decoders
 from robocache_ros.diagnostics import Diagnostics
@@ -27,6 +27,7 @@ from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 from robocache_ros.pixels import JPEG_DECODER
 from robocache_ros.poses import PoseSource
+from robocache_ros.received import Received
 from robocache_ros.recorder import Recorder
 from robocache_ros.reporter import Load, Reporter
 from robocache_ros.timings_log import TimingsLog
@@ -149,10 +150,11 @@ class Runtime:
 
     def put(self, name: str, raw: Raw) -> None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
-        stamp_ns = header_stamp_ns(raw)
-        self.metrics.arrived(name, stamp_ns, self._now_ns())
+        received = Received(raw, self._now_ns())
+        stamp_ns = received.stamp_ns(self.pipeline.streams[name])
+        self.metrics.arrived(name, stamp_ns, received.arrived_ns)
         self.recorder.arrived(name, stamp_ns, len(raw))
-        self.inboxes.put(name, raw, len(raw))
+        self.inboxes.put(name, received, len(raw))
 
     def put_calibration(self, name: str, raw: Raw) -> None:
         """Take in a serialized CameraInfo of camera ``name``, on the thread on which it arrives."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
-from robocache_core.config import PipelineConfig, StreamConfig
+from robocache_core.config import MessageVectorConfig, PipelineConfig, StreamConfig
 from robocache_core.samples import Sample
 from robocache_ros.decode import decode_cloud, decode_imu, decode_laser_scan
 from robocache_ros.decode_image import decode_compressed, decode_image
+from robocache_ros.decode_vector import decode_vector
+from robocache_ros.message_paths import check_message_type
+from robocache_ros.message_types import Types, installed
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,16 @@ SOURCES = {
 }
 
 
-def source_of(stream: StreamConfig) -> Source:
-    """Return the row of the messages that ``stream`` takes."""
+def source_of(stream: StreamConfig, types: Types = installed) -> Source:
+    """Return the row of the messages that ``stream`` takes; ``types`` gives the class of one that takes any type.
+
+    Raises:
+        ConfigError: there is no such type, or it lacks what the stream reads.
+    """
+    if stream.takes_any_type:
+        message = types(stream.message_type)
+        check_message_type(cast(MessageVectorConfig, stream), message)
+        return Source(stream.message_type, message, decode_vector, 'vectors')
     if stream.message_type not in SOURCES:
         raise KeyError(f'{stream.message_type}, which {stream.name} takes, has no row in SOURCES')
     return SOURCES[stream.message_type]
@@ -75,15 +86,18 @@ class Route:
         stream: configuration of the stream.
         topic: relative or absolute.
         type_name: full ROS name of the message type.
-        message: its class.
         is_calibration: whether it carries the stream's calibration, not its samples.
     """
 
     stream: StreamConfig
     topic: str
     type_name: str
-    message: Any
     is_calibration: bool = False
+
+    @property
+    def message(self) -> Any:
+        """Class of the message type."""
+        return CameraInfo if self.is_calibration else source_of(self.stream).message
 
     @property
     def absolute_topic(self) -> str:
@@ -94,6 +108,6 @@ class Route:
 def routes(config: PipelineConfig, *, views: bool = False) -> Iterator[Route]:
     """Yield every topic that the streams of ``config`` take; with ``views``, what is shown of images too."""
     for stream in config.streams():
-        yield Route(stream, stream.topic or stream.name, stream.message_type, source_of(stream).message)
+        yield Route(stream, stream.topic or stream.name, stream.message_type)
         if stream.needs_calibration or (views and stream.calibration_topic):
-            yield Route(stream, stream.calibration_topic, 'sensor_msgs/msg/CameraInfo', CameraInfo, True)
+            yield Route(stream, stream.calibration_topic, 'sensor_msgs/msg/CameraInfo', True)

@@ -67,6 +67,11 @@ def for_device(device: torch.device) -> ModuleType:
     return active().module if device == _CPU else cuda().module
 
 
+def reference() -> ModuleType:
+    """Return the module that has the operations in NumPy, whatever is active."""
+    return _reference('asked for').module
+
+
 @functools.cache
 def cuda() -> Backend:
     """The backend of tensors on a GPU.

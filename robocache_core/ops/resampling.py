@@ -46,10 +46,11 @@ def resample(
     sample there are zeros.
 
     Values are mixed in float32 (``slerp``: float64) and rounded once to the nearest, ties to even; a sample that is
-    taken as it is keeps its bits where the dtype stays.
+    taken as it is keeps its bits where the dtype stays. Values that are float64 are mixed in float64, on the CPU alone,
+    and by NumPy whatever the backend: they are for a few, as a position on the globe.
 
     Args:
-        values: ``[B, S, D]`` float32, float16 or bfloat16, any strides; D = 4 (x y z w) for slerp.
+        values: ``[B, S, D]`` float32, float16, bfloat16 or float64, any strides; D = 4 (x y z w) for slerp.
         stamps_ns: ``[B, S]`` int64, ns, any strides.
         targets_ns: ``[B, T]`` int64, ns, in any order, any strides; fastest where they ascend.
         method: linear, slerp, nearest or previous.
@@ -58,7 +59,7 @@ def resample(
         unsorted: stamps that do not ascend along a row: ``refuse`` them (which waits for a GPU), ``sort`` them with
             their samples (stable, so that the last of equal ones is the last that was given), or ``trust`` that there
             are none (else the result is not defined; the CPU refuses them all the same).
-        dtype: float32, float16 or bfloat16, of the result; None: that of the values.
+        dtype: float32, float16 or bfloat16, of the result; None: that of the values, which float64 ones need.
         out: values ``[B, T, D]`` and validity ``[B, T]`` bool, contiguous, apart from the inputs, to be written instead
             of new tensors.
 
@@ -91,13 +92,13 @@ def fuse(
 
     Args:
         streams: N pairs of values ``[B, S, D]`` and stamps ``[B, S]`` int64, ns; S and D may differ, and the values'
-            dtypes too where ``dtype`` is given.
+            dtypes too where ``dtype`` is given; float64 as ``resample`` takes it.
         targets_ns: ``[B, T]`` int64, ns, in any order, any strides; fastest where they ascend.
         method: of all streams, or one for each (list or tuple).
         tolerance_ns: of all streams, or one for each, ns.
         outside: of all streams, or one for each.
         unsorted: refuse, sort or trust.
-        dtype: float32, float16 or bfloat16, of the result; None: that of the values.
+        dtype: float32, float16 or bfloat16, of the result; None: that of the values, which float64 ones need.
         out: values ``[B, T, sum of D]`` and validity ``[B, T, N]`` bool, contiguous, apart from the inputs, to be
             written instead of new tensors.
 
@@ -142,6 +143,7 @@ def _fuse(
         dtype = streams[0][0].dtype
     else:
         check_dtype(dtype)
+        _check_single(streams)
     device = targets_ns.device
     if out is None:
         result = torch.empty(*shape, dtype=dtype, device=device)
@@ -150,7 +152,8 @@ def _fuse(
         check_number_of('out', out, ('values', 'valid'))
         result = checked_out('out[0] (values)', out[0], shape, dtype, device)
         valid = checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, device)
-    descent = backends.for_device(device).fuse(plan, streams, targets_ns, result, valid)
+    backend = backends.reference() if dtype == torch.float64 else backends.for_device(device)
+    descent = backend.fuse(plan, streams, targets_ns, result, valid)
     if descent is not None:
         stream, row, column = descent
         before, stamp = streams[stream][1][row, column - 1 : column + 1].tolist()
@@ -159,6 +162,13 @@ def _fuse(
             "must be ascending along each row, or given with unsorted='sort'"
         )
     return result, valid
+
+
+def _check_single(streams: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Refuse float64 values where the result has a dtype of its own."""
+    for i, (values, _) in enumerate(streams):
+        if values.dtype == torch.float64:
+            raise TypeError(f'streams[{i}] values are float64: must be given without dtype, as their result is float64')
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, which hashes fast: a small call takes microseconds
@@ -236,7 +246,9 @@ def _checked_width(
     prefix: str, values: torch.Tensor, stamps_ns: torch.Tensor, method: str, rows: int, device: torch.device
 ) -> int:
     """Width of a stream that can be read at ``rows`` rows of targets on ``device``."""
-    check_tensor(f'{prefix}values', values, 3, FLOATS, device)
+    check_tensor(f'{prefix}values', values, 3, (*FLOATS, torch.float64), device)
+    if values.dtype == torch.float64 and not values.is_cpu:
+        raise TypeError(f'{prefix}values are float64 on {values.device}: must be on the CPU, or {FLOATS[0]}')
     check_tensor(f'{prefix}stamps_ns', stamps_ns, 2, _STAMPS, device)
     batch, samples, width = values.shape
     if stamps_ns.shape != (batch, samples):

@@ -9,6 +9,7 @@ from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import Stream, StreamConfig
 from robocache_core.streams.camera import CameraConfig, CameraStream
 from robocache_core.streams.lidar import LidarConfig, LidarStream
+from robocache_core.streams.message_vector import MessageVectorConfig
 from robocache_core.streams.vector import ImuConfig, VectorStream
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ KINDS = {
     'lidars': Kind(LidarConfig, LidarStream),
     'cameras': Kind(CameraConfig, CameraStream),
     'imus': Kind(ImuConfig, VectorStream),
+    'vectors': Kind(MessageVectorConfig, VectorStream),
 }
 
 

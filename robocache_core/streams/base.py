@@ -55,6 +55,8 @@ class StreamConfig(Checked):
     reads_window: ClassVar[bool] = False
     #: Whether samples are brought into the target frame, for which the sensor's pose must be known.
     is_located: ClassVar[bool] = False
+    #: Whether messages may be of any type: samples are numbers of them, by path.
+    takes_any_type: ClassVar[bool] = False
 
     name: str
     topic: str = tunable('', 'topic to subscribe to; set when empty to /<name>')
@@ -72,6 +74,16 @@ class StreamConfig(Checked):
     def message_type(self) -> str:
         """ROS name of the topic's message type."""
         raise NotImplementedError(f'{type(self).__name__}.message_type')
+
+    @property
+    def stamped_by_arrival(self) -> bool:
+        """Whether the stamp of a sample is when its message arrived (in a bag: was recorded), not its header's."""
+        return False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what a row of the stream's tensor holds, where the configuration names them one by one."""
+        return ()
 
     @property
     def calibration_topic(self) -> str:

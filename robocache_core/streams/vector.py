@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
+import numpy as np
 import torch
 
 from robocache_core import ops
@@ -51,6 +52,16 @@ class VectorConfig(StreamConfig):
     def methods(self) -> tuple[str, ...]:
         """How each field of a row is resampled."""
         return (self.interpolation,) * len(self.widths)
+
+    @property
+    def values_dtype(self) -> torch.dtype:
+        """Of readings and rows."""
+        return torch.float32
+
+    @property
+    def quaternions(self) -> tuple[slice, ...]:
+        """Where quaternions (x y z w) are in a row, whose sign is made continuous along a window."""
+        return ()
 
     def instants(self, stamp_ns: int) -> tuple[int, int]:
         last = stamp_ns + self.window_offset_ns
@@ -108,7 +119,7 @@ class ImuConfig(VectorConfig):
         is_linear = self.interpolation == 'linear'
         return tuple('slerp' if name == 'orientation' and is_linear else self.interpolation for name in self.fields)
 
-    def columns(self, field: str) -> slice:
+    def columns_of(self, field: str) -> slice:
         """Where the elements of ``field``, which must be one of ``fields``, are in a row."""
         at = self.fields.index(field)
         begin = sum(self.widths[:at])
@@ -123,7 +134,7 @@ class VectorStream(Stream[VectorConfig]):
 
     def blank(self, device: Device) -> dict[str, torch.Tensor]:
         rows, where = self.config.window_size, device.torch_device
-        values = torch.zeros(rows, sum(self.config.widths), dtype=torch.float32, device=where)
+        values = torch.zeros(rows, sum(self.config.widths), dtype=self.config.values_dtype, device=where)
         return self.named(values, torch.zeros(rows, dtype=torch.bool, device=where))
 
     def named(self, values: torch.Tensor, valid: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -146,6 +157,8 @@ class VectorJob(Job):
         values, valid = self._resample()
         device.record_stage('resample')
         self.draft.valid[self.stream.name] = bool(valid.all())
+        for part in self.stream.config.quaternions:
+            _make_continuous(values[0, :, part].numpy())
         window = self.stream.named(values[0], valid[0].all(dim=1))
         self._window = {name: device.upload(tensor) for name, tensor in window.items()}
 
@@ -156,7 +169,7 @@ class VectorJob(Job):
         samples = [cast(VectorSample, entry.sample) for entry in self.pick.entries]
         stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
         rows = [sample.values for sample in samples]
-        values = torch.stack(rows) if rows else torch.empty(0, sum(config.widths), dtype=torch.float32)
+        values = torch.stack(rows) if rows else torch.empty(0, sum(config.widths), dtype=config.values_dtype)
         return ops.fuse(
             [(block, stamps) for block in values.unsqueeze(0).split_with_sizes(list(config.widths), dim=2)],
             (last + steps * config.window_period_ns).unsqueeze(0),
@@ -166,3 +179,16 @@ class VectorJob(Job):
 
     def _launch(self, device: Device) -> None:
         self.draft.tensors[self.stream.name] = {name: device.keep(tensor) for name, tensor in self._window.items()}
+
+
+def _make_continuous(quaternions: np.ndarray) -> None:
+    """Give quaternions ``[K, 4]`` (x y z w) the sign in which each is near the next, and w of the last is not negative.
+
+    A rotation has two quaternions: so it always has the same one at the last instant, whatever the sender chose.
+    """
+    products = quaternions[:-1] * quaternions[1:]
+    turns = ((products[:, 0] + products[:, 1]) + products[:, 2]) + products[:, 3] < 0
+    x, y, z, w = quaternions[-1].tolist()
+    last = next((part < 0 for part in (w, x, y, z) if part), False)
+    is_negated = np.logical_xor.accumulate([last, *turns[::-1]])[::-1]
+    quaternions[is_negated] = 0.0 - quaternions[is_negated]  # not -0.0 of 0.0

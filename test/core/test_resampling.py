@@ -211,7 +211,12 @@ VALUES, STAMPS, TARGETS = torch.zeros(2, 3, 4), torch.arange(6).view(2, 3), torc
         ({'stamps_ns': STAMPS.double()}, TypeError, 'stamps_ns is torch.float64'),
         ({'stamps_ns': STAMPS[:, :2]}, ValueError, 'stamps_ns has shape'),
         ({'stamps_ns': STAMPS[0]}, ValueError, 'stamps_ns has shape'),
-        ({'values': VALUES.double()}, TypeError, 'values is torch.float64'),
+        (
+            {'values': VALUES.double(), 'dtype': torch.float32},
+            TypeError,
+            'values are float64: must be given without dtype',
+        ),
+        ({'values': VALUES.long()}, TypeError, 'values is torch.int64'),
         ({'values': VALUES[0]}, ValueError, 'values has shape'),
         ({'values': VALUES[..., :3], 'method': 'slerp'}, ValueError, 'values has width 3: must be 4'),
         ({'values': VALUES.to('meta')}, ValueError, 'values is on meta'),

@@ -14,13 +14,17 @@ from robocache_core.config import (
     CameraConfig,
     ImuConfig,
     LidarConfig,
+    MessageVectorConfig,
 )
 from robocache_ros import parameters
 from robocache_ros.parameters import NodeConfig
 
 FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
-NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',))
-EXAMPLES = {'lidars', 'cameras', 'imus', 'lidar.topic', 'front.topic', 'imu.topic'}
+NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',), ('joints',))
+EXAMPLES = {
+    'lidars', 'cameras', 'imus', 'vectors', 'lidar.topic', 'front.topic', 'imu.topic', 'joints.topic', 'joints.message',
+    'joints.joints',
+}  # fmt: skip
 
 
 def documented() -> dict[str, object]:
@@ -77,9 +81,11 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
         '/lidar/points',
         '/camera/front/image_raw/compressed',
         '/imu/data',
+        '/joint_states',
     ]
     assert 'unknown' not in capfd.readouterr().err
     assert node_config == NodeConfig()
     assert parameters.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
     plain = [dataclasses.replace(stream, topic='') for stream in pipeline.streams()]
-    assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu')]
+    joints = MessageVectorConfig('joints', message='sensor_msgs/msg/JointState', joints=('joint_1', 'joint_2'))
+    assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu'), joints]

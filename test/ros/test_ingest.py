@@ -8,12 +8,26 @@ import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from support import bags
-from support.runtime import BOX, FRONT, IMU, LIDAR, NoPoses, assert_adds_up, cloud, header, image, imu, make
+from support.runtime import (
+    BOX,
+    FRONT,
+    IMU,
+    LIDAR,
+    START_NS,
+    NoPoses,
+    assert_adds_up,
+    cloud,
+    header,
+    image,
+    imu,
+    make,
+)
 
 from robocache_core.config import LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
 from robocache_ros import offline
 from robocache_ros.poses import BagPoses
+from robocache_ros.received import Received
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
 
@@ -43,7 +57,7 @@ def no_points(ms):
 def take(bench, name, *messages):
     for message in messages:
         bench.runtime.ingest.announce(name)
-        bench.runtime.ingest.take(name, serialize_message(message))
+        bench.runtime.ingest.take(name, Received(serialize_message(message), START_NS))
 
 
 def explained(bench):

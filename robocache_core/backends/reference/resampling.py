@@ -121,14 +121,18 @@ def _pick_samples(stamps: Array, targets: Array, method: str, outside: str, tole
 
 @np.errstate(all='ignore')
 def _mix(values: torch.Tensor, picks: _Picks, method: str) -> tuple[Array, Array]:
-    """The samples mixed for every target, ``[T, D] float32``, and where that has a direction, ``[T]``."""
-    a = values[torch.from_numpy(picks.lower)].to(torch.float32).numpy()
-    b = values[torch.from_numpy(picks.upper)].to(torch.float32).numpy()
+    """The samples mixed for every target, ``[T, D]``, and where that has a direction, ``[T]``.
+
+    In float32, but in float64 where the values are.
+    """
+    precision = values.dtype if values.dtype == torch.float64 else torch.float32
+    a = values[torch.from_numpy(picks.lower)].to(precision).numpy()
+    b = values[torch.from_numpy(picks.upper)].to(precision).numpy()
     alpha = picks.alpha[:, None]
     if method != 'slerp':
         return a + (b - a) * alpha, np.ones(len(a), dtype=bool)
     result, has_direction = _slerp(a.astype(np.float64), b.astype(np.float64), alpha.astype(np.float64))
-    return result.astype(np.float32), has_direction
+    return result.astype(a.dtype), has_direction
 
 
 def _distance(later: Array, earlier: Array) -> Array:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decode messages of any type to the numbers that a vector stream reads of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from robocache_core.config import MessageVectorConfig
+from robocache_core.field_paths import FieldPath
+from robocache_core.ledger import Reason
+from robocache_core.samples import DataError, VectorSample
+from robocache_core.streams.message_vector import JOINT_STATE
+from robocache_core.text import shown
+from robocache_ros.decode import stamp_ns, unit_quaternion
+
+_NAV_SAT_FIX, _NO_FIX = 'sensor_msgs/msg/NavSatFix', -1
+
+
+def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
+    """Decode the numbers of a row; quaternions among them are brought to length 1.
+
+    The stamp of a stream that is stamped by arrival is 0 until it is set by who knows when that was.
+
+    Raises:
+        DataError: as ``stamp_ns``; ``wrong_size`` (an array lacks an element, or is not of the size that the stream
+            states), ``wrong_joints``, ``no_fix``, ``no_orientation`` (a quaternion of length 0), ``non_finite``.
+    """
+    stamp = 0 if config.stamped_by_arrival else stamp_ns(msg.header)
+    header = getattr(msg, 'header', None)
+    if config.message == _NAV_SAT_FIX and msg.status.status == _NO_FIX:
+        raise DataError(Reason.NO_FIX, 'status.status is -1: the receiver has no fix')
+    values = _joint_values(msg, config) if config.message == JOINT_STATE else _reader(config.paths)(msg)
+    for part in config.quaternions:
+        values[part] = unit_quaternion(tuple(values[part]), ', '.join(config.columns[part]))
+    tensor = torch.tensor(values, dtype=config.values_dtype)
+    greatest = torch.finfo(tensor.dtype).max / 2  # the difference of two is finite
+    if not bool((tensor.abs() <= greatest).all()):  # no comparison with NaN holds
+        wrong = [f'{c} is {v}' for c, v in zip(config.columns, values, strict=True) if not abs(v) <= greatest]
+        raise DataError(Reason.NON_FINITE, f'{", ".join(wrong)}: must be finite, and at most {greatest:.3g}')
+    return VectorSample(stamp, '' if header is None else header.frame_id, tensor)
+
+
+def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:
+    """The numbers of the joints of ``config`` in its order, array by array, wherever they are in the message."""
+    names = list(msg.name)
+    at = {name: i for i, name in enumerate(names)}
+    faults = {
+        'lacks': [joint for joint in config.joints if joint not in at],
+        'has twice': names if len(at) != len(names) else [],
+        'also has': at.keys() - set(config.joints) if config.other_joints == 'refuse' else [],
+    }
+    for fault, joints in faults.items():
+        if joints:
+            raise DataError(
+                Reason.WRONG_JOINTS,
+                f'the message {fault} {shown(sorted(joints))}: correct {config.name}.joints'
+                + (f', or set {config.name}.other_joints to ignore' if fault == 'also has' else ''),
+            )
+    values: list[float] = []
+    for path in config.paths:
+        array = getattr(msg, path.text)
+        if len(array) != len(names):
+            raise DataError(
+                Reason.WRONG_SIZE,
+                f'{path.text} has {len(array)} elements for {len(names)} joints; where the sender gives none, leave '
+                f'{path.text} out of {config.name}.fields',
+            )
+        values += (float(array[at[joint]]) for joint in config.joints)
+    return values
+
+
+@functools.lru_cache(maxsize=256)
+def _reader(paths: tuple[FieldPath, ...]) -> Callable[[Any], list[float]]:
+    """Return what reads the numbers at some paths of a message."""
+    return lambda msg: [float(value) for path in paths for value in _read(msg, path)]
+
+
+def _read(msg: Any, path: FieldPath) -> Sequence[float] | Iterator[float]:
+    value = msg
+    try:
+        for step in path.steps:
+            value = value[step] if isinstance(step, int) else getattr(value, step)
+    except IndexError as error:
+        raise DataError(Reason.WRONG_SIZE, f'{path.text}: the array has {len(value)} elements') from error
+    if path.size is None:
+        return (value,)
+    if len(value) != path.size:
+        raise DataError(Reason.WRONG_SIZE, f'{path.text}: the array has {len(value)} elements')
+    return value  # type: ignore[no-any-return]
