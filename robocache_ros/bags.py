@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading a rosbag2: its topics, and its messages as raw CDR bytes or deserialized.
 
-Only what is asked for is looked at: the definitions of types that a bag carries are not parsed, and a part of a bag
-that cannot be read costs that part.
+Only what is asked for is looked at: a definition that a bag carries is parsed where a stream needs it, and a part of a
+bag that cannot be read costs that part.
 """
 
 from __future__ import annotations
@@ -157,6 +157,12 @@ def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
     if bag.count == 0:
         raise BagError('; '.join((f'{path}: has no messages', *bag.defects)))
     return bag
+
+
+def own_definitions() -> Mapping[str, Any]:
+    """Return constants and members, as ``rosbags`` has them, of the types of ROS 2's own by their full names."""
+    definitions: Mapping[str, Any] = _typestore().fielddefs
+    return definitions
 
 
 def has_header(msgtype: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
 from robocache_ros.message_types import array_of, nested_type
 
@@ -78,7 +79,7 @@ def deserialize(raw: Raw, message: type) -> Any:
     Raises:
         ValueError: ``raw`` is no message of this class; the text begins with "they".
     """
-    return _reader(message)(_Cursor(raw))
+    return reader(message)(_Cursor(raw))
 
 
 def header_stamp_ns(raw: Raw) -> int | None:
@@ -91,9 +92,14 @@ def header_stamp_ns(raw: Raw) -> int | None:
 
 
 @functools.cache
-def _reader(message: Any) -> _Read:
-    """Return what reads a message of a class."""
-    members: dict[str, str] = message.get_fields_and_field_types()
+def reader(message: Any) -> _Read:
+    """Return what reads a message of a class.
+
+    Raises:
+        ConfigError: a member has a type that cannot be read, or that is not installed.
+    """
+    # One without members has this one in what is sent.
+    members = message.get_fields_and_field_types() or {'structure_needs_at_least_one_member': 'uint8'}
     names, kinds = tuple(members), set(members.values())
     if len(kinds) == 1 and kinds <= NUMBERS.keys():  # as of a vector
         code, count = NUMBERS[kinds.pop()], len(names)
@@ -112,7 +118,9 @@ def _member(kind: str, message: Any) -> _Read:
     if array := array_of(kind):
         element, size = array
         return _many(element, message, lambda cursor: int(cursor.numbers('I', 1)[0]) if size is None else size)
-    return _reader(nested_type(message, kind))
+    if '/' not in kind:
+        raise ConfigError(f'{message.__name__} has a member of type {kind}, which cannot be read')
+    return reader(nested_type(message, kind))
 
 
 def _many(kind: str, message: Any, count: Callable[[_Cursor], int]) -> _Read:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:
     at = {name: i for i, name in enumerate(names)}
     faults = {
         'lacks': [joint for joint in config.joints if joint not in at],
-        'has twice': names if len(at) != len(names) else [],
+        'has twice': [name for name, count in Counter(names).items() if count > 1],
         'also has': at.keys() - set(config.joints) if config.other_joints == 'refuse' else [],
     }
     for fault, joints in faults.items():

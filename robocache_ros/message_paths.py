@@ -10,7 +10,7 @@ from robocache_core.field_paths import FieldPath
 from robocache_core.streams.message_vector import JOINT_STATE
 from robocache_core.text import shown
 from robocache_core.tunable import ConfigError
-from robocache_ros.cdr import NUMBERS
+from robocache_ros.cdr import NUMBERS, reader
 from robocache_ros.message_types import array_of, nested_type
 
 _HEADER = ('header', 'std_msgs/Header')
@@ -20,8 +20,10 @@ def check_message_type(config: MessageVectorConfig, message: Any) -> None:
     """Check that ``message``, the class or ``Definition`` of ``config.message``, has what the stream reads.
 
     Raises:
-        ConfigError: it has no header, and the stamp is to be a header's; or a field is not there, or is no number.
+        ConfigError: it cannot be read; it has no header, and the stamp is to be a header's; a field is not there, or is
+            no number.
     """
+    reader(message)
     first = next(iter(message.get_fields_and_field_types().items()), None)
     if not config.stamped_by_arrival and first != _HEADER:
         raise ConfigError(

@@ -14,6 +14,7 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
+from robocache_ros.bag_types import types_in
 from robocache_ros.bag_watch import BagWatch, RecordedClock
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.clock import SteadyClock
@@ -136,7 +137,7 @@ class _Reader:
             self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=line)
         watch = self.watch = BagWatch(bag, self._pipeline, self._log, self.drops, self._clock)
         with closing(Decoders.of(self._pipeline.config)) as decoders:
-            ingest = Ingest(self._pipeline, BagPoses(transforms), self.drops, decoders)
+            ingest = Ingest(self._pipeline, BagPoses(transforms), self.drops, decoders, types_in(bag))
             for topic, record_ns, raw in self._messages(bag, {route.absolute_topic for route in wanted}):
                 watch.advance(record_ns)
                 for route in wanted:

@@ -67,7 +67,7 @@ def for_device(device: torch.device) -> ModuleType:
     return active().module if device == _CPU else cuda().module
 
 
-def reference() -> ModuleType:
+def reference_module() -> ModuleType:
     """Return the module that has the operations in NumPy, whatever is active."""
     return _reference('asked for').module
 

@@ -152,7 +152,7 @@ def _fuse(
         check_number_of('out', out, ('values', 'valid'))
         result = checked_out('out[0] (values)', out[0], shape, dtype, device)
         valid = checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, device)
-    backend = backends.reference() if dtype == torch.float64 else backends.for_device(device)
+    backend = backends.reference_module() if dtype == torch.float64 else backends.for_device(device)
     descent = backend.fuse(plan, streams, targets_ns, result, valid)
     if descent is not None:
         stream, row, column = descent

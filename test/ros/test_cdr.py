@@ -12,6 +12,7 @@ from support.fuzz import COUNT, fuzzed, on_the_wire
 from support.fuzz.changes import bytes_changed
 from support.runtime import cloud, header, imu
 
+from robocache_core.tunable import ConfigError
 from robocache_ros.cdr import deserialize, header_stamp_ns
 
 SCAN = LaserScan(header=header(0), ranges=[1.0, 2.5], intensities=[3.0])
@@ -80,3 +81,23 @@ def test_either_order_of_bytes_is_read(little_endian):
 @pytest.mark.parametrize('size', [0, 4, 15])
 def test_what_is_too_short_for_a_header_has_no_stamp(size):
     assert header_stamp_ns(serialize_message(imu(0))[:size]) is None
+
+
+def test_a_type_that_cannot_be_read_is_named():
+    class Wide:
+        @classmethod
+        def get_fields_and_field_types(cls):
+            return {'text': 'sequence<wstring>'}
+
+    with pytest.raises(ConfigError, match='Wide has a member of type wstring, which cannot be read'):
+        deserialize(serialize_message(imu(0)), Wide)
+
+
+def test_a_member_without_members_takes_a_byte():
+    class Twice:
+        @classmethod
+        def get_fields_and_field_types(cls):
+            return {'first': 'std_msgs/Empty', 'second': 'uint8', 'bounded': 'sequence<uint8, 4>', 'text': 'string<5>'}
+
+    found = deserialize(b'\0\1\0\0\7\x08\0\0\2\0\0\0\x09\x0a\0\0\2\0\0\0a\0', Twice)
+    assert (found.second, found.bounded.tolist(), found.text) == (8, [9, 10], 'a')
