@@ -6,10 +6,12 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from geometry_msgs.msg import Twist, TwistStamped
 from support import bags, vectors
 from support.live import Live
+from support.runtime import START_NS, assert_adds_up, header, make
 
-from robocache_core import payload
+from robocache_core import MessageVectorConfig, PipelineConfig, SyncConfig, payload
 from robocache_core.streams.message_vector import PRESETS
 from robocache_ros import parameters
 from robocache_ros.offline import fused_frames, make_pipeline
@@ -66,8 +68,8 @@ def bag_of(path, messages, **how):
     return bags.write(path / 'bag', scans + [(ms, '/state', message) for ms, message in messages], **how)
 
 
-def steady(make):
-    return [(ms, make(ms)) for ms in range(0, END_MS, PERIOD_MS)]
+def steady(make_message):
+    return [(ms, make_message(ms)) for ms in range(0, END_MS, PERIOD_MS)]
 
 
 def frames_of(bag, values):
@@ -91,8 +93,8 @@ def test_every_usual_type_is_tried():
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 @pytest.mark.parametrize('message', TYPES)
 def test_the_numbers_of_a_message_at_the_stamps_of_scans(tmp_path, message, storage):
-    make, stream, expected = TYPES[message]
-    bag = bag_of(tmp_path, steady(make), storage=storage)
+    make_message, stream, expected = TYPES[message]
+    bag = bag_of(tmp_path, steady(make_message), storage=storage)
     frames, dropped = frames_of(bag, with_scans(message, **stream))
     assert dropped['state'].keys() <= {'unselected'}
     assert len(frames) == END_MS / 100
@@ -114,8 +116,8 @@ def test_live_and_offline_give_the_same_bits(tmp_path, message):
     package = message.partition('/')[0]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f'{package} is not installed')
-    make, stream, _ = TYPES[message]
-    bag, values = bag_of(tmp_path, steady(make)), with_scans(message, **stream)
+    make_message, stream, _ = TYPES[message]
+    bag, values = bag_of(tmp_path, steady(make_message)), with_scans(message, **stream)
     live, (offline, _) = Live(bag, values), frames_of(bag, values)
     assert len(live.frames) >= END_MS / 100 - 1
     assert digests(live.frames) == digests(offline[: len(live.frames)])
@@ -123,12 +125,40 @@ def test_live_and_offline_give_the_same_bits(tmp_path, message):
 
 @pytest.mark.parametrize('message', [name for name, preset in PRESETS.items() if not preset.has_header])
 def test_a_message_without_a_header_has_the_time_of_its_arrival(tmp_path, message):
-    make, stream, _ = TYPES[message]
-    values = {'vectors': ['state'], 'sync.rate_hz': 1000.0, 'state.interpolation': 'previous', 'state.tolerance': 100.0}
-    values |= {name: value for name, value in with_scans(message, **stream).items() if name.startswith('state.')}
-    bag = bags.write(tmp_path / 'bag', [(ms, '/state', make(ms)) for ms in range(0, 100, 10)])
-    live = Live(bag, values)
-    assert live.counts['state'].received == 10
-    assert live.counts['state'].dropped.keys() <= {'unselected'}
-    assert live.frames[0].stamped_by_arrival == ('state',)
-    assert live.frames[0].stamp_ns > bags.START_NS + bags.MS * END_MS  # today, not when the bag was recorded
+    make_message, stream, expected = TYPES[message]
+    values = {'vectors': ['state'], 'sync.trigger': 'state', 'state.topic': '/state', 'state.message': message}
+    values |= {f'state.{name}': value for name, value in stream.items()}
+    bag = bags.write(tmp_path / 'bag', [(ms, '/state', make_message(ms)) for ms in range(0, 100, 10)])
+    live, (offline, _) = Live(bag, values), frames_of(bag, values)
+    assert [frame.stamp_ns for frame in offline] == [bags.START_NS + ms * bags.MS for ms in range(0, 100, 10)]
+    assert len(live.frames) >= 9
+    for ms, frame, recorded in zip(range(0, 100, 10), live.frames, offline, strict=False):
+        assert frame.stamp_ns > bags.START_NS + 10**9, 'now, not when the bag was recorded'
+        assert frame.tensors['state'].tolist() == recorded.tensors['state'].tolist() == [expected(ms)]
+        assert frame.stamped_by_arrival == ('state',)
+
+
+@pytest.mark.parametrize(('stamp', 'is_by_arrival'), [('auto', False), ('header', False), ('arrival', True)])
+def test_a_header_s_stamp_need_not_count(stamp, is_by_arrival):
+    """Messages whose stamps are all the same, taken 10 ms apart."""
+    config = MessageVectorConfig('state', topic='/state', message='geometry_msgs/msg/TwistStamped', stamp=stamp)
+    bench = make(PipelineConfig(vectors=(config,), sync=SyncConfig(trigger='state')))
+    message = TwistStamped(header=header(0))
+    for _ in range(4):
+        bench.put('state', message)
+        bench.work()
+        bench.clock.advance(0.01)
+    assert bench.runtime.pipeline.ledger['state'].counts().dropped == ({} if is_by_arrival else {'late': 3})
+    assert_adds_up(bench.runtime)
+    stamps = [START_NS + ms * bags.MS for ms in range(0, 40, 10)] if is_by_arrival else [START_NS]
+    assert [frame.stamp_ns for frame in bench.frames] == stamps
+
+
+def test_what_arrives_before_ros_time_begins_is_refused():
+    config = MessageVectorConfig('state', topic='/state', message='geometry_msgs/msg/Twist')
+    bench = make(PipelineConfig(vectors=(config,), sync=SyncConfig(trigger='state')))
+    bench.clock.advance(-1e10)
+    bench.put('state', Twist())
+    bench.work()
+    assert bench.runtime.pipeline.ledger['state'].counts().dropped == {'zero_stamp': 1}
+    assert 'no /clock had come yet' in next(iter(bench.runtime.drops.explanations.values())).message
