@@ -11,14 +11,18 @@ from typing import Any
 import yaml
 
 from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
+from robocache_core.streams.message_vector import PRESETS
 from robocache_core.text import printable, shown
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
 from robocache_ros.tools.plausibility import doubts_on_imu, why_no_camera
+from robocache_ros.tools.propose_vector import numbers_of, why_no_vector
 from robocache_ros.tools.stream_names import stream_names
 
+#: Types of the topics for which a stream is proposed.
+TYPES = (*SOURCES, *PRESETS)
 _LASER_SCAN = 'sensor_msgs/msg/LaserScan'
 #: Types that carry a camera as a stream of packets, none of which is an image by itself.
 _VIDEOS = (
@@ -79,7 +83,7 @@ class BagConfig:
 
 
 def config_from_bag(bag: Bag) -> BagConfig:
-    """Make the configuration: a stream for each topic of ``bag`` whose type is in ``SOURCES``.
+    """Make the configuration: a stream for each topic of ``bag`` whose type is one of ``TYPES``.
 
     The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. The voxels are in the
     frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are written out; lidars
@@ -115,7 +119,7 @@ class _Sensor:
     @property
     def group(self) -> str:
         """The parameter that lists the streams of its type."""
-        return SOURCES[self.topic.msgtype].group
+        return _group_of(self.topic)
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,11 @@ class _Setting:
 
 def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
     """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
-    candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*SOURCES, *_VIDEOS)]
+    candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*TYPES, *_VIDEOS)]
     usable = {topic.name: topic for topic in candidates if not _left_out(topic, remarks)}
     seen = glimpse(bag, usable)
     for name in list(usable):
-        why = why_no_camera(seen[name].first) if name in seen and _is_camera(usable[name]) else ''
+        why = _why_no_stream(usable[name], seen[name].first) if name in seen else ''
         if name not in seen or why:
             unreadable = LeftOut(f'none of its {usable[name].count} messages can be read', _RECORD_AGAIN)
             remarks.left_out[name] = LeftOut(why) if why else unreadable
@@ -152,7 +156,7 @@ def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
         raise BagError('; '.join((f'{bag.path}: no topic that the node can use; the bag has: {held}', *remarks.lines)))
     remarks.doubts.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
     for topic in topics.values():
-        if SOURCES[topic.msgtype].group == 'imus':
+        if _group_of(topic) == 'imus':
             remarks.doubts.extend(doubts_on_imu(bag, topic.name))
     names = stream_names(topics)
     return [
@@ -164,20 +168,35 @@ def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
 
 def _left_out(topic: Topic, remarks: Remarks) -> bool:
     """Whether a topic cannot be a stream by what the bag says of it, which a note then names."""
-    why = topic.unreadable
+    why, remedy = topic.unreadable, _RECORD_AGAIN if topic.unreadable else ''
     if topic.count == 0:
         why = 'it has no messages'
     elif topic.msgtype in _VIDEOS:
         why = f'it is a video ({topic.msgtype}); the node decodes JPEG and PNG: record the raw or compressed topic'
     elif topic.name.endswith('/compressedDepth'):
         why = 'it is compressedDepth, which is no plain image file'
+    elif not why and _group_of(topic) == 'vectors':
+        why, remedy = why_no_vector(topic)
     if why:
-        remarks.left_out[topic.name] = LeftOut(why, _RECORD_AGAIN if topic.unreadable else '')
+        remarks.left_out[topic.name] = LeftOut(why, remedy)
     return bool(why)
 
 
+def _why_no_stream(topic: Topic, first: Any) -> str:
+    """Why a topic is no stream by its first message; empty where it is one."""
+    if _is_camera(topic):
+        return why_no_camera(first)
+    if _group_of(topic) == 'vectors' and not numbers_of(topic.msgtype, first):
+        return 'its first message has no number'
+    return ''
+
+
+def _group_of(topic: Topic) -> str:
+    return SOURCES[topic.msgtype].group if topic.msgtype in SOURCES else 'vectors'
+
+
 def _is_camera(topic: Topic) -> bool:
-    return SOURCES[topic.msgtype].group == 'cameras'
+    return _group_of(topic) == 'cameras'
 
 
 def _without_twins(topics: Mapping[str, Topic], remarks: Remarks) -> dict[str, Topic]:
@@ -253,7 +272,7 @@ def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
 
     Of an IMU that is slower than the targets, and whose next reading comes later than they wait: its last reading.
     """
-    if sensor.period_s > max(setting.target_period_s, SyncConfig.max_wait_ns / SECOND):
+    if _is_slow(sensor, setting):
         return _tolerance(sensor, setting) | {'interpolation': 'previous', 'window_size': 1}
     step_ms = max(1, round(sensor.period_s * 1000))
     size = min(1000, max(2, round(setting.target_period_s * 1000 / step_ms)))
@@ -267,12 +286,24 @@ def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     return stream
 
 
+def _propose_vector(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+    """The numbers of its first message at the target; they are not what a robot needs to have frames at all."""
+    stream = numbers_of(sensor.topic.msgtype, sensor.first) | _tolerance(sensor, setting) | {'required': False}
+    return stream | ({'interpolation': 'previous'} if _is_slow(sensor, setting) else {})
+
+
 #: By group of streams, the function that proposes a stream's parameters.
 _PROPOSALS: dict[str, Callable[[_Sensor, _Setting], dict[str, Any]]] = {
     'lidars': _propose_lidar,
     'cameras': _propose_camera,
     'imus': _propose_imu,
+    'vectors': _propose_vector,
 }
+
+
+def _is_slow(sensor: _Sensor, setting: _Setting) -> bool:
+    """Whether the next message comes later than the targets, and than they wait."""
+    return sensor.period_s > max(setting.target_period_s, SyncConfig.max_wait_ns / SECOND)
 
 
 def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:

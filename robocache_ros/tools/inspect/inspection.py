@@ -13,9 +13,9 @@ from robocache_core.text import printable
 from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError, open_bag
 from robocache_ros.offline import fused_frames, make_pipeline
-from robocache_ros.sources import SOURCES, routes
+from robocache_ros.sources import routes
 from robocache_ros.static_transforms import StaticTransforms
-from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.config_from_bag import TYPES, config_from_bag
 from robocache_ros.tools.configuration import absent_topics, expected_types, read_config
 from robocache_ros.tools.inspect.findings import find_all
 from robocache_ros.tools.inspect.outcome import Outcome
@@ -49,7 +49,7 @@ def inspect(
         ConfigError: ``config`` cannot be read or is wrong.
         OSError: a file cannot be read.
     """
-    setting = _propose(open_bag(path, SOURCES)) if config is None else _read(path, config)
+    setting = _propose(open_bag(path, TYPES)) if config is None else _read(path, config)
     bag = setting.bag
     duration_s = bag.duration_s
     survey = BagSurvey(bag, lambda done_ns: progress(done_ns / 1e9, duration_s) if progress else None)

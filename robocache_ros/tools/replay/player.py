@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
-from robocache_ros.bags import Bag, Topic
+from robocache_ros.bags import Bag, Topic, has_header
 from robocache_ros.cdr import header_stamp_ns
 from robocache_ros.tools.message_class import message_class
 from robocache_ros.tools.replay.read_ahead import ReadAhead
@@ -98,17 +98,17 @@ class Player:
                 due_ns = self._origin_ns + int((record_ns - self._bag.start_ns) / self._rate)
                 self._wait_until(due_ns, on_progress)
                 self.late_ns.append(time.monotonic_ns() - due_ns)
-                self._publish(topic, raw)
+                self._publish(topic, record_ns, raw)
 
     def idle(self, seconds: float) -> None:
         """Let /clock go on without messages for ``seconds``: if it stood still, so would the node's ROS timers."""
         self._wait_until(time.monotonic_ns() + int(seconds * 1e9), lambda _: None)
 
-    def _publish(self, topic: str, raw: bytes) -> None:
+    def _publish(self, topic: str, record_ns: int, raw: bytes) -> None:
         publisher = self.publishers[topic]
         log = self.sent.get(topic)
         if log is not None:
-            stamp_ns = header_stamp_ns(raw)
+            stamp_ns = header_stamp_ns(raw) if has_header(self._bag.topics[topic].msgtype) else record_ns
             if stamp_ns is None:
                 self.unsent[topic] += 1
                 return

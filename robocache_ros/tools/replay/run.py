@@ -19,8 +19,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError, open_bag
-from robocache_ros.sources import SOURCES
-from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.config_from_bag import TYPES, config_from_bag
 from robocache_ros.tools.configuration import absent_topics, expected_types, read_config
 from robocache_ros.tools.replay import report
 from robocache_ros.tools.replay.collector import Collector
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    bag = open_bag(args.bag, SOURCES)
+    bag = open_bag(args.bag, TYPES)
     args.out.mkdir(parents=True, exist_ok=True)
     params_file = args.out / 'preprocess.yaml'
     config, node_config = _configure(bag, args.config, params_file)
