@@ -24,14 +24,13 @@ _NAV_SAT_FIX, _NO_FIX = 'sensor_msgs/msg/NavSatFix', -1
 def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
     """Decode the numbers of a row; quaternions among them are brought to length 1.
 
-    The stamp of a stream that is stamped by arrival is 0 until it is set by who knows when that was.
+    Of a stream that is stamped by arrival no header is read: the stamp is 0 until it is set by who knows when that was.
 
     Raises:
         DataError: as ``stamp_ns``; ``wrong_size`` (an array lacks an element, or is not of the size that the stream
             states), ``wrong_joints``, ``no_fix``, ``no_orientation`` (a quaternion of length 0), ``non_finite``.
     """
-    stamp = 0 if config.stamped_by_arrival else stamp_ns(msg.header)
-    header = getattr(msg, 'header', None)
+    stamp, frame_id = (0, '') if config.stamped_by_arrival else (stamp_ns(msg.header), msg.header.frame_id)
     if config.message == _NAV_SAT_FIX and msg.status.status == _NO_FIX:
         raise DataError(Reason.NO_FIX, 'status.status is -1: the receiver has no fix')
     values = _joint_values(msg, config) if config.message == JOINT_STATE else _reader(config.paths)(msg)
@@ -42,7 +41,7 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
     if not bool((tensor.abs() <= greatest).all()):  # no comparison with NaN holds
         wrong = [f'{c} is {v}' for c, v in zip(config.columns, values, strict=True) if not abs(v) <= greatest]
         raise DataError(Reason.NON_FINITE, f'{", ".join(wrong)}: must be finite, and at most {greatest:.3g}')
-    return VectorSample(stamp, '' if header is None else header.frame_id, tensor)
+    return VectorSample(stamp, frame_id, tensor)
 
 
 def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:

@@ -6,7 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, JointState, Joy, LaserScan, NavSatFix, PointCloud2
 from support import bags
 from support.fuzz import COUNT, fuzzed, on_the_wire
 from support.fuzz.changes import bytes_changed
@@ -42,7 +42,9 @@ def read_by_rclpy(raw, kind):
         return None
 
 
-@pytest.mark.parametrize('kind', [PointCloud2, LaserScan, Image, CompressedImage, Imu, CameraInfo])
+@pytest.mark.parametrize(
+    'kind', [PointCloud2, LaserScan, Image, CompressedImage, Imu, CameraInfo, JointState, NavSatFix, Joy]
+)
 def test_rclpy_finds_the_same_in_every_message_whole_and_damaged(kind):
     refused = 0
     for serial in range(COUNT):

@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 
 import pytest
-from support.runtime import assert_adds_up, cloud, image, imu, make
+from support.runtime import Bench, assert_adds_up, cloud, image, imu, make
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, MessageVectorConfig, PipelineConfig
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
 from robocache_ros.parameter_spec import Spec, tunables
@@ -17,6 +17,7 @@ BASE = {
     'lidars': ['lidar'],
     'cameras': ['front'],
     'imus': ['imu'],
+    'vectors': ['state'],
     'target_frame': 'base_link',
     'lidar.topic': '/lidar',
     'lidar.voxel.channels': ['count', 'mean:z'],
@@ -27,6 +28,10 @@ BASE = {
     'front.required': False,
     'imu.required': False,
     'imu.extrinsics': [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+    'state.message': 'sensor_msgs/msg/Imu',
+    'state.fields': ['orientation.w', 'angular_velocity.x'],
+    'state.interpolation': 'nearest',
+    'state.required': False,
     'compute.device': 'cpu',
 }
 DESKEWED = BASE | {'lidar.deskew.source': 'imu'}
@@ -41,7 +46,7 @@ LEFT_OUT = {'compute.num_threads', 'compute.device', 'autostart'}  # a thousand 
 
 
 def specs() -> list[Spec]:
-    streams = (LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu'))
+    streams = (LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu'), MessageVectorConfig('state'))
     found = [spec for stream in streams for spec in tunables(stream, f'{stream.name}.')]
     found += tunables(PipelineConfig(lidars=(LidarConfig('lidar'),)))
     return [spec for spec in found if spec.name not in LEFT_OUT]
@@ -56,11 +61,11 @@ def values(spec: Spec) -> list:
     return [[], *([value] * length for value in alone), *([value, *default[1:]] for value in alone)]
 
 
-def run(config: PipelineConfig) -> None:
+def run(bench: Bench) -> None:
     """Put in a second of messages; whatever becomes of them has a reason."""
-    bench = make(config)
     for ms in range(0, 1000, 100):
-        bench.put('imu', *(imu(ms + 10 * i) for i in range(10)))
+        for name in ('imu', 'state'):
+            bench.put(name, *(imu(ms + 10 * i) for i in range(10)))
         bench.put('front', image(ms))
         bench.put('lidar', cloud(ms))
         bench.work()
@@ -78,9 +83,10 @@ def test_an_extreme_value_is_refused_by_name_or_gives_frames(spec: Spec, base: d
     for value in values(spec):
         try:
             config, _ = parameters.from_dict(base | {spec.name: value}, warn=lambda line: None)
+            bench = make(config)
         except ConfigError:
             continue
-        run(config)
+        run(bench)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CompressedImage, Image, LaserScan, PointField
+from sensor_msgs.msg import CompressedImage, Image, JointState, LaserScan, PointField
 from support import sqlite_by_hand
 from support.runtime import FRONT, IMU, LIDAR, assert_adds_up, cloud, header, image, imu, make
 
-from robocache_core.config import PipelineConfig, SyncConfig
+from robocache_core.config import GROUPS, MessageVectorConfig, PipelineConfig, SyncConfig
 from robocache_core.ledger import Reason
 from robocache_ros.bags import BagError, open_bag
 from robocache_ros.offline import fused_frames
@@ -23,6 +23,7 @@ from robocache_ros.tools.replay.verdict import notes
 
 LONG = '\x1b[2J' + 'n' * 1_000_000
 JPEG = dataclasses.replace(FRONT, message='compressed')
+ARM = MessageVectorConfig('arm', topic='/arm', message='sensor_msgs/msg/JointState', joints=('0',))
 RATE = SyncConfig(rate_hz=10.0)
 SCAN = dataclasses.replace(LIDAR, message='LaserScan')
 
@@ -40,6 +41,9 @@ MESSAGES = {
     'frame_id of an image': (FRONT, Image(header=header(0, LONG)), 'bad_frame_id'),
     'frame_id of a compressed image': (JPEG, CompressedImage(header=header(0, LONG)), 'bad_frame_id'),
     'frame_id of a reading': (IMU, imu(0, LONG), 'bad_frame_id'),
+    'frame_id of joints': (ARM, JointState(header=header(0, LONG)), 'bad_frame_id'),
+    'names of joints': (ARM, JointState(header=header(0), name=[LONG, '\x1b[2J'] * 50), 'wrong_joints'),
+    '100,000 joints': (ARM, JointState(header=header(0), name=[*map(str, range(100_000))]), 'wrong_joints'),
     'encoding': (FRONT, image(0, LONG), 'unknown_encoding'),
     'format': (JPEG, CompressedImage(header=header(0), format=LONG), 'unknown_encoding'),
     'format of no image': (JPEG, CompressedImage(header=header(0), format='jpeg' + LONG), 'decode_failed'),
@@ -57,8 +61,8 @@ MESSAGES = {
 @pytest.mark.parametrize('where', MESSAGES)
 def test_it_is_shown_escaped_and_cut(where: str) -> None:
     stream, message, reason = MESSAGES[where]
-    group = {'LidarConfig': 'lidars', 'CameraConfig': 'cameras', 'ImuConfig': 'imus'}[type(stream).__name__]
-    config = PipelineConfig(**{group: (stream,)}, **({} if group != 'imus' else {'sync': RATE}))
+    group = next(group for group, kind in GROUPS.items() if isinstance(stream, kind))
+    config = PipelineConfig(**{group: (stream,)}, **({} if not stream.reads_window else {'sync': RATE}))
     bench = make(config)
     bench.put(stream.name, message)
     bench.work()

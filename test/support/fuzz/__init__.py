@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from rclpy.serialization import serialize_message
-from support.fuzz import images, lidars, readings
+from support.fuzz import images, lidars, numbers, readings
 from support.fuzz.changes import HEADER, Changes
 
 #: Messages of each kind that a test takes; `make fuzz` sets it.
@@ -33,6 +33,10 @@ KINDS = {
     'CompressedImage': Kind(images.compressed, images.COMPRESSED),
     'CameraInfo': Kind(images.info, images.INFO, False),
     'Imu': Kind(readings.imu, readings.IMU),
+    'JointState': Kind(numbers.joints, numbers.JOINTS),
+    'PoseStamped': Kind(numbers.pose, numbers.POSE),
+    'NavSatFix': Kind(numbers.fix, numbers.FIX),
+    'Joy': Kind(numbers.joy, numbers.JOY),
     'TFMessage': Kind(readings.transforms, readings.TRANSFORMS, False),
 }
 

@@ -39,6 +39,7 @@ LIDAR = {
 CAMERA = {'cameras': ['camera'], 'camera.topic': '/camera', 'camera.width': 8, 'camera.height': 6}
 IMU = {'imus': ['imu'], 'imu.topic': '/imu', 'imu.window_size': 5, 'imu.window_period': 0.01}
 PATIENT = {'backpressure.max_ready': 1000, 'backpressure.high_watermark': 1000}  # a stamp ahead makes many targets
+VECTOR = PATIENT | {'vectors': ['state'], 'state.topic': '/state', 'sync.rate_hz': 50.0, 'state.window_size': 3}
 FIELDS = ['orientation', 'angular_velocity', 'linear_acceleration']
 GYRO = IMU | {'imu.extrinsics': [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], 'imu.required': False}
 
@@ -100,6 +101,21 @@ CASES = {
     ),
     'calibrations': Case(
         'CameraInfo', 'camera', CAMERA | {'camera.rectify': True, 'camera.dtype': 'float32'}, PICTURES
+    ),
+    'joints': Case(
+        'JointState',
+        'state',
+        VECTOR
+        | {
+            'state.message': 'sensor_msgs/msg/JointState',
+            'state.joints': ['wrist', 'shoulder', 'elbow'],
+            'state.fields': ['position', 'velocity'],
+        },
+    ),
+    'poses': Case('PoseStamped', 'state', VECTOR | {'state.message': 'geometry_msgs/msg/PoseStamped'}),
+    'fixes': Case('NavSatFix', 'state', VECTOR | {'state.message': 'sensor_msgs/msg/NavSatFix'}),
+    'joysticks': Case(
+        'Joy', 'state', VECTOR | {'state.message': 'sensor_msgs/msg/Joy', 'state.fields': ['axes[:4]', 'buttons[1]']}
     ),
     'readings': Case('Imu', 'imu', IMU | PATIENT | {'sync.rate_hz': 50.0, 'imu.fields': FIELDS}),
 }

@@ -23,11 +23,12 @@ def imu(rng: Random, serial: int) -> Imu:
     message = Imu(header=header(serial, 'imu', PERIOD_NS))
     message.angular_velocity = Vector3(x=rng.gauss(0, 1), y=rng.gauss(0, 1), z=rng.gauss(0, 1))
     message.linear_acceleration = Vector3(x=rng.gauss(0, 5), y=rng.gauss(0, 5), z=9.81)
-    message.orientation = _quaternion(rng)
+    message.orientation = random_quaternion(rng)
     return message
 
 
-def _quaternion(rng: Random) -> Quaternion:
+def random_quaternion(rng: Random) -> Quaternion:
+    """A turn of length 1."""
     x, y, z, w = (rng.gauss(0, 1) for _ in range(4))
     length = (x * x + y * y + z * z + w * w) ** 0.5
     return Quaternion(x=x / length, y=y / length, z=z / length, w=w / length)
@@ -63,7 +64,7 @@ def transforms(rng: Random, serial: int) -> Any:
     """Static transforms that join all frames to one tree, as they are read from a bag."""
     edges = []
     for at in range(1, len(FRAMES)):
-        q = _quaternion(rng)
+        q = random_quaternion(rng)
         place = rng.uniform(-3, 3), rng.uniform(-3, 3), rng.uniform(0, 2)
         edges.append((rng.choice(FRAMES[:at]), FRAMES[at], place, (q.x, q.y, q.z, q.w)))
     rng.shuffle(edges)
