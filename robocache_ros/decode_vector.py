@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
     stamp, frame_id = (0, '') if config.stamped_by_arrival else (stamp_ns(msg.header), msg.header.frame_id)
     if config.message == _NAV_SAT_FIX and msg.status.status == _NO_FIX:
         raise DataError(Reason.NO_FIX, 'status.status is -1: the receiver has no fix')
-    values = _joint_values(msg, config) if config.message == JOINT_STATE else _reader(config.paths)(msg)
+    values = _joint_values(msg, config) if config.message == JOINT_STATE else _values(msg, config)
     for part in config.quaternions:
         values[part] = unit_quaternion(tuple(values[part]), ', '.join(config.columns[part]))
     tensor = torch.tensor(values, dtype=config.values_dtype)
@@ -73,13 +72,11 @@ def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:
     return values
 
 
-@functools.lru_cache(maxsize=256)
-def _reader(paths: tuple[FieldPath, ...]) -> Callable[[Any], list[float]]:
-    """Return what reads the numbers at some paths of a message."""
-    return lambda msg: [float(value) for path in paths for value in _read(msg, path)]
+def _values(msg: Any, config: MessageVectorConfig) -> list[float]:
+    return [float(value) for path in config.paths for value in _read(msg, path)]
 
 
-def _read(msg: Any, path: FieldPath) -> Sequence[float] | Iterator[float]:
+def _read(msg: Any, path: FieldPath) -> Iterable[float]:
     value = msg
     try:
         for step in path.steps:

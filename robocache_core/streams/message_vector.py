@@ -150,11 +150,11 @@ class MessageVectorConfig(VectorConfig):
     def message_type(self) -> str:
         return self.message
 
-    @property
+    @functools.cached_property
     def stamped_by_arrival(self) -> bool:
         return self.stamp == 'arrival' or (self.stamp == 'auto' and not self.preset.has_header)
 
-    @property
+    @functools.cached_property
     def paths(self) -> tuple[FieldPath, ...]:
         """Those of the numbers of a row; of a JointState, of the arrays that hold them."""
         return tuple(path for field in self.fields or self.preset.fields if (path := parse_path(field)) is not None)
@@ -185,6 +185,6 @@ class MessageVectorConfig(VectorConfig):
             for start, _ in zip(starts, self.widths, strict=False)
         )
 
-    @property
+    @functools.cached_property
     def values_dtype(self) -> torch.dtype:
         return _DTYPES[self.preset.dtype if self.dtype == 'auto' else self.dtype]

@@ -42,6 +42,25 @@ def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd
     assert 'sync.trigger' in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('message', 'field', 'text'),
+    [
+        ('no_such_msgs/msg/Thing', 'x', 'no_such_msgs/msg/Thing: is not installed'),
+        ('sensor_msgs/msg/Temperature', 'celsius', "state.fields has 'celsius': Temperature has no member celsius"),
+    ],
+)
+def test_a_vector_that_no_message_can_give_is_refused_at_configure(message, field, text, capfd):
+    with Robot(vectors=['state'], sync__rate_hz=10.0, state__message=message, state__fields=[field]) as robot:
+        assert robot.node.trigger_configure() != SUCCESS
+        assert lifecycle_state(robot.node) == 'unconfigured'
+        robot.until(lambda: robot.level('configuration') == DiagnosticStatus.ERROR, 'the refusal in diagnostics')
+        assert robot.statuses['configuration'].message.startswith(f'refused: {text}')
+        robot.node.set_parameters([Parameter('state.message', value='sensor_msgs/msg/Temperature')])
+        robot.node.set_parameters([Parameter('state.fields', value=['temperature'])])
+        assert robot.node.trigger_configure() == SUCCESS
+    assert 'Traceback' not in capfd.readouterr().err
+
+
 def test_deactivated_while_messages_wait_adds_up():
     with Robot(**LIDAR) as robot:
         robot.bring_up()
