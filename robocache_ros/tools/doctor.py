@@ -70,6 +70,7 @@ OPTIONAL = {
     ),
     'launch_ros': ('no launch files; `preprocess` and `replay` run without', 'apt install ros-<distro>-launch-ros'),
     'tf2_ros': ('no extrinsics from TF; set <stream>.extrinsics instead', 'apt install ros-<distro>-tf2-ros-py'),
+    'nav_msgs': ('no Odometry as a vector, but from bags', 'apt install ros-<distro>-nav-msgs'),
     'sensor_msgs_py': ('examples cannot read ~/voxels', 'apt install ros-<distro>-sensor-msgs-py'),
 }
 
