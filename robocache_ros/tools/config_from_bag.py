@@ -15,6 +15,7 @@ from robocache_core.streams.message_vector import PRESETS
 from robocache_core.text import printable, shown
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
+from robocache_ros.message_types import Types, installed
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
 from robocache_ros.tools.plausibility import doubts_on_imu, why_no_camera
@@ -82,18 +83,18 @@ class BagConfig:
         return '\n'.join(head) + '\n' + body
 
 
-def config_from_bag(bag: Bag) -> BagConfig:
+def config_from_bag(bag: Bag, types: Types = installed) -> BagConfig:
     """Make the configuration: a stream for each topic of ``bag`` whose type is one of ``TYPES``.
 
     The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. The voxels are in the
     frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are written out; lidars
-    that it does not join are left out.
+    that it does not join are left out. ``types`` gives the message types that whoever reads the bag by it has.
 
     Raises:
         BagError: no topic of the bag can be a stream, or the bag cannot be read.
     """
     remarks = Remarks()
-    sensors = _find_sensors(bag, remarks)
+    sensors = _find_sensors(bag, types, remarks)
     mounting = _find_mounting(bag, [sensor for sensor in sensors if sensor.group == 'lidars'], remarks)
     sensors = _without_unmounted(sensors, mounting, remarks)
     trigger = _find_trigger(sensors)
@@ -139,10 +140,10 @@ class _Setting:
     mounting: _Mounting
 
 
-def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
+def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> list[_Sensor]:
     """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
     candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*TYPES, *_VIDEOS)]
-    usable = {topic.name: topic for topic in candidates if not _left_out(topic, remarks)}
+    usable = {topic.name: topic for topic in candidates if not _left_out(topic, types, remarks)}
     seen = glimpse(bag, usable)
     for name in list(usable):
         why = _why_no_stream(usable[name], seen[name].first) if name in seen else ''
@@ -166,7 +167,7 @@ def _find_sensors(bag: Bag, remarks: Remarks) -> list[_Sensor]:
     ]
 
 
-def _left_out(topic: Topic, remarks: Remarks) -> bool:
+def _left_out(topic: Topic, types: Types, remarks: Remarks) -> bool:
     """Whether a topic cannot be a stream by what the bag says of it, which a note then names."""
     why, remedy = topic.unreadable, _RECORD_AGAIN if topic.unreadable else ''
     if topic.count == 0:
@@ -176,7 +177,7 @@ def _left_out(topic: Topic, remarks: Remarks) -> bool:
     elif topic.name.endswith('/compressedDepth'):
         why = 'it is compressedDepth, which is no plain image file'
     elif not why and _group_of(topic) == 'vectors':
-        why, remedy = why_no_vector(topic)
+        why, remedy = why_no_vector(topic, types)
     if why:
         remarks.left_out[topic.name] = LeftOut(why, remedy)
     return bool(why)

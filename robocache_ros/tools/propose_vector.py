@@ -8,7 +8,7 @@ from typing import Any
 from robocache_core.streams.message_vector import JOINT_ARRAYS, JOINT_STATE, PRESETS
 from robocache_core.tunable import ConfigError
 from robocache_ros.bags import Topic
-from robocache_ros.message_types import installed
+from robocache_ros.message_types import Types
 
 #: Messages of a stream; a topic with fewer has events.
 _FEWEST = 4
@@ -16,14 +16,17 @@ _FEWEST = 4
 _ARRAYS = ('axes', 'buttons', 'data')
 
 
-def why_no_vector(topic: Topic) -> tuple[str, str]:
-    """Return why a topic, whose type is in ``PRESETS``, is not proposed, and what would help; empty where it is."""
+def why_no_vector(topic: Topic, types: Types) -> tuple[str, str]:
+    """Return why a topic, whose type is in ``PRESETS``, is not proposed, and what would help; empty where it is.
+
+    ``types`` gives the message types that there are.
+    """
     if not PRESETS[topic.msgtype].has_header:
         return 'its messages have no header, so that live they have other stamps than in the bag', ''
     if topic.count < _FEWEST:
         return f'it has {topic.count} messages, too few to be read between', ''
     try:
-        installed(topic.msgtype)
+        types(topic.msgtype)
     except ConfigError as error:
         package = topic.msgtype.partition('/')[0]
         return str(error), f'install {package}'

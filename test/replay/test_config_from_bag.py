@@ -13,10 +13,10 @@ from support.bags import T
 from robocache_core.config import GROUPS
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
+from robocache_ros.bag_types import types_in
 from robocache_ros.bags import BagError, open_bag
 from robocache_ros.offline import fused_frames
 from robocache_ros.sources import SOURCES
-from robocache_ros.tools import propose_vector
 from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.stream_names import stream_names
 
@@ -404,13 +404,14 @@ def test_of_a_slow_topic_the_last_message_is_read(tmp_path):
     assert all(frame.valid['state'] for frame in frames)
 
 
-def test_a_type_that_is_not_installed_is_left_out_with_what_to_install(tmp_path, monkeypatch):
+def test_a_type_that_is_not_installed_is_left_out_with_what_to_install(tmp_path):
     def missing(name):
         raise ConfigError(f'{name}: is not installed')
 
-    monkeypatch.setattr(propose_vector, 'installed', missing)
     images, messages = bags.every(100, '/cam/image_raw', bags.image), bags.every(20, '/odom', vectors.odometry)
-    made = made_from(tmp_path, images, messages)
+    bag = open_bag(bags.write(tmp_path / 'bag', images + messages))
+    made = config_from_bag(bag, missing)
     assert 'vectors' not in made.parameters
     left_out = made.remarks.left_out['/odom']
     assert (left_out.why, left_out.remedy) == ('nav_msgs/msg/Odometry: is not installed', 'install nav_msgs')
+    assert config_from_bag(bag, types_in(bag)).parameters['vectors'] == ['odom'], 'what reads the bag alone has it'

@@ -11,6 +11,7 @@ from typing import Any
 from robocache_core.config import PipelineConfig
 from robocache_core.text import printable
 from robocache_ros import parameters
+from robocache_ros.bag_types import types_in
 from robocache_ros.bags import Bag, BagError, open_bag
 from robocache_ros.offline import fused_frames, make_pipeline
 from robocache_ros.sources import routes
@@ -87,7 +88,7 @@ def _run(bag: Bag, config: PipelineConfig | None, survey: BagSurvey) -> dict[str
 
 def _propose(bag: Bag) -> _Setting:
     try:
-        made = config_from_bag(bag)
+        made = config_from_bag(bag, types_in(bag))
     except BagError as error:
         return _Setting(bag, None, _describe(None, bag, '', refused=str(error)))
     config, _ = parameters.from_dict(made.parameters)
