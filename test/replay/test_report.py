@@ -3,12 +3,21 @@
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
+from robocache_core.config import (
+    CameraConfig,
+    ImuConfig,
+    LidarConfig,
+    MessageVectorConfig,
+    PipelineConfig,
+    SyncConfig,
+    VoxelConfig,
+)
 from robocache_core.frame import FusedFrame
 from robocache_ros.tools.replay import plots, voxel_view
-from robocache_ros.tools.replay.frame_sections import picture
+from robocache_ros.tools.replay.frame_sections import frame_sections, picture
 
 GRID = {'size': (1.0, 1.0, 1.0), 'lower': (-8.0, -8.0, 0.0), 'upper': (8.0, 8.0, 4.0)}
 
@@ -83,6 +92,23 @@ def test_the_plots_hold_their_names():
     assert '1.00 / 2.00' in plots.stages({'decode': (1.0, 2.0)})
     window = {'imu': torch.zeros(20, 6), 'imu.valid': torch.arange(20) > 3}
     assert 'angular velocity, rad/s' in plots.imu_window(frame(**window), ImuConfig('imu'))
+
+
+@pytest.mark.parametrize('window_size', [1, 20])
+def test_a_vector_is_shown_by_its_columns(window_size):
+    """Whatever its joints are called."""
+    joints = ('elbow', '$x_1$', '<b>', '\x1b[2J', *map(str, range(100)))
+    vector = MessageVectorConfig(
+        'arm', message='sensor_msgs/msg/JointState', joints=joints, window_size=window_size, required=False
+    )
+    window = {'arm': torch.full((window_size, len(joints)), 1.5), 'arm.valid': torch.arange(window_size) > 3}
+    config = PipelineConfig(vectors=(vector,), sync=SyncConfig(rate_hz=10.0))
+    page = frame_sections(frame(**window), config)
+    assert f'tensor [{window_size} × {len(joints)}]' in page
+    assert '<dt>position[elbow]</dt><dd>1.5</dd>' in page
+    assert '<b>' not in page
+    assert page.replace('\n', '').isprintable()
+    assert ('<img' in page) == (window_size > 1)
 
 
 def test_the_plots_of_nothing_are_drawn_too():

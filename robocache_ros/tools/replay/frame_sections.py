@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's sections on one fused frame: its voxels, images and IMU windows."""
+"""The report's sections on one fused frame: its voxels, images, IMU windows and vectors."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import numpy as np
 
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.text import printable
 from robocache_ros.tools.presentation.markup import data_uri, plot, section
 from robocache_ros.tools.replay import plots, voxel_view
 
+#: Numbers of a vector's row that are shown.
+_MOST_COLUMNS = 64
+
 
 def frame_sections(frame: FusedFrame, config: PipelineConfig) -> str:
-    """The voxels, images and IMU windows of ``frame``, as HTML."""
-    return _scene(frame, config) + _cameras(frame, config) + _imus(frame, config)
+    """The voxels, images, IMU windows and vectors of ``frame``, as HTML."""
+    return _scene(frame, config) + _cameras(frame, config) + _imus(frame, config) + _vectors(frame, config)
 
 
 def _scene(frame: FusedFrame, config: PipelineConfig) -> str:
@@ -96,6 +100,28 @@ def _imus(frame: FusedFrame, config: PipelineConfig) -> str:
                 f'{imu.window_size} instants over {span_ms:g} ms, interpolated; tensor '
                 f'[{" × ".join(str(n) for n in frame.tensors[imu.name].shape)}].',
                 plot(f'IMU window of {imu.name}', plots.imu_window(frame, imu)),
+            )
+        )
+    return ''.join(parts)
+
+
+def _vectors(frame: FusedFrame, config: PipelineConfig) -> str:
+    parts = []
+    for vector in config.vectors:
+        rows = frame.tensors[vector.name]
+        span_ms = (vector.window_size - 1) * vector.window_period_ns / 1e6
+        shape = ' × '.join(str(n) for n in rows.shape)
+        validity = 'valid' if frame.valid[vector.name] else 'not valid'
+        names = map(printable, vector.columns[:_MOST_COLUMNS])
+        body = _facts((name, f'{value:.9g}') for name, value in zip(names, rows[-1].tolist(), strict=False))
+        if vector.window_size > 1:
+            body = plot(f'Window of {vector.name}', plots.vector_window(frame, vector)) + body
+        parts.append(
+            section(
+                f'Vector · {vector.name}',
+                f'{html.escape(vector.message)}, {vector.window_size} instants over {span_ms:g} ms; tensor [{shape}], '
+                f'{validity}; its last row:',
+                body,
             )
         )
     return ''.join(parts)

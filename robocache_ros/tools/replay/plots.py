@@ -12,8 +12,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robocache_core.config import VECTOR_FIELDS, ImuConfig
+from robocache_core.config import VECTOR_FIELDS, ImuConfig, MessageVectorConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.text import printable
 from robocache_ros.tools.presentation.plot_style import (
     BLUE,
     CYCLE,
@@ -133,6 +134,23 @@ def imu_window(frame: FusedFrame, imu: ImuConfig) -> str:
             axes.set(title=f'{title}, {units[field]}' if units[field] else title, xlabel='ms against the target')
             axes.legend(loc='upper left', ncols=4, handlelength=1.0, columnspacing=1.0)
             axes.margins(y=0.28)
+        return svg(figure)
+
+
+def vector_window(frame: FusedFrame, vector: MessageVectorConfig) -> str:
+    """The window of a vector in a frame, a curve a number; instants without a message near enough are shaded."""
+    values = frame.tensors[vector.name].double().numpy()
+    at = (vector.window_offset_ns + vector.window_period_ns * np.arange(1 - len(values), 1)) / 1e6
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.8, 2.5), layout='constrained')
+        axes = figure.subplots()
+        for column, name in enumerate(vector.columns[: len(CYCLE)]):
+            label = printable(name).replace('$', r'\$')
+            axes.plot(at, values[:, column], color=CYCLE[column], marker='o', markersize=2.6, label=label)
+        _shade(axes, at, frame.tensors[f'{vector.name}.valid'].numpy(), vector.window_period_ns / 1e6)
+        axes.set(xlabel='ms against the target')
+        axes.legend(loc='upper left', ncols=4, handlelength=1.0, columnspacing=1.0)
+        axes.margins(y=0.28)
         return svg(figure)
 
 
