@@ -245,7 +245,7 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class VectorSample:
-    """One reading of a vector sensor: ``values [D] float32``, units and order set by the stream's fields.
+    """One reading of a vector sensor: ``values [D]``, float32 or as the stream says, of the stream's fields in order.
 
     For an IMU: ``angular_velocity`` x y z rad/s, ``linear_acceleration`` x y z m/s², ``orientation`` x y z w.
     """

@@ -73,18 +73,22 @@ def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:
 
 
 def _values(msg: Any, config: MessageVectorConfig) -> list[float]:
-    return [float(value) for path in config.paths for value in _read(msg, path)]
+    return [float(value) for path in config.paths for value in _read(msg, path, config.name)]
 
 
-def _read(msg: Any, path: FieldPath) -> Iterable[float]:
+def _read(msg: Any, path: FieldPath, stream: str) -> Iterable[float]:
     value = msg
     try:
         for step in path.steps:
             value = value[step] if isinstance(step, int) else getattr(value, step)
     except IndexError as error:
-        raise DataError(Reason.WRONG_SIZE, f'{path.text}: the array has {len(value)} elements') from error
+        raise _wrong_size(path, len(value), stream) from error
     if path.size is None:
         return (value,)
     if len(value) != path.size:
-        raise DataError(Reason.WRONG_SIZE, f'{path.text}: the array has {len(value)} elements')
+        raise _wrong_size(path, len(value), stream)
     return value  # type: ignore[no-any-return]
+
+
+def _wrong_size(path: FieldPath, found: int, stream: str) -> DataError:
+    return DataError(Reason.WRONG_SIZE, f'{path.text}: the array has {found} elements; correct {stream}.fields')
