@@ -44,6 +44,8 @@ def installed(type_name: str) -> Any:
         ConfigError: its package is not installed, or has no such message.
     """
     package, _, name = type_name.partition('/msg/')
+    if not (package.isidentifier() and name.isidentifier()):
+        raise ConfigError(f'{type_name}: is no name of a message type, as nav_msgs/msg/Odometry')
     try:
         return getattr(importlib.import_module(f'{package}.msg'), name)
     except (ImportError, AttributeError) as error:
