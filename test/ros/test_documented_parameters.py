@@ -23,7 +23,7 @@ FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
 NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',), ('joints',))
 EXAMPLES = {
     'lidars', 'cameras', 'imus', 'vectors', 'lidar.topic', 'front.topic', 'imu.topic', 'joints.topic', 'joints.message',
-    'joints.joints',
+    'joints.joints', 'joints.required',
 }  # fmt: skip
 
 
@@ -87,5 +87,7 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
     assert node_config == NodeConfig()
     assert parameters.from_file(FILE, node.get_fully_qualified_name(), warn=pytest.fail) == (pipeline, node_config)
     plain = [dataclasses.replace(stream, topic='') for stream in pipeline.streams()]
-    joints = MessageVectorConfig('joints', message='sensor_msgs/msg/JointState', joints=('joint_1', 'joint_2'))
+    joints = MessageVectorConfig(
+        'joints', message='sensor_msgs/msg/JointState', joints=('joint_1', 'joint_2'), required=False
+    )
     assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu'), joints]
