@@ -169,6 +169,14 @@ CONFIGURED = {
     'readings that begin after the first scan': (
         without(IMU, 0.0, 0.25), {'top.deskew.source': 'inertial', 'inertial.window_size': 1}, None,
     ),
+    'a vector of an array that no message has': (
+        faulty.none(),
+        {
+            'vectors': ['info'],
+            'info': {'topic': INFO, 'message': 'sensor_msgs/msg/CameraInfo', 'fields': ['d[:99]'], 'required': False},
+        },
+        ('dropped_wrong_size', 'info', 'messages .* wrong_size.*d.:99.: the array has'),
+    ),
     'point times to deskew by': (
         every(LIDAR, 1, faulty.of_one_time), {'top.deskew.source': 'inertial'},
         ('dropped_unknown_time_field', 'top', '40 of 40 messages'),

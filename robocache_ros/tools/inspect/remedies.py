@@ -34,6 +34,12 @@ REMEDIES: dict[str, str] = {
     Reason.NO_ORIENTATION: "leave orientation out of the stream's fields",
     Reason.NO_ANGULAR_VELOCITY: "leave angular_velocity out of the stream's fields",
     Reason.NO_LINEAR_ACCELERATION: "leave linear_acceleration out of the stream's fields",
+    Reason.WRONG_SIZE: "name in the stream's fields what its messages have, or give each publisher a topic of its own",
+    Reason.WRONG_JOINTS: (
+        "name in the stream's joints those of the messages, or set its other_joints to ignore; give each publisher a "
+        'topic of its own'
+    ),
+    Reason.NO_FIX: 'nothing: the receiver had no fix there',
     Reason.NO_TRANSFORM: "record /tf_static, or set the stream's extrinsics",
     Reason.NO_CAMERA_INFO: "record the camera's camera_info, or set its rectify to false",
     Reason.BAD_CAMERA_INFO: _CALIBRATE,
