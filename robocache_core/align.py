@@ -78,6 +78,8 @@ class Aligner:
         self._streams = tuple(config.streams())
         self._sync = config.sync
         self._trigger = config.trigger
+        #: Targets that may wait: beyond as many as the trigger's samples, those of the oldest are gone.
+        self._most_waiting = next((s.buffer_depth for s in self._streams if s.name == self._trigger), None)
         #: By the stream that gives the motion, those whose samples need it.
         self._moved: dict[str, list[StreamConfig]] = {}
         for stream in self._streams:
@@ -277,6 +279,9 @@ class Aligner:
         else:
             insort(self.waiting, stamp_ns)
             self.clocks.mark(stamp_ns, name)
+            if self._most_waiting is not None and len(self.waiting) > self._most_waiting:
+                self.clocks.forget(self.waiting.pop(0))
+                self._targets.drop(Reason.BUFFER_FULL)
 
     def _drop_target(self, stamp_ns: int, reason: str) -> None:
         self._targets.drop(reason)

@@ -45,7 +45,7 @@ class Rig:
     def push(self, name, ms):
         kinds = {'lidar': scan, 'front': image, 'imu': reading}
         self.accounts[name].receive()
-        self.aligner.push(name, kinds[name](T0 + ms * MS))
+        self.aligner.push(name, kinds[name](T0 + round(ms * MS)))
 
     def pop(self, **kwargs):
         return self.aligner.pop_ready(**kwargs)
@@ -207,6 +207,18 @@ def test_thinning_keeps_one_target_in_so_many():
     assert counts.dropped == {'thinned': 6}
     rig.aligner.clear('deactivated')
     assert rig.accounts['lidar'].counts().dropped == {'thinned': 6, 'deactivated': 2}
+
+
+def test_no_more_targets_wait_than_the_trigger_has_samples():
+    """However close its stamps are: others wait until time has gone by, and here hardly any does."""
+    rig = Rig()
+    depth = rig.config.lidars[0].buffer_depth
+    for ns in range(depth + 100):
+        rig.push('lidar', ns / MS)
+    aligner = rig.aligner
+    assert aligner.waiting == [entry.sample.stamp_ns for entry in aligner.buffers['lidar']]
+    assert len(aligner.clocks._marks) == depth + 1
+    assert rig.targets.counts().dropped == rig.accounts['lidar'].counts().dropped == {'buffer_full': 100}
 
 
 def test_give_up_takes_what_there_is():
