@@ -16,7 +16,7 @@ SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 
-.PHONY: help demo test fuzz faults bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
+.PHONY: help demo test fuzz faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,8 @@ help:
 	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
 	@echo 'make fuzz            10,000 malformed and extreme messages of each type: in process, from bags, over DDS; damaged bags; ARGS=... for pytest'
 	@echo 'make faults          faults of robots over DDS, at the pace of the recording, 7 min; writes build/faults.json, docs/faults.md'
+	@echo 'make soak            24 h of sensor time, 1,000 life cycles, 15 min live, overload; leaks and bounds in build/soak.json, ARGS="--hours 0.5"'
+	@echo 'make load            overload alone, in build/load.json: ten times the rate, slow and killed consumers, slow compute'
 	@echo 'make bench           the operations beside other libraries; a row each in build/bench/cpu.json, ARGS=--quick'
 	@echo 'make bench-gpu       the operations on a GPU beside torch; rows in build/bench/gpu.json, ARGS=--quick'
 	@echo 'make bench-node      the whole path of a message through the node, beside a relay and the usual way; rows in build/bench/node.json'
@@ -55,6 +57,12 @@ fuzz:
 faults:
 	@ROBOCACHE_FAULTS=build/faults.json $(RUN) python -m pytest -q --durations=5 test/ros/test_fault_matrix_live.py $(ARGS)
 	@PYTHONPATH=test $(RUN) python -m support.faults.document
+
+soak:
+	@$(RUN) python -m benchmark.endurance $(ARGS)
+
+load:
+	@$(RUN) python -m benchmark.endurance --only load --out build/load.json $(ARGS)
 
 bench:
 	@$(RUN) --bench python -m benchmark.cpu $(ARGS)

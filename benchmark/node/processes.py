@@ -50,6 +50,11 @@ class Process:
             )  # fmt: skip
         threading.Thread(target=self._listen, name=f'listens to {name}', daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._popen.pid
+
     def order(self, **values: object) -> None:
         """Send a line of JSON."""
         assert self._popen.stdin is not None
