@@ -30,6 +30,7 @@ from typing import Any
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from robocache_ros.tools import interruption
 from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.recording import PARTS, TYPESTORE, Recorded, recorded_messages
 from robocache_sim import sensors
@@ -155,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, or 1 where nothing was written."""
+    """Run the command line; returns the exit status: 0, 1 where nothing was written, 130 where interrupted."""
     args = _parser().parse_args(argv)
     robot = sensors.robot(
         seed=args.seed,
@@ -164,6 +165,7 @@ def main(argv: list[str] | None = None) -> int:
         lidar_rings=args.lidar_rings,
         imu_rate=args.imu_rate,
     )
+    interruption.raise_from_now_on()
     bar = ProgressBar(args.seconds)
     began = time.monotonic()
     try:
@@ -180,6 +182,8 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f'simulate: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return interruption.status_of('simulate')
     bar.close()
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 1e6
     print(

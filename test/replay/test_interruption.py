@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A signal that comes at a bad moment still ends a replay."""
+"""A signal that comes at a bad moment still ends a tool, with one line."""
 
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 CODE = """
 import os, signal
@@ -32,3 +36,50 @@ def test_an_interrupt_that_python_drops_is_remembered() -> None:
     run = subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, timeout=60)
     assert 'Exception ignored in' in run.stderr
     assert run.stdout.split() == ['lost', 'remembered']
+
+
+#: A tool, one of whose imports is interrupted and makes another exception of that, as those of compiled modules do.
+IMPORTING = """
+import os, sys
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == 'torch':
+            try:
+                os.kill(os.getpid(), int(sys.argv[1]))
+                sum(range(1000))  # so that the handler runs here
+            except BaseException as error:
+                raise ImportError('cannot load module') from error
+
+sys.meta_path.insert(0, Finder)
+from robocache_ros.tools.{tool} import cli
+cli._enter_environment = lambda *_: None  # it would replace this process
+sys.exit(cli.main(['/nowhere']))
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize('tool', ['replay', 'inspect'])
+def test_an_interrupt_within_an_import(tool: str, number: signal.Signals) -> None:
+    command = [sys.executable, '-c', IMPORTING.format(tool=tool), str(int(number))]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (130, f'{tool}: interrupted\n')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_of_a_recording(tmp_path, number: signal.Signals) -> None:
+    out = tmp_path / 'bag'
+    command = [sys.executable, '-m', 'robocache_ros.tools.simulate', str(out), '--seconds', '3600']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(tmp_path.rglob('*.mcap')):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.01)
+            process.send_signal(number)
+            _, text = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert text.splitlines()[-1] == 'simulate: interrupted'
+    assert 'Traceback' not in text
+    assert not out.exists()

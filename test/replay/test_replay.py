@@ -222,7 +222,8 @@ def test_a_bag_of_foreign_topics_and_bad_messages_is_played(tmp_path):
         assert words in stdout
 
 
-def test_an_interrupt_ends_the_node_too(simulated, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_ends_the_node_too(simulated, tmp_path, number):
     process = start(simulated, '--rate', 0.05, '--out', tmp_path)
     try:
         log = tmp_path / 'node.log'
@@ -233,14 +234,19 @@ def test_an_interrupt_ends_the_node_too(simulated, tmp_path):
             time.sleep(0.1)
         children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
         assert children
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, stderr = process.communicate(timeout=TIMEOUT_S)
     finally:
         if process.poll() is None:
             process.kill()
-    assert process.returncode == 130
-    assert 'interrupted' in stderr
-    assert 'Traceback' not in stderr
+    if number == signal.SIGKILL:  # then the kernel ends the node
+        while any(Path(f'/proc/{child}').exists() for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    else:
+        assert process.returncode == 130
+        assert stderr.splitlines()[-1] == 'replay: interrupted'
+    assert 'Traceback' not in stderr + log.read_text()
     assert not any(Path(f'/proc/{child}').exists() for child in children)
 
 

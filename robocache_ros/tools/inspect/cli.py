@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
 import sys
 from pathlib import Path
 
@@ -29,15 +28,13 @@ _UNUSABLE = 2
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     args = _parser().parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interruption.on_signal)
+    interruption.end_at_once('inspect')
     # The report has the warnings; an unforeseen exception has its traceback in the log alone.
     logging.basicConfig(level=logging.ERROR, format='%(message)s')
     try:
         return _run(args)
     except KeyboardInterrupt:
-        print('inspect: interrupted', file=sys.stderr)
-        return 130
+        return interruption.status_of('inspect')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +61,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.html:
         from robocache_ros.tools.inspect.page import render  # matplotlib is for pages alone
+    interruption.raise_from_now_on()
     bar: ProgressBar | None = None
 
     def show(done_s: float, duration_s: float) -> None:

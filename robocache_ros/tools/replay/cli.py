@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -37,20 +36,19 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interruption.on_signal)
+    interruption.end_at_once('replay')
     try:
         _enter_environment(arguments, args.domain)
         # Only now: torch and ROS take seconds to import, and the line before starts the program a second time.
         from robocache_ros.tools.replay.run import run
 
+        interruption.raise_from_now_on()
         return run(args)
     except FileNotFoundError as error:  # the installation is incomplete: its DDS profile is missing
         print(f'replay: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('replay: interrupted', file=sys.stderr)
-        return 130
+        return interruption.status_of('replay')
 
 
 def _parser() -> argparse.ArgumentParser:
