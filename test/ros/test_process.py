@@ -2,8 +2,6 @@
 """The node as a process at a terminal: the arguments it refuses, and the signals that end it."""
 
 import contextlib
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -12,13 +10,12 @@ import threading
 import time
 
 import pytest
-import rclpy
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from support.terminal import ACTIVE, NODE, Terminal, assert_clean, other_node
 
-NODE = [sys.executable, '-m', 'robocache_ros.process']
 #: The node whose images take a minute each to decode.
 SLOW_NODE = """
 import dataclasses, sys, time
@@ -32,68 +29,6 @@ def decode(message, config):
 sources.SOURCES[kind] = dataclasses.replace(sources.SOURCES[kind], decode=decode)
 sys.exit(node.run(signals))
 """
-FRONT = ['-p', 'cameras:=[front]', '-p', 'front.width:=4', '-p', 'front.height:=4']
-ACTIVE = [*FRONT, '-p', 'autostart:=true']
-
-
-class Terminal:
-    """A process with a pseudo-terminal of its own, in whose foreground it runs."""
-
-    def __init__(self, command, arguments):
-        ours, its = pty.openpty()
-        self._process = subprocess.Popen(
-            [*command, '--ros-args', *arguments],
-            stdin=its, stdout=its, stderr=its, start_new_session=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'},
-        )  # fmt: skip
-        os.close(its)
-        self._ours = ours
-        self.text = ''
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self):
-        with contextlib.suppress(OSError):  # the other end is closed
-            while data := os.read(self._ours, 65536):
-                with self._changed:
-                    self.text += data.decode(errors='replace')
-                    self._changed.notify_all()
-        os.close(self._ours)
-
-    def until(self, text):
-        """Wait until ``text`` was printed."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: text in self.text, 60), f'{text!r} was not printed:\n{self.text}'
-
-    def interrupt(self, number):
-        os.killpg(self._process.pid, number)
-
-    def ended(self, timeout_s=60.0):
-        """Wait for the end; return the exit status."""
-        code = self._process.wait(timeout_s)
-        self._reader.join()
-        return code
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        if self._process.poll() is None:
-            self._process.kill()
-        self.ended()
-
-
-@contextlib.contextmanager
-def other_node(name):
-    """A node of this process."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node(name, context=context)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        context.shutdown()
 
 
 @contextlib.contextmanager
@@ -117,11 +52,6 @@ def images():
         finally:
             over.set()
             thread.join()
-
-
-def assert_clean(terminal):
-    assert 'Traceback' not in terminal.text, terminal.text
-    assert 'failed' not in terminal.text, terminal.text
 
 
 #: What is refused before the node is made: the arguments, the exit status, and what is said of them in one line.
