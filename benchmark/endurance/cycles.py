@@ -6,6 +6,8 @@ python -m benchmark.endurance.cycles COUNT
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import sys
 import tempfile
@@ -23,6 +25,8 @@ from robocache_ros.node import PreprocessNode
 
 _NUM_READINGS = 100
 _PATIENCE_S = 30.0
+#: Gives back what malloc keeps of freed memory; with a collection before it, what grows is what is held.
+_malloc_trim = ctypes.CDLL(None).malloc_trim
 
 
 def run(count: int) -> dict[str, Any]:
@@ -47,6 +51,8 @@ def run(count: int) -> dict[str, Any]:
         _step(node, 'deactivate')
         _step(node, 'cleanup')
         if cycle % max(1, count // _NUM_READINGS) == 0:
+            gc.collect()
+            _malloc_trim(0)
             found.append(readings.read(device_bytes=device_bytes))
     wall_s = time.monotonic() - begin
     node.destroy_node()

@@ -101,6 +101,7 @@ def run(minutes: float, node: str = NODE) -> dict[str, Any]:
         'frames': sum(second['frames'] for second in seen),
         'missed': seen[-1]['missed'],
         'worst_ms': max(second['worst_ms'] or 0.0 for second in seen),
+        'keep_every': max(second['keep_every'] for second in seen),
         **result,
         'growth_of_consumer': consumer['growth'],
         'leaks': result['leaks'] + [f'consumer: {leak}' for leak in consumer['leaks']],

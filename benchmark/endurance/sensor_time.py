@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hours of sensor time through inboxes, worker, pipeline, encoding and diagnostics, as fast as they go.
 
-Clocks are set from the stamps. Once a minute each stream has a message that is cut short and one that comes twice; once
-an hour the stamps of all go back by ten seconds, as those of a bag that loops.
+Clocks are set from the stamps. Once a minute each stream has a message that is cut short and one that comes twice;
+every twenty minutes the stamps of all go back by ten seconds, as those of a bag that loops.
 
 python -m benchmark.endurance.sensor_time HOURS
 """
@@ -29,6 +29,7 @@ from robocache_ros.runtime import Runtime, Surroundings
 
 _START_NS = 1_700_000_000 * SECOND
 _NUM_READINGS = 200
+_LOOP_S = 1200
 
 
 class _Clock:
@@ -79,7 +80,7 @@ class Robot:
 
     def live_second(self, at_s: int) -> None:
         """One second of all sensors, and a report."""
-        base_ns = _START_NS - at_s // 3600 * 10 * SECOND
+        base_ns = _START_NS - at_s // _LOOP_S * 10 * SECOND
         for name, stamp_ns, raw in self._messages.between(at_s, at_s + 1, base_ns):
             self._clock.now_ns = max(self._clock.now_ns, _START_NS + stamp_ns - base_ns)
             self._take(name, raw)

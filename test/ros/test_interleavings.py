@@ -251,7 +251,7 @@ class Anything(Interleaving):
 
 
 SETTINGS = settings(
-    max_examples=int(os.environ.get('ROBOCACHE_INTERLEAVINGS', '15')),
+    max_examples=int(os.environ.get('ROBOCACHE_INTERLEAVINGS', '30')),
     stateful_step_count=STEPS,
     deadline=None,
     phases=set(Phase) - {Phase.explain},
