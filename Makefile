@@ -52,7 +52,7 @@ test:
 	@$(RUN) python -m pytest $(ARGS)
 
 fuzz:
-	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_fuzz.py $(ARGS)
+	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_inspect_fuzz.py $(ARGS)
 
 faults:
 	@ROBOCACHE_FAULTS=build/faults.json $(RUN) python -m pytest -q --durations=5 test/ros/test_fault_matrix_live.py $(ARGS)
