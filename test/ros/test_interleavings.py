@@ -152,7 +152,10 @@ class Interleaving(RuleBasedStateMachine):
 
     def activate(self):
         thread = mock.Mock(is_alive=lambda: False)  # `work` takes its steps
-        with mock.patch.object(worker.threading, 'Thread', return_value=thread):
+        with (
+            mock.patch.object(worker.threading, 'Thread', return_value=thread),
+            mock.patch.object(worker.Outbox, 'start'),  # frames are published as they are put
+        ):
             self.bench.runtime.worker.start()
 
     def end_activation(self):
