@@ -24,6 +24,7 @@ from robocache_core.samples import DataError
 from robocache_core.units import MS, SECOND
 from robocache_ros import parameters
 from robocache_ros.encode import encode_fused
+from robocache_ros.event_log import EventLog
 from robocache_ros.metrics import Metrics
 from robocache_ros.runtime import Runtime, Surroundings
 
@@ -58,13 +59,17 @@ class Robot:
         logger.propagate = False
         surroundings = Surroundings(
             name='preprocess',
-            logger=logger,
+            log=EventLog(logger, self._clock),
+            timings_ns=0,
+            record_ns=10 * SECOND,
+            record_folder=params.parent,
             now_ns=self._clock.steady_ns,
             poses=lambda pipeline: _NoPoses(),
             topics={stream.name: stream.topic for stream in config.streams()},
             types_on=lambda topic: [],
             num_subscribers=lambda: 1,
             find_twin=lambda: '',
+            hand_over=lambda frame: None,
             publish=self._publish,
             stays_on_device=lambda: False,
             send=lambda content: None,
