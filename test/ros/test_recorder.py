@@ -48,7 +48,7 @@ def test_arrivals_and_decisions_are_kept_in_order(tmp_path):
 def test_messages_that_are_refused_have_their_reason(tmp_path):
     bench = robot(tmp_path)
     bench.put('front', image(0, encoding='cmyk'))
-    bench.runtime.inboxes.put('front', b'', 1)
+    bench.runtime.put('front', b'')
     bench.work()
     refused = [entry.values for entry in bench.runtime.recorder.entries() if entry.kind is Kind.REFUSED]
     assert [(name, reason) for name, reason, _ in refused] == [
