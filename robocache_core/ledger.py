@@ -6,30 +6,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from enum import Enum
+
+from robocache_core.explained import Explained
 
 
-class Reason(str, Enum):
+class Reason(Explained):
     """Why a message or a target was dropped: the name under which it is counted, and a ``sentence`` that explains it.
 
-    A member is its name as a string, so that it can be compared with one and be a key beside one. A target that is
-    dropped because of a stream has it behind the reason, as ``decode_failed:front`` (see ``of_stream``).
+    A target that is dropped because of a stream has it behind the reason: ``decode_failed:front`` (see ``of_stream``).
     """
-
-    sentence: str
-
-    def __new__(cls, value: str, sentence: str) -> Reason:
-        """Make a member of its name and its sentence."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
-
-    def __str__(self) -> str:
-        return str.__str__(self)
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
 
     def of_stream(self, name: str) -> str:
         """The reason for which a target is dropped, where stream ``name`` is to blame."""

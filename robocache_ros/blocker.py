@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from robocache_core.align import ROS_CLOCK
+from robocache_core.explained import Explained
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
@@ -26,20 +26,8 @@ _BY_CONFIGURATION = (Reason.NO_TRANSFORM, Reason.MISSING_FIELD)
 _MAX_EXPLANATION, _MAX_TYPES = 400, 300
 
 
-class Cause(str, Enum):
+class Cause(Explained):
     """Why no frame comes, beside the reasons of the ledger: its name, and a ``sentence`` that explains it."""
-
-    sentence: str
-
-    def __new__(cls, value: str, sentence: str) -> Cause:
-        """Make a member of its name and its sentence."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
-
-    def __str__(self) -> str:
-        return str.__str__(self)
 
     INACTIVE = 'inactive', 'the node is not active'
     NO_CLOCK = 'no_clock', '`use_sim_time` is true and no `/clock` comes'
