@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drop reasons: what they are as strings, and that README explains each of them."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -40,14 +39,3 @@ def test_an_account_names_its_reasons_as_text() -> None:
     assert counts.dropped == {'late': 1, 'missing:front': 1}
     assert {type(reason) for reason in counts.dropped} == {str}
     assert counts.held == 1
-
-
-def test_the_table_in_the_readme_is_made_from_the_reasons() -> None:
-    spec = importlib.util.spec_from_file_location('reasons_table', ROOT / 'scripts' / 'reasons_table.py')
-    assert spec is not None
-    assert spec.loader is not None
-    reasons_table = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reasons_table)
-    text = (ROOT / 'README.md').read_text()
-    assert reasons_table.updated(text) == text, 'run: python scripts/reasons_table.py'
-    assert text.count('| `no_transform` |') == 1

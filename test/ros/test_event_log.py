@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log: every event is documented, one line, readable as text and as JSON, and paced."""
 
-import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -67,14 +66,6 @@ def test_other_fields_than_the_event_has_are_refused(given):
 def test_names_are_stable_and_those_that_can_flood_are_limited():
     assert {event.value for event in Event if event.is_limited} == LIMITED
     assert all(event.value == event.name.lower() for event in Event)
-
-
-def test_the_table_of_the_page_is_made_from_the_events():
-    spec = importlib.util.spec_from_file_location('logs_table', ROOT / 'scripts' / 'logs_table.py')
-    logs_table = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(logs_table)
-    text = (ROOT / 'docs/logs.md').read_text()
-    assert logs_table.updated(text) == text, 'run: python scripts/logs_table.py'
 
 
 def test_a_line_a_second_by_stream_and_reason_with_the_number_that_was_left_out():

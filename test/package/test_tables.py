@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of pages that state what the code has are as the code is."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ('page', 'row'),
+    [
+        ('README.md', '| `no_transform` |'),
+        ('docs/metrics.md', '| `robocache_frames_total` |'),
+        ('docs/logs.md', '| `message_dropped` |'),
+    ],
+)
+def test_the_tables_of_a_page_are_made_from_the_code(page, row):
+    text = (ROOT / page).read_text()
+    assert runpy.run_path(str(ROOT / 'scripts' / 'tables.py'))['updated'](page, text) == text, 'run: scripts/tables.py'
+    assert text.count(row) == 1
