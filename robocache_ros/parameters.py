@@ -157,7 +157,7 @@ def from_dict(tree: Mapping[str, Any], warn: Callable[[str], None] | None = None
     Raises:
         ConfigError: as ``read``.
     """
-    values = dict(_flatten(tree))
+    values = dict(flatten(tree))
     known = [spec.name for spec in _specs(_names(values))]
     ours = {name for name in values if name != 'use_sim_time' and not name.startswith('qos_overrides.')}
     for line in _unknown(ours - set(known), known):
@@ -183,7 +183,7 @@ def from_file(
         raise ConfigError(f'{path}: {params_file.unmatched(tree, node_name)}')
     merged: dict[str, Any] = {}
     for section in sections:
-        merged |= dict(_flatten(section))
+        merged |= dict(flatten(section))
     return from_dict(merged, warn)
 
 
@@ -288,10 +288,11 @@ def _not_named(stream: str) -> str:
     return f"no stream '{stream}' is named in {', '.join(most)} or {last}"
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+def flatten(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the parameters of a nested configuration by their full names."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f'{prefix}{key}.')
+            yield from flatten(value, f'{prefix}{key}.')
         else:
             yield f'{prefix}{key}', value
 

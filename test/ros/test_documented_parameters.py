@@ -28,7 +28,7 @@ EXAMPLES = {
 
 
 def documented() -> dict[str, object]:
-    return dict(parameters._flatten(yaml.safe_load(FILE.read_text())['/**/preprocess']['ros__parameters']))
+    return dict(parameters.flatten(yaml.safe_load(FILE.read_text())['/**/preprocess']['ros__parameters']))
 
 
 def comments() -> dict[str, str]:

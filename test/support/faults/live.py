@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from support.faults.verdict import Outcome, parameters_of
 from support.robot import Robot
 
 from robocache_core.units import SECOND
+from robocache_ros import parameters
 from robocache_ros.bags import open_bag
 from robocache_ros.rclpy_private import lifecycle_state
 from robocache_ros.sources import routes
@@ -33,7 +34,7 @@ class Paced(Robot):
         self.blockers: list[str] = []
         self._listens = False
         gc.collect()  # a participant ends with the last object that knows its context: that of the case before
-        super().__init__(**dict(_flat(parameters_of(case))))
+        super().__init__(**dict(parameters.flatten(parameters_of(case))))
 
     def play(self, path: Path) -> Outcome:
         """Play a recording, and return what came of it once no target waits any more."""
@@ -85,12 +86,3 @@ class Paced(Robot):
             ]
             values = {pair.key: pair.value for status in message.status for pair in status.values}
             self.blockers += filter(None, [values.get('blocker', '')])
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Parameters by their full names."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f'{prefix}{name}.')
-        else:
-            yield f'{prefix}{name}', value
