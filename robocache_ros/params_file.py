@@ -31,7 +31,7 @@ def explain_unmatched(argv: Sequence[str], node_name: str) -> Iterator[str]:
     for option, path in itertools.pairwise(argv):
         if option == '--params-file':
             # Values stay text: rcl takes some that YAML refuses.
-            tree = yaml.load(Path(path).read_bytes(), yaml.BaseLoader)
+            tree = yaml.load(Path(path).read_bytes(), yaml.BaseLoader)  # noqa: S506  # which makes text alone
             if not matching(tree, node_name):
                 yield f'{path} has no effect: it {unmatched(tree, node_name)}'
 
