@@ -217,9 +217,11 @@ class McapFile:
 
     def _is_indexed(self) -> bool:
         """Read the index; False where there is none, it is damaged, or it does not cover the file."""
-        with suppress(struct.error):
+        try:
             if self._read_summary():
                 return True
+        except struct.error:
+            self.defects.append(f'{self._path.name}: its summary is damaged: it is read from its beginning to its end')
         topics, schemas = self._topics, self._schemas
         self._forget()
         if self._is_checked:  # what is said of the channels is whole
@@ -227,18 +229,27 @@ class McapFile:
         return False
 
     def _read_summary(self) -> bool:
+        """Read the summary, where there is one; returns whether it is an index of the whole file.
+
+        Raises:
+            struct.error: it is damaged.
+        """
         end = self._size - _FOOTER.size
         if end < len(MAGIC):
             return False
         opcode, length, start, _, checksum, magic = _FOOTER.unpack(self._read(end, _FOOTER.size))
-        if (opcode, length, magic) != (0x02, 20, MAGIC) or not 0 < start < end:
+        if (opcode, length, magic) != (0x02, 20, MAGIC) or start == 0:
             return False
+        if start >= end:
+            raise struct.error('it begins behind its end')
         self._is_checked = checksum != 0
         if self._is_checked and self._checksum(start, end + _BEFORE_CHECKSUM) != checksum:
             self._is_checked = False
-            return False
+            raise struct.error('the checksum is another')
         statistics: tuple[int, ...] = ()
         for kind, at, size in self._records_between(start, end):
+            if at + size > end:
+                raise struct.error('a record is longer than the summary')
             content = self._read(at, min(size, _DESCRIPTION))
             fields = Fields(content)
             if kind == _CHUNK_INDEX:

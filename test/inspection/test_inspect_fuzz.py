@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +24,19 @@ pytestmark = pytest.mark.filterwarnings('error')
 def test_malformed_messages_are_inspected(name: str, tmp_path: Path) -> None:
     driven = Driven(CASES[name])
     by_stream = {'' if r.is_calibration else r.stream.name: r for r in routes(driven.pipeline.config)}
-    records = []
-    for serial in range(COUNT):
-        for stream, each in driven.case.messages(serial):
-            raw = on_the_wire(each.message)
-            if raw is not None:
-                records.append((by_stream[stream].absolute_topic, by_stream[stream].type_name, raw))
-    report = inspect(bags.write_raw(tmp_path / 'bag', records))
-    assert report['bag']['messages'] == len(records)
+    count = 0
+
+    def records() -> Iterator[tuple[str, str, bytes]]:
+        nonlocal count
+        for serial in range(COUNT):
+            for stream, each in driven.case.messages(serial):
+                raw = on_the_wire(each.message)
+                if raw is not None:
+                    count += 1
+                    yield by_stream[stream].absolute_topic, by_stream[stream].type_name, raw
+
+    report = inspect(bags.write_raw(tmp_path / 'bag', records()))
+    assert report['bag']['messages'] == count > 0
     for account in (report['outcome'] or {'streams': {}})['streams'].values():
         assert account['received'] == account['used'] + account['held'] + sum(account['dropped'].values())
     json.dumps(report, allow_nan=False)
