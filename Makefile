@@ -15,6 +15,8 @@ RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
+# Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
+SIDE_BY_SIDE := test/core test/sim test/inspection test/launch test/package test/process
 
 .PHONY: help demo test fuzz faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
@@ -49,7 +51,12 @@ test:
 	@$(RUN) ruff format --check .
 	@$(RUN) clang-format --dry-run --Werror $(CXX_SOURCES)
 	@$(RUN) mypy
+ifeq ($(ARGS),)
+	@$(RUN) python -m pytest -q --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE)
+	@$(RUN) python -m pytest -q $(patsubst %,--ignore=%,$(SIDE_BY_SIDE))
+else
 	@$(RUN) python -m pytest $(ARGS)
+endif
 
 fuzz:
 	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_inspect_fuzz.py $(ARGS)
