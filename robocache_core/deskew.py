@@ -116,7 +116,7 @@ class Deskewer:
             if len(self._fields) == MAX_LAYOUTS:
                 self._fields.pop(next(iter(self._fields)))
             self._fields[key] = field
-        return without(scan, outside) if outside.any() else scan, field
+        return without(scan, outside) if outside.any() else scan, field.of(scan)
 
     def instants_ns(self, field: TimeField, stamp_ns: int) -> Stamps:
         """Evenly spaced instants ``[P]`` over a scan of stamp ``stamp_ns``, from its begin to its end."""

@@ -56,6 +56,7 @@ class FusedFrame:
         columns: by vector, the names of the D numbers of its rows, as ``pose.pose.position.x`` or ``position[elbow]``.
         stamped_by_arrival: streams whose stamps are when messages arrived, or in a bag were recorded: the types have no
             header, or the configuration says so. Live and offline give the same bits but for these.
+        stamp_offset_ns: by stream that has one, what was added to the stamps of its messages.
         schema: version of this layout.
         views: by camera that has given an image; for views in this process, a payload does not hold them.
     """
@@ -72,5 +73,6 @@ class FusedFrame:
     damaged: tuple[str, ...] = ()
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stamped_by_arrival: tuple[str, ...] = ()
+    stamp_offset_ns: dict[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
     views: dict[str, CameraView] = field(default_factory=dict, compare=False)

@@ -38,7 +38,11 @@ class Reason(Explained):
     # A message that is malformed, or lacks what the stream asks for.
     UNDESERIALIZABLE = 'undeserializable', 'its bytes are no message of the type of its topic'
     ZERO_STAMP = 'zero_stamp', "the sender did not set the header's stamp"
-    BAD_STAMP = 'bad_stamp', "the header's stamp has 10^9 nanoseconds or more beside its seconds"
+    BAD_STAMP = (
+        'bad_stamp',
+        "the header's stamp has 10^9 nanoseconds or more beside its seconds, or with `stamp_offset` is before 1970 or "
+        'after 2038',
+    )
     BAD_FRAME_ID = 'bad_frame_id', "the header's frame_id is longer than any frame's name"
     BAD_LAYOUT = 'bad_layout', 'the layout of the cloud is impossible, or a field has a type that cannot be read'
     FIELD_BEYOND_POINT_STEP = 'field_beyond_point_step', 'a field of the cloud ends beyond `point_step`'

@@ -173,6 +173,7 @@ def _metadata(frame: FusedFrame) -> dict[str, str]:
         'damaged': frame.damaged,
         'columns': frame.columns,
         'stamped_by_arrival': frame.stamped_by_arrival,
+        'stamp_offset_ns': frame.stamp_offset_ns,
     }
     return metadata | {key: json.dumps(names) for key, names in named.items() if names}
 
@@ -293,5 +294,6 @@ def _frame(metadata: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusedF
         damaged=names('damaged'),
         columns={name: _names(found, 'columns') for name, found in columns.items()},
         stamped_by_arrival=names('stamped_by_arrival'),
+        stamp_offset_ns=mapping('stamp_offset_ns', int) if 'stamp_offset_ns' in metadata else {},
         schema=schema,
     )

@@ -17,7 +17,7 @@ from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
-from robocache_core.samples import CameraInfo, DataError, Sample
+from robocache_core.samples import CameraInfo, DataError, Sample, restamped
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
@@ -95,11 +95,16 @@ class Pipeline:
         self.ledger[name].drop(reason)
 
     def push(self, name: str, sample: Sample) -> None:
-        """Hand over the sample of a message that was announced; what cannot be used is counted as dropped."""
+        """Hand over the sample of a message that was announced; what cannot be used is counted as dropped.
+
+        Its stamp is that of the message: ``stamp_offset`` of its stream is added here.
+        """
         if self.needs_pose(name) and not self.has_pose(name, sample.frame_id):
             self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, sample.frame_id))
             return
         try:
+            if offset_ns := self.streams[name].stamp_offset_ns:
+                sample = restamped(sample, sample.stamp_ns + offset_ns)
             sample = self._streams[name].admit(sample)
         except DataError as error:
             self._refuse(name, error.reason, str(error))
@@ -357,6 +362,7 @@ class Pipeline:
             damaged=tuple(draft.damaged),
             columns={name: stream.columns for name, stream in self.streams.items() if stream.columns},
             stamped_by_arrival=tuple(name for name, stream in self.streams.items() if stream.stamped_by_arrival),
+            stamp_offset_ns={name: s.stamp_offset_ns for name, s in self.streams.items() if s.stamp_offset_ns},
             views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
         )
         self._sequence += 1

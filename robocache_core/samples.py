@@ -6,6 +6,7 @@ Times are ``int`` nanoseconds, named ``*_ns``. Tensors are torch tensors. Nothin
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 
 from robocache_core.ledger import Reason
 from robocache_core.text import printable, shown
+from robocache_core.units import SECOND
 from robocache_core.validation import all_are, as_bool, as_int, check_kind
 
 _MAX_INT64 = (1 << 63) - 1
@@ -146,6 +148,7 @@ class LidarScan:
     """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``.
 
     ``times_ns_in`` names the field that holds the times of the points since the stamp, ns, where the message says so.
+    ``shift_ns`` is what was added to the message's stamp: absolute times of points get it too.
     """
 
     stamp_ns: int
@@ -153,6 +156,7 @@ class LidarScan:
     data: torch.Tensor
     layout: CloudLayout
     times_ns_in: str | None = None
+    shift_ns: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -233,7 +237,8 @@ class EncodedImage:
     """A compressed image, decoded when a frame uses it: most of a fast camera's images are never used.
 
     ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged. ``begin`` is called when a
-    frame is known to use it, perhaps more than once: what decodes ahead may begin then.
+    frame is known to use it, perhaps more than once: what decodes ahead may begin then. Its own stamp counts, not that
+    of what ``decode`` gives.
     """
 
     stamp_ns: int
@@ -261,3 +266,24 @@ class VectorSample:
 
 
 Sample = LidarScan | CameraFrame | EncodedImage | VectorSample
+
+#: Stamps end where the seconds of a ROS header do, ns.
+END_NS = SECOND << 31
+
+
+def restamped(sample: Sample, stamp_ns: int) -> Sample:
+    """Return ``sample`` with another stamp, with which the times of its points move.
+
+    Raises:
+        DataError: ``bad_stamp``: no header could have that stamp.
+    """
+    if not 0 < stamp_ns < END_NS:
+        raise DataError(
+            Reason.BAD_STAMP,
+            f'the stamp {sample.stamp_ns / SECOND:.9f} s would become {stamp_ns / SECOND:.9f} s, which is before 1970 '
+            'or after 2038: correct stamp_offset',
+        )
+    if isinstance(sample, LidarScan):
+        shift_ns = sample.shift_ns + stamp_ns - sample.stamp_ns
+        return dataclasses.replace(sample, stamp_ns=stamp_ns, shift_ns=shift_ns)
+    return dataclasses.replace(sample, stamp_ns=stamp_ns)

@@ -66,8 +66,8 @@ class TimeField:
     Attributes:
         name: of the field.
         unit_ns: one raw unit, ns.
-        is_absolute: the origin is that of the stamps; else it is the scan's stamp + ``origin_ns``.
-        origin_ns: instant of raw value 0 minus the scan's stamp; 0 where absolute.
+        is_absolute: the origin is that of the stamps + ``origin_ns``; else it is the scan's stamp + ``origin_ns``.
+        origin_ns: instant of raw value 0 minus the scan's stamp; where absolute, what was added to the scan's stamp.
         begin_ns: begin of the scan minus its stamp: 0, or minus the duration of a scan.
         is_guessed: the unit is the one that fitted, which nothing states.
     """
@@ -81,7 +81,13 @@ class TimeField:
 
     def raw_at(self, stamp_ns: int, instant_ns: int) -> float:
         """Raw value of a point that a scan of stamp ``stamp_ns`` took at ``instant_ns``."""
-        return (instant_ns if self.is_absolute else instant_ns - stamp_ns - self.origin_ns) / self.unit_ns
+        return (instant_ns - self.origin_ns - (0 if self.is_absolute else stamp_ns)) / self.unit_ns
+
+    def of(self, scan: LidarScan) -> TimeField:
+        """Return what the values mean in ``scan``, whose stamp may have been shifted by another time."""
+        if not self.is_absolute or self.origin_ns == scan.shift_ns:
+            return self
+        return dataclasses.replace(self, origin_ns=scan.shift_ns)
 
 
 class _DoubtError(Exception):
@@ -145,6 +151,7 @@ def returns_outside(scan: LidarScan, field: TimeField, config: DeskewConfig) -> 
     """
     if scan.times_ns_in == field.name and _leaves_times_to_the_scan(config):
         return np.zeros(scan.layout.num_points, dtype=bool)
+    field = field.of(scan)
     values = _values(scan, scan.layout.field(field.name))
     first = scan.stamp_ns + field.begin_ns
     low = field.raw_at(scan.stamp_ns, first - SLACK_NS)
@@ -173,7 +180,7 @@ def _returns_outside(scan: LidarScan, field: TimeField, values: Floats, within: 
 def times_of_returns(scan: LidarScan, field: TimeField) -> Floats:
     """Times of the returns minus the stamp of their scan, ns, in order, without the few at both ends that may stray."""
     values = _without_strays(_values(scan, scan.layout.field(field.name))[are_returns(scan)])
-    times: Floats = values * field.unit_ns + (-scan.stamp_ns if field.is_absolute else field.origin_ns)
+    times: Floats = values * field.unit_ns + field.origin_ns - (scan.stamp_ns if field.is_absolute else 0)
     return times
 
 
@@ -225,9 +232,10 @@ def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: Deskew
         raise _DoubtError('has no finite value at a point that is a return')
     if config.time_reference == 'auto' and _counts_on(field, scan.layout):
         raise _DoubtError('counts on from the whole seconds in another field, which is not supported')
+    own_stamp_ns = scan.stamp_ns - scan.shift_ns  # the sensor's
     least, most = float(values.min()), float(values.max())
     seen = f'is {least:.17g} to {most:.17g}'
-    if field.dtype == 'float32' and _is_absolute_by_size(most, scan.stamp_ns, config):
+    if field.dtype == 'float32' and _is_absolute_by_size(most, own_stamp_ns, config):
         step = float(np.spacing(np.float32(abs(most))))
         raise _DoubtError(f'{seen}: a float32 cannot hold absolute time, its values there are {step:.3g} apart')
     values = _without_strays(values)
@@ -239,11 +247,11 @@ def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: Deskew
         low * unit_ns,
         high * unit_ns,
         TimeField(field.name, unit_ns, False, 0, 0, unit == 'auto'),
-        scan.stamp_ns,
+        own_stamp_ns,
         config,
     )
     if not found:
-        raise _DoubtError(f'{seen}: {_misfit(least * unit_ns, most * unit_ns, scan.stamp_ns, config)}')
+        raise _DoubtError(f'{seen}: {_misfit(least * unit_ns, most * unit_ns, own_stamp_ns, config)}')
     if len(found) > 1:
         raise _DoubtError(f'{seen}: relative to the stamp and absolute times look alike so near to 0')
     if found[0].origin_ns and high * unit_ns < WHOLE * config.scan_duration_ns:
@@ -256,10 +264,11 @@ def _read_as_times(scan: LidarScan, field: PointField, unit: str, config: Deskew
             f'{seen}: {scan.layout.num_points} points are too few for a scan of '
             f'{(high - low) * unit_ns / SECOND:.3g} s: a part of a scan does not show the unit'
         )
-    outside = returns_outside(scan, found[0], config)
+    fitting = found[0].of(scan)
+    outside = returns_outside(scan, fitting, config)
     if outside is None:
         raise _DoubtError(f'{seen}: more than {MOST_OUTSIDE:.0%} of the returns have no time within the scan')
-    return found[0], outside
+    return fitting, outside
 
 
 def _fitting(low_ns: float, high_ns: float, field: TimeField, stamp_ns: int, config: DeskewConfig) -> list[TimeField]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from robocache_core.text import printable, shown
 
-#: Greatest time that a tunable may have, ns, 32 years: sums with a stamp stay in 64 bits.
+#: Greatest time that a tunable without a bound may have, ns, 32 years: sums with a stamp stay in 64 bits.
 LONGEST_NS = 10**18
 
 #: Most bytes of a tensor in a frame: what a payload and the devices of robots can hold.
@@ -93,7 +93,7 @@ def find_fault(
             return Fault(element, f'must be at least {show(low)} {meta["unit"]}'.rstrip())
         if high is not None and element > high:
             return Fault(element, f'must be at most {show(high)} {meta["unit"]}'.rstrip())
-        if meta['unit'] == 's' and abs(element) * scale > LONGEST_NS:
+        if meta['unit'] == 's' and high is None and abs(element) * scale > LONGEST_NS:
             return Fault(element, f'must be within {show(LONGEST_NS / scale)} s')
     return None
 

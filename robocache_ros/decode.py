@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from robocache_core import rotation
 from robocache_core.channels import parse_channel
-from robocache_core.config import ImuConfig, LidarConfig
+from robocache_core.config import ImuConfig, LidarConfig, StreamConfig
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
 from robocache_core.samples import (
@@ -61,8 +61,8 @@ MAX_READING = float(np.finfo(np.float32).max) / 2
 ROUNDING = 1e-6
 
 
-def stamp_ns(header: Header) -> int:
-    """Check a header and return its stamp, ns.
+def stamp_ns(header: Header, config: StreamConfig) -> int:
+    """Check a header and return its stamp, ns; of a stream that is stamped by arrival it may be any.
 
     Raises:
         DataError: ``bad_frame_id``: it is too long; ``zero_stamp``: the stamp was never set, or is before 1970;
@@ -72,9 +72,11 @@ def stamp_ns(header: Header) -> int:
         raise DataError(
             Reason.BAD_FRAME_ID, f'header.frame_id {shown(header.frame_id)}: must have at most {MAX_NAME} characters'
         )
+    stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
+    if config.stamped_by_arrival:
+        return stamp
     if header.stamp.nanosec >= SECOND:
         raise DataError(Reason.BAD_STAMP, f'header.stamp.nanosec is {header.stamp.nanosec}: must be below 10^9')
-    stamp: int = header.stamp.sec * SECOND + header.stamp.nanosec
     if stamp <= 0:
         raise DataError(Reason.ZERO_STAMP, f'header.stamp is {stamp} ns: the sender did not set it')
     return stamp
@@ -88,7 +90,7 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
             ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``, ``missing_field`` (x, y, z, or
             what a channel of the stream needs).
     """
-    stamp = stamp_ns(msg.header)
+    stamp = stamp_ns(msg.header, config)
     if len(msg.fields) > MAX_FIELDS:
         raise DataError(Reason.BAD_LAYOUT, f'the cloud has {len(msg.fields)} fields: must be at most {MAX_FIELDS}')
     layout = CloudLayout(
@@ -124,7 +126,7 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
             that the scan lacks), ``unknown_time_field`` (the scan is deskewed, and its ``time_increment`` is not set
             or does not fit the duration of a scan).
     """
-    stamp = stamp_ns(msg.header)
+    stamp = stamp_ns(msg.header, config)
     ranges, intensities = np.asarray(msg.ranges, np.float32), np.asarray(msg.intensities, np.float32)
     _check_laser_scan(msg, ranges.size, intensities.size)
     if config.deskew.is_on:
@@ -158,7 +160,7 @@ def decode_imu(msg: Imu, config: ImuConfig) -> VectorSample:
             ``no_linear_acceleration`` (a field whose covariance starts with -1: the sensor does not measure it; or a
             quaternion of length 0).
     """
-    stamp = stamp_ns(msg.header)
+    stamp = stamp_ns(msg.header, config)
     values: list[float] = []
     for name in config.fields:
         if getattr(msg, f'{name}_covariance')[0] == -1:

@@ -38,7 +38,7 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
         DataError: as ``stamp_ns``; ``unknown_encoding``, ``empty_image``, ``bad_image_size``,
             ``step_too_small``, ``data_too_short``.
     """
-    stamp = stamp_ns(msg.header)
+    stamp = stamp_ns(msg.header, config)
     _check_size(msg.width, msg.height, config)
     encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
     return CameraFrame(
@@ -80,7 +80,7 @@ def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImag
             ``not_reducible``. Decoding raises ``decode_failed`` (damaged) and ``unknown_encoding`` (pixels that are not
             what ``format`` says). Of a JPEG that ``config.keeps_damaged`` what can be decoded is, with its ``damage``.
     """
-    stamp = stamp_ns(msg.header)
+    stamp = stamp_ns(msg.header, config)
     declared = Format.parse(msg.format)
     data = np.frombuffer(msg.data, dtype=np.uint8)
     start = data[:8].tobytes()

@@ -29,7 +29,7 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
         DataError: as ``stamp_ns``; ``wrong_size`` (an array lacks an element, or is not of the size that the stream
             states), ``wrong_joints``, ``no_fix``, ``no_orientation`` (a quaternion of length 0), ``non_finite``.
     """
-    stamp, frame_id = (0, '') if config.stamped_by_arrival else (stamp_ns(msg.header), msg.header.frame_id)
+    stamp, frame_id = (0, '') if config.stamped_by_arrival else (stamp_ns(msg.header, config), msg.header.frame_id)
     if config.message == _NAV_SAT_FIX and msg.status.status == _NO_FIX:
         raise DataError(Reason.NO_FIX, 'status.status is -1: the receiver has no fix')
     values = _joint_values(msg, config) if config.message == JOINT_STATE else _values(msg, config)

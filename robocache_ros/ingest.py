@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo
@@ -11,7 +10,7 @@ from sensor_msgs.msg import CameraInfo
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
-from robocache_core.samples import DataError, EncodedImage, Sample
+from robocache_core.samples import DataError, EncodedImage, Sample, restamped
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.cdr import Raw, deserialize
@@ -64,7 +63,7 @@ class Ingest:
             message = _deserialized(received.raw, source.message, f'{stream.topic}{when}')
             sample = source.decode(message, stream)
             if stream.stamped_by_arrival:
-                sample = dataclasses.replace(sample, stamp_ns=_arrival_ns(received))
+                sample = restamped(sample, _arrival_ns(received))
             return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else sample
         except DataError as error:
             self.refuse(name, error)

@@ -16,5 +16,6 @@ class Received(NamedTuple):
     arrived_ns: int
 
     def stamp_ns(self, stream: StreamConfig) -> int | None:
-        """Return the stamp of a message of ``stream``, ns; None where it is too short to have one."""
-        return self.arrived_ns if stream.stamped_by_arrival else header_stamp_ns(self.raw)
+        """Return the stamp of a message of ``stream``, its offset added, ns; None where it is too short to have one."""
+        stamp_ns = self.arrived_ns if stream.stamped_by_arrival else header_stamp_ns(self.raw)
+        return None if stamp_ns is None else stamp_ns + stream.stamp_offset_ns

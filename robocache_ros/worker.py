@@ -159,7 +159,7 @@ class Worker:
             return
         self._metrics.took('decode', self._clock.steady_ns() - begin)
         if name == self._pipeline.config.trigger:
-            self._arrived_ns[sample.stamp_ns] = arrival.arrived_ns
+            self._arrived_ns[sample.stamp_ns + self._pipeline.streams[name].stamp_offset_ns] = arrival.arrived_ns
             if len(self._arrived_ns) > _ARRIVALS:
                 self._arrived_ns.popitem(last=False)
         self._ingest.push(name, sample)

@@ -20,7 +20,7 @@ from robocache_core.ledger import Reason
 from robocache_core.ops import DenseVoxels, SparseVoxels
 from robocache_core.samples import CameraInfo, DataError, Sample
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.tunable import Checked, ConfigError, tunable
+from robocache_core.tunable import LONGEST_NS, Checked, ConfigError, tunable
 from robocache_core.units import MIB, MS, SECOND
 
 if TYPE_CHECKING:
@@ -66,6 +66,18 @@ class StreamConfig(Checked):
     rate_tolerance: float = tunable(
         10.0, 'how far a rate may be from expected_rate_hz before diagnostics warn', unit='%', low=0.0, high=100.0
     )
+    stamp: str = tunable(
+        'header',
+        'time of a message: that of its header, or of its arrival (in a bag: its recording)',
+        choices=('header', 'arrival'),
+    )
+    stamp_offset_ns: int = tunable(
+        0,
+        'added to the stamp of every message before all else: what its clock lacks; times of points move with it',
+        unit='s',
+        low=-2 * LONGEST_NS,
+        high=2 * LONGEST_NS,
+    )
     buffer_ns: int = tunable(2 * SECOND, 'time span kept for alignment', unit='s', low=MS)
     buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
     queue: QueueConfig = QueueConfig()
@@ -78,7 +90,7 @@ class StreamConfig(Checked):
     @property
     def stamped_by_arrival(self) -> bool:
         """Whether the stamp of a sample is when its message arrived (in a bag: was recorded), not its header's."""
-        return False
+        return self.stamp == 'arrival'
 
     @property
     def columns(self) -> tuple[str, ...]:

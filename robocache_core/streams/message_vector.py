@@ -152,7 +152,7 @@ class MessageVectorConfig(VectorConfig):
 
     @functools.cached_property
     def stamped_by_arrival(self) -> bool:
-        return self.stamp == 'arrival' or (self.stamp == 'auto' and not self.preset.has_header)
+        return super().stamped_by_arrival or (self.stamp == 'auto' and not self.preset.has_header)
 
     @functools.cached_property
     def paths(self) -> tuple[FieldPath, ...]:
