@@ -136,6 +136,9 @@ class BagWatch:
         self._warn('jumps', jumps)
         for name, sentence in self._blocker.odd_clocks(period).items() if not jumps else ():
             self._warn(f'clock of {name}', sentence)
+        for name in self._pipeline.streams:
+            if f'clock of {name}' not in self.warnings and (off := self._blocker.off_arrival(name, with_all=False)):
+                self._warn(f'clock of {name}', f'{name}: {off}')
 
     def _warn(self, about: str, sentence: str) -> None:
         """Keep a warning; log it if it is the first one of what it is about."""

@@ -13,6 +13,7 @@ from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
 from robocache_core.units import SECOND
 from robocache_ros import dds_environment
+from robocache_ros.clock_differences import against_arrival, explained
 from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed, span
@@ -203,7 +204,34 @@ class Blocker:
             apart = self._apart(behind, ahead, readings, period)
             return {f'{behind} and {ahead}': apart} if apart else {}
         newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
-        return {name: _compared(name, offset_ns, newest.keys() - odd.keys()) for name, offset_ns in odd.items()}
+        return {
+            name: _compared(name, offset_ns, newest.keys() - odd.keys()) + explained({name: (offset_ns, newest[name])})
+            for name, offset_ns in odd.items()
+        }
+
+    def off_arrival(self, name: str, *, with_all: bool) -> str:
+        """Say that the stamps of a stream do not fit their arrival for a known cause; empty where they do.
+
+        ``with_all``: also where no stream's do.
+        """
+        wrong, base_ns = against_arrival(self._delays())
+        if base_ns and not with_all:
+            return ''
+        ahead_ns = wrong.get(name, 0) + base_ns
+        known = explained({name: (ahead_ns, self._newest_stamp_ns(name))})
+        if not ahead_ns or not known:
+            return ''
+        side = 'ahead of' if ahead_ns > 0 else 'behind'
+        return f'its stamps are {span(abs(ahead_ns))} {side} their arrival{known}'
+
+    def _delays(self) -> dict[str, int]:
+        """Least time from stamp to arrival of each stream that is stamped by its sender, ns."""
+        streams = (name for name, stream in self._pipeline.streams.items() if not stream.stamped_by_arrival)
+        least = {name: self._metrics.inputs[name].delays.least_ns for name in streams}
+        return {name: delay for name, delay in least.items() if delay is not None}
+
+    def _newest_stamp_ns(self, name: str) -> int:
+        return next(reversed(self._metrics.inputs[name].stamps_ns), 0)
 
     def _clock_fault(self, name: str, period: Period) -> Fault | None:
         """Say whose clock keeps a stream from being aligned: its own, or the trigger's; None where none does."""
@@ -226,10 +254,14 @@ class Blocker:
         # What a clock shows between two samples is known no better than the samples of the other come.
         if apart_ns <= max(max_wait_ns, *(self._period_ns(each, period) or SECOND for each in (behind, ahead))):
             return ''
-        return (
+        text = (
             f'the stamps of {behind} are {span(apart_ns)} behind those of {ahead}: one clock is wrong, or {behind} '
             f'comes late (sync.max_wait is {span(max_wait_ns)})'
         )
+        suspects = {behind: (-apart_ns, readings[behind]), ahead: (apart_ns, readings[ahead])}
+        wrong, base_ns = against_arrival(self._delays())
+        shown = {name: suspect for name, suspect in suspects.items() if name in wrong and not base_ns}
+        return text + explained(shown or suspects)
 
     def _period_ns(self, name: str, period: Period) -> int:
         """Usual time between two messages of a stream; 0 where it is not known."""

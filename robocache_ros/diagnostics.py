@@ -3,12 +3,12 @@
 
 Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
 or when everything of the last period was dropped, WARN for any loss, for damaged images that were kept, for publishers
-of another type on its topic, or for a rate that is off the expected one by more than its tolerance. sync: ERROR when no
-frame came, WARN when targets were dropped or did not wait for a stream, when stamps jump to and fro, and when a
-stream's clock is the odd one out or those of two differ. queue: WARN while thinning. compute: WARN on the reference,
-and on the CPU where a GPU was asked for or has failed, ERROR after an unforeseen exception. output: STALE when no frame
-left in the last period, WARN when a subscriber asks for a QoS that is not offered, another node publishes there too, or
-ROS time stands still at 0.
+of another type on its topic, for a rate that is off the expected one by more than its tolerance, or for stamps that do
+not fit their arrival for a cause that clocks are known for. sync: ERROR when no frame came, WARN when targets were
+dropped or did not wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd one out or those
+of two differ. queue: WARN while thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or
+has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN when a
+subscriber asks for a QoS that is not offered, another node publishes there too, or ROS time stands still at 0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from robocache_core.config import StreamConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.units import SECOND
@@ -26,7 +27,7 @@ from robocache_ros.blocker import Blockage, Blocker, Cause, Fault
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DAMAGED, Explanation
 from robocache_ros.inbox import Inboxes
-from robocache_ros.metrics import Metrics
+from robocache_ros.metrics import InputRecord, Metrics
 from robocache_ros.period import Period, Snapshot, listed
 from robocache_ros.worker import Worker
 
@@ -150,6 +151,8 @@ class Diagnostics:
         record, config, counts = self._metrics.inputs[name], self._pipeline.streams[name], period.after.streams[name]
         rate = record.rate_hz(period.now_ns)
         level, message = self._input_level(name, held, others, rate, period)
+        if level != STALE and (off := self._blocker.off_arrival(name, with_all=True)):
+            level, message = (WARN, off) if level == OK else (level, f'{message}; {off}')
         values = {
             'topic': topic,
             'type': kind,
@@ -167,6 +170,7 @@ class Diagnostics:
             'qos.incompatible': record.incompatible,
             'qos.lost': record.lost,
             'missing_by_stamps': record.gaps.missing,
+            **_clock(config, record),
             **{f'points.{reason}': n for reason, n in self._pipeline.points_dropped.get(name, {}).items()},
             **self._greenwave(name, rate, period),
         }
@@ -255,10 +259,20 @@ class Diagnostics:
             **{f'given_up.{name}': n for name, n in period.after.given_up.items()},
             **{f'time_jumps.{name}': jumps.count for name, jumps in period.after.jumps.items()},
             **{f'ahead_ms.{name}': offset_ns / 1e6 for name, offset_ns in self._pipeline.odd_clocks().items()},
+            **self._apart(),
             **{f'slow.{name}': sentence for name, sentence in self.slow.items()},
             'blocker': self.blocker,
         }
         return self._status('sync', level, message, values)
+
+    def _apart(self) -> dict[str, float]:
+        """Of each lidar that is deskewed, how much more its messages are behind their stamps than its IMU's, ms."""
+        least = {name: record.delays.least_ns for name, record in self._metrics.inputs.items()}
+        return {
+            f'apart_ms.{name}.{stream.motion_source}': (lidar_ns - imu_ns) / 1e6
+            for name, stream in self._pipeline.streams.items()
+            if (lidar_ns := least[name]) is not None and (imu_ns := least.get(stream.motion_source)) is not None
+        }
 
     def _sync_warnings(self, period: Period) -> list[str]:
         """Say what is wrong though frames come out."""
@@ -331,6 +345,20 @@ def status(node: str, task: str, level: bytes, message: str, values: list[KeyVal
     """Return a status of the node of this full name; the name leads the status's, without its first slash."""
     name = node.lstrip('/')
     return DiagnosticStatus(level=level, name=f'{name}: {task}', message=message, hardware_id=name, values=values)
+
+
+def _clock(config: StreamConfig, record: InputRecord) -> dict[str, Any]:
+    """How an input is stamped, and how its clock differs from that of this node by its messages that came fastest."""
+    if config.stamped_by_arrival:
+        return {'stamp': 'arrival', 'stamp_offset_s': config.stamp_offset_ns / SECOND}
+    least_ns, drift = record.delays.least_ns, record.delays.drift()
+    return {
+        'stamp': 'header',
+        'stamp_offset_s': config.stamp_offset_ns / SECOND,
+        'least_delay_ms': 'N/A' if least_ns is None else least_ns / 1e6,
+        'drift_ppm': 'N/A' if drift is None else drift.ppm,
+        'drift_is_clear': drift is not None and drift.is_clear,
+    }
 
 
 def _text(value: Any) -> str:

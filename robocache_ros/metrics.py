@@ -12,6 +12,7 @@ import numpy as np
 
 from robocache_core.frame import FusedFrame
 from robocache_ros.clock import Clock
+from robocache_ros.delays import RecentDelays
 from robocache_ros.durations import Durations
 from robocache_ros.gaps import Gaps
 
@@ -29,6 +30,7 @@ class InputRecord:
         transports: from a message's publication, by its publisher's clock, to its arrival by this machine's.
         waits: from its arrival to when the worker took it.
         delay_ns: ROS time at the last arrival minus that message's stamp; None where one of them is unknown.
+        delays: the same of the last minute.
     """
 
     arrivals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4096))
@@ -41,6 +43,7 @@ class InputRecord:
     transports: Durations = field(default_factory=Durations)
     waits: Durations = field(default_factory=Durations)
     delay_ns: int | None = None
+    delays: RecentDelays = field(default_factory=RecentDelays)
 
     def recent(self, now_ns: int) -> np.ndarray:
         """Return the arrival times of the last seconds, ns on the steady clock; of a slow input the last two."""
@@ -104,6 +107,8 @@ class Metrics:
             record = self.inputs[name]
             record.arrivals_ns.append(self._clock.steady_ns())
             record.delay_ns = now_ns - stamp_ns if stamp_ns is not None and now_ns else None
+            if stamp_ns is not None and stamp_ns > 0 and now_ns:
+                record.delays.take(now_ns, stamp_ns)
             if stamp_ns is not None:
                 record.stamps_ns.append(stamp_ns)
                 record.gaps.take(stamp_ns)

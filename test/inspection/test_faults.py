@@ -26,11 +26,19 @@ ERRORS = {
     'a sensor that dies': (without(IMU, 2.0), [('ends_early', IMU, r'last message is 2\.\d* s before the end')]),
     'a clock ahead': (
         restamped(IMU, lambda ns, _: ns + 37 * 10**9),
-        [('clock_offset', IMU, r'stamps are 37 s ahead of the record times')],
+        [('clock_offset', IMU, r'stamps are 37 s ahead of the record times: 37 s is what TAI')],
     ),
     'a clock behind': (
         restamped(FRONT, lambda ns, _: ns - 5 * 10**9),
         [('clock_offset', FRONT, r'stamps are 5\.01\d* s behind the record times')],
+    ),
+    'the clock of the trigger ahead': (
+        restamped(LIDAR, lambda ns, _: ns + 18 * 10**9),
+        [('clock_offset', LIDAR, r'stamps are 17\.\d* s ahead of the record times: 18 s is what GPS')],
+    ),
+    'a clock since boot': (
+        restamped(IMU, lambda ns, s: round((20 + s) * 10**9)),
+        [('clock_offset', IMU, r'behind the record times: 2\d\.\d s is the time since its device')],
     ),
     'a clock that drifts': (
         restamped(IMU, lambda ns, s: ns + round(s * 20_000_000)),
@@ -97,6 +105,14 @@ NOTES = {
     'a layout that changes': (
         every(FRONT, 30, lambda message, _: dataclasses.replace(message, format='jpeg')),
         'layout_changes', FRONT, r'changes 3 times during the run: 640 x 480 JPEG, .* \| 640 x 480 JPEG',
+    ),
+    'all an hour ahead': (
+        lambda messages: [each._replace(record_ns=each.record_ns - 3600 * 10**9) for each in messages],
+        'record_clock', 'bag', '3600 s ahead of the record times: 1 h is what local times are apart',
+    ),
+    'a bag of a bag': (
+        lambda messages: [each._replace(record_ns=each.record_ns + 10**15) for each in messages],
+        'record_clock', 'bag', r'all topics are 1e\+06 s behind the record times$',
     ),
     'a stamp out of order': (
         every(IMU, 100, lambda message, _: with_stamp(message, faulty.stamp_ns(message) - 7_000_000)),
@@ -234,3 +250,11 @@ def test_the_figures_are_those_of_the_recording(tmp_path: Path) -> None:
     outcome = report['outcome']
     assert outcome['streams']['lidar']['received'] == 20
     assert outcome['frames'] == outcome['targets']['emitted'] == 20
+
+
+def test_a_clock_that_an_offset_sets_right_is_no_finding(tmp_path: Path) -> None:
+    bag = faulty_bag(tmp_path / 'bag', restamped(IMU, lambda ns, _: ns + 37 * 10**9))
+    report = inspect(bag, configured(tmp_path / 'config.yaml', **{'inertial.stamp_offset': -37.0}))
+    assert [each for each in report['findings'] if each['level'] == 'error'] == []
+    (found,) = [topic['stamping'] for name, topic in report['topics'].items() if name == IMU]
+    assert found == {'by_arrival': False, 'offset_s': -37.0}

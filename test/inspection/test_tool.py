@@ -225,7 +225,7 @@ def test_an_interrupt_ends_it_in_one_line(tmp_path: Path) -> None:
 
 def test_every_reason_has_a_remedy() -> None:
     report = {
-        'bag': {'defects': []}, 'topics': {},
+        'bag': {'defects': [], 'start_ns': 0}, 'topics': {},
         'configuration': {'refused': '', 'left_out': {}, 'doubts': [], 'absent': []},
         'outcome': {
             'streams': {'imu': {'received': 9, 'used': 1, 'held': 0, 'dropped': {'bad_layout': 8}}},

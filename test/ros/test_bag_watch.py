@@ -49,7 +49,10 @@ def read(path: Path, messages) -> tuple[int, tuple[str, ...]]:
     return len(list(frames)), frames.warnings
 
 
-AHEAD = 'the stamps of imu are 37.0 s ahead of those of front, lidar: its clock is wrong'
+AHEAD = (
+    'the stamps of imu are 37.0 s ahead of those of front, lidar: its clock is wrong '
+    '(37 s is what TAI, the time of PTP, is ahead of UTC: set imu.stamp_offset: -37.0)'
+)
 LATE = 'the stamps of front are 400 ms behind those of imu, lidar: its clock is wrong, or it comes late'
 TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times): two publishers, or two clocks?'
 

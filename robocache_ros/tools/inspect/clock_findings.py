@@ -4,40 +4,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from statistics import median_low
-from typing import Any
+from typing import Any, NamedTuple
 
-#: Delays that sensors and networks have, ms; by how much a stamp may be ahead of its recording.
-_LONGEST_MS, _AHEAD_MS = 1000.0, 10.0
+from robocache_core.units import MS, SECOND
+from robocache_ros.clock_differences import against_arrival, cause, remedy
+
 _CURE = (
     'synchronise the clocks of sensor and recorder (PTP, chrony), or let the driver stamp with the clock of the host'
 )
+_RECORD_CURE = 'look at the clocks of recorder and sensors; of a bag that was recorded from a bag nothing is to be done'
 
 
-def find(topics: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield code, topic, what is wrong and what to do, for each of ``topics`` of a report whose clock is wrong.
+class ClockFinding(NamedTuple):
+    """``level``, ``code``, ``subject``, ``what`` and ``remedy`` of a finding."""
 
-    Where no topic fits the record times, these are of another clock, as those of a bag that was recorded from a bag:
-    then each topic is compared with most.
+    level: str
+    code: str
+    subject: str
+    what: str
+    remedy: str
+
+
+def find(topics: Mapping[str, Mapping[str, Any]], start_ns: int) -> Iterator[ClockFinding]:
+    """Yield what is wrong with the clocks of ``topics`` of a report, of a bag that was recorded from ``start_ns`` on.
+
+    Stamps are looked at as streams have them: with the ``stamp_offset`` of the configuration; those of streams that are
+    stamped by arrival are not looked at.
     """
-    least = {name: t['delay_ms']['least'] for name, t in topics.items() if t['delay_ms']['least'] is not None}
-    fits = not least or any(-_AHEAD_MS <= delay <= _LONGEST_MS for delay in least.values())
-    base = 0.0 if fits else median_low(least.values())
-    for name, delay in least.items():
-        if not -_AHEAD_MS <= delay - base <= _LONGEST_MS and not _has_jumps(topics[name]):
-            side = 'behind' if delay > base else 'ahead of'
-            others = 'the record times' if base == 0 else 'those of most topics, compared by the record times'
-            what = f'its stamps are {abs(delay - base) / 1000:.4g} s {side} {others}'
-            yield 'clock_offset', name, what, _CURE
-        drift = topics[name]['drift']
-        if drift is not None and drift['is_clear'] and not _has_jumps(topics[name]):
-            pace = 'fast' if drift['ppm'] > 0 else 'slow'
-            excuse = '' if drift['ppm'] > 0 else ', or it comes later and later'
-            what = (
-                f'its stamps run {abs(drift["ppm"]):.0f} ppm {pace} against the record times, '
-                f'{abs(drift["total_ms"]):.0f} ms over the bag: its clock drifts{excuse}'
-            )
-            yield 'clock_drift', name, what, _CURE
+    delays = {
+        name: round(t['delay_ms']['least'] * MS) - round(t['stamping']['offset_s'] * SECOND)
+        for name, t in topics.items()
+        if t['delay_ms']['least'] is not None and not t['stamping']['by_arrival']
+    }
+    wrong, base_ns = against_arrival(delays)
+    if base_ns:
+        yield _of_all(delays, base_ns, start_ns)
+    for name in delays:
+        if _has_jumps(topics[name]):
+            continue
+        if name in wrong:
+            yield _offset(name, topics[name], wrong[name], start_ns - delays[name], base_ns)
+        yield from _drift(name, topics[name])
+
+
+def _of_all(delays: Mapping[str, int], base_ns: int, start_ns: int) -> ClockFinding:
+    """That most topics do not fit the record times; one cannot say which of both clocks is wrong."""
+    found = cause(base_ns, start_ns + base_ns)
+    what = f'the stamps of {"all" if len(delays) > 1 else "the only"} topics are {_span(base_ns)} the record times'
+    streams = 'each of the streams' if len(delays) > 1 else 'the stream'
+    cure = _RECORD_CURE + (f'; {remedy("<stream>", base_ns, start_ns + base_ns)}, for {streams}' if found else '')
+    return ClockFinding('note', 'record_clock', 'bag', f'{what}: {found}' if found else what, cure)
+
+
+def _offset(name: str, topic: Mapping[str, Any], ahead_ns: int, stamp_ns: int, base_ns: int) -> ClockFinding:
+    others = 'those of most topics, compared by the record times' if base_ns else 'the record times'
+    what, found = f'its stamps are {_span(ahead_ns)} {others}', cause(ahead_ns, stamp_ns)
+    cures = [remedy(stream, ahead_ns, stamp_ns) for stream in topic['streams']] if found else []
+    cures = cures or ["set its stream's stamp_offset"]
+    return ClockFinding(
+        'error', 'clock_offset', name, f'{what}: {found}' if found else what, f'{_CURE}; or {", ".join(cures)}'
+    )
+
+
+def _drift(name: str, topic: Mapping[str, Any]) -> Iterator[ClockFinding]:
+    drift = topic['drift']
+    if drift is not None and drift['is_clear']:
+        pace = 'fast' if drift['ppm'] > 0 else 'slow'
+        excuse = '' if drift['ppm'] > 0 else ', or it comes later and later'
+        what = (
+            f'its stamps run {abs(drift["ppm"]):.0f} ppm {pace} against the record times, '
+            f'{abs(drift["total_ms"]):.0f} ms over the bag: its clock drifts{excuse}'
+        )
+        yield ClockFinding('error', 'clock_drift', name, what, _CURE)
+
+
+def _span(ahead_ns: int) -> str:
+    return f'{abs(ahead_ns) / SECOND:.4g} s {"ahead of" if ahead_ns > 0 else "behind"}'
 
 
 def _has_jumps(topic: Mapping[str, Any]) -> bool:

@@ -57,7 +57,7 @@ class Finding:
 
 def find_all(report: Mapping[str, Any]) -> list[dict[str, str]]:
     """Find what is wrong with a bag by its report; errors first."""
-    on_topics = [*_topics(report['topics'])]
+    on_topics = [*_topics(report['topics'], report['bag']['start_ns'])]
     on_streams = [*_outcome(report['outcome'], report['topics'], on_topics)] if report['outcome'] else []
     found = [
         *_bag(report['bag']),
@@ -75,14 +75,14 @@ def _bag(bag: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _topics(topics: Mapping[str, Topic]) -> Iterator[Finding]:
+def _topics(topics: Mapping[str, Topic], start_ns: int) -> Iterator[Finding]:
     """Findings on each topic: none is an error where the configuration does not use it."""
     for name, topic in topics.items():
         for finding in _topic(name, topic):
             yield finding if topic['streams'] else dataclasses.replace(finding, level='note')
     used = {name: topic for name, topic in topics.items() if topic['streams']}
-    for code, name, what, cure in clock_findings.find(used):
-        yield Finding('error', code, name, what, cure)
+    for found in clock_findings.find(used, start_ns):
+        yield Finding(*found)
 
 
 def _topic(name: str, topic: Topic) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _topic(name: str, topic: Topic) -> Iterator[Finding]:
 
 def _stamps(name: str, topic: Topic) -> Iterator[Finding]:
     count, order = topic['count'], topic['stamps']
-    if order['unset']:
+    if order['unset'] and not topic['stamping']['by_arrival']:
         what = f'{order["unset"]} of {count} messages have no stamp'
         yield Finding('error', 'unset_stamps', name, what, remedy(Reason.ZERO_STAMP))
     if order['duplicates']:

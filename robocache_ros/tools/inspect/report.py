@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robocache_core.config import CameraConfig, PipelineConfig
+from robocache_core.config import CameraConfig, PipelineConfig, StreamConfig
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.rectify import rectify_map
 from robocache_core.samples import DataError
@@ -40,9 +40,9 @@ def describe_topics(
     survey: BagSurvey, config: PipelineConfig | None, transforms: StaticTransforms
 ) -> dict[str, dict[str, Any]]:
     """All topics of a bag by name, those of streams first; ``config`` is None where the node can use none of them."""
-    streams: dict[str, list[str]] = {}
+    streams: dict[str, list[StreamConfig]] = {}
     for route in routes(config) if config else ():
-        streams.setdefault(route.absolute_topic, []).append(route.stream.name)
+        streams.setdefault(route.absolute_topic, []).append(route.stream)
     target = (config.target_frame if config else '') or 'base_link'
     order = {topic: place for place, topic in enumerate(streams)}
     described = {}
@@ -50,7 +50,8 @@ def describe_topics(
         contents = each.contents
         described[printable(name)] = {
             'type': printable(each.topic.msgtype),
-            'streams': streams.get(name, []),
+            'streams': [stream.name for stream in streams.get(name, ())],
+            'stamping': _stamping(streams.get(name, [])),
             'unreadable': printable(each.topic.unreadable),
             'doubt': printable(each.topic.doubt),
             **_timing(each, survey.bag.start_ns, survey.bag.end_ns),
@@ -60,6 +61,12 @@ def describe_topics(
             'camera_info': _calibration(each, survey, config),
         }
     return described
+
+
+def _stamping(streams: list[StreamConfig]) -> dict[str, Any]:
+    """How the streams of a topic are stamped; of several that differ, the first."""
+    first = next(iter(streams), StreamConfig('none'))
+    return {'by_arrival': first.stamped_by_arrival, 'offset_s': first.stamp_offset_ns / SECOND}
 
 
 def _timing(each: TopicSurvey, start_ns: int, end_ns: int) -> dict[str, Any]:
