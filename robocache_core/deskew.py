@@ -74,8 +74,7 @@ class Deskewer:
             DataError: ``no_motion``.
         """
         instants = self.instants_ns(field, stamp_ns)
-        first, last = min(target_ns, int(instants[0])), max(target_ns, int(instants[-1]))
-        readings = list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
+        readings = self.readings(field, stamp_ns, target_ns, around)
         samples = [cast(VectorSample, entry.sample) for entry in readings]
         rows = [sample.values for sample in samples]
         columns = self._imu.columns_of('angular_velocity')
@@ -94,6 +93,12 @@ class Deskewer:
         if not table.poses.isfinite().all():  # on a GPU this could not be seen without a wait
             raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
         return table, readings
+
+    def readings(self, field: TimeField, stamp_ns: int, target_ns: int, around: Sequence[Entry]) -> list[Entry]:
+        """Return those of the readings ``around`` a scan of which its pose table is made."""
+        instants = self.instants_ns(field, stamp_ns)
+        first, last = min(target_ns, int(instants[0])), max(target_ns, int(instants[-1]))
+        return list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
 
     def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField | None]:
         """Return the scan without the points whose times are outside of it, and its time field.

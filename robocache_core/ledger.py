@@ -116,6 +116,14 @@ class Counts:
         """Items that arrived and whose fate is open."""
         return self.received - self.used - sum(self.dropped.values())
 
+    def __add__(self, other: Counts) -> Counts:
+        dropped = Counter(self.dropped) + Counter(other.dropped)
+        return Counts(self.received + other.received, self.used + other.used, dict(sorted(dropped.items())))
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        dropped = Counter(self.dropped) - Counter(earlier.dropped)
+        return Counts(self.received - earlier.received, self.used - earlier.used, dict(sorted(dropped.items())))
+
 
 class Account:
     """Counts of one stream. The lock is there because messages arrive on one thread and are used on another."""

@@ -81,6 +81,9 @@ class Pipeline:
         #: By reason, the stamp of the last target that was dropped for it, ns.
         self.last_dropped_ns: dict[str, int] = {}
         self._ready: deque[Target] = deque()
+        #: Whether frames are computed; where not, targets are passed over: what they teach is learned, and their
+        #: samples count as used.
+        self.computes = True
         self._sequence = 0
         self._failure: Exception | None = None  # to be raised by the next poll
 
@@ -181,6 +184,8 @@ class Pipeline:
                 return
 
     def _prepare(self, target: Target) -> None:
+        if not self.computes:
+            return
         for name, stream in self._streams.items():
             stream.prepare(target.picks[name])
 
@@ -272,6 +277,11 @@ class Pipeline:
         for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
             target = self._ready.popleft()
             try:
+                for name, stream in self._streams.items():
+                    stream.observe(target.picks[name])
+                if not self.computes:
+                    self._pass_over(target)
+                    continue
                 self._prepare(target)  # what had no room when the target became ready
                 frame = self._conclude(target, self._compute_on_any_device(target))
             except Exception as error:
@@ -283,6 +293,16 @@ class Pipeline:
             if frame is not None:
                 frames.append(frame)
         return frames
+
+    def _pass_over(self, target: Target) -> None:
+        """End a target as if its frame had been computed, as far as it is known what would have come of it."""
+        lacking = (name for name, stream in self._streams.items() if stream.config.required and stream.lacks(target))
+        if (lost := next(lacking, None)) is not None:
+            self._drop_target(target, Reason.MISSING.of_stream(lost))
+            return
+        motion = [entry for stream in self._streams.values() for entry in stream.motion_of(target)]
+        target.close(used=True, motion=motion)
+        self.targets.use()
 
     def device_memory(self) -> dict[str, int]:
         """Return bytes of the device's memory (see ``Device.memory``); a GPU that cannot give them has failed."""

@@ -7,6 +7,7 @@ anything is decoded, and its container is checked; its pixels are decoded when a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import sys
@@ -94,7 +95,10 @@ def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImag
             f'format {shown(msg.format)}: {data.size} bytes that start as neither JPEG nor PNG',
         )
     decode = functools.partial(_decode_pixels, msg, declared, stamp, container)
-    return EncodedImage(stamp, msg.header.frame_id, data.size, decode)
+    encoding = ''
+    with contextlib.suppress(DataError):  # decoding raises it, where a frame uses the image
+        encoding = declared.encoding_of(*container.pixels)
+    return EncodedImage(stamp, msg.header.frame_id, data.size, decode, encoding=encoding)
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,14 @@ class _Container:
 
     Attributes:
         decode: decodes them.
+        pixels: NumPy name of the type of a value, and values of a pixel, once they are decoded.
         reduction: by which the image is decoded; None: to full resolution.
         find_damage: returns what is wrong with the bytes of the pixels; empty where nothing was found.
         keeps_damaged: whether an image with damage is decoded.
     """
 
     decode: Callable[[], Pixels]
+    pixels: tuple[str, int]
     reduction: Reduction | None = None
     find_damage: Callable[[], str] = str
     keeps_damaged: bool = False
@@ -123,6 +129,7 @@ def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Con
         raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
     return _Container(
         functools.partial(decode_jpeg, found, jpeg.ended(found, data), factor),
+        ('uint8', 1 if found.num_channels == 1 else 3),
         reduction=Reduction(factor, found.width, found.height) if factor > 1 else None,
         find_damage=functools.partial(jpeg.damage_in, found, data),
         keeps_damaged=config.keeps_damaged,
@@ -136,7 +143,8 @@ def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
         raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {found.num_channels} channels uint16 is not supported')
     if config.decode_scale > 1:
         raise _not_reducible('a PNG', config)
-    return _Container(functools.partial(decode_png, data))
+    channels = 4 if found.num_channels == 2 else found.num_channels  # OpenCV gives grey with alpha as b g r a
+    return _Container(functools.partial(decode_png, data), ('uint16' if found.depth == 16 else 'uint8', channels))
 
 
 def _not_reducible(what: str, config: CameraConfig) -> DataError:

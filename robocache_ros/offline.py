@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
+from robocache_core.ledger import Counts
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
 from robocache_ros.bag_types import types_in
@@ -31,6 +33,9 @@ from robocache_ros.static_transforms import StaticTransforms
 #: Reads the messages of a bag on some topics, as ``Bag.messages`` does.
 Messages = Callable[[Bag, Collection[str]], Iterator[tuple[str, int, bytes]]]
 
+#: What ``BagFrames.counts`` calls the account of the targets; no stream has such a name.
+TARGETS = '(targets)'
+
 _UNBOUNDED = 1 << 62
 _logger = logging.getLogger(__name__)
 
@@ -48,12 +53,24 @@ def fused_frames(
     pipeline: Pipeline | None = None,
     messages: Messages = Bag.messages,
     log_format: str = 'text',
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
 ) -> BagFrames:
     """Return the fused frames of a bag, in the order in which it was recorded.
 
     Close it, or use it in a ``with``, if you stop early: until then the bag is open, and threads wait for its images.
 
     Their tensors are on the pipeline's device, which ``compute.device`` chooses.
+
+    ``start_ns`` and ``end_ns`` choose a shard: the frames whose last message, with which nothing more was waited for,
+    was recorded from ``start_ns`` on and before ``end_ns``. Frames that wait at the end of the bag are of the shard
+    that has its last message. So the frames of shards whose bounds adjoin are those of one pass over the bag, bit by
+    bit: all that is recorded before a shard is aligned too, and what streams learn of it (epochs, times of points,
+    channels of images) is learned; but no image is decoded, and no operation computed. ``sequence`` counts the frames
+    of the shard: add the number of frames before it. ``counts`` add up to those of one pass, but for samples that a
+    damaged image or scan before a shard kept from use. The one thing of consequence that a shard does not know is how
+    many maps to rectify images by were made in the second before it (``camera_info_changes``).
 
     Poses of sensors come from the configuration, else from the bag's /tf_static. Relative topics are those of a node
     without a namespace.
@@ -64,26 +81,45 @@ def fused_frames(
         pipeline: ``make_pipeline(config)`` by default.
         messages: reads the bag; what looks at its messages in the same pass is put here.
         log_format: form of the lines in Python's log: ``text`` or ``json`` (docs/logs.md).
+        start_ns: record time at which the shard begins, ns; None: with the bag.
+        end_ns: record time before which it ends, ns; None: with the bag.
 
     Raises:
         ValueError: with the first frame: a stream's topic has another type in the bag, or (``BagError``) the bag cannot
             be read.
     """
-    return BagFrames(bag, config, pipeline or make_pipeline(config), messages, log_format)
+    bounds = Bounds(_ALWAYS.start_ns if start_ns is None else start_ns, _ALWAYS.end_ns if end_ns is None else end_ns)
+    return BagFrames(bag, config, pipeline or make_pipeline(config), messages, log_format, bounds)
+
+
+class Bounds(NamedTuple):
+    """Record times from ``start_ns`` on, and before ``end_ns``."""
+
+    start_ns: int
+    end_ns: int
+
+
+_ALWAYS = Bounds(-_UNBOUNDED, _UNBOUNDED)
 
 
 class BagFrames(Iterator[FusedFrame]):
     """The fused frames of a bag, computed as they are asked for. Drops and silences are logged as the node logs them.
 
     Attributes:
-        pipeline: computes them; its ledger counts every message.
+        pipeline: computes them; its ledger counts every message, also those before a shard.
     """
 
     def __init__(
-        self, bag: Path, config: PipelineConfig, pipeline: Pipeline, messages: Messages, log_format: str
+        self,
+        bag: Path,
+        config: PipelineConfig,
+        pipeline: Pipeline,
+        messages: Messages,
+        log_format: str,
+        bounds: Bounds,
     ) -> None:
         self.pipeline = pipeline
-        self._reader = _Reader(pipeline, messages, log_format)
+        self._reader = _Reader(pipeline, messages, log_format, bounds)
         self._frames = self._reader.frames(bag, list(routes(config)))
 
     def __next__(self) -> FusedFrame:
@@ -107,10 +143,23 @@ class BagFrames(Iterator[FusedFrame]):
         return self._reader.drops.explanations
 
     @property
+    def counts(self) -> Mapping[str, Counts]:
+        """By stream, and for ``TARGETS``, the accounts of the shard."""
+        now = counts_of(self.pipeline)
+        before = now if self._reader.before is None else self._reader.before
+        return {name: counts - before[name] for name, counts in now.items()}
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was logged of the bag's clocks, and, after the last frame, of what was lost and why no frame came."""
         watch = self._reader.watch
         return tuple(watch.warnings.values()) if watch is not None else ()
+
+
+def counts_of(pipeline: Pipeline) -> dict[str, Counts]:
+    """Return what a pipeline has counted by stream, and of the targets under ``TARGETS``."""
+    accounts = {**pipeline.ledger, TARGETS: pipeline.targets}
+    return {name: account.counts() for name, account in accounts.items()}
 
 
 class _Reader:
@@ -120,12 +169,14 @@ class _Reader:
     collection of cycles.
     """
 
-    def __init__(self, pipeline: Pipeline, messages: Messages, log_format: str) -> None:
+    def __init__(self, pipeline: Pipeline, messages: Messages, log_format: str, bounds: Bounds) -> None:
         self._clock = RecordedClock()
         self._log = EventLog(_logger, SteadyClock(), self._clock.steady_ns, log_format)
         self.drops = DropLog(self._log)
         self.watch: BagWatch | None = None
-        self._pipeline, self._messages = pipeline, messages
+        self._pipeline, self._messages, self._bounds = pipeline, messages, bounds
+        #: What the pipeline had counted before the shard; None: it has not begun.
+        self.before: dict[str, Counts] | None = None
 
     def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
@@ -140,6 +191,9 @@ class _Reader:
             ingest = Ingest(self._pipeline, BagPoses(transforms), self.drops, decoders, types_in(bag))
             for topic, record_ns, raw in self._messages(bag, {route.absolute_topic for route in wanted}):
                 watch.advance(record_ns)
+                if self._clock.steady_ns() >= self._bounds.end_ns:
+                    return
+                self._enter_from(self._clock.steady_ns())
                 for route in wanted:
                     if route.absolute_topic == topic:
                         self._take(ingest, watch, route, record_ns, raw)
@@ -150,6 +204,12 @@ class _Reader:
                 yield from self._poll(watch)
                 self._pipeline.give_up()
         watch.conclude()
+
+    def _enter_from(self, now_ns: int) -> None:
+        """Compute frames from the begin of the shard on, and count from there."""
+        if self.before is None and now_ns >= self._bounds.start_ns:
+            self.before = counts_of(self._pipeline)
+        self._pipeline.computes = self.before is not None
 
     def _poll(self, watch: BagWatch) -> Iterator[FusedFrame]:
         for frame in self._pipeline.poll():

@@ -227,6 +227,21 @@ class Stream(ABC, Generic[Config]):
     def prepare(self, pick: Pick) -> None:
         """Begin what can be done before the frame that takes ``pick`` is computed."""
 
+    def observe(self, pick: Pick) -> None:
+        """Learn from the samples of a target what later ones need, whether or not its frame is, or can be, computed.
+
+        Called for each target in order, before its job. So what a stream has learned depends on nothing but the samples
+        that targets took, and a target can be passed over.
+        """
+
+    def lacks(self, target: Target) -> bool:
+        """Whether what ``target`` picked turns out not to be valid, as far as that is seen without much computing."""
+        return False
+
+    def motion_of(self, target: Target) -> list[Entry]:
+        """Return the readings that the frame of ``target``, which was observed, is deskewed by."""
+        return []
+
     @abstractmethod
     def job(self, target: Target, draft: FrameDraft) -> Job:
         """What computes the stream's part of the frame of ``target``."""

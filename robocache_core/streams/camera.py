@@ -180,11 +180,23 @@ class CameraStream(Stream[CameraConfig]):
                 f'an image of {encoding}, which is depth, in a stream of {self._picture}: give it a topic of its own',
             )
 
+    def observe(self, pick: Pick) -> None:
+        for entry in pick.entries:
+            if isinstance(entry.sample, CameraFrame | EncodedImage) and entry.sample.encoding:
+                with contextlib.suppress(DataError):  # its job refuses it
+                    self.check_encoding(entry.sample.encoding)
+                    self.learn(entry.sample.encoding)
+
+    def learn(self, encoding: str) -> None:
+        """Take note that an image of this encoding has come: those after it are like it."""
+        self.num_channels = len(encoding_of(encoding).order)
+        if encoding not in DEPTH_ENCODINGS:
+            self._picture = encoding
+
     def show(self, image: CameraFrame) -> None:
         """Take ``image`` for the one that the frame, and those after it that have none, show."""
         config, info = self.config, None
-        if image.encoding not in DEPTH_ENCODINGS:
-            self._picture = image.encoding
+        self.learn(image.encoding)
         if self.info is not None:
             with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
                 info = result_info(
@@ -261,7 +273,6 @@ class CameraJob(Job):
             dtype=self.stream.dtype,
         )
         self.draft.tensors[self.stream.name] = {self.stream.name: tensor}
-        self.stream.num_channels = tensor.shape[0]
         self.stream.show(image)
         if image.damage:
             self.draft.damaged[self.stream.name] = image.damage

@@ -23,13 +23,14 @@ from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_pose
+from robocache_core.time_field import TimeField
 from robocache_core.tunable import Checked, ConfigError, check_bytes_of, tunable
 from robocache_core.units import SECOND
 
 if TYPE_CHECKING:
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
-    from robocache_core.target import Target
+    from robocache_core.target import Pick, Target
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,35 @@ class LidarStream(Stream[LidarConfig]):
         self.poses = poses
         source = next((imu for imu in pipeline.imus if imu.name == config.motion_source), None)
         self.deskewer = None if source is None else Deskewer(config.deskew, source)
+        #: What the deskewer has of the scan that was observed last, or why it has nothing; None: it is not asked.
+        self._timed: tuple[LidarScan, TimeField | None] | DataError | None = None
+
+    def observe(self, pick: Pick) -> None:
+        self._timed = None
+        scan = pick.entries[0].sample if pick.entries else None
+        if self.deskewer is not None and isinstance(scan, LidarScan) and scan.layout.num_points:
+            try:
+                self._timed = self.deskewer.timed(scan)
+            except DataError as error:
+                self._timed = DataError(error.reason, str(error))  # without a traceback, which keeps tensors alive
+
+    def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField | None]:
+        """Return the observed ``scan`` without points outside of it, and the field of its times, None: not deskewed.
+
+        Raises:
+            DataError: ``unknown_time_field``.
+        """
+        if isinstance(self._timed, DataError):
+            raise DataError(self._timed.reason, str(self._timed))
+        return (scan, None) if self._timed is None else self._timed
+
+    def motion_of(self, target: Target) -> list[Entry]:
+        if self.deskewer is None or not isinstance(self._timed, tuple):
+            return []
+        scan, field = self._timed
+        if field is None:
+            return []
+        return self.deskewer.readings(field, scan.stamp_ns, target.stamp_ns, target.motion.get(self.name, ()))
 
     def job(self, target: Target, draft: FrameDraft) -> LidarJob:
         return LidarJob(self, target, draft)
@@ -208,9 +238,8 @@ class LidarJob(Job):
 
     def _upload(self, device: Device) -> None:
         config, poses, scan = self.stream.config, self.stream.poses, self._scan
-        transform, deskewer, field = poses.get(config, scan.frame_id), self.stream.deskewer, None
-        if deskewer is not None and scan.layout.num_points:
-            scan, field = deskewer.timed(scan)
+        transform, deskewer = poses.get(config, scan.frame_id), self.stream.deskewer
+        scan, field = self.stream.timed(scan)
         data = device.upload(scan.data)
         operation: Callable[..., DenseVoxels | SparseVoxels] = partial(ops.voxelize_dense, data)
         if config.voxel.output == 'sparse':

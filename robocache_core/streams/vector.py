@@ -132,6 +132,10 @@ class VectorStream(Stream[VectorConfig]):
     def job(self, target: Target, draft: FrameDraft) -> VectorJob:
         return VectorJob(self, target, draft)
 
+    def lacks(self, target: Target) -> bool:
+        _, valid = self.job(target, FrameDraft()).resample()
+        return not bool(valid.all())
+
     def blank(self, device: Device) -> dict[str, torch.Tensor]:
         rows, where = self.config.window_size, device.torch_device
         values = torch.zeros(rows, sum(self.config.widths), dtype=self.config.values_dtype, device=where)
@@ -154,7 +158,7 @@ class VectorJob(Job):
 
     def _upload(self, device: Device) -> None:
         # Computed on the CPU whatever the device is: a few readings take less time there than a launch does.
-        values, valid = self._resample()
+        values, valid = self.resample()
         device.record_stage('resample')
         self.draft.valid[self.stream.name] = bool(valid.all())
         for part in self.stream.config.quaternions:
@@ -162,7 +166,8 @@ class VectorJob(Job):
         window = self.stream.named(values[0], valid[0].all(dim=1))
         self._window = {name: device.upload(tensor) for name, tensor in window.items()}
 
-    def _resample(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def resample(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the rows ``[1, K, D]``, and which of their fields are valid."""
         config = self.stream.config
         _, last = config.instants(self.target_ns)
         steps = torch.arange(1 - config.window_size, 1, dtype=torch.int64)
