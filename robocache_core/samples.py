@@ -238,8 +238,8 @@ class EncodedImage:
 
     ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged. ``begin`` is called when a
     frame is known to use it, perhaps more than once: what decodes ahead may begin then. Its own stamp counts, not that
-    of what ``decode`` gives. ``encoding``: of the ``CameraFrame``, as the header of the file has it; empty where that is
-    not known before it is decoded.
+    of what ``decode`` gives. ``encoding``: of the ``CameraFrame``, as the header of the file has it; empty where that
+    is not known before it is decoded.
     """
 
     stamp_ns: int
