@@ -194,6 +194,20 @@ def test_both_backends_find_the_same() -> None:
         assert found[0] == found[1]
 
 
+@pytest.mark.parametrize('encoder', ['4:2:0', 'restarts'])
+@pytest.mark.parametrize('stray', [b'\xff\xff', b'\xff\xff\x00', b'\xff\xff\xff\xff', b'\xff\x00\xff\xff\x00'])
+def test_both_backends_end_the_codes_at_a_stray_byte(encoder: str, stray: bytes) -> None:
+    data = encoded(picture(17, 23), encoder)
+    begin, end = span(data)
+    for at in range(begin, end, 5):
+        changed = np.concatenate([data[:at], np.frombuffer(stray, np.uint8), data[at + len(stray) :]])
+        found = []
+        for backend in backends.NAMES:
+            with backends.use(backend):
+                found.append(fault(changed))
+        assert found[0] == found[1] != '', at
+
+
 @pytest.mark.parametrize(
     ('marker', 'reason'), [(0xC3, 'unknown_encoding'), (0xC9, 'unknown_encoding'), (0xC5, 'unknown_encoding')]
 )

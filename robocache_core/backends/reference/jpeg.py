@@ -11,6 +11,7 @@ import numpy.typing as npt
 from robocache_core.jpeg import ScanPlan
 
 _RESTART = re.compile(rb'\xff+([\xd0-\xd7])')
+_END_OF_CODES = re.compile(rb'\xff(?!\x00)')  # of a part: fill bytes of a marker that does not come
 _NO_CODE, _LONG_BLOCK, _LARGE_VALUE, _ENDS_EARLY, _LEFT_OVER, _NO_RESTART = range(1, 7)
 _LARGEST = 1280  # what a DCT of 8-bit pixels gives, 1024, and what encoders that overshoot white add
 
@@ -49,7 +50,8 @@ def jpeg_damage(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> int:
 
 
 def _damage_in_part(plan: ScanPlan, part: bytes, num_mcus: int) -> int:
-    bits = _Bits(part)
+    end = _END_OF_CODES.search(part)
+    bits = _Bits(part if end is None else part[: end.start()])
     previous = [0] * 4
     for _ in range(num_mcus):
         for component, *tables, quantum in plan.blocks.tolist():
@@ -60,7 +62,8 @@ def _damage_in_part(plan: ScanPlan, part: bytes, num_mcus: int) -> int:
     if bits.peek(padding) not in (0, (1 << padding) - 1):
         return _LEFT_OVER
     rest = bits.data[(bits.at + padding) // 8 : bits.size // 8]
-    return _LEFT_OVER if rest.strip(b'\x00\xff') else 0
+    behind = b'' if end is None else part[end.start() :]
+    return _LEFT_OVER if (rest + behind).strip(b'\x00\xff') else 0
 
 
 def _read_block(
