@@ -230,6 +230,7 @@ setup(
     extras_require={
         'test': ['hypothesis', 'pytest'],  # by this `colcon test` knows to run pytest
         'metrics': ['prometheus-client'],
+        'tracing': ['opentelemetry-sdk', 'opentelemetry-exporter-otlp-proto-http'],
         'tools': ['matplotlib', 'rosbags'],
         'jpeg': ['simplejpeg'],
     },

@@ -60,6 +60,12 @@ class Event(str, Enum):
         'the node was configured with this lidar: its grid',
     )
     METRICS_PORT = 'metrics_port', 'info', 'metrics: {url}', 'the node was configured with `metrics.port`'
+    TRACING = (
+        'tracing',
+        'info',
+        'frames are traced to {endpoint}',
+        'the node was configured with `tracing.otlp_endpoint`',
+    )
     ACTIVE = 'active', 'info', 'active', 'the node takes messages'
     INACTIVE = (
         *('inactive', 'info', 'inactive: {used} frames published, {dropped} targets dropped{by_reason}'),
@@ -111,6 +117,10 @@ class Event(str, Enum):
     FRAMES = 'frames', 'info', 'frames come out', 'the first period with a frame after `no_frame`'
     ON_CPU = 'on_cpu', 'warning', 'frames are computed on the CPU: {fault}', 'the GPU that was asked for cannot be used'
     DEVICE_FAILED = 'device_failed', 'warning', '{fault}; frames are computed on the CPU from now on', 'a GPU failed'
+    FRAMES_UNTRACED = (
+        *('frames_untraced', 'warning', '{num_frames} frames are not traced to {endpoint}: {detail}{left_out}'),
+        'the collector does not take the traces of frames, or not as fast as they come',
+    )
     TIMINGS = 'timings', 'info', 'timings, p50/p99 ms: {stages}', 'every `log.timings` seconds while active'
 
     RECORD_WRITTEN = (

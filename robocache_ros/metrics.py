@@ -98,6 +98,7 @@ class Metrics:
         self.output = InputRecord()
         self.latencies = Durations()
         self.frames = 0
+        self.frames_untraced = 0
         self.failures = 0
         self.last_failure = ''
 
@@ -155,6 +156,11 @@ class Metrics:
                 self.inputs[name].ages_ns.append(age)
             for stage, duration_ns in frame.latency_ns.items():
                 self.stages.setdefault(f'compute.{stage}', Durations()).add(duration_ns)
+
+    def untraced(self, num_frames: int) -> None:
+        """Note frames that were published, and not traced though they should be."""
+        with self.lock:
+            self.frames_untraced += num_frames
 
     def failed(self, text: str) -> None:
         """Note an unforeseen exception, by its traceback."""

@@ -43,6 +43,7 @@ from robocache_ros.rclpy_private import RCLError, argument_error, one_line, refu
 from robocache_ros.refusal import show_refusal
 from robocache_ros.runtime import Runtime, Surroundings
 from robocache_ros.subscriptions import Subscriptions
+from robocache_ros.tracing import open_tracer
 from robocache_ros.twins import find_twin, look_out
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
@@ -101,6 +102,8 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             undo.callback(runtime.close)
             if node_config.metrics.port:
                 undo.callback(open_port(node_config.metrics, runtime, self.event_log).close)
+            if node_config.tracing.otlp_endpoint:
+                self._trace(runtime, node_config.tracing, undo)
             self._call_back(runtime, node_config, undo)
             if node_config.recorder.seconds_ns:
                 offer_dumps(self, runtime.dumps, undo)
@@ -204,6 +207,13 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             send=publishers.send,
         )
         return Runtime(config, metrics, clock, surroundings)
+
+    def _trace(self, runtime: Runtime, config: parameters.TracingConfig, undo: ExitStack) -> None:
+        """Trace the frames that are published."""
+        name = self.get_fully_qualified_name()
+        tracer = open_tracer(config, name, runtime.metrics, self.event_log, SteadyClock())
+        undo.callback(tracer.close)
+        runtime.worker.on_published = tracer.record
 
     def _call_back(self, runtime: Runtime, node_config: parameters.NodeConfig, undo: ExitStack) -> None:
         """Call the runtime once a period, and when ROS time goes back."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from queue import Full, Queue
 
 from robocache_core.frame import FusedFrame
+from robocache_ros.frame_times import FrameTimes
 
 #: Frames that may wait, beside the one that is being published.
 _DEPTH = 1
@@ -20,14 +21,14 @@ class Outbox:
     """Publishes frames in their order, on a thread of its own from ``start`` to ``stop``; else as they are put.
 
     Args:
-        publish: called with every frame, and when its computation began (steady clock, ns).
+        publish: called with every frame, and when it was computed.
         on_failure: called within the handler of an exception that it raises; the next frame is published.
     """
 
-    def __init__(self, publish: Callable[[FusedFrame, int], None], on_failure: Callable[[], None]) -> None:
+    def __init__(self, publish: Callable[[FusedFrame, FrameTimes], None], on_failure: Callable[[], None]) -> None:
         self._publish = publish
         self._on_failure = on_failure
-        self._waiting: Queue[tuple[FusedFrame, int] | None] = Queue(_DEPTH)
+        self._waiting: Queue[tuple[FusedFrame, FrameTimes] | None] = Queue(_DEPTH)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -35,12 +36,12 @@ class Outbox:
         self._thread = threading.Thread(target=self._run, name='robocache-publisher', daemon=True)
         self._thread.start()
 
-    def put(self, frame: FusedFrame, began_ns: int) -> None:
+    def put(self, frame: FusedFrame, times: FrameTimes) -> None:
         """Publish ``frame``; waits for room where the frames before it are not published yet."""
         if self._thread is None:
-            self._publish_one(frame, began_ns)
+            self._publish_one(frame, times)
         else:
-            self._waiting.put((frame, began_ns))
+            self._waiting.put((frame, times))
 
     def stop(self) -> None:
         """Publish what waits, and end the thread; nothing is put meanwhile.
@@ -61,8 +62,8 @@ class Outbox:
             self._publish_one(*waiting)
             del waiting  # until the next one comes, nothing is kept here
 
-    def _publish_one(self, frame: FusedFrame, began_ns: int) -> None:
+    def _publish_one(self, frame: FusedFrame, times: FrameTimes) -> None:
         try:
-            self._publish(frame, began_ns)
+            self._publish(frame, times)
         except Exception:
             self._on_failure()

@@ -47,6 +47,13 @@ class MetricsConfig(Checked):
 
 
 @dataclass(frozen=True)
+class TracingConfig(Checked):
+    """Where the traces of frames go."""
+
+    otlp_endpoint: str = tunable('', 'URL of an OpenTelemetry collector (OTLP over HTTP); empty: frames are not traced')
+
+
+@dataclass(frozen=True)
 class LogConfig(Checked):
     """What the lines of the log are."""
 
@@ -78,6 +85,7 @@ class NodeConfig:
     )
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
+    tracing: TracingConfig = TracingConfig()
     recorder: RecorderConfig = RecorderConfig()
 
     def __post_init__(self) -> None:

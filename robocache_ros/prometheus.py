@@ -192,6 +192,13 @@ ROWS = (
     ),
     Row(
         _COUNTER,
+        'robocache_frames_untraced_total',
+        'Frames that were published, and not traced though they should be',
+        (),
+        lambda now: {(): now.frames_untraced},
+    ),
+    Row(
+        _COUNTER,
         'robocache_failures_total',
         'Unforeseen exceptions',
         (),

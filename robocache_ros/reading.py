@@ -57,6 +57,7 @@ class Reading:
         points_dropped: by stream and reason.
         stages: by stage, how long it took.
         latencies: from a frame's stamp to its publication.
+        frames_untraced: frames that were published, and not traced though they should be.
         num_waiting: targets that wait.
         saturation: the same of those that may, 0..1.
         keep_every: one target in this many is kept.
@@ -73,6 +74,7 @@ class Reading:
     points_dropped: Mapping[str, Mapping[str, int]]
     stages: Mapping[str, Histogram]
     latencies: Histogram
+    frames_untraced: int
     num_waiting: int
     saturation: float
     keep_every: int
@@ -95,6 +97,7 @@ class Reading:
                 points_dropped=pipeline.points_dropped.copy(),
                 stages={stage: durations.histogram() for stage, durations in metrics.stages.items()},
                 latencies=metrics.latencies.histogram(),
+                frames_untraced=metrics.frames_untraced,
                 num_waiting=worker.num_waiting,
                 saturation=worker.saturation,
                 keep_every=worker.backpressure.keep_every,

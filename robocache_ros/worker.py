@@ -14,14 +14,15 @@ from robocache_core.units import SECOND
 from robocache_ros.backpressure import Backpressure
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DropLog
+from robocache_ros.frame_times import FrameTimes, TriggerTimes
 from robocache_ros.inbox import Arrival, Inboxes
 from robocache_ros.ingest import Ingest
 from robocache_ros.metrics import Metrics
 from robocache_ros.outbox import Outbox
 from robocache_ros.recorder import Recorder
 
-#: Arrival times of trigger messages kept to measure how long their target waited.
-_ARRIVALS = 256
+#: Trigger messages whose times are kept until their target is computed.
+_TRIGGERS = 256
 #: Time that ``stop`` gives to the step at hand.
 STOP_S = 5.0
 
@@ -64,7 +65,10 @@ class Worker:
         self._clock = clock
         self._recorder = recorder
         self.backpressure = Backpressure(pipeline.config.backpressure)
-        self._arrived_ns: OrderedDict[int, int] = OrderedDict()
+        #: By stamp.
+        self._triggers: OrderedDict[int, TriggerTimes] = OrderedDict()
+        #: Called with every frame that was published, on the thread that published it.
+        self.on_published: Callable[[FusedFrame, FrameTimes], None] = lambda frame, times: None
         self._last_arrival_ns = 0
         #: When ``start`` was last called, steady clock.
         self.started_ns = 0
@@ -157,11 +161,13 @@ class Worker:
         sample = self._ingest.decode(name, arrival.message)
         if sample is None:
             return
-        self._metrics.took('decode', self._clock.steady_ns() - begin)
+        decoded = self._clock.steady_ns()
+        self._metrics.took('decode', decoded - begin)
         if name == self._pipeline.config.trigger:
-            self._arrived_ns[sample.stamp_ns + self._pipeline.streams[name].stamp_offset_ns] = arrival.arrived_ns
-            if len(self._arrived_ns) > _ARRIVALS:
-                self._arrived_ns.popitem(last=False)
+            stamp_ns = sample.stamp_ns + self._pipeline.streams[name].stamp_offset_ns
+            self._triggers[stamp_ns] = TriggerTimes(arrival.arrived_ns, begin, decoded)
+            if len(self._triggers) > _TRIGGERS:
+                self._triggers.popitem(last=False)
         self._ingest.push(name, sample)
 
     def _emit(self) -> None:
@@ -170,19 +176,22 @@ class Worker:
             return
         begin = self._clock.steady_ns()
         frames = self._pipeline.poll(limit=1)
-        self._metrics.took('compute', self._clock.steady_ns() - begin)
+        computed = self._clock.steady_ns()
+        self._metrics.took('compute', computed - begin)
         for frame in frames:
-            arrived = self._arrived_ns.pop(frame.stamp_ns, None)
-            if arrived is not None:
-                self._metrics.took('align', begin - arrived)
+            trigger = self._triggers.pop(frame.stamp_ns, None)
+            if trigger is not None:
+                self._metrics.took('align', begin - trigger.arrived_ns)
             self._hand_over(frame)
-            self._outbox.put(frame, begin)
+            self._outbox.put(frame, FrameTimes(begin, computed, trigger=trigger))
         num_waiting, before = self.num_waiting, self._pipeline.keep_every
         self._pipeline.keep_every = self.backpressure.update(num_waiting, self._clock.steady_ns())
         if self._pipeline.keep_every != before:
             self._recorder.thinned(self._pipeline.keep_every, num_waiting)
 
-    def _publish_timed(self, frame: FusedFrame, began_ns: int) -> None:
+    def _publish_timed(self, frame: FusedFrame, times: FrameTimes) -> None:
         begin = self._clock.steady_ns()
-        self._publish(frame, began_ns)
-        self._metrics.took('publish', self._clock.steady_ns() - begin)
+        self._publish(frame, times.began_ns)
+        end = self._clock.steady_ns()
+        self._metrics.took('publish', end - begin)
+        self.on_published(frame, times._replace(publishing_ns=begin, published_ns=end))

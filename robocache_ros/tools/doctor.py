@@ -68,6 +68,10 @@ OPTIONAL = {
         'no `metrics.port`',
         'apt install python3-prometheus-client, or pip install prometheus-client',
     ),
+    'opentelemetry': (
+        'no `tracing.otlp_endpoint`',
+        'pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http',
+    ),
     'launch_ros': ('no launch files; `preprocess` and `replay` run without', 'apt install ros-<distro>-launch-ros'),
     'tf2_ros': ('no extrinsics from TF; set <stream>.extrinsics instead', 'apt install ros-<distro>-tf2-ros-py'),
     'nav_msgs': ('no Odometry as a vector, but from bags', 'apt install ros-<distro>-nav-msgs'),

@@ -37,7 +37,7 @@ KEYS = {
 }
 
 #: Optional, and rosdep has no key for them.
-WITHOUT_KEY = {'simplejpeg'}
+WITHOUT_KEY = {'opentelemetry', 'simplejpeg'}
 
 
 def declared(*tags):

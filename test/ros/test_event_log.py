@@ -17,7 +17,7 @@ from robocache_ros.events import Event
 ROOT = Path(__file__).parents[2]
 HOSTILE = 'a"}\n{"event": "active"}\r\u2028\u202e\x1b[2J\x00\ud800 %s {0} ' + '\\' * 50
 SENT = HOSTILE.replace('\ud800', '')  # a message can have it
-LIMITED = {'message_dropped', 'message_damaged', 'exception', 'incompatible_qos'}
+LIMITED = {'message_dropped', 'message_damaged', 'exception', 'incompatible_qos', 'frames_untraced'}
 
 
 def fields(event: Event, value: object = 'x') -> dict[str, object]:

@@ -187,7 +187,7 @@ class Interleaving(RuleBasedStateMachine):
         assert 1 <= pipeline.keep_every <= self.config.backpressure.max_keep_every
         assert len(aligner.waiting) <= self.config.lidars[0].buffer_depth
         assert len(aligner.clocks._marks) <= len(aligner.waiting) + len(MAKERS)
-        assert len(runtime.worker._arrived_ns) <= worker._ARRIVALS
+        assert len(runtime.worker._triggers) <= worker._TRIGGERS
 
     @invariant()
     def frames_come_in_order(self):
