@@ -63,6 +63,7 @@ class Reason(Explained):
         'the image cannot be reduced as it is decoded (`decode_scale`): a PNG, or a Bayer mosaic',
     )
     BEYOND_FLOAT16 = 'beyond_float16', 'pixels of the image, scaled as configured, are infinite in float16'
+    BEYOND_UINT8 = 'beyond_uint8', 'pixels of the image have more than 8 bits, and `dtype` is uint8'
     DEPTH_IMAGE = 'depth_image', 'the image holds distances, and those of the stream before it were pictures'
     TOO_COSTLY = 'too_costly', 'the compressed image has too many scans or chunks to be decoded in time'
     NON_FINITE = (

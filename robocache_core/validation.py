@@ -144,14 +144,15 @@ def float32(value: float) -> float:
         return float(np.float32(value))
 
 
-def check_dtype(dtype: torch.dtype) -> None:
-    """Refuse a dtype that no result can have.
+def check_dtype(dtype: torch.dtype, allowed: tuple[torch.dtype, ...] = FLOATS) -> None:
+    """Refuse a dtype that a result cannot have.
 
     Raises:
-        TypeError: it is none of ``FLOATS``.
+        TypeError: it is none that is ``allowed``.
     """
-    if not isinstance(dtype, torch.dtype) or dtype not in FLOATS:
-        raise TypeError(f'dtype is {dtype}: must be float32, float16 or bfloat16')
+    if not isinstance(dtype, torch.dtype) or dtype not in allowed:
+        *most, last = (str(each).removeprefix('torch.') for each in allowed)
+        raise TypeError(f'dtype is {dtype}: must be {", ".join(most)} or {last}')
 
 
 def check_bytes(data: torch.Tensor) -> None:

@@ -83,15 +83,15 @@ def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:
 
 
 def encode_image(frame: FusedFrame, camera: CameraConfig) -> Image:
-    """Encode the tensor of ``camera``, ``[3, H, W]`` or ``[1, H, W]``, as rgb8 or mono8: the normalisation undone.
+    """Encode the tensor of ``camera``, of 3 channels or 1, as rgb8 or mono8: the normalisation undone.
 
     Pixels are rounded and clamped to 0..255, so what came from 16-bit or float pixels is shown saturated.
     """
-    tensor = frame.tensors[camera.name].detach().to('cpu', torch.float32)
+    tensor = camera.channels_first(frame.tensors[camera.name].detach().to('cpu', torch.float32))
     channels, height, width = tensor.shape
-    std = torch.tensor(camera.std[:channels], dtype=torch.float32).view(-1, 1, 1)
-    mean = torch.tensor(camera.mean[:channels], dtype=torch.float32).view(-1, 1, 1)
-    pixels = ((tensor * std + mean) / camera.scale).nan_to_num_(0.0).round_().clamp_(0, 255).to(torch.uint8)
+    scale, *factors = camera.normalisation
+    mean, std = (torch.tensor(each[:channels], dtype=torch.float32).view(-1, 1, 1) for each in factors)
+    pixels = ((tensor * std + mean) / scale).nan_to_num_(0.0).round_().clamp_(0, 255).to(torch.uint8)
     data = array.array('B')
     data.frombytes(pixels.permute(1, 2, 0).contiguous().view(-1).numpy().data)
     return Image(

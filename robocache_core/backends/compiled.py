@@ -301,7 +301,7 @@ def _image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
         multiply=three(plan.multiply),
         add=three(plan.add),
         pad=three(plan.pad),
-        out_type=_SCALAR_TYPES[out_type],
+        out_type=str(out_type).removeprefix('torch.'),
     )
 
 

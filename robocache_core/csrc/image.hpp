@@ -12,6 +12,7 @@ namespace robocache {
 
 enum class PixelType : int32_t { kUInt8, kUInt16, kFloat32 };
 enum class Resize : int32_t { kBilinear, kNearest, kArea };
+enum class ResultType : int32_t { kFloat32, kFloat16, kBFloat16, kUInt8 };
 enum class ImageLayout : int32_t {
   kPacked,      // the values of a pixel beside each other
   kBayer,       // one colour a pixel, in tiles of 2 x 2
@@ -42,7 +43,7 @@ struct ImageParams {
   double inverse_x, inverse_y;  // 1 / width, 1 / height
   float multiply[kMaxImageChannels], add[kMaxImageChannels];
   float pad[kMaxImageChannels];  // finished values of the padding
-  ScalarType out_type;
+  ResultType out_type;
 };
 
 // The bytes of an image, rows `step` bytes apart.

@@ -22,12 +22,17 @@ const std::map<std::string, ImageLayout> kImageLayouts = {{"packed", ImageLayout
 const std::map<std::string, Resize> kResizes = {
     {"bilinear", Resize::kBilinear}, {"nearest", Resize::kNearest}, {"area", Resize::kArea}};
 
+const std::map<std::string, ResultType> kResultTypes = {{"float32", ResultType::kFloat32},
+                                                        {"float16", ResultType::kFloat16},
+                                                        {"bfloat16", ResultType::kBFloat16},
+                                                        {"uint8", ResultType::kUInt8}};
+
 // size, out_size: (width, height); region: (x, y, width, height).
 ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pixel_type, bool swap,
                               const std::string& layout, int32_t source_channels, const std::vector<int32_t>& order,
                               std::array<int32_t, 2> out_size, std::array<int32_t, 4> region, const std::string& resize,
                               std::array<double, 2> scale, std::array<double, 2> inverse, Float3 multiply, Float3 add,
-                              Float3 pad, int32_t out_type) {
+                              Float3 pad, const std::string& out_type) {
   if (order.size() > kMaxImageChannels) throw std::invalid_argument("too many channels");
   ImageParams p{};
   p.width = size[0];
@@ -52,7 +57,7 @@ ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pi
   copy(multiply, p.multiply);
   copy(add, p.add);
   copy(pad, p.pad);
-  p.out_type = static_cast<ScalarType>(out_type);
+  p.out_type = named(kResultTypes, out_type);
   return p;
 }
 

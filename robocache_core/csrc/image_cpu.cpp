@@ -603,12 +603,14 @@ void prepare_image_cpu(const ImageParams& p, const ImageView& image, const float
           threads);
     };
     switch (p.out_type) {
-      case ScalarType::kFloat32:
+      case ResultType::kFloat32:
         return prepare(static_cast<float*>(out));
-      case ScalarType::kFloat16:
+      case ResultType::kFloat16:
         return prepare(static_cast<Half*>(out));
-      case ScalarType::kBFloat16:
+      case ResultType::kBFloat16:
         return prepare(static_cast<BFloat16*>(out));
+      case ResultType::kUInt8:
+        return prepare(static_cast<uint8_t*>(out));
     }
   });
 }

@@ -8,16 +8,19 @@
 namespace robocache {
 namespace {
 
-__device__ inline void store(void* out, ScalarType type, int64_t at, float value) {
+__device__ inline void store(void* out, ResultType type, int64_t at, float value) {
   switch (type) {
-    case ScalarType::kFloat32:
+    case ResultType::kFloat32:
       static_cast<float*>(out)[at] = from_float<float>(value);
       return;
-    case ScalarType::kFloat16:
+    case ResultType::kFloat16:
       static_cast<Half*>(out)[at] = from_float<Half>(value);
       return;
-    case ScalarType::kBFloat16:
+    case ResultType::kBFloat16:
       static_cast<BFloat16*>(out)[at] = from_float<BFloat16>(value);
+      return;
+    case ResultType::kUInt8:
+      static_cast<uint8_t*>(out)[at] = from_float<uint8_t>(value);
       return;
   }
 }

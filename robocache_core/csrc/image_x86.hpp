@@ -54,6 +54,11 @@ RC_TARGET_AVX512 inline void store(BFloat16* out, __mmask16 mask, __m512 values)
   _mm256_mask_storeu_epi16(out, mask, _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
 
+// Of values 0 to 255, as a blend of 8-bit pixels without a factor is.
+RC_TARGET_AVX512 inline void store(uint8_t* out, __mmask16 mask, __m512 values) {
+  _mm512_mask_cvtusepi32_storeu_epi8(out, mask, _mm512_cvtps_epi32(values));
+}
+
 // Every NaN as the one quiet NaN: an infinite factor makes them.
 RC_TARGET_AVX512 inline __m512 canonical(__m512 values) {
   const __mmask16 nan = _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
@@ -119,6 +124,12 @@ RC_TARGET_AVX2 inline void store(BFloat16* out, __m256 values) {
   const __m256i rounded = _mm256_srli_epi32(raised, 16);
   const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded, rounded), 0x08);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(packed));
+}
+
+RC_TARGET_AVX2 inline void store(uint8_t* out, __m256 values) {
+  const __m256i whole = _mm256_cvtps_epi32(values);
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(words, words));
 }
 
 RC_TARGET_AVX2 inline __m256 canonical(__m256 values) {

@@ -137,4 +137,11 @@ RC_HD inline Half from_float<Half>(float value) {
   return {static_cast<uint16_t>(half)};
 }
 
+// Of 0 to 255, to which others are clamped; NaN is 0. The sum has no bits for a fraction: the adder rounds it away.
+template <>
+RC_HD inline uint8_t from_float<uint8_t>(float value) {
+  const float within = value > 0 ? (value < 255 ? value : 255.0f) : 0.0f;
+  return static_cast<uint8_t>(static_cast<int32_t>((within + 0x1.8p23f) - 0x1.8p23f));
+}
+
 }  // namespace robocache

@@ -15,6 +15,7 @@ import torch
 from robocache_core import backends
 from robocache_core.encodings import MAX_PIXELS, Encoding, encoding_of
 from robocache_core.validation import (
+    FLOATS,
     as_bool,
     as_float,
     as_floats,
@@ -58,7 +59,8 @@ def prepare_image(
     nearest: pixel ``floor((x + 0.5) * width / out_width)``; area: mean over what the output pixel covers, a pixel that
     is partly covered counting by its part. Computed in float32, then rounded to nearest even. Between 8-bit pixels
     fractions are rounded to 2^-14, which moves a result by 1/64 of a step at the most. Values of 32FC1 that are not
-    finite stay so where they are read; every NaN becomes the one quiet NaN.
+    finite stay so where they are read; every NaN becomes the one quiet NaN. As uint8, which is for pixels of 8 bits
+    that are not normalised, the same value is rounded to the nearest whole one, that of two which is even.
 
     Bayer images are demosaiced bilinearly, and YUV is taken as BT.601 of limited range, each rounded to whole values
     before it is resized, as OpenCV's default conversions do it, to the bit.
@@ -82,7 +84,8 @@ def prepare_image(
         rectify: ``[out_height, out_width, 2]`` float32, contiguous: the point x y of the image, px, its first pixel's
             centre at (0, 0), that each pixel of the result shows; NaN, or what is off the image: padding
             (``robocache_core.rectify`` makes it). Not with area.
-        dtype: float32, float16 or bfloat16.
+        dtype: float32, float16, bfloat16, or uint8: of an encoding of 8 bits, with scale 1, mean 0, std 1, and a
+            whole pad from 0 to 255.
         out: ``[C, out_height, out_width]`` of ``dtype``, contiguous, to be written instead of a new tensor.
 
     Returns:
@@ -94,7 +97,7 @@ def prepare_image(
         ValueError, TypeError: an argument is not allowed.
     """
     check_bytes(data)
-    check_dtype(dtype)
+    check_dtype(dtype, (*FLOATS, torch.uint8))
     width, height, step = as_int('width', width), as_int('height', height), as_int('step', step)
     out_width, out_height = as_int('out_width', out_width), as_int('out_height', out_height)
     check_kind('resize', resize, str)
@@ -113,6 +116,8 @@ def prepare_image(
         as_floats('mean', mean),
         as_floats('std', std),
     )
+    if dtype == torch.uint8:
+        check_uint8(plan.encoding, plan.multiply, plan.add, plan.pad)
     if rectify is not None:
         _check_map(rectify, resize, out_width, out_height, data.device)
     device, shape = data.device, (len(plan.multiply), out_height, out_width)
@@ -122,6 +127,24 @@ def prepare_image(
         result = checked_out('out', out, shape, dtype, device)
     backends.for_device(device).prepare_image(plan, data, step, rectify, result)
     return result
+
+
+def check_uint8(
+    encoding: Encoding, multiply: tuple[float, ...], add: tuple[float, ...], pad: tuple[float, ...]
+) -> None:
+    """Refuse what a result of uint8 cannot be made of.
+
+    Raises:
+        ValueError: there is something.
+    """
+    if encoding.dtype != 'uint8':
+        raise ValueError(f'dtype is torch.uint8, and the pixels are {encoding.dtype}: must be of 8 bits')
+    if {*multiply} != {1.0} or {*add} != {0.0}:
+        raise ValueError(
+            f'scale / std = {multiply}, -mean / std = {add}: must be 1 and 0 with torch.uint8, which is not normalised'
+        )
+    if not all(0 <= value <= 255 and value.is_integer() for value in pad):
+        raise ValueError(f'pad = {pad[0]}: must be a whole number from 0 to 255 with torch.uint8')
 
 
 def _check_map(rectify: torch.Tensor, resize: str, out_width: int, out_height: int, device: torch.device) -> None:

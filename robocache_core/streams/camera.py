@@ -14,7 +14,7 @@ from robocache_core.device import Device
 from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
 from robocache_core.frame import CameraView
 from robocache_core.ledger import Reason
-from robocache_core.ops.image import image_factors, largest_result
+from robocache_core.ops.image import check_uint8, image_factors, largest_result
 from robocache_core.rectify import Rectifier, decoded_info, result_info
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
@@ -26,14 +26,21 @@ if TYPE_CHECKING:
     from robocache_core.config import PipelineConfig
     from robocache_core.target import Pick, Target
 
+_ZEROS, _ONES = (0.0,) * 3, (1.0,) * 3
+#: Settings that change no pixel.
+_IDENTITY = {'scale': 1.0, 'mean': _ZEROS, 'std': _ONES}
 _BEYOND_FLOAT16 = 65520.0  # the least number that rounds to infinity
 
-_DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
+_DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16, 'uint8': torch.uint8}
 
 
 @dataclass(frozen=True)
 class CameraConfig(StreamConfig):
-    """An Image or CompressedImage stream, resized and normalised to ``[C, H, W]`` in RGB order (or one channel)."""
+    """An Image or CompressedImage stream, resized and normalised to ``[C, H, W]`` in RGB order (or one channel).
+
+    With ``dtype`` uint8 pixels have the values that were sent, or those between them rounded to the nearest whole one,
+    that of two which is even; ``scale``, ``mean`` and ``std`` do not count.
+    """
 
     message: str = tunable(
         'auto',
@@ -73,7 +80,12 @@ class CameraConfig(StreamConfig):
     std: tuple[float, ...] = tunable(
         (0.229, 0.224, 0.225), 'deviation of each channel, R G B; mono takes the first', low=1e-9, length=3
     )
-    dtype: str = tunable('float16', 'type of the result', choices=('float32', 'float16', 'bfloat16'))
+    dtype: str = tunable(
+        'float16',
+        'type of the result; uint8 is for images of 8 bits, which it does not normalise: leave scale, mean and std out',
+        choices=tuple(_DTYPES),
+    )
+    layout: str = tunable('chw', 'axes of the result: chw [C, H, W] or hwc [H, W, C]', choices=('chw', 'hwc'))
     read: str = tunable('nearest', 'which image is taken at the target', choices=('nearest', 'previous'))
 
     def check(self, prefix: str) -> None:
@@ -81,14 +93,40 @@ class CameraConfig(StreamConfig):
             raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
         self._check_decode_scale(prefix)
         check_bytes_of(f'{prefix}width = {self.width}', (3, self.height, self.width), _DTYPES[self.dtype].itemsize)
+        self._check_not_normalised(prefix)
         try:
-            image_factors(self.scale, self.mean, self.std, self.pad)
+            factors = image_factors(*self.normalisation, self.pad)
+            if self.dtype == 'uint8':
+                check_uint8(encoding_of('rgb8'), *factors)
         except ValueError as error:
             raise ConfigError(f'{prefix}{error}') from None
         if not self.fits('rgb8'):
             raise ConfigError(
                 f'{prefix}scale = {self.scale}: a pixel of 255 would be infinite in {prefix}dtype = {self.dtype!r}'
             )
+
+    def _check_not_normalised(self, prefix: str) -> None:
+        """Refuse with uint8 what would change pixels; the defaults, which are of other types, are no such setting."""
+        for name, identity in _IDENTITY.items() if self.dtype == 'uint8' else ():
+            value = getattr(self, name)
+            if value not in (getattr(type(self), name), identity):
+                raise ConfigError(
+                    f"{prefix}{name} = {value}: must be left out with {prefix}dtype = 'uint8', whose pixels are not "
+                    'normalised'
+                )
+
+    @property
+    def normalisation(self) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+        """What pixels are normalised by: scale, mean and std."""
+        return (1.0, _ZEROS, _ONES) if self.dtype == 'uint8' else (self.scale, self.mean, self.std)
+
+    def channels_first(self, tensor: torch.Tensor) -> torch.Tensor:
+        """View the result of the camera as ``[C, H, W]``, whatever its layout."""
+        return tensor.permute(2, 0, 1) if self.layout == 'hwc' else tensor
+
+    def laid_out(self, tensor: torch.Tensor) -> torch.Tensor:
+        """View ``[C, H, W]`` as the layout says."""
+        return tensor.permute(1, 2, 0) if self.layout == 'hwc' else tensor
 
     def _check_decode_scale(self, prefix: str) -> None:
         if self.decode_scale & (self.decode_scale - 1):
@@ -100,10 +138,12 @@ class CameraConfig(StreamConfig):
             )
 
     def fits(self, encoding: str) -> bool:
-        """Whether every pixel of an encoding is finite in the result."""
+        """Whether the type of the result can hold every pixel of an encoding."""
+        if self.dtype == 'uint8':
+            return encoding_of(encoding).dtype == 'uint8'
         if self.dtype != 'float16':
             return True
-        return largest_result(encoding_of(encoding), self.scale, self.mean, self.std, self.pad) < _BEYOND_FLOAT16
+        return largest_result(encoding_of(encoding), *self.normalisation, self.pad) < _BEYOND_FLOAT16
 
     @property
     def message_type(self) -> str:
@@ -166,8 +206,13 @@ class CameraStream(Stream[CameraConfig]):
         """Refuse an image whose pixels give no picture of this stream.
 
         Raises:
-            DataError: ``beyond_float16``, ``depth_image``.
+            DataError: ``beyond_float16``, ``beyond_uint8``, ``depth_image``.
         """
+        if self.config.dtype == 'uint8' and not self.config.fits(encoding):
+            raise DataError(
+                Reason.BEYOND_UINT8,
+                f'pixels of {encoding} have more than 8 bits: set {self.name}.dtype to another type than uint8',
+            )
         if not self.config.fits(encoding):
             raise DataError(
                 Reason.BEYOND_FLOAT16,
@@ -230,7 +275,7 @@ class CameraStream(Stream[CameraConfig]):
 
     def blank(self, device: Device) -> dict[str, torch.Tensor]:
         shape = (self.num_channels, self.config.height, self.config.width)
-        return {self.name: torch.zeros(shape, dtype=self.dtype, device=device.torch_device)}
+        return {self.name: self.config.laid_out(torch.zeros(shape, dtype=self.dtype, device=device.torch_device))}
 
 
 class CameraJob(Job):
@@ -254,6 +299,7 @@ class CameraJob(Job):
 
     def _launch(self, device: Device) -> None:
         config, image = self.stream.config, self._image
+        scale, mean, std = config.normalisation
         tensor = ops.prepare_image(
             self._data,
             encoding=image.encoding,
@@ -267,12 +313,12 @@ class CameraJob(Job):
             letterbox=config.letterbox,
             rectify=self._rectify,
             pad=config.pad,
-            scale=config.scale,
-            mean=config.mean,
-            std=config.std,
+            scale=scale,
+            mean=mean,
+            std=std,
             dtype=self.stream.dtype,
         )
-        self.draft.tensors[self.stream.name] = {self.stream.name: tensor}
+        self.draft.tensors[self.stream.name] = {self.stream.name: config.laid_out(tensor)}
         self.stream.show(image)
         if image.damage:
             self.draft.damaged[self.stream.name] = image.damage

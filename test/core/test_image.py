@@ -198,10 +198,12 @@ for name, spec in ENCODINGS.items():
             raw[3::4] = 64
         at = rng.uniform(-1, (width, height), (out_height, out_width, 2)).astype(np.float32)
         for options in ({}, {'resize': 'nearest'}, {'resize': 'area'}, {'rectify': torch.from_numpy(at)}):
-            for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            scaled = {'scale': 0.01, 'mean': (0.4, 0.5, 0.6), 'std': (0.3, 0.2, 0.1)}
+            kinds = [(dtype, scaled) for dtype in (torch.float32, torch.float16, torch.bfloat16)]
+            for dtype, normalisation in kinds + [(torch.uint8, {})] * (spec.dtype == 'uint8'):
                 result = ops.prepare_image(
                     torch.from_numpy(raw), encoding=name, width=width, height=height, step=step, out_width=out_width,
-                    out_height=out_height, scale=0.01, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.1), dtype=dtype, **options
+                    out_height=out_height, dtype=dtype, **normalisation, **options
                 )
                 digest.update(result.view(torch.uint8).numpy().tobytes())
 print(_robocache_core.simd, digest.hexdigest())

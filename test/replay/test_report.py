@@ -68,6 +68,16 @@ def test_a_picture_undoes_the_normalisation():
     assert np.abs(pixels[16, 16][::-1] - rgb).max() <= 3
 
 
+@pytest.mark.parametrize('layout', ['chw', 'hwc'])
+def test_a_picture_of_uint8_is_the_image(layout):
+    camera = CameraConfig('front', width=32, height=32, dtype='uint8', layout=layout)
+    rgb = np.array([200, 100, 50], np.uint8)
+    image = torch.from_numpy(np.tile(rgb, (32, 32, 1)))
+    tensor = image if layout == 'hwc' else image.permute(2, 0, 1)
+    pixels = decode(picture(frame(front=tensor), camera)).astype(int)
+    assert np.abs(pixels[16, 16][::-1] - rgb).max() <= 3
+
+
 def test_a_depth_image_is_stretched_to_be_seen():
     camera = CameraConfig('depth', width=32, height=32)
     depth = torch.linspace(0, 5, 32).expand(1, 32, 32).clone()

@@ -177,6 +177,17 @@ def test_an_image_s_pixels_are_clamped() -> None:
     assert encode.encode_image(make_frame(front=tensor), camera).data.tolist() == [0, 255, 0, 255, 255]
 
 
+@pytest.mark.parametrize('layout', ['chw', 'hwc'])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_an_image_of_uint8_is_shown_as_it_is(channels: int, layout: str) -> None:
+    camera = CameraConfig('front', dtype='uint8', layout=layout)
+    pixels = torch.arange(channels * 6 * 7, dtype=torch.uint8).reshape(6, 7, channels) * 2
+    tensor = pixels if layout == 'hwc' else pixels.permute(2, 0, 1)
+    msg = encode.encode_image(make_frame(front=tensor), camera)
+    assert (msg.width, msg.height, msg.step) == (7, 6, 7 * channels)
+    assert bytes(msg.data) == pixels.numpy().tobytes()
+
+
 def test_a_camera_s_calibration_is_in_its_optical_frame() -> None:
     info = CameraInfo(8, 6, 'plumb_bob', (0.0,) * 5, tuple(range(9)), tuple(range(1, 10)), tuple(range(12)))
     frame = make_frame()

@@ -28,6 +28,12 @@ def ordered_float(ordered: Array) -> Array:
 
 
 def round_to(values: Array, out: torch.Tensor) -> None:
-    """Write float32 ``values`` to ``out``, rounded to nearest even; every NaN becomes the one quiet NaN."""
+    """Write float32 ``values`` to ``out``, rounded to nearest even; every NaN becomes the one quiet NaN.
+
+    Of uint8 they are clamped to 0..255, and NaN is 0.
+    """
+    if out.dtype == torch.uint8:
+        out.copy_(torch.from_numpy(np.rint(np.clip(np.nan_to_num(values), 0, 255)).astype(np.uint8)))
+        return
     out.copy_(torch.from_numpy(values))
     out.masked_fill_(out.isnan(), math.nan)

@@ -39,6 +39,8 @@ REMEDIES: dict[str, str] = {
         "name in the stream's joints those of the messages, or set its other_joints to ignore; give each publisher a "
         'topic of its own'
     ),
+    Reason.BEYOND_FLOAT16: "lower the stream's scale, or set its dtype to float32 or bfloat16",
+    Reason.BEYOND_UINT8: "set the stream's dtype to another type than uint8",
     Reason.NO_FIX: 'nothing: the receiver had no fix there',
     Reason.NO_TRANSFORM: "record /tf_static, or set the stream's extrinsics",
     Reason.NO_CAMERA_INFO: "record the camera's camera_info, or set its rectify to false",

@@ -76,11 +76,11 @@ def _cameras(frame: FusedFrame, config: PipelineConfig) -> str:
 
 def picture(frame: FusedFrame, camera: CameraConfig) -> bytes:
     """A camera's tensor with its normalisation undone, as a JPEG; one channel is stretched to the full range."""
-    tensor = np.nan_to_num(frame.tensors[camera.name].float().numpy())
+    tensor = np.nan_to_num(camera.channels_first(frame.tensors[camera.name]).float().numpy())
     channels = len(tensor)
-    mean = np.asarray(camera.mean[:channels], np.float32).reshape(-1, 1, 1)
-    std = np.asarray(camera.std[:channels], np.float32).reshape(-1, 1, 1)
-    values = (tensor * std + mean) / camera.scale
+    scale, *factors = camera.normalisation
+    mean, std = (np.asarray(each[:channels], np.float32).reshape(-1, 1, 1) for each in factors)
+    values = (tensor * std + mean) / scale
     if channels == 1:
         low, high = np.percentile(values, (0.5, 99.5))
         values = (values - low) * (255 / max(high - low, 1e-9))
