@@ -243,6 +243,7 @@ setup(
             'faults = robocache_ros.tools.faults.cli:main',
             'inspect = robocache_ros.tools.inspect.cli:main',
             'explain = robocache_ros.tools.explain:main',
+            'export = robocache_ros.tools.export.cli:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],
     },

@@ -62,7 +62,7 @@ OPTIONAL = {
         '`replay` and `inspect --html` do not run',
         'apt install python3-matplotlib, or pip install matplotlib',
     ),
-    'rosbags': ('`replay`, `simulate`, `faults` and `inspect` do not run', 'pip install rosbags'),
+    'rosbags': ('`replay`, `simulate`, `faults`, `inspect` and `export` do not run', 'pip install rosbags'),
     'simplejpeg': ('OpenCV decodes JPEGs: the same results, in up to 2.5 times the time', 'pip install simplejpeg'),
     'prometheus_client': (
         'no `metrics.port`',

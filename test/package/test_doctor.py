@@ -101,8 +101,10 @@ def test_broken_installation(tmp_path):
     assert 'python3-opencv' in fix
     assert printed.splitlines()[-1].startswith('The node cannot run: cv2')
     assert finding(printed, 'rosbags') == (
-        'warn', 'not installed: `replay`, `simulate`, `faults` and `inspect` do not run', 'pip install rosbags'
-    )  # fmt: skip
+        'warn',
+        'not installed: `replay`, `simulate`, `faults`, `inspect` and `export` do not run',
+        'pip install rosbags',
+    )
 
 
 @pytest.mark.parametrize(

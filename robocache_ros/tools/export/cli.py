@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a training set from rosbag2s: the frames that the node would give, to the bit.
+
+    export BAG... --config preprocess.yaml --out DIR --format webdataset --format mcap
+
+Leaves in DIR a folder for each format, and manifest.json: the bags and their SHA-256, the configuration, versions, what
+became of each message and target, and the SHA-256 of all frames, which is that of the same frames live. While it is
+written it is DIR.part. An export that was interrupted goes on behind the last bag that is whole, by the same command.
+
+Exit status: 0; 1 where the set could not be completed; 2 where bags, configuration or arguments cannot be used; 130
+where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robocache_ros.tools import interruption
+from robocache_ros.tools.export.names import FORMATS
+
+if TYPE_CHECKING:
+    from robocache_ros.tools.export.run import Configuration
+
+_FAILED, _UNUSABLE = 1, 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns the exit status."""
+    args = _parser().parse_args(argv)
+    interruption.end_at_once('export')
+    logging.basicConfig(format='%(message)s')
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        return interruption.status_of('export')
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('bags', type=Path, metavar='BAG', nargs='+', help='rosbag2: a directory, .mcap or .db3')
+    parser.add_argument(
+        '--config', type=Path, metavar='YAML', help='parameter file; default: made from the first bag, as by replay'
+    )
+    parser.add_argument('--out', type=Path, metavar='DIR', required=True, help='folder of the set; must not exist')
+    parser.add_argument('--format', choices=tuple(FORMATS), action='append', required=True, help='may be repeated')
+    parser.add_argument('--jobs', type=_count, default=1, metavar='N', help='processes that compute (1)')
+    return parser
+
+
+def _count(text: str) -> int:
+    value, cores = int(text), len(os.sched_getaffinity(0))
+    if not 1 <= value <= 4 * cores:
+        raise argparse.ArgumentTypeError(f'{text}: must be from 1 to {4 * cores}, four for each core')
+    return value
+
+
+def _run(args: argparse.Namespace) -> int:
+    # Only now: torch and ROS take seconds to import.
+    from robocache_core.text import printable
+    from robocache_core.tunable import ConfigError
+    from robocache_ros.bags import BagError, open_bag
+    from robocache_ros.tools.export.run import export
+    from robocache_ros.tools.export.writer import ExportError
+    from robocache_ros.tools.progress import ProgressBar
+
+    interruption.raise_from_now_on()
+    bar: ProgressBar | None = None
+
+    def show(done_s: float, frames: int) -> None:
+        interruption.check()
+        if bar is not None:
+            bar.show(done_s, f'{frames} frames')
+
+    try:
+        configuration = _configuration(args)
+        bar = ProgressBar(sum(open_bag(path).duration_s for path in args.bags))
+        formats = list(dict.fromkeys(args.format))
+        try:
+            manifest = export(args.bags, configuration, args.out, formats, jobs=args.jobs, progress=show)
+        finally:
+            bar.close()
+    except (BagError, ConfigError) as error:
+        print(f'export: {error}', file=sys.stderr)
+        return _UNUSABLE
+    except ExportError as error:
+        print(f'export: {printable(str(error))}', file=sys.stderr)
+        return _FAILED
+    except OSError as error:
+        rest = f'{args.out}.part holds what is written: the same command goes on with it'
+        print(f'export: {printable(str(error))}; {rest}', file=sys.stderr)
+        return _FAILED
+    print(_outcome(manifest, args.out))
+    return 0
+
+
+def _configuration(args: argparse.Namespace) -> Configuration:
+    from robocache_ros import parameters
+    from robocache_ros.bag_types import types_in
+    from robocache_ros.bags import open_bag
+    from robocache_ros.tools.config_from_bag import TYPES, config_from_bag
+    from robocache_ros.tools.configuration import read_config
+    from robocache_ros.tools.export.run import Configuration
+
+    if args.config is not None:
+        config, node = read_config(args.config, args.config, lambda line: print(f'warning: {line}', file=sys.stderr))
+        return Configuration(config, node, args.config.read_text(encoding='utf-8'))
+    bag = open_bag(args.bags[0], TYPES)
+    made = config_from_bag(bag, types_in(bag))
+    for note in made.notes:
+        print(f'note: {note}', file=sys.stderr)
+    return Configuration(*parameters.from_dict(made.parameters), made.to_yaml(bag.path.name))
+
+
+def _outcome(manifest: dict[str, Any], out: Path) -> str:
+    lines = [f'{out}: {manifest["frames"]} frames of {len(manifest["bags"])} bag(s), sha256 {manifest["sha256"]}']
+    for bag in manifest['bags']:
+        dropped = ', '.join(f'{count} {reason}' for reason, count in bag['targets']['dropped'].items()) or 'none'
+        lines.append(f'{bag["path"]}: {bag["frames"]} of {bag["targets"]["received"]} targets, dropped: {dropped}')
+    return '\n'.join(lines)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training set says of itself: from which bags, by which configuration and versions, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import robocache_ros
+from robocache_core.ledger import Counts
+from robocache_ros.bags import Bag
+from robocache_ros.offline import TARGETS
+from robocache_ros.pixels import JPEG_DECODER
+
+NAME = 'manifest.json'
+#: Libraries that a frame's bits, or a file's, could depend on.
+_LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'simplejpeg', 'rosbags', 'pyarrow', 'av')
+
+
+def identity(bag: Bag) -> dict[str, Any]:
+    """What a bag is: its path as it was given, its bounds, and the SHA-256 of each of its files."""
+    return {
+        'path': str(bag.path),
+        'start_ns': bag.start_ns,
+        'end_ns': bag.end_ns,
+        'messages': bag.count,
+        'files': {path.name: sha256_of(path) for path in bag.files},
+    }
+
+
+def outcome(digests: Sequence[str], counts: Mapping[str, Counts]) -> dict[str, Any]:
+    """What became of a bag: its frames, their SHA-256, and the accounts of its targets and streams."""
+    accounts = {
+        name: {'received': each.received, 'used': each.used, 'held': each.held, 'dropped': each.dropped}
+        for name, each in counts.items()
+    }
+    targets = accounts.pop(TARGETS)
+    return {'frames': len(digests), 'sha256': of_frames(digests), 'targets': targets, 'streams': accounts}
+
+
+def of_frames(digests: Iterable[str]) -> str:
+    """SHA-256 of all frames in their order, from the digest of each: that of ``replay``'s summary."""
+    return hashlib.sha256(''.join(digests).encode()).hexdigest()
+
+
+def manifest(
+    bags: Sequence[Mapping[str, Any]], digests: Sequence[str], configuration: str, formats: Sequence[str]
+) -> dict[str, Any]:
+    """The manifest of a set; ``bags`` has of each its identity and outcome, ``digests`` those of all frames."""
+    return {
+        'version': 1,
+        'robocache': robocache_ros.__version__,
+        'versions': {'python': platform.python_version(), **_versions(), 'jpeg_decoder': JPEG_DECODER},
+        'formats': list(formats),
+        'frames': len(digests),
+        'sha256': of_frames(digests),
+        'bags': list(bags),
+        'configuration': configuration,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    sha = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            sha.update(block)
+    return sha.hexdigest()
