@@ -18,13 +18,14 @@ CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 # Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
 SIDE_BY_SIDE := test/core test/sim test/inspection test/launch test/package test/process
 
-.PHONY: help demo test fuzz faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
+.PHONY: help demo test test-lerobot fuzz faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo            simulate a robot, replay it through the node, write build/demo/report.html'
 	@echo 'make demo BAG=path   the same with a rosbag2 of your own (mcap or sqlite3)'
 	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
+	@echo 'make test-lerobot    LeRobot sets read by lerobot itself, in an environment of its own (several GB); LEROBOT_PYTHON=python3.12'
 	@echo 'make fuzz            10,000 malformed and extreme messages of each type: in process, from bags, over DDS; damaged bags; ARGS=... for pytest'
 	@echo 'make faults          faults of robots over DDS, at the pace of the recording, 7 min; writes build/faults.json, docs/faults.md'
 	@echo 'make soak            24 h of sensor time, 1,000 life cycles, 15 min live, overload; leaks and bounds in build/soak.json, ARGS="--hours 0.5"'
@@ -79,6 +80,9 @@ bench-gpu:
 
 bench-node:
 	@$(RUN) python -m benchmark.node $(ARGS)
+
+test-lerobot:
+	@$(RUN) scripts/test_lerobot.sh
 
 sanitize:
 	@$(RUN) scripts/sanitize.sh $(ARGS)

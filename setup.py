@@ -233,6 +233,7 @@ setup(
         'tracing': ['opentelemetry-sdk', 'opentelemetry-exporter-otlp-proto-http'],
         'tools': ['matplotlib', 'rosbags'],
         'jpeg': ['simplejpeg'],
+        'export': ['av', 'pyarrow', 'rosbags'],
     },
     zip_safe=False,
     entry_points={

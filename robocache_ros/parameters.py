@@ -33,6 +33,7 @@ from robocache_core.tunable import Checked, ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
 from robocache_ros import params_file
 from robocache_ros.event_log import FORMATS
+from robocache_ros.export_config import ExportConfig
 from robocache_ros.parameter_spec import Spec, tunables
 from robocache_ros.qos import check_overrides
 from robocache_ros.rclpy_private import lifecycle_state, parameter_overrides
@@ -87,6 +88,7 @@ class NodeConfig:
     metrics: MetricsConfig = MetricsConfig()
     tracing: TracingConfig = TracingConfig()
     recorder: RecorderConfig = RecorderConfig()
+    export: ExportConfig = ExportConfig()
 
     def __post_init__(self) -> None:
         check_tunables(self)

@@ -63,6 +63,8 @@ OPTIONAL = {
         'apt install python3-matplotlib, or pip install matplotlib',
     ),
     'rosbags': ('`replay`, `simulate`, `faults`, `inspect` and `export` do not run', 'pip install rosbags'),
+    'pyarrow': ('`export --format lerobot` does not run', 'pip install pyarrow'),
+    'av': ('`export --format lerobot` does not run', 'pip install av'),
     'simplejpeg': ('OpenCV decodes JPEGs: the same results, in up to 2.5 times the time', 'pip install simplejpeg'),
     'prometheus_client': (
         'no `metrics.port`',

@@ -37,7 +37,7 @@ KEYS = {
 }
 
 #: Optional, and rosdep has no key for them.
-WITHOUT_KEY = {'opentelemetry', 'simplejpeg'}
+WITHOUT_KEY = {'av', 'opentelemetry', 'pyarrow', 'simplejpeg'}
 
 
 def declared(*tags):

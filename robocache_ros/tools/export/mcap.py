@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class McapWriter(SetWriter):
     def begin(self, part: Part) -> BagWriter:
         return _Record(self.folder / f'{part.index:03d}', self._topics())
 
-    def finish(self, states: Sequence[State]) -> None:
+    def finish(self, states: Sequence[State], manifest: Mapping[str, Any]) -> None:
         return  # each bag is whole by itself
 
     def _topics(self) -> Iterator[tuple[str, Output, tuple[StreamConfig, ...]]]:

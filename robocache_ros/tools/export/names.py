@@ -5,4 +5,5 @@
 FORMATS = {
     'webdataset': ('webdataset', 'WebDatasetWriter'),
     'mcap': ('mcap', 'McapWriter'),
+    'lerobot': ('lerobot.writer', 'LeRobotWriter'),
 }

@@ -84,10 +84,10 @@ def export(
         digests = [digest for record in records for digest in record['digests']]
         if not digests:
             raise ExportError(f'no frame came of {", ".join(map(str, paths))}: `inspect` says why')
-        for name, writer in writers.items():
-            writer.finish([record['states'][name] for record in records])
         outcomes = [{**identity, **record['outcome']} for identity, record in zip(identities, records, strict=True)]
         whole = manifest.manifest(outcomes, digests, configuration.text, formats)
+        for name, writer in writers.items():
+            writer.finish([record['states'][name] for record in records], whole)
         (folder.path / manifest.NAME).write_text(json.dumps(whole, indent=2) + '\n', encoding='utf-8')
         folder.complete()
     return whole

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class WebDatasetWriter(SetWriter):
     def begin(self, part: Part) -> BagWriter:
         return _Shards(self.folder, part)
 
-    def finish(self, states: Sequence[State]) -> None:
+    def finish(self, states: Sequence[State], manifest: Mapping[str, Any]) -> None:
         shards = [shard for state in states for shard in state['shards']]
         index = {'__kind__': 'wids-shard-index-v1', 'wids_version': 1, 'shardlist': shards}
         (self.folder / 'index.json').write_text(json.dumps(index, indent=1) + '\n', encoding='utf-8')

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,5 +67,5 @@ class SetWriter(ABC):
         """Begin to write a bag."""
 
     @abstractmethod
-    def finish(self, states: Sequence[State]) -> None:
+    def finish(self, states: Sequence[State], manifest: Mapping[str, Any]) -> None:
         """Complete the set, of which all bags are written; ``states`` has what was noted of each."""

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The videos of one camera: the images of many episodes, one behind the other, at a constant rate."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from robocache_ros.export_config import LeRobotConfig
+
+#: Every second image is a key frame, so that any one is found at once.
+_GOP = 2
+_PIXELS = 'yuv420p'
+os.environ.setdefault('SVT_LOG', '1')  # of the encoder of AV1: errors alone
+#: By codec: its encoder, and what it is told.
+_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    'av1': ('libsvtav1', {'preset': '9'}),
+    'h264': ('libx264', {'preset': 'veryfast'}),
+    'hevc': ('libx265', {'preset': 'veryfast', 'x265-params': 'log-level=error'}),
+}
+
+
+class VideoFile:
+    """An open video; images are added one by one, the n-th is at n / fps s."""
+
+    def __init__(self, path: Path, width: int, height: int, fps: int, config: LeRobotConfig) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoder, options = _ENCODERS[config.codec]
+        #: Images that were added, and bytes that the encoder has given for them.
+        self.length = self.nbytes = 0
+        self._container = av.open(str(path), 'w')
+        stream: Any = self._container.add_stream(encoder, rate=fps, options={**options, 'crf': str(config.crf)})
+        stream.width, stream.height, stream.pix_fmt = width, height, _PIXELS
+        stream.time_base = stream.codec_context.time_base = Fraction(1, fps)
+        stream.codec_context.gop_size = _GOP
+        self._stream = stream
+
+    def add(self, image: npt.NDArray[np.uint8]) -> None:
+        """Append an image ``[H, W, 3]``, R G B."""
+        frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+        frame.pts, frame.time_base = self.length, self._stream.codec_context.time_base
+        self._encode(frame)
+        self.length += 1
+
+    def _encode(self, frame: Any) -> None:
+        packets = self._stream.encode(frame)
+        self.nbytes += sum(packet.size for packet in packets)
+        self._container.mux(packets)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._encode(None)
+        self._container.close()
+
+    def abort(self) -> None:
+        """Close the file as it is."""
+        self._container.close()
+
+
+def video_info(width: int, height: int, fps: int, config: LeRobotConfig) -> dict[str, Any]:
+    """What ``info.json`` has of a video beside its feature."""
+    return {
+        'video.height': height,
+        'video.width': width,
+        'video.codec': config.codec,
+        'video.pix_fmt': _PIXELS,
+        'video.fps': fps,
+        'video.channels': 3,
+        'video.g': _GOP,
+        'video.crf': config.crf,
+        'video.preset': _ENCODERS[config.codec][1]['preset'],
+        'has_audio': False,
+        'is_depth_map': False,
+    }

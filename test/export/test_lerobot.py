@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot sets, read by pyarrow and av: ``make test-lerobot`` has them read by lerobot itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig, VoxelConfig
+from robocache_core.frame import FusedFrame
+from robocache_core.units import MS, SECOND
+from robocache_ros.export_config import ExportConfig, LeRobotConfig
+from robocache_ros.parameters import NodeConfig
+from robocache_ros.tools.export.writer import ExportError, Part
+
+av = pytest.importorskip('av', reason='av is not installed: requirements/export.txt')
+pq = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed: requirements/export.txt')
+
+from robocache_ros.tools.export.lerobot import bag as lerobot_bag  # noqa: E402  needs both
+from robocache_ros.tools.export.lerobot import episodes  # noqa: E402
+from robocache_ros.tools.export.lerobot.writer import LeRobotWriter  # noqa: E402
+
+FPS = 15
+BOX = VoxelConfig((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (4.0, 3.0, 2.0), ('count',), 'dense')
+PLAIN = {'scale': 1.0, 'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0), 'dtype': 'float32'}
+CONFIG = PipelineConfig(
+    lidars=(LidarConfig('grid', voxel=BOX),),
+    cameras=(CameraConfig('front', width=32, height=16, **PLAIN),),
+    imus=(ImuConfig('imu', window_size=3), ImuConfig('arm', fields=('orientation',))),
+    sync=SyncConfig(rate_hz=float(FPS)),
+)
+WANTED = LeRobotConfig(
+    state=('imu', 'arm'), action=('arm',), images=('front',), grids=('grid',), task='turn', codec='png'
+)
+
+
+def node(**fields: object) -> NodeConfig:
+    return NodeConfig(export=ExportConfig(dataclasses.replace(WANTED, **fields)))
+
+
+def frame(index: int, *, at: int | None = None, epoch: int = 0) -> FusedFrame:
+    """A frame on the ``at``-th place of the grid, with numbers of its own."""
+    rng = np.random.default_rng(index)
+    pixels = np.clip(
+        np.add.outer(np.arange(16) * 4, np.arange(32) * 4)[None] + 5 * index + [[[0]], [[20]], [[40]]], 0, 255
+    )
+    tensors = {
+        'grid': rng.normal(size=(1, 2, 3, 4)).astype(np.float32),
+        'front': pixels.astype(np.float32),
+        'imu': rng.normal(size=(3, 6)).astype(np.float32),
+        'arm': rng.normal(size=(2, 4)).astype(np.float32),
+    }
+    stamp_ns = 1_700_000_000 * SECOND + (index if at is None else at) * SECOND // FPS
+    valid = {'grid': True, 'front': index % 3 > 0, 'imu': True, 'arm': True}
+    return FusedFrame(
+        stamp_ns, epoch, index, 'base', {name: torch.from_numpy(each) for name, each in tensors.items()}, valid,
+        {'imu': index, 'front': -index},
+    )  # fmt: skip
+
+
+#: Two bags: the first has a gap behind frame 4 and a jump of time behind 6, the second nothing.
+BAGS = [
+    [*map(frame, range(4)), *(frame(i, at=i + 2) for i in (4, 5, 6)), *(frame(i, epoch=1) for i in (7, 8))],
+    [frame(i) for i in range(10, 15)],
+]
+LENGTHS = [4, 3, 2, 5]
+FRAMES = [each for bag in BAGS for each in bag]
+
+
+def write(folder: Path, settings: NodeConfig, bags: list[list[FusedFrame]] = BAGS) -> Path:
+    writer = LeRobotWriter(folder, CONFIG, settings)
+    states = []
+    for index, frames in enumerate(bags):
+        part = writer.begin(Part(index, f'bag{index}', tuple(states)))
+        for each in frames:
+            part.add(each)
+        states.append(json.loads(json.dumps(part.close())))
+    writer.finish(states, {'sha256': 'of all'})
+    return folder
+
+
+def table(folder: Path) -> dict[str, list]:
+    tables = [pq.read_table(path).to_pydict() for path in sorted((folder / 'data').rglob('*.parquet'))]
+    return {name: [value for each in tables for value in each[name]] for name in tables[0]}
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp('images') / 'set', node())
+
+
+def test_the_columns_have_the_values_of_the_frames(images: Path) -> None:
+    import cv2
+
+    columns = table(images)
+    for row, each in enumerate(FRAMES):
+        state = np.concatenate([each.tensors['imu'][-1], each.tensors['arm'][-1]])
+        np.testing.assert_array_equal(np.float32(columns['observation.state'][row]), state)
+        np.testing.assert_array_equal(np.float32(columns['action'][row]), each.tensors['arm'][-1])
+        np.testing.assert_array_equal(np.float32(columns['observation.grids.grid'][row]), each.tensors['grid'])
+        data = np.frombuffer(columns['observation.images.front'][row]['bytes'], np.uint8)
+        np.testing.assert_array_equal(cv2.imdecode(data, -1)[..., ::-1].transpose(2, 0, 1), each.tensors['front'])
+        assert columns['robocache.stamp_ns'][row] == each.stamp_ns
+        assert columns['robocache.sequence'][row] == each.sequence
+        assert {name: columns[f'robocache.valid.{name}'][row] for name in each.valid} == each.valid
+        assert [columns[f'robocache.age_ns.{name}'][row] for name in ('imu', 'front', 'grid')] == [
+            each.sequence, -each.sequence, 0
+        ]  # fmt: skip
+
+
+def test_episodes_end_where_frames_are_missing_and_are_counted_on_over_the_bags(images: Path) -> None:
+    columns = table(images)
+    assert columns['index'] == list(range(len(FRAMES)))
+    assert columns['episode_index'] == [i for i, length in enumerate(LENGTHS) for _ in range(length)]
+    within = [number for length in LENGTHS for number in range(length)]
+    assert columns['frame_index'] == within
+    assert columns['timestamp'] == [float(np.float32(number / FPS)) for number in within]
+    rows = pq.read_table(images / 'meta/episodes/chunk-000/file-000.parquet').to_pylist()
+    assert [row['length'] for row in rows] == LENGTHS
+    assert [(row['dataset_from_index'], row['dataset_to_index']) for row in rows] == [(0, 4), (4, 7), (7, 9), (9, 14)]
+    assert [row['tasks'] for row in rows] == [['turn']] * 4
+    notes = json.loads((images / 'meta/robocache.json').read_text())
+    assert [(each['bag'], each['ended_because']) for each in notes['episodes']] == [
+        ('bag0', 'the next frame is 200.000 ms later, not 66.667 ms'),
+        ('bag0', 'time jumped by -0.067 s'),
+        ('bag0', 'its bag ends'),
+        ('bag1', 'its bag ends'),
+    ]
+    info = json.loads((images / 'meta/info.json').read_text())
+    assert (info['fps'], info['total_episodes'], info['total_frames'], info['splits']) == (FPS, 4, 14, {'train': '0:4'})
+    assert info['features']['observation.state']['names'][5:7] == ['imu.linear_acceleration.z', 'arm.orientation.x']
+
+
+def test_statistics_are_of_all_frames(images: Path) -> None:
+    found = json.loads((images / 'meta/stats.json').read_text())
+    actions = np.stack([each.tensors['arm'][-1] for each in FRAMES]).astype(np.float64)
+    pixels = np.stack([each.tensors['front'] for each in FRAMES]) / 255
+    for name, number in (('mean', np.mean), ('std', np.std), ('min', np.min), ('max', np.max), ('q90', None)):
+        of = number or (lambda values, axis: np.quantile(values, 0.9, axis=axis))
+        np.testing.assert_allclose(found['action'][name], of(actions, axis=0), rtol=1e-6)
+        image = np.reshape(found['observation.images.front'][name], 3)
+        np.testing.assert_allclose(image, of(pixels, axis=(0, 2, 3)), atol=1.5 / 255)
+    assert found['action']['count'] == [len(FRAMES)]
+    assert 'observation.grids.grid' not in found
+
+
+@pytest.mark.parametrize('codec', ['av1', 'h264', 'hevc'])
+def test_each_frame_of_a_video_is_at_its_time(tmp_path: Path, codec: str) -> None:
+    folder = write(tmp_path / 'set', node(codec=codec, crf=10))
+    rows = pq.read_table(folder / 'meta/episodes/chunk-000/file-000.parquet').to_pylist()
+    key = 'videos/observation.images.front'
+    first = 0
+    for row in rows:
+        name = f'chunk-{row[f"{key}/chunk_index"]:03d}/file-{row[f"{key}/file_index"]:03d}.mp4'
+        with av.open(str(folder / key / name)) as video:
+            times = [
+                (Fraction(image.pts) * image.time_base, image.to_ndarray(format='rgb24')) for image in video.decode()
+            ]
+        begin = round(row[f'{key}/from_timestamp'] * FPS)
+        assert row[f'{key}/from_timestamp'] == begin / FPS
+        for number in range(row['length']):
+            time, pixels = times[begin + number]
+            assert time == Fraction(begin + number, FPS)
+            expected = FRAMES[first + number].tensors['front'].numpy().transpose(1, 2, 0)
+            assert np.abs(pixels - expected).mean() < 4  # the next one differs by 5
+        first += row['length']
+    info = json.loads((folder / 'meta/info.json').read_text())
+    assert info['features']['observation.images.front']['info']['video.codec'] == codec
+    assert info['video_path']
+
+
+def test_files_end_with_an_episode_once_they_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lerobot_bag, 'DATA_MB', 0)
+    monkeypatch.setattr(lerobot_bag, 'MOST_HELD', 1000)
+    folder = write(tmp_path / 'set', node())
+    assert len(list((folder / 'data').rglob('*.parquet'))) == len(LENGTHS)
+    rows = pq.read_table(folder / 'meta/episodes/chunk-000/file-000.parquet').to_pylist()
+    assert [row['data/file_index'] for row in rows] == [0, 1, 2, 3]
+    assert table(folder)['index'] == list(range(len(FRAMES)))
+
+
+def test_an_episode_ends_before_its_times_are_not_right_to_a_tenth_of_a_millisecond() -> None:
+    assert float(np.spacing(np.float32(episodes.LONGEST_S))) < 1e-4 < float(np.spacing(np.float32(2048)))
+    at_limit = episodes.LONGEST_S * FPS
+    assert episodes.end_between(frame(0), frame(1), at_limit - 1, FPS, is_grid=True) is None
+    assert episodes.end_between(frame(0), frame(1), at_limit, FPS, is_grid=True) == ('it is 1000 s long', False)
+
+
+@pytest.mark.parametrize(
+    ('step_ms', 'is_grid', 'is_gap'),
+    [
+        (66, True, True),
+        (66, False, False),
+        (99, False, False),
+        (101, False, True),
+        (34, False, False),
+        (33, False, True),
+    ],
+)
+def test_a_trigger_may_be_uneven_and_a_grid_may_not(step_ms: int, is_grid: bool, is_gap: bool) -> None:
+    later = dataclasses.replace(frame(1), stamp_ns=frame(0).stamp_ns + step_ms * MS)
+    assert (episodes.end_between(frame(0), later, 1, FPS, is_grid) is not None) == is_gap
+
+
+def test_a_gap_can_be_refused(tmp_path: Path) -> None:
+    why = (
+        r'bag0: behind frame 3, at \d+ ns, is a gap: the next frame is 200.000 ms later, not 66.667 ms; .*on_gap: split'
+    )
+    with pytest.raises(ExportError, match=why):
+        write(tmp_path / 'set', node(on_gap='refuse'))
+
+
+@pytest.mark.parametrize(
+    ('config', 'fields', 'why'),
+    [
+        (
+            {},
+            {'state': ('front',)},
+            r"state has 'front', which is not a vector or an IMU of the configuration \(imu, arm\)",
+        ),
+        ({}, {'images': ('rear',)}, r"images has 'rear', which is not a camera of the configuration \(front\)"),
+        (
+            {},
+            {'state': (), 'action': (), 'images': (), 'grids': ()},
+            'names no stream: set state, action, images or grids',
+        ),
+        ({}, {'fps': 10}, r'fps = 10: must be 0, or sync.rate_hz = 15 Hz'),
+        (
+            {'sync': SyncConfig(rate_hz=7.5)},
+            {},
+            r'fps must be set to a whole number.* as sync.rate_hz = 7.5 Hz is no whole',
+        ),
+        ({'sync': SyncConfig()}, {}, r'fps must be set to a whole number.* as the trigger grid has none'),
+        (
+            {'cameras': (CameraConfig('front'),)},
+            {},
+            r'images has front, whose pixels are normalised: set front.scale: 1.0',
+        ),
+        (
+            {'lidars': (LidarConfig('grid'),)},
+            {},
+            r'grids has grid, whose voxels are sparse: set grid.voxel.output: dense',
+        ),
+    ],
+)
+def test_what_cannot_be_a_feature_is_refused(tmp_path: Path, config: dict, fields: dict, why: str) -> None:
+    with pytest.raises(ExportError, match=f'export.lerobot.{why}' if not why.startswith('names') else why):
+        LeRobotWriter(tmp_path / 'set', dataclasses.replace(CONFIG, **config), node(**fields))
+    assert not (tmp_path / 'set').exists()
