@@ -17,6 +17,7 @@ from robocache_core.frame import WAITS
 from robocache_core.streams import KINDS
 from robocache_core.streams.base import QueueConfig, StreamConfig
 from robocache_core.streams.camera import CameraConfig
+from robocache_core.streams.depth import DepthConfig
 from robocache_core.streams.lidar import LidarConfig, VoxelConfig
 from robocache_core.streams.message_vector import MessageVectorConfig
 from robocache_core.streams.vector import VECTOR_FIELDS, ImuConfig
@@ -30,6 +31,7 @@ __all__ = [
     'BackpressureConfig',
     'CameraConfig',
     'ComputeConfig',
+    'DepthConfig',
     'DeskewConfig',
     'ImuConfig',
     'LidarConfig',
@@ -55,7 +57,9 @@ MAX_NAME, FILE_NAMES = 100, ('__metadata__',)
 class SyncConfig(Checked):
     """When a frame is due, and how long it waits."""
 
-    trigger: str = tunable('', 'stream whose stamps are the targets; empty: the first lidar, else the first camera')
+    trigger: str = tunable(
+        '', 'stream whose stamps are the targets; empty: the first lidar, else camera, else depth camera'
+    )
     rate_hz: float = tunable(
         0.0, 'targets at this fixed rate instead of a trigger; 0: by trigger', unit='Hz', low=0.0, high=10_000.0
     )
@@ -122,6 +126,7 @@ class PipelineConfig(Checked):
     cameras: tuple[CameraConfig, ...] = ()
     imus: tuple[ImuConfig, ...] = ()
     vectors: tuple[MessageVectorConfig, ...] = ()
+    depths: tuple[DepthConfig, ...] = ()
     target_frame: str = tunable('', "frame of the voxels; empty: the lidar's own, no transform")
     sync: SyncConfig = SyncConfig()
     backpressure: BackpressureConfig = BackpressureConfig()

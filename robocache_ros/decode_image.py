@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 from sensor_msgs.msg import CompressedImage, Image
 
 from robocache_core import jpeg, png
-from robocache_core.config import CameraConfig
+from robocache_core.config import CameraConfig, DepthConfig
 from robocache_core.encodings import DEPTH_ENCODINGS, ENCODINGS, encoding_of
 from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
@@ -40,7 +40,7 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
             ``step_too_small``, ``data_too_short``.
     """
     stamp = stamp_ns(msg.header, config)
-    _check_size(msg.width, msg.height, config)
+    check_size(msg.width, msg.height, config)
     encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
     return CameraFrame(
         stamp_ns=stamp,
@@ -123,7 +123,7 @@ class _Container:
 def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Container:
     declared.check_jpeg()
     found = jpeg.read_jpeg(data, may_be_cut=config.keeps_damaged)
-    _check_size(found.width, found.height, config)
+    check_size(found.width, found.height, config)
     factor = config.decode_scale
     if factor > 1 and declared.encoding.startswith('bayer_') and found.num_channels == 1:
         raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
@@ -138,7 +138,7 @@ def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Con
 
 def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
     found = png.read_png(data)
-    _check_size(found.width, found.height, config)
+    check_size(found.width, found.height, config)
     if found.depth == 16 and found.num_channels > 1:
         raise DataError(Reason.UNKNOWN_ENCODING, f'an image of {found.num_channels} channels uint16 is not supported')
     if config.decode_scale > 1:
@@ -213,7 +213,12 @@ class Format:
         return found
 
 
-def _check_size(width: int, height: int, config: CameraConfig) -> None:
+def check_size(width: int, height: int, config: CameraConfig | DepthConfig) -> None:
+    """Refuse an image without pixels, or with more than the stream allows.
+
+    Raises:
+        DataError: ``empty_image``, ``bad_image_size``.
+    """
     if width < 1 or height < 1:
         raise DataError(Reason.EMPTY_IMAGE, f'an image of {width} x {height} pixels')
     if width * height > config.max_pixels:

@@ -46,7 +46,7 @@ class Decoders:
     @staticmethod
     def of(config: PipelineConfig) -> Decoders:
         """Decoders for the cameras of a pipeline: no more than it has, and than there are cores."""
-        num_cameras = sum(camera.is_compressed for camera in config.cameras)
+        num_cameras = sum(stream.is_compressed for stream in config.streams())
         return Decoders(min(config.compute.decode_threads, num_cameras, len(os.sched_getaffinity(0))))
 
     def take_in(self, name: str, image: EncodedImage) -> EncodedImage:

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
 
-from robocache_core.config import MessageVectorConfig, PipelineConfig, StreamConfig
+from robocache_core.config import GROUPS, MessageVectorConfig, PipelineConfig, StreamConfig
 from robocache_core.samples import Sample
 from robocache_ros.decode import decode_cloud, decode_imu, decode_laser_scan
+from robocache_ros.decode_depth import decode_compressed_depth, decode_depth
 from robocache_ros.decode_image import decode_compressed, decode_image
 from robocache_ros.decode_vector import decode_vector
 from robocache_ros.message_paths import check_message_type
@@ -49,6 +50,15 @@ SOURCES = {
     )
 }
 
+#: Types that streams of a second group take too: by that group and the type's full ROS name.
+SHARED = {
+    (source.group, source.type_name): source
+    for source in (
+        Source('sensor_msgs/msg/Image', Image, decode_depth, 'depths', 'raw'),
+        Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed_depth, 'depths', 'compressed'),
+    )
+}
+
 
 def source_of(stream: StreamConfig, types: Types = installed) -> Source:
     """Return the row of the messages that ``stream`` takes; ``types`` gives the class of one that takes any type.
@@ -62,7 +72,8 @@ def source_of(stream: StreamConfig, types: Types = installed) -> Source:
         return Source(stream.message_type, message, decode_vector, 'vectors')
     if stream.message_type not in SOURCES:
         raise KeyError(f'{stream.message_type}, which {stream.name} takes, has no row in SOURCES')
-    return SOURCES[stream.message_type]
+    group = next(group for group, config in GROUPS.items() if isinstance(stream, config))
+    return SHARED.get((group, stream.message_type), SOURCES[stream.message_type])
 
 
 def choice(name: str, takes: str, comes: str) -> str:

@@ -21,6 +21,7 @@ import torch
 
 from robocache_core.channels import MAX_CHANNELS
 from robocache_core.jpeg import ScanPlan
+from robocache_core.ops.depth import DepthPlan
 from robocache_core.ops.grid import BoxPlan
 from robocache_core.ops.hard_voxels import HardPlan
 from robocache_core.ops.image import ImagePlan
@@ -32,7 +33,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 8
+_INTERFACE = 9
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))
@@ -127,6 +128,26 @@ def prepare_image(
     )
 
 
+def prepare_depth(
+    plan: DepthPlan,
+    data: torch.Tensor,
+    step: int,
+    rectify: torch.Tensor | None,
+    depth: torch.Tensor,
+    valid: torch.Tensor,
+) -> None:
+    """See ``reference.prepare_depth``."""
+    core.prepare_depth(
+        _where(depth),
+        _depth_params(plan),
+        data.data_ptr(),
+        step,
+        0 if rectify is None else rectify.data_ptr(),
+        depth.data_ptr(),
+        valid.data_ptr(),
+    )
+
+
 def jpeg_damage(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> int:
     """See ``reference.jpeg_damage``."""
     begin = data.ctypes.data
@@ -140,6 +161,12 @@ def jpeg_damage(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> int:
         plan.quanta.ctypes.data,
     )
     return damage
+
+
+def decode_rvl(data: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint16]) -> bool:
+    """See ``reference.decode_rvl``."""
+    whole: bool = core.decode_rvl(data.ctypes.data, data.size, pixels.size, pixels.ctypes.data)
+    return whole
 
 
 def fuse(
@@ -302,6 +329,22 @@ def _image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
         add=three(plan.add),
         pad=three(plan.pad),
         out_type=str(out_type).removeprefix('torch.'),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _depth_params(plan: DepthPlan) -> Any:
+    """The plan as the module takes it; made once."""
+    return core.DepthParams(
+        size=(plan.width, plan.height),
+        pixel_type=plan.values.dtype,
+        swap=plan.values.swap,
+        out_size=(plan.out_width, plan.out_height),
+        region=plan.region,
+        minimum=plan.resize == 'min',
+        scale=plan.scale,
+        unit=plan.values.unit,
+        range=(plan.values.least, plan.values.most),
     )
 
 

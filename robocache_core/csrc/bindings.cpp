@@ -12,7 +12,7 @@
 #endif
 
 // Raised with every change of a signature in the bindings, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 8
+#define ROBOCACHE_INTERFACE 9
 
 using namespace robocache;
 
@@ -71,7 +71,9 @@ PYBIND11_MODULE(_robocache_core, m) {
   bind_voxels(m);
   bind_hard_voxels(m);
   bind_image(m);
+  bind_depth(m);
   bind_jpeg(m);
+  bind_rvl(m);
   bind_resampling(m);
 
   py::register_exception<GpuError>(m, "GpuError", PyExc_RuntimeError);

@@ -30,7 +30,9 @@ void bind_points(py::module_& m);
 void bind_voxels(py::module_& m);
 void bind_hard_voxels(py::module_& m);
 void bind_image(py::module_& m);
+void bind_depth(py::module_& m);
 void bind_jpeg(py::module_& m);
+void bind_rvl(py::module_& m);
 void bind_resampling(py::module_& m);
 
 using Release = py::call_guard<py::gil_scoped_release>;

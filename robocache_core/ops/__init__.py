@@ -12,6 +12,7 @@ captured in a CUDA graph, all operations of a frame as well.
 
 from __future__ import annotations
 
+from robocache_core.ops.depth import prepare_depth
 from robocache_core.ops.grid import VoxelGrid
 from robocache_core.ops.hard_voxels import HardVoxels, voxelize_hard
 from robocache_core.ops.image import prepare_image
@@ -30,6 +31,7 @@ __all__ = [
     'deskew_points',
     'fuse',
     'num_threads',
+    'prepare_depth',
     'prepare_image',
     'resample',
     'set_num_threads',

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import Stream, StreamConfig
 from robocache_core.streams.camera import CameraConfig, CameraStream
+from robocache_core.streams.depth import DepthConfig, DepthStream
 from robocache_core.streams.lidar import LidarConfig, LidarStream
 from robocache_core.streams.message_vector import MessageVectorConfig
 from robocache_core.streams.vector import ImuConfig, VectorStream
@@ -29,6 +30,7 @@ KINDS = {
     'cameras': Kind(CameraConfig, CameraStream),
     'imus': Kind(ImuConfig, VectorStream),
     'vectors': Kind(MessageVectorConfig, VectorStream),
+    'depths': Kind(DepthConfig, DepthStream),
 }
 
 

@@ -93,6 +93,11 @@ class StreamConfig(Checked):
         return self.stamp == 'arrival'
 
     @property
+    def is_compressed(self) -> bool:
+        """Whether samples come compressed, and are decoded when a frame uses them."""
+        return False
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of what a row of the stream's tensor holds, where the configuration names them one by one."""
         return ()

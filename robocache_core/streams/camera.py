@@ -176,6 +176,25 @@ class CameraConfig(StreamConfig):
         return self.rectify
 
 
+def view_of(
+    image: CameraFrame, info: CameraInfo | None, *, out_width: int, out_height: int, letterbox: bool, rectified: bool
+) -> CameraView:
+    """Return where the result of ``image`` comes from, as ``result_info`` says by its camera's calibration ``info``."""
+    found = None
+    if info is not None:
+        with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
+            found = result_info(
+                decoded_info(info, image.reduction),
+                width=image.width,
+                height=image.height,
+                out_width=out_width,
+                out_height=out_height,
+                letterbox=letterbox,
+                rectified=rectified,
+            )
+    return CameraView(image.frame_id, found)
+
+
 class CameraStream(Stream[CameraConfig]):
     """Prepares a camera's images."""
 
@@ -240,20 +259,16 @@ class CameraStream(Stream[CameraConfig]):
 
     def show(self, image: CameraFrame) -> None:
         """Take ``image`` for the one that the frame, and those after it that have none, show."""
-        config, info = self.config, None
+        config = self.config
         self.learn(image.encoding)
-        if self.info is not None:
-            with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
-                info = result_info(
-                    decoded_info(self.info, image.reduction),
-                    width=image.width,
-                    height=image.height,
-                    out_width=config.width,
-                    out_height=config.height,
-                    letterbox=config.letterbox,
-                    rectified=config.rectify,
-                )
-        self.view = CameraView(image.frame_id, info)
+        self.view = view_of(
+            image,
+            self.info,
+            out_width=config.width,
+            out_height=config.height,
+            letterbox=config.letterbox,
+            rectified=config.rectify,
+        )
 
     @property
     def decodes(self) -> bool:

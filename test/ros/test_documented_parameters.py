@@ -12,6 +12,7 @@ import yaml
 
 from robocache_core.config import (
     CameraConfig,
+    DepthConfig,
     ImuConfig,
     LidarConfig,
     MessageVectorConfig,
@@ -20,10 +21,10 @@ from robocache_ros import parameters
 from robocache_ros.parameters import NodeConfig
 
 FILE = Path(__file__).parents[2] / 'config' / 'preprocess.yaml'
-NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',), ('joints',))
+NAMES = parameters.StreamNames(('lidar',), ('front',), ('imu',), ('joints',), ('depth',))
 EXAMPLES = {
     'lidars', 'cameras', 'imus', 'vectors', 'lidar.topic', 'front.topic', 'imu.topic', 'joints.topic', 'joints.message',
-    'joints.joints', 'joints.required',
+    'joints.joints', 'joints.required', 'depths', 'depth.topic', 'depth.required',
 }  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
         '/camera/front/image_raw/compressed',
         '/imu/data',
         '/joint_states',
+        '/camera/depth/image_rect_raw',
     ]
     assert 'unknown' not in capfd.readouterr().err
     assert node_config == NodeConfig()
@@ -90,4 +92,5 @@ def test_the_file_loads_in_any_namespace(make_node, capfd: pytest.CaptureFixture
     joints = MessageVectorConfig(
         'joints', message='sensor_msgs/msg/JointState', joints=('joint_1', 'joint_2'), required=False
     )
-    assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu'), joints]
+    depth = DepthConfig('depth', required=False)
+    assert plain == [LidarConfig('lidar'), CameraConfig('front'), ImuConfig('imu'), joints, depth]

@@ -7,7 +7,7 @@ import pytest
 from support.runtime import LIDAR, cloud, image, imu
 
 from robocache_core.config import GROUPS, CameraConfig, ImuConfig, LidarConfig, PipelineConfig
-from robocache_ros.sources import SOURCES, routes, source_of
+from robocache_ros.sources import SHARED, SOURCES, routes, source_of
 
 CAMERAS = (
     CameraConfig('raw', topic='/raw/image_raw'),
@@ -16,7 +16,7 @@ CAMERAS = (
 CONFIG = PipelineConfig((LidarConfig('lidar', topic='/points'),), CAMERAS, (ImuConfig('imu', topic='imu'),))
 
 
-@pytest.mark.parametrize('source', SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize('source', [*SOURCES.values(), *SHARED.values()], ids=[*SOURCES, *map('.'.join, SHARED)])
 def test_a_row_names_its_class_and_its_group(source):
     package, _, name = source.type_name.split('/')
     assert getattr(importlib.import_module(f'{package}.msg'), name) is source.message

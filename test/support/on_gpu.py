@@ -17,7 +17,8 @@ from robocache_core import backends, ops
 from robocache_core.ops import DenseVoxels, HardVoxels, PoseTable, SparseVoxels
 
 OPERATIONS = (
-    *('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'deskew_points', 'prepare_image', 'resample', 'fuse'),
+    *('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'deskew_points', 'prepare_image', 'prepare_depth'),
+    *('resample', 'fuse'),
 )
 
 

@@ -6,18 +6,22 @@ and the same precision, so that both give the same bits. Arguments have been che
 the tensors passed last.
 """
 
+from robocache_core.backends.reference.depth import prepare_depth
 from robocache_core.backends.reference.hard_voxels import voxelize_hard
 from robocache_core.backends.reference.image import prepare_image
 from robocache_core.backends.reference.jpeg import jpeg_damage
 from robocache_core.backends.reference.points import deskew_points
 from robocache_core.backends.reference.resampling import fuse
+from robocache_core.backends.reference.rvl import decode_rvl
 from robocache_core.backends.reference.voxels import voxelize_dense, voxelize_sparse
 
 __all__ = [
+    'decode_rvl',
     'deskew_points',
     'fuse',
     'jpeg_damage',
     'num_threads',
+    'prepare_depth',
     'prepare_image',
     'set_num_threads',
     'voxelize_dense',
