@@ -45,7 +45,7 @@ demo: $(if $(BAG),,$(SIMULATED)/metadata.yaml)
 $(SIMULATED)/metadata.yaml: $(wildcard $(SIMULATOR))
 	@rm -rf $(SIMULATED)
 	@mkdir -p $(dir $(SIMULATED))
-	@$(RUN) simulate $(SIMULATED) --seconds 10
+	@$(RUN) simulate $(SIMULATED) --seconds 10 --depth raw
 
 test:
 	@$(RUN) ruff check .

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from robocache_core.samples import CameraFrame, CloudLayout, LidarScan, PointField, VectorSample
-from robocache_sim.sensors import POINT, Camera, Imu, Lidar
+from robocache_sim.sensors import POINT, Camera, DepthCamera, Imu, Lidar
 
 
 def lidar_scan(lidar: Lidar, index: int) -> LidarScan:
@@ -27,6 +27,13 @@ def camera_frame(camera: Camera, index: int) -> CameraFrame:
     picture = camera.read(index)
     height, width, _ = picture.pixels.shape
     return CameraFrame(picture.stamp_ns, camera.name, _bytes(picture.pixels), 'bgr8', width, height, 3 * width)
+
+
+def depth_frame(camera: DepthCamera, index: int) -> CameraFrame:
+    """Depth image ``index``, ``16UC1``, mm."""
+    picture = camera.read_depth(index)
+    height, width = picture.counts.shape
+    return CameraFrame(picture.stamp_ns, camera.name, _bytes(picture.counts), '16UC1', width, height, 2 * width)
 
 
 def imu_sample(

@@ -254,6 +254,16 @@ class Camera:
 
     def read(self, index: int) -> Picture:
         """Image ``index``."""
+        stamp_ns, origin, direction = self.rays(index)
+        hits = self.world.scene.cast(origin, direction)
+        palette = self.world.scene.palette()
+        sky = np.array([235, 206, 170], np.uint8)
+        tint = self.world.scene.tinted(hits, origin, direction)
+        tint[np.isinf(hits.distance)] = len(palette)
+        return Picture(stamp_ns, np.take(np.vstack([palette, sky]), tint, axis=0))
+
+    def rays(self, index: int) -> tuple[int, Components, Components]:
+        """Stamp of image ``index``, where its rays begin, and where they go: 1 along the optical axis; in ``map``."""
         stamp_ns = self.stamp_ns(index)
         pose = self.world.trajectory.at(np.array([stamp_ns])).pose @ self.pose
         right = (np.arange(self.width)[None, :] - (self.width - 1) / 2) / self.focal
@@ -261,14 +271,46 @@ class Camera:
         # float32 moves no edge by as much as a hundredth of a pixel, and is twice as fast.
         direction = _single(rotate(pose.rotation[0], (right, down, np.ones((1, 1)))))
         x, y, z = pose.translation.T
-        origin = _single((x[None], y[None], z[None]))
+        return stamp_ns, _single((x[None], y[None], z[None])), direction
 
-        hits = self.world.scene.cast(origin, direction)
-        palette = self.world.scene.palette()
-        sky = np.array([235, 206, 170], np.uint8)
-        tint = self.world.scene.tinted(hits, origin, direction)
-        tint[np.isinf(hits.distance)] = len(palette)
-        return Picture(stamp_ns, np.take(np.vstack([palette, sky]), tint, axis=0))
+
+@dataclass(frozen=True)
+class DepthPicture:
+    """One depth image: ``counts [height, width] uint16``, mm along the optical axis, 0 where nothing was seen."""
+
+    stamp_ns: int
+    counts: npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class DepthCamera(Camera):
+    """A depth camera as a stereo pair is one: its noise grows with the square of the distance.
+
+    Attributes:
+        range_noise: standard deviation of a distance of 1 m, m.
+        dropout: part of the pixels that is lost by chance.
+    """
+
+    width: int = 320
+    height: int = 240
+    focal: float = 200.0
+    min_range: float = 0.3
+    max_range: float = 10.0
+    range_noise: float = 0.001
+    dropout: float = 0.02
+
+    def read_depth(self, index: int) -> DepthPicture:
+        """Depth image ``index``."""
+        stamp_ns, origin, direction = self.rays(index)
+        # The rays are 1 long along the optical axis.
+        distance = self.world.scene.cast(origin, direction).distance.astype(np.float64)
+        noise = self.world.noise(self.name, index)
+        seen = (distance >= self.min_range) & (distance <= self.max_range)
+        seen &= noise.random(distance.shape) >= self.dropout
+        with np.errstate(invalid='ignore'):  # of rays that meet nothing
+            measured = distance + self.range_noise * distance**2 * noise.standard_normal(distance.shape)
+        counts = np.where(seen, np.rint(1000 * measured), 0).astype(np.uint16)
+        return DepthPicture(stamp_ns, counts)
 
 
 def _single(components: Components) -> Components:
@@ -284,15 +326,22 @@ class Robot:
     lidar: Lidar
     imu: Imu
     cameras: tuple[Camera, ...]
+    depths: tuple[DepthCamera, ...] = ()
 
     @property
     def sensors(self) -> tuple[Lidar | Imu | Camera, ...]:
-        """All sensors: lidar, IMU, cameras."""
-        return (self.lidar, self.imu, *self.cameras)
+        """All sensors: lidar, IMU, cameras, depth cameras."""
+        return (self.lidar, self.imu, *self.cameras, *self.depths)
 
 
 def robot(
-    *, seed: int = 0, speed: float = 1.5, yaw_rate: float | None = None, lidar_rings: int = 64, imu_rate: float = 200.0
+    *,
+    seed: int = 0,
+    speed: float = 1.5,
+    yaw_rate: float | None = None,
+    lidar_rings: int = 64,
+    imu_rate: float = 200.0,
+    depth: bool = False,
 ) -> Robot:
     """Put the standard robot in the courtyard.
 
@@ -302,6 +351,7 @@ def robot(
         yaw_rate: mean yaw rate, rad/s; None: such that the robot looks along its path.
         lidar_rings: rays in a column of the lidar.
         imu_rate: readings of the IMU a second, Hz.
+        depth: whether it has a depth camera.
     """
     radius = Trajectory.radius
     trajectory = Trajectory(START_NS, speed, speed / radius if yaw_rate is None else yaw_rate)
@@ -314,4 +364,5 @@ def robot(
             Camera(world, 'front', (0.4, 0.0, 0.9), 0.0, phase_ns=7_000_000),
             Camera(world, 'rear', (-0.4, 0.0, 0.9), math.pi, phase_ns=41_000_000),
         ),
+        (DepthCamera(world, 'front_depth', (0.42, 0.0, 0.8), 0.0, phase_ns=23_000_000),) if depth else (),
     )

@@ -18,7 +18,14 @@ from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.message_types import Types, installed
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
-from robocache_ros.tools.plausibility import doubts_on_imu, why_no_camera
+from robocache_ros.tools.plausibility import (
+    doubts_on_depth,
+    doubts_on_imu,
+    is_depth,
+    size_of_depth,
+    why_no_camera,
+    why_no_depth,
+)
 from robocache_ros.tools.propose_vector import numbers_of, why_no_vector
 from robocache_ros.tools.stream_names import stream_names
 
@@ -86,9 +93,10 @@ class BagConfig:
 def config_from_bag(bag: Bag, types: Types = installed) -> BagConfig:
     """Make the configuration: a stream for each topic of ``bag`` whose type is one of ``TYPES``.
 
-    The first lidar is the trigger, else the first camera; without both, targets come at 10 Hz. The voxels are in the
-    frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are written out; lidars
-    that it does not join are left out. ``types`` gives the message types that whoever reads the bag by it has.
+    The first lidar is the trigger, else the first camera, else depth camera; without them, targets come at 10 Hz. The
+    voxels are in the frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are
+    written out; lidars that it does not join are left out. ``types`` gives the message types that whoever reads the bag
+    by it has.
 
     Raises:
         BagError: no topic of the bag can be a stream, or the bag cannot be read.
@@ -119,8 +127,8 @@ class _Sensor:
 
     @property
     def group(self) -> str:
-        """The parameter that lists the streams of its type."""
-        return _group_of(self.topic)
+        """The parameter that lists the streams of its kind."""
+        return _group_of(self.topic, self.first)
 
 
 @dataclass(frozen=True)
@@ -157,8 +165,11 @@ def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> list[_Sensor]:
         raise BagError('; '.join((f'{bag.path}: no topic that the node can use; the bag has: {held}', *remarks.lines)))
     remarks.doubts.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
     for topic in topics.values():
-        if _group_of(topic) == 'imus':
+        group = _group_of(topic, seen[topic.name].first)
+        if group == 'imus':
             remarks.doubts.extend(doubts_on_imu(bag, topic.name))
+        elif group == 'depths':
+            remarks.doubts.extend(f'{topic.name}: {line}' for line in doubts_on_depth(seen[topic.name].first))
     names = stream_names(topics)
     return [
         _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
@@ -174,9 +185,7 @@ def _left_out(topic: Topic, types: Types, remarks: Remarks) -> bool:
         why = 'it has no messages'
     elif topic.msgtype in _VIDEOS:
         why = f'it is a video ({topic.msgtype}); the node decodes JPEG and PNG: record the raw or compressed topic'
-    elif topic.name.endswith('/compressedDepth'):
-        why = 'it is compressedDepth, which is no plain image file'
-    elif not why and _group_of(topic) == 'vectors':
+    elif not why and _type_group(topic) == 'vectors':
         why, remedy = why_no_vector(topic, types)
     if why:
         remarks.left_out[topic.name] = LeftOut(why, remedy)
@@ -185,19 +194,29 @@ def _left_out(topic: Topic, types: Types, remarks: Remarks) -> bool:
 
 def _why_no_stream(topic: Topic, first: Any) -> str:
     """Why a topic is no stream by its first message; empty where it is one."""
-    if _is_camera(topic):
+    group = _group_of(topic, first)
+    if group == 'cameras':
         return why_no_camera(first)
-    if _group_of(topic) == 'vectors' and not numbers_of(topic.msgtype, first):
+    if group == 'depths':
+        return why_no_depth(first)
+    if group == 'vectors' and not numbers_of(topic.msgtype, first):
         return 'its first message has no number'
     return ''
 
 
-def _group_of(topic: Topic) -> str:
+def _group_of(topic: Topic, first: Any) -> str:
+    """The group of the streams that take a topic whose first message is ``first``."""
+    group = _type_group(topic)
+    return 'depths' if group == 'cameras' and is_depth(first) else group
+
+
+def _type_group(topic: Topic) -> str:
+    """The group that takes a topic by its type alone: of images, which may hold depth, the cameras."""
     return SOURCES[topic.msgtype].group if topic.msgtype in SOURCES else 'vectors'
 
 
-def _is_camera(topic: Topic) -> bool:
-    return _group_of(topic) == 'cameras'
+def _has_images(topic: Topic) -> bool:
+    return _type_group(topic) == 'cameras'
 
 
 def _without_twins(topics: Mapping[str, Topic], remarks: Remarks) -> dict[str, Topic]:
@@ -205,7 +224,7 @@ def _without_twins(topics: Mapping[str, Topic], remarks: Remarks) -> dict[str, T
     kept = dict(topics)
     for name, topic in topics.items():
         raw = topics.get(name.rpartition('/')[0])
-        if raw is not None and _is_camera(topic) and _is_camera(raw):
+        if raw is not None and _has_images(topic) and _has_images(raw):
             taken, left = (raw, topic) if raw.count >= topic.count else (topic, raw)
             remarks.left_out[left.name] = LeftOut(f'it is the camera of {taken.name}, which is taken')
             kept.pop(left.name, None)
@@ -250,8 +269,10 @@ def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, remarks:
 
 
 def _find_trigger(sensors: Sequence[_Sensor]) -> _Sensor | None:
-    """The first lidar, else the first camera."""
-    return next((sensor for group in ('lidars', 'cameras') for sensor in sensors if sensor.group == group), None)
+    """The first lidar, else the first camera, else the first depth camera."""
+    return next(
+        (sensor for group in ('lidars', 'cameras', 'depths') for sensor in sensors if sensor.group == group), None
+    )
 
 
 def _propose_lidar(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
@@ -266,6 +287,12 @@ def _propose_lidar(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
 def _propose_camera(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     is_compressed = sensor.topic.msgtype.endswith('/CompressedImage')
     return _tolerance(sensor, setting) | {'message': 'compressed' if is_compressed else 'raw'}
+
+
+def _propose_depth(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+    """At the size that it has: a distance is that of one pixel, so another size has no more of them."""
+    width, height = size_of_depth(sensor.first)
+    return _propose_camera(sensor, setting) | {'width': width, 'height': height}
 
 
 def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
@@ -297,6 +324,7 @@ def _propose_vector(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
 _PROPOSALS: dict[str, Callable[[_Sensor, _Setting], dict[str, Any]]] = {
     'lidars': _propose_lidar,
     'cameras': _propose_camera,
+    'depths': _propose_depth,
     'imus': _propose_imu,
     'vectors': _propose_vector,
 }

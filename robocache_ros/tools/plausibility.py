@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a topic carries what its type promises: depth in an Image, readings of an IMU in other units."""
+"""Whether a topic carries what its type promises: a picture, distances in metres, readings of an IMU in their units."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core import rotation
+from robocache_core import ops, rotation
+from robocache_core.config import DepthConfig
 from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
-from robocache_core.samples import DataError
+from robocache_core.samples import CameraFrame, DataError
 from robocache_ros.bags import Bag, BagError
+from robocache_ros.decode_depth import decode_compressed_depth, decode_depth
 from robocache_ros.decode_image import Format
 
 #: Messages of an IMU that are looked at.
@@ -22,8 +24,61 @@ _GRAVITY = 9.8
 #: Ratio of a median acceleration to gravity within which it is one, and units that give other ratios.
 _NEAR = (0.8, 1.25)
 _UNITS = {'g': 1.0, 'mg': 1000.0}
+#: Median distance of an image beyond which it is not in metres: of depth cameras none sees so far.
+_FURTHEST = 100.0
 #: Full scale of the fastest gyroscopes, 2000 degrees a second, rad/s.
 _FASTEST = 35.0
+
+
+def is_depth(message: Any) -> bool:
+    """Whether an Image or CompressedImage says that it holds distances."""
+    encoding = getattr(message, 'encoding', None)
+    if encoding is not None:
+        return encoding in DEPTH_ENCODINGS
+    name, _, compression = message.format[:200].partition(';')
+    return name.strip() in DEPTH_ENCODINGS or 'compresseddepth' in f'{name}{compression}'.lower()
+
+
+def why_no_depth(message: Any) -> str:
+    """Return why an Image or CompressedImage cannot be taken as a depth camera's; empty where it can."""
+    try:
+        _decoded(message)
+    except DataError as error:
+        return str(error)
+    return ''
+
+
+def size_of_depth(message: Any) -> tuple[int, int]:
+    """Return width and height of a depth image, which can be taken as one, px."""
+    frame = _decoded(message)
+    return frame.width, frame.height
+
+
+def doubts_on_depth(message: Any) -> list[str]:
+    """Return a line where the distances of a depth image, which can be taken as one, are not in metres."""
+    frame = _decoded(message)
+    depth, valid = ops.prepare_depth(
+        frame.data,
+        encoding=frame.encoding,
+        width=frame.width,
+        height=frame.height,
+        step=frame.step,
+        is_bigendian=frame.is_bigendian,
+        out_width=frame.width,
+        out_height=frame.height,
+    )
+    median = float(np.median(depth[valid].numpy())) if valid.any() else 0.0
+    if median <= _FURTHEST:
+        return []
+    return [f'its {frame.encoding} seems to be in mm, not m: the median of its distances is {median:.4g}']
+
+
+def _decoded(message: Any) -> CameraFrame:
+    """A depth image, raw or compressed."""
+    config = DepthConfig('depth')
+    if hasattr(message, 'encoding'):
+        return decode_depth(message, config)
+    return decode_compressed_depth(message, config).decode()
 
 
 def why_no_camera(message: Any) -> str:
@@ -31,16 +86,12 @@ def why_no_camera(message: Any) -> str:
     encoding = getattr(message, 'encoding', None)
     try:
         if encoding is None:
-            encoding = Format.parse(message.format).encoding
+            Format.parse(message.format)
         else:
             encoding_of(encoding)
     except DataError as error:
         return str(error)
-    return _depth(encoding)
-
-
-def _depth(encoding: str) -> str:
-    return f'it is {encoding}, a depth image, which is no picture' if encoding in DEPTH_ENCODINGS else ''
+    return ''
 
 
 def doubts_on_imu(bag: Bag, topic: str) -> list[str]:

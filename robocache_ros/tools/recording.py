@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from robocache_sim.sensors import POINT, SECOND_NS, Camera, Imu, Lidar, Picture, Robot
+from robocache_sim.sensors import POINT, SECOND_NS, Camera, DepthCamera, DepthPicture, Imu, Lidar, Picture, Robot
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES: dict[str, Any] = TYPESTORE.types
@@ -37,7 +37,7 @@ class Recorded(NamedTuple):
 
 
 def recorded_messages(
-    robot: Robot, seconds: float, camera: str = 'jpeg', without: Collection[str] = ()
+    robot: Robot, seconds: float, camera: str = 'jpeg', without: Collection[str] = (), depth: str = 'raw'
 ) -> Iterator[Recorded]:
     """Yield all messages of a bag in the order of their record time; each is made on demand.
 
@@ -46,6 +46,7 @@ def recorded_messages(
         seconds: time that the bag covers: lidar scans that end within it, and all other readings taken within it.
         camera: ``jpeg``, ``png`` or ``raw`` (bgr8).
         without: parts of ``PARTS`` that are not recorded.
+        depth: of the depth cameras that the robot has: ``raw`` (16UC1) or ``compressedDepth`` (PNG).
     """
     end_ns = robot.world.trajectory.start_ns + round(seconds * SECOND_NS)
     streams = {
@@ -54,7 +55,8 @@ def recorded_messages(
         'imu': [_imu(robot.imu, end_ns)],
         'camera': [_images(c, end_ns, camera) for c in robot.cameras],
     }
-    recorded = (stream for part in PARTS if part not in without for stream in streams[part])
+    recorded = [stream for part in PARTS if part not in without for stream in streams[part]]
+    recorded += [_depth_images(camera, end_ns, depth) for camera in robot.depths]
     return heapq.merge(*recorded, key=lambda recorded: recorded.record_ns)
 
 
@@ -146,6 +148,41 @@ def _image(picture: Picture, camera: Camera, encoding: str) -> Any:
     # The format is written as compressed_image_transport writes it.
     return TYPES['sensor_msgs/msg/CompressedImage'](
         header=header, format=f'bgr8; {encoding} compressed bgr8', data=data.reshape(-1)
+    )
+
+
+def _depth_images(camera: DepthCamera, end_ns: int, encoding: str) -> Iterator[Recorded]:
+    topic = f'/camera/{camera.name}'
+    suffix = '' if encoding == 'raw' else '/compressedDepth'
+    index = 0
+    while camera.stamp_ns(index) < end_ns:
+        picture = camera.read_depth(index)
+        record_ns = picture.stamp_ns + _delay_ns(camera, index, CAMERA_DELAY_NS)
+        yield Recorded(record_ns, f'{topic}/image_rect_raw{suffix}', _depth_image(picture, camera, encoding))
+        yield Recorded(record_ns, f'{topic}/camera_info', _camera_info(picture.stamp_ns, camera))
+        index += 1
+
+
+def _depth_image(picture: DepthPicture, camera: DepthCamera, encoding: str) -> Any:
+    header = _header(picture.stamp_ns, camera.name)
+    if encoding == 'raw':
+        return TYPES['sensor_msgs/msg/Image'](
+            header=header,
+            height=camera.height,
+            width=camera.width,
+            encoding='16UC1',
+            is_bigendian=0,
+            step=2 * camera.width,
+            data=picture.counts.reshape(-1).view(np.uint8),
+        )
+    encoded, data = cv2.imencode('.png', picture.counts)
+    if not encoded:
+        raise RuntimeError('OpenCV cannot encode a PNG')
+    # Before the PNG comes what compressed_depth_image_transport writes of 16UC1: a number, and two that are not used.
+    return TYPES['sensor_msgs/msg/CompressedImage'](
+        header=header,
+        format='16UC1; compressedDepth png',
+        data=np.concatenate([np.zeros(12, np.uint8), data.reshape(-1)]),
     )
 
 

@@ -7,6 +7,8 @@ Topics
     /imu/data                                     sensor_msgs/Imu           200 Hz, with gravity, noise and bias
     /camera/{front,rear}/image_raw[/compressed]   Image or CompressedImage  15 Hz, 640 x 480
     /camera/{front,rear}/camera_info              sensor_msgs/CameraInfo    15 Hz
+    /camera/front_depth/image_rect_raw[/compressedDepth]
+                                                  with --depth: 16UC1, 15 Hz, 320 x 240, mm, and its camera_info
     /tf_static                                    base_link -> lidar, imu, front, rear (front, rear: optical frames)
 
 ``--without tf,camera`` leaves out what it names: tf, lidar, imu, camera.
@@ -52,6 +54,7 @@ def write_bag(
     storage: str = 'mcap',
     camera: str = 'jpeg',
     without: Collection[str] = (),
+    depth: str = 'raw',
     overwrite: bool = False,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Counter[str]:
@@ -64,6 +67,7 @@ def write_bag(
         storage: ``mcap`` or ``sqlite3``.
         camera: see ``recorded_messages``.
         without: see ``recorded_messages``.
+        depth: see ``recorded_messages``.
         overwrite: replace ``out`` where it is a bag.
         progress: called after each message with the seconds of the bag that are done.
 
@@ -80,7 +84,7 @@ def write_bag(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.simulate-', dir=out.parent) as scratch:
         bag = Path(scratch) / out.name
-        messages = recorded_messages(robot, seconds, camera, without)
+        messages = recorded_messages(robot, seconds, camera, without, depth)
         counts = _write_messages(bag, messages, storage, robot.world.trajectory.start_ns, progress)
         write_truth(bag, robot, seconds)
         if out.exists():
@@ -143,6 +147,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--storage', choices=('mcap', 'sqlite3'), default='mcap', help='(mcap)')
     parser.add_argument('--camera', choices=('jpeg', 'png', 'raw'), default='jpeg', help='(jpeg)')
     parser.add_argument(
+        '--depth',
+        choices=('none', 'raw', 'compressedDepth'),
+        default='none',
+        help='a depth camera, and its transport (none)',
+    )
+    parser.add_argument(
         '--without', type=_parts, default=(), metavar='PARTS', help=f'parts to leave out, of {",".join(PARTS)}'
     )
     parser.add_argument('--imu-rate', type=_within(float, 10, 1000), default=200.0, help='Hz (200)')
@@ -164,6 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         yaw_rate=args.yaw_rate,
         lidar_rings=args.lidar_rings,
         imu_rate=args.imu_rate,
+        depth=args.depth != 'none',
     )
     interruption.raise_from_now_on()
     bar = ProgressBar(args.seconds)
@@ -176,6 +187,7 @@ def main(argv: list[str] | None = None) -> int:
             storage=args.storage,
             camera=args.camera,
             without=args.without,
+            depth=args.depth,
             overwrite=args.overwrite,
             progress=lambda done_s: bar.show(done_s, args.out.name),
         )

@@ -10,7 +10,8 @@ from robocache_ros.parameters import RESERVED
 
 #: Last parts of a topic that name what it carries, not which sensor it is.
 _GENERIC = {
-    'compressed', 'image', 'image_raw', 'image_color', 'image_mono', 'image_rect', 'image_rect_color', 'points',
+    'compressed', 'compresseddepth', 'image', 'image_raw', 'image_color', 'image_mono', 'image_rect',
+    'image_rect_color', 'image_rect_raw', 'points',
     'points_raw', 'pointcloud', 'point_cloud', 'pointcloud2', 'cloud', 'scan', 'data', 'data_raw', 'raw',
 }  # fmt: skip
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from support import bags, faulty, mcap_by_hand
+from support import bags, depths, faulty, mcap_by_hand
 from support.broken_bags import MAKERS
 from support.faulty import FRONT, IMU, LIDAR, every, faulty_bag
 
@@ -221,6 +222,26 @@ def test_an_interrupt_ends_it_in_one_line(tmp_path: Path) -> None:
         assert run.stdout == ''
         assert run.stderr.splitlines()[-1] == 'inspect: interrupted'
         assert 'Traceback' not in run.stderr
+
+
+def test_depth_is_described_and_its_unit_doubted(tmp_path: Path) -> None:
+    counts = depths.scene()
+    rvl = depths.compressed_depth(counts, 'rvl', -1)
+    messages = [
+        *bags.every(100, '/far/image_raw', lambda ms: depths.depth_image(ms, counts.astype(np.float32))),
+        *bags.every(100, '/far/camera_info', lambda ms: depths.camera_info(ms, 64, 48, 60.0)),
+        *bags.every(
+            100, '/near/compressedDepth', lambda ms: depths.compressed_image(ms, rvl, '16UC1; compressedDepth')
+        ),
+    ]
+    report = inspect(bags.write(tmp_path / 'bag', messages))
+    (layout,) = report['topics']['/near/compressedDepth']['contents']['layouts']
+    assert layout['layout'] == "64 x 48 RVL of 16UC1, format '16UC1; compressedDepth'"
+    assert report['topics']['/far/image_raw']['camera_info'] == {'topic': '/far/camera_info', 'refused': ''}
+    (unit,) = [finding for finding in report['findings'] if finding['code'] == 'unit']
+    assert (unit['subject'], unit['level']) == ('/far/image_raw', 'error')
+    assert 'its 32FC1 seems to be in mm, not m: the median of its distances is 1' in unit['what']
+    assert unit['remedy'].startswith('set depth_unit of its stream to 0.001')
 
 
 def test_every_reason_has_a_remedy() -> None:

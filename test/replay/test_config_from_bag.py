@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import yaml
-from support import bags, mcap_by_hand, vectors
+from support import bags, depths, mcap_by_hand, vectors
 from support.bags import T
 
 from robocache_core.config import GROUPS
@@ -21,6 +21,7 @@ from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.stream_names import stream_names
 
 NONE = (0.0, 0.0, 0.0, 1.0)
+JPEG = b'\xff\xd8\xff\xe0' + bytes(20)
 
 
 def made_from(tmp_path, *messages):
@@ -40,6 +41,7 @@ def made_from(tmp_path, *messages):
         (['/sync', '/upload', '/lidars'], ['sync_1', 'upload_1', 'lidars_1']),
         (['/robot/sync', '/a/qos_overrides/points'], ['robot_sync', 'a_qos_overrides']),
         (['/a-b', '/a_b', '/a_b_1'], ['a_b_2', 'a_b_3', 'a_b_1']),
+        (['/head/depth/image_rect_raw', '/head/color/image_raw/compressedDepth'], ['depth', 'color']),
         (['/a/b/image_raw', '/c/b/image_raw', '/b/image_raw'], ['a_b', 'c_b', 'b_image_raw']),
     ],
 )
@@ -158,16 +160,19 @@ def test_the_configuration_has_the_streams_of_the_bag_in_any_namespace(tmp_path,
 
 
 def test_what_cannot_be_a_stream_is_left_out_by_name(tmp_path):
+    def no_depth(ms):
+        return depths.compressed_image(ms, bytes(40), '16UC1; compressedDepth')
+
     made = made_from(
         tmp_path,
         bags.every(100, '/points', bags.cloud),
-        bags.every(100, '/depth/compressedDepth', bags.compressed),
+        bags.every(100, '/depth/compressedDepth', no_depth),
     )
-    assert 'cameras' not in made.parameters
-    assert any('/depth/compressedDepth' in note for note in made.notes)
+    assert 'depths' not in made.parameters
+    assert any('/depth/compressedDepth' in note and '0 x 0' in note for note in made.notes)
 
 
-@pytest.mark.parametrize('written', ['theora', 'h264', '16UC1; compressedDepth', 'ffmpeg; libx264'])
+@pytest.mark.parametrize('written', ['theora', 'h264', 'ffmpeg; libx264'])
 def test_a_compressed_topic_that_is_no_jpeg_or_png_is_left_out_by_name(tmp_path, written):
     made = made_from(
         tmp_path,
@@ -201,23 +206,39 @@ def test_a_video_is_left_out_by_name(tmp_path, kind):
     assert any(f'left out: /cam/image_raw/video: it is a video ({kind})' in note for note in made.notes)
 
 
-@pytest.mark.parametrize('encoding', ['16UC1', '32FC1'])
-def test_depth_images_are_no_camera(tmp_path, encoding):
-    def depth(ms):
-        return dataclasses.replace(bags.image(ms), encoding=encoding)
+def test_a_depth_camera_is_proposed_for_images_of_depth(tmp_path):
+    counts = depths.scene()
+    quanta, quantum = depths.quantised(counts / 1000)
+    rvl, png = depths.compressed_depth(counts, 'rvl'), depths.compressed_depth(quanta, quantum=quantum)
 
-    def compressed_depth(ms):
-        return dataclasses.replace(bags.compressed(ms), format=f'{encoding}; png compressed ')
+    def packed(data, form):
+        return lambda ms: depths.compressed_image(ms, data, form)
 
     made = made_from(
         tmp_path,
-        bags.every(100, '/points', bags.cloud),
-        bags.every(100, '/depth/image_raw', depth),
-        bags.every(100, '/far/image_raw/compressed', compressed_depth),
+        bags.every(100, '/mm/image_rect_raw', lambda ms: depths.depth_image(ms, counts)),
+        bags.every(50, '/mm/image_rect_raw/compressedDepth', packed(rvl, '16UC1; compressedDepth')),
+        bags.every(100, '/far/depth/image_raw', lambda ms: depths.depth_image(ms, counts.astype(np.float32))),
+        bags.every(100, '/b/compressedDepth', packed(png, '32FC1; compressedDepth png')),
+        bags.every(100, '/c/compressed', packed(depths.png(counts), '16UC1; png compressed')),
+        bags.every(100, '/d/image/compressed', packed(JPEG, '16UC1; jpeg compressed ')),
     )
     assert 'cameras' not in made.parameters
-    for topic in ('/depth/image_raw', '/far/image_raw/compressed'):
-        assert any(f'left out: {topic}: it is {encoding}, a depth image' in note for note in made.notes)
+    assert made.parameters['depths'] == ['b', 'c', 'depth', 'mm']
+    assert made.parameters['sync'] == {'trigger': 'b'}
+    assert made.parameters['mm'] == {
+        'topic': '/mm/image_rect_raw/compressedDepth', 'message': 'compressed', 'width': 64, 'height': 48,
+    }  # fmt: skip
+    assert made.parameters['depth']['message'] == 'raw'
+    notes = '\n'.join(made.notes)
+    assert '/far/depth/image_raw: its 32FC1 seems to be in mm, not m: the median of its distances is 1' in notes
+    assert 'left out: /d/image/compressed' in notes
+    assert 'holds no distances: record the topic of compressedDepth' in notes
+    assert 'left out: /mm/image_rect_raw: it is the camera of' in notes
+    config, _ = parameters.from_dict(made.parameters, warn=pytest.fail)
+    frames = list(fused_frames(tmp_path / 'bag', config))
+    assert len(frames) > 10
+    assert all(frame.tensors[f'{name}.valid'].any() for frame in frames for name in ('b', 'c', 'mm'))
 
 
 def test_an_encoding_that_the_node_refuses_is_left_out_by_name(tmp_path):

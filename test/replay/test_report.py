@@ -8,6 +8,7 @@ import torch
 
 from robocache_core.config import (
     CameraConfig,
+    DepthConfig,
     ImuConfig,
     LidarConfig,
     MessageVectorConfig,
@@ -17,7 +18,7 @@ from robocache_core.config import (
 )
 from robocache_core.frame import FusedFrame
 from robocache_ros.tools.replay import plots, voxel_view
-from robocache_ros.tools.replay.frame_sections import frame_sections, picture
+from robocache_ros.tools.replay.frame_sections import depth_picture, frame_sections, picture
 
 GRID = {'size': (1.0, 1.0, 1.0), 'lower': (-8.0, -8.0, 0.0), 'upper': (8.0, 8.0, 4.0)}
 
@@ -85,6 +86,21 @@ def test_a_depth_image_is_stretched_to_be_seen():
     pixels = decode(picture(frame(depth=depth), camera))
     assert pixels[16, 0].max() < 20
     assert pixels[16, 31].min() > 235
+
+
+def test_depth_is_shown_in_colours():
+    depth = torch.linspace(1, 5, 32).expand(1, 32, 32).clone()
+    valid = torch.ones(1, 32, 32, dtype=torch.bool)
+    valid[0, :8] = False
+    pixels = decode(depth_picture(depth[0].numpy(), valid[0].numpy())).astype(int)
+    assert not pixels[:8].any()
+    assert pixels[20, 2, 2] > pixels[20, 2, 0] + 50, 'near is red'
+    assert pixels[20, 24, 0] > pixels[20, 24, 2] + 50, 'far is blue'
+    config = PipelineConfig(depths=(DepthConfig('depth', width=32, height=32),))
+    page = frame_sections(frame(**{'depth': depth, 'depth.valid': valid}), config)
+    assert '[1 × 32 × 32] m, 75% valid, red 1.00 m to blue 5.00 m' in page
+    none = torch.zeros_like(depth), torch.zeros_like(valid)
+    assert '0% valid' in frame_sections(frame(**dict(zip(('depth', 'depth.valid'), none, strict=True))), config)
 
 
 def test_the_plots_hold_their_names():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from itertools import pairwise
@@ -100,6 +101,31 @@ def test_counts_stamps_and_record_order(bags):
         assert min(delays_ns) > 0
         assert max(delays_ns) < 30_000_000
         assert len(set(delays_ns)) == len(delays_ns), 'delays vary'
+
+
+@pytest.mark.parametrize('depth', ['raw', 'compressedDepth'])
+def test_a_depth_camera_sees_the_scene(tmp_path, depth):
+    path = tmp_path / 'bag'
+    assert simulate.main([str(path), '--seconds', '0.4', '--without', 'lidar,camera', '--depth', depth]) == 0
+    bag = open_bag(path)
+    made = config_from_bag(bag)
+    assert made.parameters['depths'] == ['front_depth']
+    config, _ = parameters.from_dict(made.parameters, warn=pytest.fail)
+    config = dataclasses.replace(config, depths=(dataclasses.replace(config.depths[0], max_depth=9.9),))
+    frames = list(fused_frames(path, config))
+    assert len(frames) >= 5
+    camera = robot(depth=True).depths[0]
+    for index, frame in enumerate(frames):
+        stamp, origin, direction = camera.rays(index)
+        assert frame.stamp_ns == stamp
+        true = camera.world.scene.cast(origin, direction).distance
+        depth, valid = frame.tensors['front_depth'][0].numpy(), frame.tensors['front_depth.valid'][0].numpy()
+        assert abs(valid.mean() - 0.98 * (true < 9.9).mean()) < 0.01
+        error = (depth - true)[valid] / true[valid] ** 2
+        assert abs(error.std() - camera.range_noise) < 0.1 * camera.range_noise
+        assert abs(error.mean()) < 0.1 * camera.range_noise
+    transforms = next(bag.messages({'/tf_static'}))
+    assert b'front_depth' in bytes(transforms[2])
 
 
 def test_messages_describe_their_data(bags):

@@ -17,10 +17,11 @@ from robocache_core.samples import CameraInfo, DataError
 from robocache_core.text import printable
 from robocache_ros.cdr import deserialize
 from robocache_ros.decode import MAX_NAME, POINT_DTYPES
+from robocache_ros.decode_depth import open_depth
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.inspect.spread import Spread
-from robocache_ros.tools.plausibility import MOST_READINGS
+from robocache_ros.tools.plausibility import MOST_READINGS, doubts_on_depth, is_depth, why_no_depth
 
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _CLASSES: dict[str, Any] = {name: source.message for name, source in SOURCES.items()} | {CAMERA_INFO: CameraInfoMsg}
@@ -47,6 +48,7 @@ class Contents:
         frames: messages by frame_id, as it was sent; the first 16.
         points: points of each cloud, or rays of each scan.
         readings: the first messages of an IMU.
+        depth_doubts: a line for each thing that looks wrong with the first image of depth.
         scans: the first cloud of each layout that has points.
         calibrations: of a camera; the first 16 that differ.
         sizes: width and height of images, px; the first 16 that differ.
@@ -55,12 +57,14 @@ class Contents:
 
     def __init__(self, msgtype: str) -> None:
         self._class, self._describe = _CLASSES[msgtype], _DESCRIPTIONS[msgtype]
+        self._has_images = msgtype.endswith(('/Image', '/CompressedImage'))
         self._is_cloud, self._is_imu = msgtype.endswith('/PointCloud2'), msgtype.endswith('/Imu')
         self.layouts: dict[str, Layout] = {}
         self.changes = self.undeserializable = 0
         self.frames: dict[str, int] = {}
         self.points = Spread()
         self.readings: list[Any] = []
+        self.depth_doubts: list[str] | None = None
         self.scans: list[Any] = []
         self.calibrations: list[CameraInfo] = []
         self.sizes: list[tuple[int, int]] = []
@@ -79,6 +83,8 @@ class Contents:
         self._take_layout(record_ns, self._describe(message, self), message)
         if self._is_imu and len(self.readings) < MOST_READINGS:
             self.readings.append(message)
+        if self.depth_doubts is None and self._has_images and is_depth(message):
+            self.depth_doubts = [] if why_no_depth(message) else doubts_on_depth(message)
         return True
 
     def _take_layout(self, record_ns: int, layout: str, message: Any) -> None:
@@ -134,6 +140,10 @@ def _compressed_image(message: Any, contents: Contents) -> str:
     start = data[:8].tobytes()
     form = printable(message.format, LONGEST)
     try:
+        if is_depth(message):
+            depth = open_depth(data, message.format)
+            _take_size(contents, depth.width, depth.height)
+            return f"{depth.width} x {depth.height} {depth.codec} of {depth.encoding}, format '{form}'"
         if start.startswith(jpeg.START):
             found: Any = jpeg.read_jpeg(data)
         elif start == png.START:

@@ -143,7 +143,10 @@ def _contents(name: str, topic: Topic, contents: Mapping[str, Any]) -> Iterator[
         what = f'{contents["undeserializable"]} of {topic["count"]} messages are no {kind}'
         yield Finding('error', 'undeserializable', name, what, remedy(Reason.UNDESERIALIZABLE))
     for doubt in contents['unit_doubts']:
-        yield Finding('error', 'unit', name, doubt, 'convert it in the driver: m/s² with gravity, and rad/s (REP 103)')
+        cure = 'convert it in the driver: m/s² with gravity, and rad/s (REP 103)'
+        if ' in mm, ' in doubt:
+            cure = 'set depth_unit of its stream to 0.001, or have the driver send metres (REP 118)'
+        yield Finding('error', 'unit', name, doubt, cure)
     if contents['changes']:
         layouts = ' | '.join(layout['layout'] for layout in contents['layouts'][:3])
         what = f'its layout changes {contents["changes"]} times during the run: {layouts}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robocache_core.config import CameraConfig, PipelineConfig, StreamConfig
+from robocache_core.config import DepthConfig, PipelineConfig, StreamConfig
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.rectify import rectify_map
 from robocache_core.samples import DataError
@@ -137,7 +137,7 @@ def _contents(contents: Contents, start_ns: int, transforms: StaticTransforms, t
             }
             for frame, count in contents.frames.items()
         },
-        'unit_doubts': doubts_on_readings(contents.readings),
+        'unit_doubts': [*doubts_on_readings(contents.readings), *(contents.depth_doubts or ())],
     }
 
 
@@ -177,7 +177,7 @@ def _calibration_topic(each: TopicSurvey, config: PipelineConfig | None) -> str:
         if route.absolute_topic == name and not route.is_calibration:
             return f'/{route.stream.calibration_topic.lstrip("/")}'
     message = 'compressed' if each.topic.msgtype.endswith('/CompressedImage') else 'raw'
-    return CameraConfig('camera', topic=name, message=message).calibration_topic
+    return DepthConfig('camera', topic=name, message=message).calibration_topic
 
 
 def _why_not(info: Any, width: int, height: int) -> str:

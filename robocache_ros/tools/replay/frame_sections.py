@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's sections on one fused frame: its voxels, images, IMU windows and vectors."""
+"""The report's sections on one fused frame: its voxels, images, depth images, IMU windows and vectors."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
@@ -15,13 +17,16 @@ from robocache_core.text import printable
 from robocache_ros.tools.presentation.markup import data_uri, plot, section
 from robocache_ros.tools.replay import plots, voxel_view
 
+Array = npt.NDArray[Any]
+
 #: Numbers of a vector's row that are shown.
 _MOST_COLUMNS = 64
 
 
 def frame_sections(frame: FusedFrame, config: PipelineConfig) -> str:
-    """The voxels, images, IMU windows and vectors of ``frame``, as HTML."""
-    return _scene(frame, config) + _cameras(frame, config) + _imus(frame, config) + _vectors(frame, config)
+    """The voxels, images, depth images, IMU windows and vectors of ``frame``, as HTML."""
+    sections = (_scene, _cameras, _depths, _imus, _vectors)
+    return ''.join(each(frame, config) for each in sections)
 
 
 def _scene(frame: FusedFrame, config: PipelineConfig) -> str:
@@ -88,6 +93,44 @@ def picture(frame: FusedFrame, camera: CameraConfig) -> bytes:
     ok, encoded = cv2.imencode('.jpg', pixels.transpose(1, 2, 0)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     assert ok
     return bytes(encoded)
+
+
+def _depths(frame: FusedFrame, config: PipelineConfig) -> str:
+    if not config.depths:
+        return ''
+    figures = []
+    for camera in config.depths:
+        depth, valid = (frame.tensors[name][0].numpy() for name in (camera.name, f'{camera.name}.valid'))
+        low, high = _span(depth, valid)
+        uri = data_uri('image/png', depth_picture(depth, valid))
+        shape = ' × '.join(str(n) for n in frame.tensors[camera.name].shape)
+        figures.append(
+            f'<figure><img alt="depth of {camera.name}" src="{uri}"><figcaption><b>{camera.name}</b> [{shape}] m, '
+            f'{valid.mean():.0%} valid, red {low:.2f} m to blue {high:.2f} m <span>{_age(frame, camera.name)}</span>'
+            '</figcaption></figure>'
+        )
+    return section(
+        'Depth',
+        'The depth tensors of the same frame: near is red, far is blue, what is not valid is black.',
+        f'<div class="gallery">{"".join(figures)}</div>',
+    )
+
+
+def depth_picture(depth: Array, valid: Array) -> bytes:
+    """Depth ``[H, W]``, m, where it is valid, in colours from red (near) to blue (far), as a PNG."""
+    low, high = _span(depth, valid)
+    shades = np.clip((high - depth) * (255 / max(high - low, 1e-9)), 0, 255).round().astype(np.uint8)
+    pixels = cv2.applyColorMap(shades, cv2.COLORMAP_TURBO)
+    pixels[~valid] = 0
+    ok, encoded = cv2.imencode('.png', pixels)
+    assert ok
+    return bytes(encoded)
+
+
+def _span(depth: Array, valid: Array) -> tuple[float, float]:
+    """Nearest and furthest distance that has a colour of its own, m."""
+    low, high = np.percentile(depth[valid], (1, 99)) if valid.any() else (0.0, 0.0)
+    return float(low), float(high)
 
 
 def _imus(frame: FusedFrame, config: PipelineConfig) -> str:
