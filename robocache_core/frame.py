@@ -40,8 +40,8 @@ class FusedFrame:
         frame_id: the frame that voxels are in.
         tensors: by name. A lidar gives ``<name> [C, Z, Y, X]`` (dense), or ``<name>.coords [V, 3]``,
             ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``, or with its
-            ``layout`` hwc ``[H, W, C]``; a depth camera ``<name> [1, H, W]``, m, 0 where ``<name>.valid [1, H, W] bool``
-            is False; an IMU or a vector ``<name> [K, D]`` and ``<name>.valid [K] bool``.
+            ``layout`` hwc ``[H, W, C]``; a depth camera ``<name> [1, H, W]``, m, 0 where ``<name>.valid [1, H, W]
+            bool`` is False; an IMU or a vector ``<name> [K, D]`` and ``<name>.valid [K] bool``.
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero),
             or what it had is ``damaged``.
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
