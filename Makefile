@@ -16,7 +16,7 @@ SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
 # Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
-SIDE_BY_SIDE := test/core test/sim test/inspection test/launch test/package test/process
+SIDE_BY_SIDE := test/core test/sim test/export test/inspection test/launch test/package test/process
 
 .PHONY: help demo test test-lerobot fuzz faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:

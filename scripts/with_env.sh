@@ -90,10 +90,10 @@ make_environment() {
         fi
         # The compiled modules of ROS 2 need the NumPy that they were built with.
         "$venv/bin/python" -c 'import numpy; print("numpy==" + numpy.__version__)' > "$venv/keep.txt"
-        pip_install -r requirements/dev.txt -r "$venv/missing.txt" -c "$venv/keep.txt"
+        pip_install -r requirements/dev.txt -r requirements/export.txt -r "$venv/missing.txt" -c "$venv/keep.txt"
     else
         "$python" -m venv "$venv"
-        pip_install -r requirements/dev.txt -r requirements/runtime.txt -r "requirements/$distro.txt"
+        pip_install -r requirements/dev.txt -r requirements/export.txt -r requirements/runtime.txt -r "requirements/$distro.txt"
     fi
     if "$venv/bin/python" -c 'import torch' 2> /dev/null; then
         :
