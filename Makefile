@@ -14,11 +14,11 @@ export PYTHON
 RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
-CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp)
+CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp test/*/*/*.cpp)
 # Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
 SIDE_BY_SIDE := test/core test/sim test/export test/inspection test/launch test/package test/process
 
-.PHONY: help demo test test-lerobot fuzz faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
+.PHONY: help demo test test-lerobot fuzz fuzz-coverage faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'make test            ruff, clang-format, mypy and all tests; ROS=kilted for Kilted, ARGS=... for pytest'
 	@echo 'make test-lerobot    LeRobot sets read by lerobot itself, in an environment of its own (several GB); LEROBOT_PYTHON=python3.12'
 	@echo 'make fuzz            10,000 malformed and extreme messages of each type: in process, from bags, over DDS; damaged bags; ARGS=... for pytest'
+	@echo 'make fuzz-coverage   all that bytes from strangers reach, guided by coverage, under AddressSanitizer and UBSan; ARGS="--seconds 600"'
 	@echo 'make faults          faults of robots over DDS, at the pace of the recording, 7 min; writes build/faults.json, docs/faults.md'
 	@echo 'make soak            24 h of sensor time, 1,000 life cycles, 15 min live, overload; leaks and bounds in build/soak.json, ARGS="--hours 0.5"'
 	@echo 'make load            overload alone, in build/load.json: ten times the rate, slow and killed consumers, slow compute'
@@ -61,6 +62,9 @@ endif
 
 fuzz:
 	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_inspect_fuzz.py $(ARGS)
+
+fuzz-coverage:
+	@$(RUN) scripts/fuzz_coverage.sh $(ARGS)
 
 faults:
 	@ROBOCACHE_FAULTS=build/faults.json $(RUN) python -m pytest -q --durations=5 test/ros/test_fault_matrix_live.py $(ARGS)

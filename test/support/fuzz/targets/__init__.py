@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What coverage-guided fuzzing aims at, by name: everything that bytes from strangers reach."""
+
+from __future__ import annotations
+
+from support.fuzz.targets import files, images, lidars, numbers
+from support.fuzz.targets.target import Target
+
+TARGETS: dict[str, Target] = images.TARGETS | lidars.TARGETS | numbers.TARGETS | files.TARGETS

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coverage-guided fuzzing of the targets in ``support.fuzz.targets``."""
