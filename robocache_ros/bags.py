@@ -22,9 +22,11 @@ from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from robocache_core.streams.lidar import LIVOX
 from robocache_core.text import MAX_SHOWN, printable, shown
 from robocache_ros.bag_files import Channel, compression, files_of, opened
-from robocache_ros.cdr import header_stamp_ns
+from robocache_ros.cdr import deserialize, header_stamp_ns
+from robocache_ros.message_types import Types, installed
 
 _logger = logging.getLogger(__name__)
 _FEWEST = 4  # messages of a topic by which its period can be found
@@ -166,7 +168,9 @@ def own_definitions() -> Mapping[str, Any]:
 
 
 def has_header(msgtype: str) -> bool:
-    """Whether messages of a type of ROS 2's own begin with a std_msgs/Header; of other types it is not known: False."""
+    """Whether messages of a type begin with a std_msgs/Header, where it is of ROS 2's own or Livox's; else False."""
+    if msgtype in LIVOX:
+        return True
     _, members = _typestore().fielddefs.get(msgtype, ((), ()))
     return any(kind == (Nodetype.NAME, 'std_msgs/msg/Header') for _, kind in members[:1])
 
@@ -179,7 +183,7 @@ class Glimpse:
     period_s: float
 
 
-def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str, Glimpse]:
+def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0, types: Types = installed) -> dict[str, Glimpse]:
     """Read the start of some topics with a header: of each its first ``seconds``, and four messages at least.
 
     The period is the median one between its stamps in their order; of a topic with a single stamp it is the mean over
@@ -196,7 +200,7 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str
         if topic in left:
             with suppress(BagError):
                 if topic not in first:
-                    first[topic] = bag.deserialize(topic, raw)
+                    first[topic] = _read(bag, topic, raw, types)
                 stamp_ns = header_stamp_ns(raw)
                 stamps[topic] += [] if stamp_ns is None else [stamp_ns]
             left[topic] -= 1
@@ -206,6 +210,21 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0) -> dict[str
         if not left:
             break
     return {name: Glimpse(message, _period_s(bag, name, stamps[name])) for name, message in first.items()}
+
+
+def _read(bag: Bag, topic: str, raw: bytes, types: Types) -> Any:
+    """Return a message of a topic, also where its type is not of ROS 2's own.
+
+    Raises:
+        BagError: ``raw`` is no message of it.
+    """
+    msgtype = bag.topics[topic].msgtype
+    if msgtype in own_definitions():
+        return bag.deserialize(topic, raw)
+    try:
+        return deserialize(raw, types(msgtype))
+    except ValueError as error:
+        raise BagError(f'{topic}: {len(raw)} bytes that are no {msgtype} ({_in_one_line(error)})') from error
 
 
 @dataclass(frozen=True)

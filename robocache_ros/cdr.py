@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from robocache_ros.message_types import array_of, nested_type
 
 #: Bytes ahead of a message that say how it is serialized; from their end on, members are aligned.
 _ENCAPSULATION = 4
-_BYTE_ORDERS = {b'\x00\x00': '>', b'\x00\x01': '<'}
+_BYTE_ORDERS: dict[bytes, Literal['>', '<']] = {b'\x00\x00': '>', b'\x00\x01': '<'}
 _HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
 
 #: By the name that message classes have for a type of numbers, its code in ``struct``; NumPy has the same ones.
@@ -52,6 +52,15 @@ class _Cursor:
         at = self._pass(count, struct.calcsize(code)) if count else 0
         return np.frombuffer(self._raw, f'{self._order}{code}', count, at)
 
+    def records(self, dtype: np.dtype, step: int, count: int) -> np.recarray:
+        """Read structures of numbers as a view of the message; they begin ``step`` bytes apart."""
+        if not count:
+            return np.recarray(0, dtype.newbyteorder(self._order))
+        begin = self._pass(0, dtype[0].itemsize)
+        self._at = begin + (count - 1) * step + dtype.itemsize
+        self._check_end()
+        return np.recarray(count, dtype.newbyteorder(self._order), self._raw, begin, (step,))
+
     def text(self) -> str:
         """Read a string; as rclpy does, up to its first NUL, with � for what is no UTF-8."""
         (length,) = self.numbers('I', 1)
@@ -62,9 +71,12 @@ class _Cursor:
         """Return where numbers begin, and go on behind them."""
         begin = self._at + (_ENCAPSULATION - self._at) % size
         self._at = begin + count * size
+        self._check_end()
+        return begin
+
+    def _check_end(self) -> None:
         if self._at > len(self._raw):
             raise ValueError(f'they end where {self._at} or more are needed')
-        return begin
 
 
 _Read = Callable[[_Cursor], Any]
@@ -128,5 +140,27 @@ def _many(kind: str, message: Any, count: Callable[[_Cursor], int]) -> _Read:
     if kind in NUMBERS:
         code = NUMBERS[kind]
         return lambda cursor: cursor.array(code, count(cursor))
+    dtype = _structure(nested_type(message, kind)) if '/' in kind else None
+    if dtype is not None:
+        step = -(-dtype.itemsize // dtype[0].itemsize) * dtype[0].itemsize
+        return lambda cursor: cursor.records(dtype, step, count(cursor))
     read = _member(kind, message)
     return lambda cursor: [read(cursor) for _ in range(count(cursor))]
+
+
+def _structure(message: Any) -> np.dtype | None:
+    """Return the type of a structure of numbers as it is in every message; None where that is not fixed.
+
+    It is where no member needs more alignment than the first: each structure then begins as the one before.
+    """
+    members = message.get_fields_and_field_types()
+    if not members or not {*members.values()} <= NUMBERS.keys():
+        return None
+    formats = [np.dtype(NUMBERS[kind]) for kind in members.values()]
+    if any(each.itemsize > formats[0].itemsize for each in formats):
+        return None
+    offsets, end = [], 0
+    for each in formats:
+        offsets.append(end + -end % each.itemsize)
+        end = offsets[-1] + each.itemsize
+    return np.dtype({'names': list(members), 'formats': formats, 'offsets': offsets, 'itemsize': end})

@@ -11,10 +11,11 @@ import functools
 import math
 import sys
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sensor_msgs.msg import Imu, LaserScan, PointCloud2
+from sensor_msgs.msg import Imu, LaserScan, MultiEchoLaserScan, PointCloud2
 from sensor_msgs.msg import PointField as PointFieldMsg
 from std_msgs.msg import Header
 
@@ -109,7 +110,7 @@ def decode_cloud(msg: PointCloud2, config: LidarConfig) -> LidarScan:
         dtype = _field(layout, name, f'set {config.name}.topic to that of a cloud with x, y and z').dtype
         if dtype not in ('float32', 'float64'):
             raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {dtype}, not float32 or float64")
-    _check_channels(layout, config)
+    check_channels(layout, config)
     return LidarScan(stamp, msg.header.frame_id, view_bytes(msg.data), layout)
 
 
@@ -126,8 +127,44 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
             that the scan lacks), ``unknown_time_field`` (the scan is deskewed, and its ``time_increment`` is not set
             or does not fit the duration of a scan).
     """
+    return _planar_scan(msg, np.asarray(msg.ranges, np.float32), np.asarray(msg.intensities, np.float32), config)
+
+
+def decode_multi_echo(msg: MultiEchoLaserScan, config: LidarConfig) -> LidarScan:
+    """Decode a planar scan of several echoes a ray to the points of one of them, as ``config.echo`` says.
+
+    A ray without an echo is a missing return. All else is as of ``decode_laser_scan``.
+
+    Raises:
+        DataError: as ``decode_laser_scan``; ``missing_field``: the strongest echo of a scan without intensities;
+            ``bad_layout``: an echo without an intensity, or the other way round.
+    """
+    ranges, intensities = ([each.echoes for each in rays] for rays in (msg.ranges, msg.intensities))
+    if config.echo == 'strongest' and not intensities:
+        raise DataError(
+            Reason.MISSING_FIELD, f'the scan has no intensities, which show the strongest echo: set {config.name}.echo'
+        )
+    if intensities and list(map(len, ranges)) != list(map(len, intensities)):
+        raise DataError(Reason.BAD_LAYOUT, 'the scan has not as many intensities as echoes, ray by ray')
+    chosen = [_chosen_echo(config.echo, intensities[i] if intensities else each) for i, each in enumerate(ranges)]
+    found = [
+        np.array([each[at] if len(each) else np.nan for each, at in zip(rays, chosen, strict=True)], np.float32)
+        for rays in (ranges, intensities or ranges)
+    ]
+    return _planar_scan(msg, found[0], found[1] if intensities else found[1][:0], config)
+
+
+def _chosen_echo(echo: str, strengths: Sequence[float]) -> int:
+    """Which echo of a ray counts; of those that are as strong the first."""
+    if echo == 'strongest' and len(strengths):
+        return int(np.argmax(strengths))
+    return 0 if echo == 'first' else -1
+
+
+def _planar_scan(
+    msg: LaserScan | MultiEchoLaserScan, ranges: np.ndarray, intensities: np.ndarray, config: LidarConfig
+) -> LidarScan:
     stamp = stamp_ns(msg.header, config)
-    ranges, intensities = np.asarray(msg.ranges, np.float32), np.asarray(msg.intensities, np.float32)
     _check_laser_scan(msg, ranges.size, intensities.size)
     if config.deskew.is_on:
         _check_ray_times(msg, ranges.size, config.deskew)
@@ -147,7 +184,7 @@ def decode_laser_scan(msg: LaserScan, config: LidarConfig) -> LidarScan:
     )
     step = _LASER_POINT.itemsize
     layout = CloudLayout(fields, points.size, 1, step, step * points.size, is_bigendian=sys.byteorder == 'big')
-    _check_channels(layout, config)
+    check_channels(layout, config)
     data = torch.from_numpy(points.view(np.uint8).reshape(-1))
     return LidarScan(stamp, msg.header.frame_id, data, layout, times_ns_in='t_ns')
 
@@ -197,7 +234,7 @@ def unit_quaternion(quaternion: tuple[float, ...], name: str) -> tuple[float, ..
     return unit_quaternion(tuple(part / length for part in quaternion), name)
 
 
-def _check_channels(layout: CloudLayout, config: LidarConfig) -> None:
+def check_channels(layout: CloudLayout, config: LidarConfig) -> None:
     """Refuse a cloud that lacks a field which a channel of the stream needs."""
     for channel in config.voxel.channels:
         _, field = parse_channel(channel)
@@ -216,7 +253,7 @@ def _field(layout: CloudLayout, name: str, remedy: str) -> PointField:
 _LASER_POINT = np.dtype([(name, np.float32) for name in 'xyz'] + [('t_ns', np.int32), ('intensity', np.float32)])
 
 
-def _check_laser_scan(msg: LaserScan, num_ranges: int, num_intensities: int) -> None:
+def _check_laser_scan(msg: LaserScan | MultiEchoLaserScan, num_ranges: int, num_intensities: int) -> None:
     if not num_ranges:
         raise DataError(Reason.EMPTY_CLOUD, 'the scan has no ranges')
     if num_intensities not in (0, num_ranges):
@@ -231,7 +268,7 @@ def _check_laser_scan(msg: LaserScan, num_ranges: int, num_intensities: int) -> 
         raise DataError(Reason.BAD_LAYOUT, f'range_min {msg.range_min} must be less than range_max {msg.range_max}')
 
 
-def _check_ray_times(msg: LaserScan, num_ranges: int, deskew: DeskewConfig) -> None:
+def _check_ray_times(msg: LaserScan | MultiEchoLaserScan, num_ranges: int, deskew: DeskewConfig) -> None:
     """Refuse a scan whose message does not say when each ray was taken."""
     if msg.time_increment <= 0:
         raise DataError(

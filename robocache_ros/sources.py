@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, MultiEchoLaserScan, PointCloud2
 
 from robocache_core.config import GROUPS, MessageVectorConfig, PipelineConfig, StreamConfig
 from robocache_core.samples import Sample
-from robocache_ros.decode import decode_cloud, decode_imu, decode_laser_scan
+from robocache_core.streams.lidar import LIVOX
+from robocache_ros.decode import decode_cloud, decode_imu, decode_laser_scan, decode_multi_echo
 from robocache_ros.decode_depth import decode_compressed_depth, decode_depth
 from robocache_ros.decode_image import decode_compressed, decode_image
+from robocache_ros.decode_livox import check_livox, decode_livox
 from robocache_ros.decode_vector import decode_vector
+from robocache_ros.lidar_packets import PACKETS
 from robocache_ros.message_paths import check_message_type
 from robocache_ros.message_types import Types, installed
 
@@ -25,10 +29,11 @@ class Source:
 
     Attributes:
         type_name: full ROS name, as ``StreamConfig.message_type`` gives it.
-        message: the class.
+        message: the class; None of a type that is not of ROS 2's own: its package may not be installed.
         decode: from a message and the configuration of its stream to a sample; raises ``DataError``.
         group: group of the streams that take it, as in ``robocache_core.config.GROUPS``.
         choice: what ``<stream>.message`` says of streams that take it; empty where the group takes no other type.
+        check: refuses a class that lacks what ``decode`` reads, of a type that is not of ROS 2's own.
     """
 
     type_name: str
@@ -36,6 +41,7 @@ class Source:
     decode: Callable[[Any, Any], Sample]
     group: str
     choice: str = ''
+    check: Callable[[Any], None] = lambda message: None
 
 
 #: By full ROS name.
@@ -44,6 +50,10 @@ SOURCES = {
     for source in (
         Source('sensor_msgs/msg/PointCloud2', PointCloud2, decode_cloud, 'lidars', 'PointCloud2'),
         Source('sensor_msgs/msg/LaserScan', LaserScan, decode_laser_scan, 'lidars', 'LaserScan'),
+        Source(
+            'sensor_msgs/msg/MultiEchoLaserScan', MultiEchoLaserScan, decode_multi_echo, 'lidars', 'MultiEchoLaserScan'
+        ),
+        *(Source(name, None, decode_livox, 'lidars', name, check_livox) for name in LIVOX),
         Source('sensor_msgs/msg/Image', Image, decode_image, 'cameras', 'raw'),
         Source('sensor_msgs/msg/CompressedImage', CompressedImage, decode_compressed, 'cameras', 'compressed'),
         Source('sensor_msgs/msg/Imu', Imu, decode_imu, 'imus'),
@@ -73,17 +83,23 @@ def source_of(stream: StreamConfig, types: Types = installed) -> Source:
     if stream.message_type not in SOURCES:
         raise KeyError(f'{stream.message_type}, which {stream.name} takes, has no row in SOURCES')
     group = next(group for group, config in GROUPS.items() if isinstance(stream, config))
-    return SHARED.get((group, stream.message_type), SOURCES[stream.message_type])
+    source = SHARED.get((group, stream.message_type), SOURCES[stream.message_type])
+    if source.message is None:
+        source = dataclasses.replace(source, message=types(stream.message_type))
+        source.check(source.message)
+    return source
 
 
 def choice(name: str, takes: str, comes: str) -> str:
-    """Return what to set so that stream ``name`` takes the type that comes; empty where its group does not take it.
+    """Return what to set, or to run, so that stream ``name`` takes the type that comes; empty where nothing helps.
 
     Args:
         name: the stream.
         takes: full ROS name of the type that it takes as it is configured.
         comes: of the type that its topic has.
     """
+    if comes in PACKETS:
+        return PACKETS[comes]
     if comes not in SOURCES or takes not in SOURCES or SOURCES[comes].group != SOURCES[takes].group:
         return ''
     return f'set {name}.message: {SOURCES[comes].choice}'

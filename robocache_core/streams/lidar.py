@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from robocache_core.target import Pick, Target
 
 
+#: Messages of Livox's drivers, the newer one first.
+LIVOX = ('livox_ros_driver2/msg/CustomMsg', 'livox_ros_driver/msg/CustomMsg')
+
+
 @dataclass(frozen=True)
 class VoxelConfig(Checked):
     """The voxel grid of a lidar, in the target frame."""
@@ -94,12 +98,19 @@ class VoxelConfig(Checked):
 
 @dataclass(frozen=True)
 class LidarConfig(StreamConfig):
-    """A PointCloud2 or LaserScan stream, voxelized."""
+    """A stream of scans, voxelized."""
 
     is_located: ClassVar[bool] = True
 
     message: str = tunable(
-        'PointCloud2', 'what the topic carries: PointCloud2 or LaserScan', choices=('PointCloud2', 'LaserScan')
+        'PointCloud2',
+        'what the topic carries: PointCloud2, LaserScan, MultiEchoLaserScan, or the CustomMsg of a Livox driver',
+        choices=('PointCloud2', 'LaserScan', 'MultiEchoLaserScan', *LIVOX),
+    )
+    echo: str = tunable(
+        'first',
+        'of a MultiEchoLaserScan: the echo of each ray that is its point',
+        choices=('first', 'last', 'strongest'),
     )
     voxel: VoxelConfig = VoxelConfig()
     deskew: DeskewConfig = DeskewConfig()
@@ -117,7 +128,7 @@ class LidarConfig(StreamConfig):
 
     @property
     def message_type(self) -> str:
-        return f'sensor_msgs/msg/{self.message}'
+        return self.message if '/' in self.message else f'sensor_msgs/msg/{self.message}'
 
     @property
     def known_pose(self) -> tuple[float, ...]:

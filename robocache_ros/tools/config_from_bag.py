@@ -11,10 +11,13 @@ from typing import Any
 import yaml
 
 from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
+from robocache_core.streams.lidar import LIVOX
 from robocache_core.streams.message_vector import PRESETS
 from robocache_core.text import printable, shown
+from robocache_core.tunable import ConfigError
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
+from robocache_ros.lidar_packets import PACKETS
 from robocache_ros.message_types import Types, installed
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
@@ -31,13 +34,15 @@ from robocache_ros.tools.stream_names import stream_names
 
 #: Types of the topics for which a stream is proposed.
 TYPES = (*SOURCES, *PRESETS)
-_LASER_SCAN = 'sensor_msgs/msg/LaserScan'
+_PLANAR = ('sensor_msgs/msg/LaserScan', 'sensor_msgs/msg/MultiEchoLaserScan')
+_CLOUD = 'sensor_msgs/msg/PointCloud2'
 #: Types that carry a camera as a stream of packets, none of which is an image by itself.
 _VIDEOS = (
     'theora_image_transport/msg/Packet',
     'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
     'foxglove_msgs/msg/CompressedVideo',
 )
+_DRIVER = 'run the driver on them, and record its PointCloud2'
 _RECORD_AGAIN = 'record it again, as CDR of the type that the topic has'
 _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
@@ -150,9 +155,9 @@ class _Setting:
 
 def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> list[_Sensor]:
     """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
-    candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*TYPES, *_VIDEOS)]
+    candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*TYPES, *_VIDEOS, *PACKETS)]
     usable = {topic.name: topic for topic in candidates if not _left_out(topic, types, remarks)}
-    seen = glimpse(bag, usable)
+    seen = glimpse(bag, usable, types=types)
     for name in list(usable):
         why = _why_no_stream(usable[name], seen[name].first) if name in seen else ''
         if name not in seen or why:
@@ -174,7 +179,7 @@ def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> list[_Sensor]:
     return [
         _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
         # Planar scans last: the first lidar is the trigger, and the only one where no frame joins them.
-        for topic in sorted(topics, key=lambda topic: (topics[topic].msgtype == _LASER_SCAN, names[topic]))
+        for topic in sorted(topics, key=lambda topic: (topics[topic].msgtype in _PLANAR, names[topic]))
     ]
 
 
@@ -185,11 +190,26 @@ def _left_out(topic: Topic, types: Types, remarks: Remarks) -> bool:
         why = 'it has no messages'
     elif topic.msgtype in _VIDEOS:
         why = f'it is a video ({topic.msgtype}); the node decodes JPEG and PNG: record the raw or compressed topic'
+    elif topic.msgtype in PACKETS:
+        why, remedy = PACKETS[topic.msgtype], _DRIVER
     elif not why and _type_group(topic) == 'vectors':
         why, remedy = why_no_vector(topic, types)
+    elif not why:
+        why, remedy = _why_no_type(topic, types)
     if why:
         remarks.left_out[topic.name] = LeftOut(why, remedy)
     return bool(why)
+
+
+def _why_no_type(topic: Topic, types: Types) -> tuple[str, str]:
+    """Why the type of a topic cannot be read, and what would help; empty where it can."""
+    source = SOURCES[topic.msgtype]
+    try:
+        if source.message is None:
+            source.check(types(topic.msgtype))
+    except ConfigError as error:
+        return str(error), f'install {topic.msgtype.partition("/")[0]}'
+    return '', ''
 
 
 def _why_no_stream(topic: Topic, first: Any) -> str:
@@ -277,8 +297,8 @@ def _find_trigger(sensors: Sequence[_Sensor]) -> _Sensor | None:
 
 def _propose_lidar(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     stream = _tolerance(sensor, setting) | _voxels(_fields(sensor))
-    if sensor.topic.msgtype == _LASER_SCAN:
-        stream['message'] = 'LaserScan'
+    if sensor.topic.msgtype != _CLOUD:
+        stream['message'] = SOURCES[sensor.topic.msgtype].choice
     if sensor.name in setting.mounting.poses:
         stream['extrinsics'] = [round(value, 9) for value in setting.mounting.poses[sensor.name]]
     return stream
@@ -346,7 +366,9 @@ def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
 
 def _fields(sensor: _Sensor) -> set[str]:
     """Names of the fields that a lidar's points have."""
-    if sensor.topic.msgtype == _LASER_SCAN:
+    if sensor.topic.msgtype in LIVOX:
+        return {*'xyz', 'intensity'}
+    if sensor.topic.msgtype in _PLANAR:
         return {*'xyz', 'intensity'} if len(sensor.first.intensities) else set('xyz')
     return {field.name for field in sensor.first.fields}
 

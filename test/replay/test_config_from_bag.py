@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support import bags, depths, mcap_by_hand, vectors
 from support.bags import T
+from support.lidars import LIVOX, livox, multi_echo
 
 from robocache_core.config import GROUPS
 from robocache_core.tunable import ConfigError
@@ -346,12 +347,15 @@ def test_a_proposed_stream_subscribes_to_the_type_that_it_was_proposed_for(tmp_p
     make = {
         'sensor_msgs/msg/PointCloud2': bags.cloud,
         'sensor_msgs/msg/LaserScan': bags.laser_scan,
+        'sensor_msgs/msg/MultiEchoLaserScan': lambda ms: multi_echo(ms, [[1.0]]),
+        **{kind: lambda ms, kind=kind: livox(ms, np.ones((1, 3)), [0], kind) for kind in LIVOX},
         'sensor_msgs/msg/Image': bags.image,
         'sensor_msgs/msg/CompressedImage': bags.compressed,
         'sensor_msgs/msg/Imu': bags.imu,
     }[message_type]
     path = tmp_path / 'preprocess.yaml'
-    path.write_text(made_from(tmp_path, bags.every(100, '/sensor', make)).to_yaml('bag'))
+    bag = open_bag(bags.write(tmp_path / 'bag', bags.every(100, '/sensor', make)))
+    path.write_text(config_from_bag(bag, types_in(bag)).to_yaml('bag'))
     pipeline, _ = parameters.from_file(path, warn=pytest.fail)
     assert [stream.message_type for stream in pipeline.streams()] == [message_type]
     assert isinstance(next(pipeline.streams()), GROUPS[SOURCES[message_type].group])

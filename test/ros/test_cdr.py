@@ -5,8 +5,21 @@ from random import Random
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import Point32, Polygon, PolygonStamped
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, JointState, Joy, LaserScan, NavSatFix, PointCloud2
+from sensor_msgs.msg import (
+    CameraInfo,
+    CompressedImage,
+    Image,
+    Imu,
+    JointState,
+    Joy,
+    LaserEcho,
+    LaserScan,
+    MultiEchoLaserScan,
+    NavSatFix,
+    PointCloud2,
+)
 from support import bags
 from support.fuzz import COUNT, fuzzed, on_the_wire
 from support.fuzz.changes import bytes_changed
@@ -40,6 +53,23 @@ def read_by_rclpy(raw, kind):
         return deserialize_message(raw, kind)
     except Exception:  # rclpy has no public name for what rmw raises
         return None
+
+
+def test_structures_of_numbers_are_a_view_and_read_by_name_as_rclpy_reads_them():
+    points = [Point32(x=float(i), y=-0.5 * i, z=1e-3 * i) for i in range(5)]
+    raw = serialize_message(PolygonStamped(header=header(0), polygon=Polygon(points=points)))
+    found = deserialize(raw, PolygonStamped).polygon.points
+    assert isinstance(found, np.recarray)
+    assert np.shares_memory(found, np.frombuffer(raw, np.uint8))
+    assert [(p.x, p.y, p.z) for p in found] == [(p.x, p.y, p.z) for p in points]
+    assert len(deserialize(serialize_message(PolygonStamped()), PolygonStamped).polygon.points) == 0
+    for size in range(len(raw)):
+        assert read(raw[:size], PolygonStamped) is None, size
+
+
+def test_structures_that_hold_arrays_are_read_one_by_one():
+    scan = deserialize(serialize_message(MultiEchoLaserScan(ranges=[LaserEcho(echoes=[1.0, 2.0])])), MultiEchoLaserScan)
+    assert [each.echoes.tolist() for each in scan.ranges] == [[1.0, 2.0]]
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,14 @@ from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 
 from robocache_core import jpeg, png
 from robocache_core.samples import CameraInfo, DataError
+from robocache_core.streams.lidar import LIVOX
 from robocache_core.text import printable
+from robocache_core.tunable import ConfigError
 from robocache_ros.cdr import deserialize
 from robocache_ros.decode import MAX_NAME, POINT_DTYPES
 from robocache_ros.decode_depth import open_depth
 from robocache_ros.decode_image import decode_camera_info
+from robocache_ros.message_types import Types
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.inspect.spread import Spread
 from robocache_ros.tools.plausibility import MOST_READINGS, doubts_on_depth, is_depth, why_no_depth
@@ -42,6 +45,10 @@ class Layout:
 class Contents:
     """What the messages of one topic hold, of a type that streams take or that calibrates a camera.
 
+    Args:
+        msgtype: full name of the type.
+        message: its class.
+
     Attributes:
         layouts: by description; the first 16.
         changes: messages whose layout is not that of the one before.
@@ -55,8 +62,8 @@ class Contents:
         undeserializable: messages that are none of their type.
     """
 
-    def __init__(self, msgtype: str) -> None:
-        self._class, self._describe = _CLASSES[msgtype], _DESCRIPTIONS[msgtype]
+    def __init__(self, msgtype: str, message: Any) -> None:
+        self._class, self._describe = message, _DESCRIPTIONS[msgtype]
         self._has_images = msgtype.endswith(('/Image', '/CompressedImage'))
         self._is_cloud, self._is_imu = msgtype.endswith('/PointCloud2'), msgtype.endswith('/Imu')
         self.layouts: dict[str, Layout] = {}
@@ -99,9 +106,14 @@ class Contents:
         self.layouts[layout].count += 1
 
 
-def has_contents(msgtype: str) -> bool:
-    """Whether messages of a type are looked into."""
-    return msgtype in _CLASSES
+def contents_of(msgtype: str, types: Types) -> Contents | None:
+    """Return what looks into the messages of a type; None where they are not looked into, or ``types`` lacks it."""
+    if msgtype not in _CLASSES:
+        return None
+    try:
+        return Contents(msgtype, _CLASSES[msgtype] or types(msgtype))
+    except ConfigError:
+        return None
 
 
 def _cloud(message: Any, contents: Contents) -> str:
@@ -128,6 +140,16 @@ def _laser_scan(message: Any, contents: Contents) -> str:
         f'{message.range_min:.4g} to {message.range_max:.4g} m, '
         f'time_increment {message.time_increment:.4g} s{intensities}'
     )
+
+
+def _multi_echo(message: Any, contents: Contents) -> str:
+    most = max((len(each.echoes) for each in message.ranges), default=0)
+    return f'{_laser_scan(message, contents)}, up to {most} echoes a ray'
+
+
+def _livox(message: Any, contents: Contents) -> str:
+    contents.points.take(len(message.points))
+    return 'points: x y z float32, offset_time uint32, reflectivity tag line uint8'
 
 
 def _image(message: Any, contents: Contents) -> str:
@@ -179,6 +201,8 @@ def _take_size(contents: Contents, width: int, height: int) -> None:
 _DESCRIPTIONS: dict[str, Callable[[Any, Contents], str]] = {
     'sensor_msgs/msg/PointCloud2': _cloud,
     'sensor_msgs/msg/LaserScan': _laser_scan,
+    'sensor_msgs/msg/MultiEchoLaserScan': _multi_echo,
+    **dict.fromkeys(LIVOX, _livox),
     'sensor_msgs/msg/Image': _image,
     'sensor_msgs/msg/CompressedImage': _compressed_image,
     'sensor_msgs/msg/Imu': _imu,

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from robocache_ros.bag_types import types_in
 from robocache_ros.bags import Bag, Topic, has_header
 from robocache_ros.cdr import header_stamp_ns
-from robocache_ros.tools.inspect.contents import Contents, has_contents
+from robocache_ros.message_types import Types
+from robocache_ros.tools.inspect.contents import contents_of
 from robocache_ros.tools.inspect.spread import Spread
 from robocache_ros.tools.inspect.stamps import Stamps
 
@@ -23,11 +25,11 @@ class TopicSurvey:
         nbytes: of each message.
     """
 
-    def __init__(self, topic: Topic, bag: Bag) -> None:
+    def __init__(self, topic: Topic, bag: Bag, types: Types) -> None:
         self.topic = topic
         self.is_stamped = has_header(topic.msgtype)
         self.stamps = Stamps(bag.start_ns, bag.end_ns, is_stamped=self.is_stamped)
-        self.contents = Contents(topic.msgtype) if has_contents(topic.msgtype) else None
+        self.contents = contents_of(topic.msgtype, types)
         self.nbytes = Spread()
 
     def take(self, record_ns: int, raw: bytes) -> None:
@@ -50,7 +52,8 @@ class BagSurvey:
 
     def __init__(self, bag: Bag, progress: Callable[[int], None]) -> None:
         self.bag, self._progress = bag, progress
-        self.topics = {name: TopicSurvey(topic, bag) for name, topic in bag.topics.items()}
+        types = types_in(bag)
+        self.topics = {name: TopicSurvey(topic, bag, types) for name, topic in bag.topics.items()}
 
     def messages(self, _: Bag, wanted: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Yield what ``Bag.messages`` does, having looked at these messages and at those of all other topics."""
