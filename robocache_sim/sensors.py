@@ -327,11 +327,17 @@ class Robot:
     imu: Imu
     cameras: tuple[Camera, ...]
     depths: tuple[DepthCamera, ...] = ()
+    scanners: tuple[Lidar, ...] = ()
 
     @property
     def sensors(self) -> tuple[Lidar | Imu | Camera, ...]:
-        """All sensors: lidar, IMU, cameras, depth cameras."""
-        return (self.lidar, self.imu, *self.cameras, *self.depths)
+        """All sensors: lidar, IMU, cameras, depth cameras, 2-D lidars."""
+        return (self.lidar, self.imu, *self.cameras, *self.depths, *self.scanners)
+
+
+def _scanner(world: World) -> Lidar:
+    pose = Pose.planar(np.array([0.35, 0.0, 0.4]), 0.0)
+    return Lidar(world, 1, 720, 'scanner', pose, elevation=0.0, max_range=30.0)
 
 
 def robot(
@@ -342,6 +348,7 @@ def robot(
     lidar_rings: int = 64,
     imu_rate: float = 200.0,
     depth: bool = False,
+    scanner: bool = False,
 ) -> Robot:
     """Put the standard robot in the courtyard.
 
@@ -352,6 +359,7 @@ def robot(
         lidar_rings: rays in a column of the lidar.
         imu_rate: readings of the IMU a second, Hz.
         depth: whether it has a depth camera.
+        scanner: whether it has a 2-D lidar, of one ring.
     """
     radius = Trajectory.radius
     trajectory = Trajectory(START_NS, speed, speed / radius if yaw_rate is None else yaw_rate)
@@ -365,4 +373,5 @@ def robot(
             Camera(world, 'rear', (-0.4, 0.0, 0.9), math.pi, phase_ns=41_000_000),
         ),
         (DepthCamera(world, 'front_depth', (0.42, 0.0, 0.8), 0.0, phase_ns=23_000_000),) if depth else (),
+        (_scanner(world),) if scanner else (),
     )

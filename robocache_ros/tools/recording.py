@@ -57,6 +57,7 @@ def recorded_messages(
     }
     recorded = [stream for part in PARTS if part not in without for stream in streams[part]]
     recorded += [_depth_images(camera, end_ns, depth) for camera in robot.depths]
+    recorded += [_laser_scans(scanner, end_ns) for scanner in robot.scanners]
     return heapq.merge(*recorded, key=lambda recorded: recorded.record_ns)
 
 
@@ -95,6 +96,28 @@ def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
         )
         delay_ns = _delay_ns(lidar, index, LIDAR_DELAY_NS)
         yield Recorded(scan.stamp_ns + lidar.period_ns + delay_ns, '/lidar/points', message)
+
+
+def _laser_scans(scanner: Lidar, end_ns: int) -> Iterator[Recorded]:
+    """Scans of a lidar of one ring; a ray that is lost has range 0."""
+    step = 2 * np.pi / scanner.columns
+    for index in range((end_ns - scanner.world.trajectory.start_ns) // scanner.period_ns):
+        scan = scanner.read(index)
+        (row,) = scan.points
+        message = TYPES['sensor_msgs/msg/LaserScan'](
+            header=_header(scan.stamp_ns, scanner.name),
+            angle_min=0.0,
+            angle_max=-step * (scanner.columns - 1),
+            angle_increment=-step,
+            time_increment=scanner.period_ns / scanner.columns / SECOND_NS,
+            scan_time=scanner.period_ns / SECOND_NS,
+            range_min=scanner.min_range,
+            range_max=scanner.max_range,
+            ranges=np.hypot(row['x'], row['y']),
+            intensities=row['intensity'].astype(np.float32),
+        )
+        delay_ns = _delay_ns(scanner, index, LIDAR_DELAY_NS)
+        yield Recorded(scan.stamp_ns + scanner.period_ns + delay_ns, '/scan', message)
 
 
 def _imu(imu: Imu, end_ns: int) -> Iterator[Recorded]:

@@ -9,9 +9,12 @@ Topics
     /camera/{front,rear}/camera_info              sensor_msgs/CameraInfo    15 Hz
     /camera/front_depth/image_rect_raw[/compressedDepth]
                                                   with --depth: 16UC1, 15 Hz, 320 x 240, mm, and its camera_info
+    /scan                                         with --scanner: sensor_msgs/LaserScan, 10 Hz, 720 rays, 0.4 m high
     /tf_static                                    base_link -> lidar, imu, front, rear (front, rear: optical frames)
 
-``--without tf,camera`` leaves out what it names: tf, lidar, imu, camera.
+``--without tf,camera`` leaves out what it names: tf, lidar, imu, camera. ``--clocks lidar=37,imu=-0.2`` and
+``--drifts imu=200`` give sensors (lidar, imu, front, rear, front_depth, scanner) clocks that are ahead, s, and run
+fast, millionths.
 
 In the folder of the bag are also truth.json (scene, poses of the sensors, biases, trajectory) and truth.npz (the
 robot's true poses). The same options give the same bytes on the same machine.
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from robocache_ros.tools import interruption
 from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.recording import PARTS, TYPESTORE, Recorded, recorded_messages
+from robocache_ros.tools.sensor_clocks import SensorClock, clocks_of, numbers_by_name, with_clocks
 from robocache_sim import sensors
 from robocache_sim.sensors import SECOND_NS, Robot
 from robocache_sim.truth import write_truth
@@ -55,6 +59,7 @@ def write_bag(
     camera: str = 'jpeg',
     without: Collection[str] = (),
     depth: str = 'raw',
+    clocks: Mapping[str, SensorClock] | None = None,
     overwrite: bool = False,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Counter[str]:
@@ -68,6 +73,7 @@ def write_bag(
         camera: see ``recorded_messages``.
         without: see ``recorded_messages``.
         depth: see ``recorded_messages``.
+        clocks: of the sensors that are wrong, by name.
         overwrite: replace ``out`` where it is a bag.
         progress: called after each message with the seconds of the bag that are done.
 
@@ -84,8 +90,9 @@ def write_bag(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.simulate-', dir=out.parent) as scratch:
         bag = Path(scratch) / out.name
-        messages = recorded_messages(robot, seconds, camera, without, depth)
-        counts = _write_messages(bag, messages, storage, robot.world.trajectory.start_ns, progress)
+        start_ns = robot.world.trajectory.start_ns
+        messages = with_clocks(recorded_messages(robot, seconds, camera, without, depth), clocks or {}, start_ns)
+        counts = _write_messages(bag, messages, storage, start_ns, progress)
         write_truth(bag, robot, seconds)
         if out.exists():
             shutil.rmtree(out)
@@ -161,6 +168,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--yaw-rate', type=_within(float, -10, 10), help='mean yaw rate, rad/s (such that it looks along its path)'
     )
+    parser.add_argument('--scanner', action='store_true', help='a 2-D lidar')
+    parser.add_argument(
+        '--clocks', type=numbers_by_name, default={}, metavar='SENSOR=S,…', help='by how much clocks are ahead, s'
+    )
+    parser.add_argument(
+        '--drifts',
+        type=numbers_by_name,
+        default={},
+        metavar='SENSOR=PPM,…',
+        help='by how much they run fast, millionths',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace OUT where it is a bag')
     return parser
 
@@ -175,7 +193,12 @@ def main(argv: list[str] | None = None) -> int:
         lidar_rings=args.lidar_rings,
         imu_rate=args.imu_rate,
         depth=args.depth != 'none',
+        scanner=args.scanner,
     )
+    try:
+        clocks = clocks_of([sensor.name for sensor in robot.sensors], args.clocks, args.drifts)
+    except ValueError as error:
+        _parser().error(str(error))
     interruption.raise_from_now_on()
     bar = ProgressBar(args.seconds)
     began = time.monotonic()
@@ -188,6 +211,7 @@ def main(argv: list[str] | None = None) -> int:
             camera=args.camera,
             without=args.without,
             depth=args.depth,
+            clocks=clocks,
             overwrite=args.overwrite,
             progress=lambda done_s: bar.show(done_s, args.out.name),
         )

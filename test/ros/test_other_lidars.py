@@ -22,6 +22,7 @@ from robocache_ros.decode_livox import check_livox, decode_livox
 from robocache_ros.lidar_packets import PACKETS
 from robocache_ros.message_types import Definition
 from robocache_ros.offline import fused_frames, make_pipeline
+from robocache_ros.sources import choice, source_of
 from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.inspect.inspection import inspect
 
@@ -126,8 +127,6 @@ def test_livox_live_needs_its_package():
     if importlib.util.find_spec('livox_ros_driver2') is not None:
         pytest.skip('livox_ros_driver2 is installed')
     config, _ = parameters.from_dict(values, warn=pytest.fail)
-    from robocache_ros.sources import source_of
-
     with pytest.raises(ConfigError, match='livox_ros_driver2/msg/CustomMsg: is not installed'):
         source_of(config.lidars[0])
 
@@ -316,6 +315,7 @@ def test_packets_are_named_with_what_to_run(tmp_path, kind):
     packets = bags.every(100, '/packets', lidars.packet(kind), 500)
     path = bags.write(tmp_path / 'bag', packets + bags.every(100, '/points', bags.cloud, 500))
     assert config_from_bag(open_bag(path)).remarks.left_out['/packets'].why == PACKETS[kind]
+    assert choice('lidar', 'sensor_msgs/msg/PointCloud2', kind) == PACKETS[kind]  # as the live node says it
     (found,) = [each for each in inspect(path)['findings'] if each['subject'] == '/packets']
     assert (found['code'], found['level'], found['what']) == ('left_out', 'error', PACKETS[kind])
     assert found['remedy']
