@@ -8,25 +8,25 @@ Everything is computed in double on the host, and rounded to float32 once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from robocache_core import rotation
-from robocache_core.buffer import Entry, bracket
+from robocache_core.buffer import Entry
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.ledger import Reason
-from robocache_core.motion import Stamps, motion_from_gyro
+from robocache_core.motion import Stamps
+from robocache_core.motion_source import MotionSource, readings_of
 from robocache_core.ops import PoseTable
 from robocache_core.rotation import Array
-from robocache_core.samples import DataError, LidarScan, PointField, VectorSample
+from robocache_core.samples import DataError, LidarScan, PointField
 from robocache_core.time_field import TimeField, are_returns, find_time_field, returns_outside, without
 from robocache_core.units import MS
 
 if TYPE_CHECKING:
     from robocache_core.sensor_poses import SensorPoses
-    from robocache_core.streams.vector import ImuConfig
 
 #: Least number of poses in a table, and greatest step between two, ns.
 LEAST_POSES, GREATEST_STEP_NS = 1024, MS // 2
@@ -40,12 +40,12 @@ class Deskewer:
 
     Args:
         config: how scans are deskewed.
-        imu: the stream whose readings give the motion.
+        source: gives the motion.
     """
 
-    def __init__(self, config: DeskewConfig, imu: ImuConfig) -> None:
+    def __init__(self, config: DeskewConfig, source: MotionSource) -> None:
         self._config = config
-        self._imu = imu
+        self._source = source
         self._fields: dict[tuple[tuple[PointField, ...], bool], TimeField] = {}
 
     def pose_table(
@@ -63,9 +63,9 @@ class Deskewer:
             field: the times of the scan's points, of ``timed``.
             stamp_ns: of the scan.
             target_ns: the target time.
-            around: readings of the IMU around the scan and the target time.
+            around: readings of the source around the scan and the target time.
             sensor: pose ``[4, 4]`` of the lidar in the target frame; None: they are the same.
-            poses: of the IMU's frames in the target frame; the same where there is none.
+            poses: of the source's frames in the target frame; the same where there is none.
 
         Returns:
             The table, and the readings that it is made of.
@@ -74,42 +74,51 @@ class Deskewer:
             DataError: ``no_motion``.
         """
         instants = self.instants_ns(field, stamp_ns)
-        readings = self.readings(field, stamp_ns, target_ns, around)
-        samples = [cast(VectorSample, entry.sample) for entry in readings]
-        rows = [sample.values for sample in samples]
-        columns = self._imu.columns_of('angular_velocity')
-        rates = torch.stack(rows)[:, columns].numpy().astype(np.float64) if rows else np.empty((0, 3))
-        mount = poses.get(self._imu, samples[0].frame_id) if samples else None
-        motion = motion_from_gyro(
-            np.array([sample.stamp_ns for sample in samples], dtype=np.int64),
-            rates,
-            instants,
-            target_ns,
-            imu=None if mount is None else mount[:3, :3].numpy().astype(np.float64),
-            bias=self._config.gyro_bias,
-            tolerance_ns=self._imu.tolerance_ns,
-        )
-        table = pose_table(field, stamp_ns, instants, motion, sensor)
-        if not table.poses.isfinite().all():  # on a GPU this could not be seen without a wait
-            raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
-        return table, readings
+        motion, readings = self._source.poses(instants, target_ns, around, poses)
+        return pose_table(field, stamp_ns, instants, motion, sensor), readings
 
-    def readings(self, field: TimeField, stamp_ns: int, target_ns: int, around: Sequence[Entry]) -> list[Entry]:
-        """Return those of the readings ``around`` a scan of which its pose table is made."""
-        instants = self.instants_ns(field, stamp_ns)
-        first, last = min(target_ns, int(instants[0])), max(target_ns, int(instants[-1]))
-        return list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
+    @property
+    def moves_whole(self) -> bool:
+        """Whether a scan is moved as a whole, as its points have no times."""
+        return self._config.time_field == 'none'
+
+    def moved(
+        self,
+        stamp_ns: int,
+        target_ns: int,
+        around: Sequence[Entry],
+        sensor: torch.Tensor | None,
+        poses: SensorPoses,
+    ) -> tuple[torch.Tensor, list[Entry]]:
+        """Return where the sensor was at ``stamp_ns``, ``[4, 4] float32`` in the target frame at the target time.
+
+        Arguments, the other result and errors are those of ``pose_table``.
+        """
+        motion, readings = self._source.poses(np.array([stamp_ns]), target_ns, around, poses)
+        transform = torch.eye(4)
+        transform[:3] = _float32(_on_robot(motion, sensor))[0]
+        return transform, readings
+
+    def readings(
+        self, scan: LidarScan, field: TimeField | None, target_ns: int, around: Sequence[Entry]
+    ) -> list[Entry]:
+        """Return those of the readings ``around`` a scan by which it is moved; ``field``: the times of its points."""
+        if self.moves_whole:
+            return readings_of(np.array([scan.stamp_ns]), target_ns, around)
+        return [] if field is None else readings_of(self.instants_ns(field, scan.stamp_ns), target_ns, around)
 
     def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField | None]:
         """Return the scan without the points whose times are outside of it, and its time field.
 
-        None is the field of a scan without a return: there is nothing to deskew.
+        None is the field of a scan that is moved as a whole, and of one without a return: there is nothing to deskew.
 
         The field is that of the last scan of this layout where it holds for this one too, else it is found again.
 
         Raises:
             DataError: ``unknown_time_field``.
         """
+        if self.moves_whole:
+            return scan, None
         key = scan.layout.fields, scan.layout.is_bigendian
         field = self._fields.get(key)
         outside = None if field is None else returns_outside(scan, field, self._config)
@@ -145,14 +154,28 @@ def pose_table(
         poses: of the target frame at each instant, in the target frame at the target time.
         sensor: pose ``[4, 4]`` of the sensor in the target frame; None: they are the same.
     """
-    if sensor is not None:
-        extrinsic = sensor.numpy().astype(np.float64)
-        columns = [rotation.apply(poses[:, :, :3], extrinsic[:3, i]) for i in range(4)]
-        columns[3] += poses[:, :, 3]
-        poses = np.stack(columns, axis=-1)
     return PoseTable(
         field=field.name,
-        poses=torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float32)),
+        poses=_float32(_on_robot(poses, sensor)),
         first=field.raw_at(stamp_ns, int(instants_ns[0])),
         inverse_step=field.unit_ns / int(instants_ns[1] - instants_ns[0]),
     )
+
+
+def _on_robot(poses: Array, sensor: torch.Tensor | None) -> Array:
+    """Poses of the sensor, of those ``[P, 3, 4]`` of the target frame."""
+    if sensor is None:
+        return poses
+    extrinsic = sensor.numpy().astype(np.float64)
+    columns = [rotation.apply(poses[:, :, :3], extrinsic[:3, i]) for i in range(4)]
+    columns[3] += poses[:, :, 3]
+    return np.stack(columns, axis=-1)
+
+
+def _float32(poses: Array) -> torch.Tensor:
+    """Round poses; on a GPU it could not be seen without a wait that they are not finite."""
+    with np.errstate(over='ignore'):
+        rounded = torch.from_numpy(np.ascontiguousarray(poses, dtype=np.float32))
+    if not rounded.isfinite().all():
+        raise DataError(Reason.NO_MOTION, 'the readings around the scan give poses that are not finite')
+    return rounded

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robocache_core.tunable import Checked, tunable
+from robocache_core.tunable import Checked, ConfigError, tunable
 from robocache_core.units import MS, SECOND
 
 
@@ -13,8 +13,16 @@ from robocache_core.units import MS, SECOND
 class DeskewConfig(Checked):
     """How the sensor's motion during a scan is undone: which readings give the motion, which field the times."""
 
-    source: str = tunable('none', 'IMU stream whose angular velocity undoes the turning during a scan, or none')
-    time_field: str = tunable('auto', "field of a point's time; auto: found by its name, and by the values of a scan")
+    source: str = tunable(
+        'none',
+        'stream that undoes the motion during a scan: an IMU, whose angular velocity gives the turning, or a vector of '
+        'odometry, whose poses give turning and driving; or none',
+    )
+    time_field: str = tunable(
+        'auto',
+        "field of a point's time; auto: found by its name, and by the values of a scan; none: all points are of the "
+        "scan's stamp, and the scan is moved from there to the target as a whole",
+    )
     time_unit: str = tunable(
         'auto', 'unit of that field; auto: by its name or its values', choices=('auto', 's', 'ms', 'us', 'ns')
     )
@@ -35,6 +43,12 @@ class DeskewConfig(Checked):
         (0.0, 0.0, 0.0), "angular velocity of the IMU at rest, x y z in the IMU's frame", unit='rad/s', length=3
     )
 
+    def check(self, prefix: str) -> None:
+        if self.time_field == 'none' and (self.time_unit, self.time_reference) != ('auto', 'auto'):
+            raise ConfigError(
+                f'{prefix}time_field = none: time_unit and time_reference must be auto, as there are no times'
+            )
+
     @property
     def is_on(self) -> bool:
         """Whether scans are deskewed."""
@@ -43,6 +57,8 @@ class DeskewConfig(Checked):
     @property
     def reach_ns(self) -> tuple[int, int]:
         """How long before and after its stamp a scan may be, ns, as far as the settings say."""
+        if self.time_field == 'none':
+            return 0, 0
         before = 0 if self.time_reference == 'start' else self.scan_duration_ns
         after = 0 if self.time_reference == 'end' else self.scan_duration_ns
         return before, after

@@ -84,7 +84,10 @@ class Reason(Explained):
     NO_FIX = 'no_fix', 'the NavSatFix has no position: its status is -1'
 
     # A message that cannot be used as the stream is configured.
-    NO_TRANSFORM = 'no_transform', 'the pose of the sensor in `target_frame` is unknown: `<stream>.extrinsics`, or TF'
+    NO_TRANSFORM = (
+        'no_transform',
+        'the pose of the sensor in `target_frame`, at the stamp if it moves, is unknown: `<stream>.extrinsics`, or TF',
+    )
     NO_CAMERA_INFO = 'no_camera_info', 'an image cannot be rectified before its CameraInfo has come'
     BAD_CAMERA_INFO = 'bad_camera_info', 'the CameraInfo is not calibrated, of an unknown model, or not that of a lens'
     CAMERA_INFO_CHANGES = 'camera_info_changes', 'the CameraInfo changes more often than maps to rectify by can be made'

@@ -21,6 +21,9 @@ from robocache_core.units import MS, SECOND
 
 Stamps = npt.NDArray[np.int64]
 
+#: Greatest speed of a robot, m/s, and the least time that a step from pose to pose is taken for: stamps jitter, s.
+FASTEST, SHORTEST_STEP = 100.0, 0.1
+
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 
 
@@ -104,9 +107,11 @@ def motion_from_odometry(
         tolerance_ns: greatest distance between the poses on either side of an instant.
 
     Raises:
-        DataError: ``no_motion``: an instant, or the target time, has no pose within the tolerance on either side.
+        DataError: ``no_motion``: an instant, or the target time, has no pose within the tolerance on either side, or
+            two poses are further apart than a robot can drive.
     """
     _covered(stamps_ns, instants_ns, target_ns, tolerance_ns)
+    _check_steps(stamps_ns, positions)
     unit = rotation.normalized(orientations)
     ways = rotation.log(rotation.product(rotation.inverse(unit[:-1]), unit[1:]))
     lower, fraction = _locate(stamps_ns, np.append(target_ns, instants_ns))
@@ -114,6 +119,21 @@ def motion_from_odometry(
     orientation = rotation.normalized(rotation.product(unit[lower], rotation.exp(way)))
     position = _between(stamps_ns, positions, np.append(target_ns, instants_ns))
     return _seen_from(orientation[0], position[0], orientation[1:], position[1:])
+
+
+def on_mount(mount: Array, poses: Array) -> Array:
+    """Poses ``[P, 3, 4]`` of a frame in itself, of those of another frame that is fixed to it.
+
+    Args:
+        mount: pose ``[4, 4]`` of the other frame in the first one.
+        poses: ``[P, 3, 4]`` of the other frame, in itself at the target time.
+    """
+    turn, place = mount[:3, :3], mount[:3, 3]
+    result = np.empty_like(poses)
+    for i in range(3):
+        result[:, :, i] = rotation.apply(turn, rotation.apply(poses[:, :, :3], turn[i]))
+    result[:, :, 3] = rotation.apply(turn, poses[:, :, 3]) + place - rotation.apply(result[:, :, :3], place)
+    return result
 
 
 def _covered(stamps_ns: Stamps, instants_ns: Stamps, target_ns: int, tolerance_ns: int) -> tuple[int, int]:
@@ -159,6 +179,20 @@ def _check_turns(turns: Array, rates: Array) -> None:
             Reason.NO_MOTION,
             f'the robot would turn by {largest:.3g} rad from one reading to the next, more than half a turn: angular '
             f'velocities are up to {np.abs(rates).max():.3g} rad/s',
+        )
+
+
+def _check_steps(stamps_ns: Stamps, positions: Array) -> None:
+    """Refuse poses that are further apart than a robot can drive."""
+    with np.errstate(over='ignore'):  # infinite is too far, too
+        distance = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    seconds = np.diff(stamps_ns) / SECOND
+    if not (distance <= FASTEST * np.maximum(seconds, SHORTEST_STEP)).all():
+        at = int(np.argmax(distance / np.maximum(seconds, SHORTEST_STEP)))
+        raise DataError(
+            Reason.NO_MOTION,
+            f'the robot would move by {distance[at]:.3g} m in {seconds[at]:.3g} s, faster than {FASTEST:g} m/s: the '
+            'odometry was reset, or its pose was corrected',
         )
 
 

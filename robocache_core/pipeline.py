@@ -17,7 +17,7 @@ from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
-from robocache_core.samples import CameraInfo, DataError, Sample, restamped
+from robocache_core.samples import CameraInfo, DataError, LidarScan, Sample, restamped
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
@@ -102,8 +102,9 @@ class Pipeline:
 
         Its stamp is that of the message: ``stamp_offset`` of its stream is added here.
         """
-        if self.needs_pose(name) and not self.has_pose(name, sample.frame_id):
-            self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, sample.frame_id))
+        if self.needs_pose(name) and not self._is_placed(name, sample):
+            frame_id = self.streams[name].mounted_frame(sample)
+            self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, frame_id))
             return
         try:
             if offset_ns := self.streams[name].stamp_offset_ns:
@@ -137,6 +138,11 @@ class Pipeline:
         if self._poses.get(stream, frame_id) is not None:
             return True
         return target == frame_id != '' or (target == '' and stream.is_located)
+
+    def _is_placed(self, name: str, sample: Sample) -> bool:
+        """Whether a sample can be brought into the target frame."""
+        has_own = isinstance(sample, LidarScan) and sample.pose is not None
+        return has_own or self.has_pose(name, self.streams[name].mounted_frame(sample))
 
     def clock_jumped(self, now_ns: int) -> None:
         """State that the ROS clock was set to ``now_ns``; starts a new epoch if that is before the stamps."""

@@ -148,7 +148,8 @@ class LidarScan:
     """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``.
 
     ``times_ns_in`` names the field that holds the times of the points since the stamp, ns, where the message says so.
-    ``shift_ns`` is what was added to the message's stamp: absolute times of points get it too.
+    ``shift_ns`` is what was added to the message's stamp: absolute times of points get it too. ``pose``: of a sensor
+    that moves on the robot, its pose ``[4, 4] float32`` in the target frame at the stamp.
     """
 
     stamp_ns: int
@@ -157,6 +158,7 @@ class LidarScan:
     layout: CloudLayout
     times_ns_in: str | None = None
     shift_ns: int = 0
+    pose: torch.Tensor | None = None
 
     @property
     def nbytes(self) -> int:
@@ -255,11 +257,13 @@ class VectorSample:
     """One reading of a vector sensor: ``values [D]``, float32 or as the stream says, of the stream's fields in order.
 
     For an IMU: ``angular_velocity`` x y z rad/s, ``linear_acceleration`` x y z m/s², ``orientation`` x y z w.
+    ``child_frame_id``: of odometry, the frame of the body whose pose in ``frame_id`` it gives.
     """
 
     stamp_ns: int
     frame_id: str
     values: torch.Tensor
+    child_frame_id: str = ''
 
     @property
     def nbytes(self) -> int:

@@ -13,9 +13,9 @@ from robocache_core.config import MessageVectorConfig
 from robocache_core.field_paths import FieldPath
 from robocache_core.ledger import Reason
 from robocache_core.samples import DataError, VectorSample
-from robocache_core.streams.message_vector import JOINT_STATE
+from robocache_core.streams.message_vector import JOINT_STATE, ODOMETRY
 from robocache_core.text import shown
-from robocache_ros.decode import stamp_ns, unit_quaternion
+from robocache_ros.decode import MAX_NAME, stamp_ns, unit_quaternion
 
 _NAV_SAT_FIX, _NO_FIX = 'sensor_msgs/msg/NavSatFix', -1
 
@@ -26,10 +26,16 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
     Of a stream that is stamped by arrival no header is read: the stamp is 0 until it is set by who knows when that was.
 
     Raises:
-        DataError: as ``stamp_ns``; ``wrong_size`` (an array lacks an element, or is not of the size that the stream
-            states), ``wrong_joints``, ``no_fix``, ``no_orientation`` (a quaternion of length 0), ``non_finite``.
+        DataError: as ``stamp_ns``, of ``child_frame_id`` too; ``wrong_size`` (an array lacks an element, or is not of
+            the size that the stream states), ``wrong_joints``, ``no_fix``, ``no_orientation`` (a quaternion of length
+            0), ``non_finite``.
     """
     stamp, frame_id = (0, '') if config.stamped_by_arrival else (stamp_ns(msg.header, config), msg.header.frame_id)
+    child_frame_id = msg.child_frame_id if config.message == ODOMETRY else ''
+    if len(child_frame_id) > MAX_NAME:
+        raise DataError(
+            Reason.BAD_FRAME_ID, f'child_frame_id {shown(child_frame_id)}: must have at most {MAX_NAME} characters'
+        )
     if config.message == _NAV_SAT_FIX and msg.status.status == _NO_FIX:
         raise DataError(Reason.NO_FIX, 'status.status is -1: the receiver has no fix')
     values = _joint_values(msg, config) if config.message == JOINT_STATE else _values(msg, config)
@@ -40,7 +46,7 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
     if not bool((tensor.abs() <= greatest).all()):  # no comparison with NaN holds
         wrong = [f'{c} is {v}' for c, v in zip(config.columns, values, strict=True) if not abs(v) <= greatest]
         raise DataError(Reason.NON_FINITE, f'{", ".join(wrong)}: must be finite, and at most {greatest:.3g}')
-    return VectorSample(stamp, frame_id, tensor)
+    return VectorSample(stamp, frame_id, tensor, child_frame_id)
 
 
 def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:

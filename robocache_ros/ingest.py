@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo
@@ -10,7 +11,7 @@ from sensor_msgs.msg import CameraInfo
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
-from robocache_core.samples import DataError, EncodedImage, Sample, restamped
+from robocache_core.samples import DataError, EncodedImage, LidarScan, Sample, restamped
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.cdr import Raw, deserialize
@@ -18,7 +19,7 @@ from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
 from robocache_ros.message_types import Types, installed
-from robocache_ros.poses import Pose, PoseSource
+from robocache_ros.poses import Placed, PoseSource
 from robocache_ros.received import Received
 from robocache_ros.sources import source_of
 
@@ -44,6 +45,8 @@ class Ingest:
         self._decoders = decoders
         self._poses = poses
         self._log = log
+        #: By stream whose sensor may move, its newest stamp, and whether the last one was far behind it.
+        self._newest: dict[str, tuple[int, bool]] = {}
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream, types) for name, stream in pipeline.streams.items()}
         pipeline.on_refused = log.explain
@@ -75,7 +78,7 @@ class Ingest:
     def push(self, name: str, sample: Sample) -> None:
         """Push a decoded sample, once the pose of its sensor is known."""
         try:
-            self._locate(name, sample.frame_id)
+            sample = self._located(name, sample)
         except DataError as error:
             self.refuse(name, error)
             return
@@ -102,31 +105,64 @@ class Ingest:
         else:
             self._pipeline.set_camera_info(name, decode_camera_info(message))
 
-    def _locate(self, name: str, frame_id: str) -> None:
-        """State the pose of the sensor frame ``frame_id`` to the pipeline if it needs it and has none.
+    def _located(self, name: str, sample: Sample) -> Sample:
+        """Return the sample with the pose of its sensor if that moves; state a pose that does not to the pipeline.
 
         Raises:
-            DataError: ``no_transform``: it is unknown, or farther away than a parameter could state it.
+            DataError: ``no_transform``: it is unknown, or farther away than a parameter could state it; or it moves,
+                and the stream gives the motion of the robot.
         """
-        if self._pipeline.needs_pose(name) and not self._pipeline.has_pose(name, frame_id):
-            try:
-                pose = self._pose(frame_id)
-            except DataError as error:
-                raise DataError(error.reason, f'{error}, or set {name}.extrinsics') from error
+        stream = self._pipeline.streams[name]
+        frame_id, stamp_ns = stream.mounted_frame(sample), sample.stamp_ns + stream.stamp_offset_ns
+        if not self._pipeline.needs_pose(name) or self._pipeline.has_pose(name, frame_id):
+            return sample
+        self._watch_time(name, stamp_ns)
+        try:
+            pose, moves = self._pose(frame_id, stamp_ns)
+        except DataError as error:
+            raise DataError(error.reason, f'{error}, or set {name}.extrinsics') from error
+        if not moves:
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
+            return sample
+        if isinstance(sample, LidarScan):
+            return dataclasses.replace(sample, pose=pose_matrix(pose))
+        target = self._pipeline.config.target_frame
+        raise DataError(
+            Reason.NO_TRANSFORM,
+            f'the pose of {shown(frame_id)} in {target!r} moves: {name} does not give the motion of {target!r}; take a '
+            'sensor that is fixed to it',
+        )
 
-    def _pose(self, frame_id: str) -> Pose:
+    def _watch_time(self, name: str, stamp_ns: int) -> None:
+        """Forget poses that move where two stamps of a stream in a row are of the time before a jump back of it.
+
+        The pipeline may not see that jump: samples whose poses are those of another time, or none, do not reach it.
+        """
+        newest_ns, was_back = self._newest.get(name, (stamp_ns, False))
+        is_back = stamp_ns < newest_ns - self._pipeline.config.sync.time_jump_ns
+        if is_back and was_back:
+            self._poses.clear()
+            self._newest.clear()
+        else:
+            self._newest[name] = max(newest_ns, stamp_ns), is_back
+
+    def _pose(self, frame_id: str, stamp_ns: int) -> Placed:
         target = self._pipeline.config.target_frame
         if not frame_id:
-            raise DataError(Reason.NO_TRANSFORM, f'header.frame_id is empty, its pose in {target!r} unknown: set it')
-        pose = self._poses.pose(frame_id, target)
-        if not all(abs(metres) <= MOST_METRES for metres in pose[:3]):  # no comparison with NaN holds
             raise DataError(
                 Reason.NO_TRANSFORM,
-                f'the pose of {shown(frame_id)} in {target!r} is x y z = {pose[:3]} m: must be within '
+                f'the frame of the sensor has no name, its pose in {target!r} is unknown: set header.frame_id, of '
+                'odometry child_frame_id',
+            )
+        placed = self._poses.pose(frame_id, target, stamp_ns)
+        metres = placed.pose[:3]
+        if not all(abs(each) <= MOST_METRES for each in metres):  # no comparison with NaN holds
+            raise DataError(
+                Reason.NO_TRANSFORM,
+                f'the pose of {shown(frame_id)} in {target!r} is x y z = {metres} m: must be within '
                 f'{MOST_METRES:g} m; correct the transform',
             )
-        return pose
+        return placed
 
 
 def _arrival_ns(received: Received) -> int:

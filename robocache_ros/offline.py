@@ -25,7 +25,8 @@ from robocache_ros.drop_log import DropLog, Explanation
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.ingest import Ingest
-from robocache_ros.poses import BagPoses
+from robocache_ros.moving_transforms import MovingTransforms
+from robocache_ros.poses import BagPoses, streams_to_locate
 from robocache_ros.received import Received
 from robocache_ros.sources import Route, choice, routes
 from robocache_ros.static_transforms import StaticTransforms
@@ -72,8 +73,8 @@ def fused_frames(
     damaged image or scan before a shard kept from use. The one thing of consequence that a shard does not know is how
     many maps to rectify images by were made in the second before it (``camera_info_changes``).
 
-    Poses of sensors come from the configuration, else from the bag's /tf_static. Relative topics are those of a node
-    without a namespace.
+    Poses of sensors come from the configuration, else from the bag's /tf_static, and of those that move from /tf.
+    Relative topics are those of a node without a namespace.
 
     Args:
         bag: a rosbag2, mcap or sqlite3.
@@ -183,21 +184,28 @@ class _Reader:
         for defect in bag.defects:
             self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=defect)
         _check_topics(bag, wanted, self._log)
-        transforms = StaticTransforms.from_bag(bag)
-        for line in transforms.ignored.values():
+        static = StaticTransforms.from_bag(bag)
+        for line in static.ignored.values():
             self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=line)
+        moving = MovingTransforms(bag, static, self._log)
+        topics = {route.absolute_topic for route in wanted}
+        if streams_to_locate(self._pipeline):
+            topics |= moving.topics
         watch = self.watch = BagWatch(bag, self._pipeline, self._log, self.drops, self._clock)
         with closing(Decoders.of(self._pipeline.config)) as decoders:
-            ingest = Ingest(self._pipeline, BagPoses(transforms), self.drops, decoders, types_in(bag))
-            for topic, record_ns, raw in self._messages(bag, {route.absolute_topic for route in wanted}):
+            ingest = Ingest(self._pipeline, BagPoses(moving.buffer), self.drops, decoders, types_in(bag))
+            for topic, record_ns, raw in self._messages(bag, topics):
                 watch.advance(record_ns)
                 if self._clock.steady_ns() >= self._bounds.end_ns:
                     return
                 self._enter_from(self._clock.steady_ns())
+                if topic in moving.topics:
+                    moving.take(raw, record_ns)
                 for route in wanted:
                     if route.absolute_topic == topic:
                         self._take(ingest, watch, route, record_ns, raw)
                 yield from self._poll(watch)
+            moving.conclude()
             watch.end()
             self._pipeline.give_up()
             while self._pipeline.num_ready:  # more may wait than there is room for at once

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a sensor is, if no parameter states it: from TF in the node, from /tf_static in a bag."""
+"""Where a sensor is, if no parameter states it: from TF in the node, from /tf and /tf_static in a bag."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
+import numpy as np
+
+from robocache_core import rotation
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
@@ -16,34 +19,49 @@ from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 
 if TYPE_CHECKING:  # it reads bags, and so needs rosbags, which a robot's installation may lack
-    from robocache_ros.static_transforms import StaticTransforms
+    from robocache_ros.transform_buffer import TransformBuffer
 
 Pose = tuple[float, ...]
 
+_REMEDY = (
+    'publish the static transform between them (tf2_ros static_transform_publisher), or of a sensor that moves its '
+    'transforms up to the stamp before the message comes'
+)
+
+
+class Placed(NamedTuple):
+    """A pose x y z, m, and a unit quaternion qx qy qz qw; whether it moves, or holds for every stamp."""
+
+    pose: Pose
+    moves: bool = False
+
 
 class PoseSource(Protocol):
-    """Gives the poses of sensors that are fixed to the robot."""
+    """Gives the poses of sensors."""
 
-    def pose(self, frame_id: str, target: str) -> Pose:
-        """Return the pose of ``frame_id`` in ``target``: x y z, m, and a unit quaternion qx qy qz qw.
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
+        """Return the pose of ``frame_id`` in ``target`` at a stamp.
 
         Raises:
-            DataError: ``no_transform``: it is unknown, or moves.
+            DataError: ``no_transform``: it is unknown.
         """
         ...
 
+    def clear(self) -> None:
+        """Forget all poses that move: time has jumped."""
+
 
 class BagPoses:
-    """Poses from the static transforms of a bag."""
+    """Poses from the transforms of a bag."""
 
-    def __init__(self, transforms: StaticTransforms) -> None:
+    def __init__(self, transforms: TransformBuffer) -> None:
         self._transforms = transforms
 
-    def pose(self, frame_id: str, target: str) -> Pose:
-        pose = self._transforms.pose(frame_id, target)
-        if pose is None:
-            _unknown(frame_id, target, '/tf_static of the bag does not join them', 'record it with the bag')
-        return pose
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
+        return self._transforms.pose(frame_id, target, stamp_ns)
+
+    def clear(self) -> None:
+        self._transforms.clear()
 
 
 class TfPoses:
@@ -71,24 +89,26 @@ class TfPoses:
         self._tf, self._buffer = tf2_ros, tf2_ros.Buffer()
         undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)
 
-    def pose(self, frame_id: str, target: str) -> Pose:
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
         if self._tf is None:
             _unknown(frame_id, target, f'tf2_ros {self._fault}', 'install it')
         from rclpy.time import Time
 
         try:
             found = self._buffer.lookup_transform(target, frame_id, Time())
-        except self._tf.TransformException as error:
-            remedy = 'publish the static transform between them (tf2_ros static_transform_publisher)'
-            _unknown(frame_id, target, str(error).rstrip(' .'), remedy)
-        if found.header.stamp.sec or found.header.stamp.nanosec:
-            # tf2 gives a chain of static transforms the stamp 0; a pose that moves would stay that of the first scan.
-            raise DataError(
-                Reason.NO_TRANSFORM,
-                f'the pose of {shown(frame_id)} in {target!r} moves; target_frame must be fixed to the robot',
-            )
+            # tf2 gives a chain of static transforms the stamp 0.
+            moves = bool(found.header.stamp.sec or found.header.stamp.nanosec)
+            if moves:
+                found = self._buffer.lookup_transform(target, frame_id, Time(nanoseconds=stamp_ns))
+        except self._tf.TransformException as error:  # of a stamp that is not there it says how far the buffer reaches
+            _unknown(frame_id, target, str(error).rstrip(' .'), _REMEDY)
         t, q = found.transform.translation, found.transform.rotation
-        return t.x, t.y, t.z, q.x, q.y, q.z, q.w
+        unit = rotation.normalized(np.array([q.x, q.y, q.z, q.w]))
+        return Placed((t.x, t.y, t.z, *unit.tolist()), moves)
+
+    def clear(self) -> None:
+        if self._tf is not None:
+            self._buffer.clear()
 
 
 def streams_to_locate(pipeline: Pipeline) -> list[str]:

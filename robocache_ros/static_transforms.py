@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from robocache_core import rotation
 from robocache_core.text import MAX_SHOWN, printable, shown
-from robocache_ros.bags import Bag, BagError
+from robocache_ros.bags import Bag, BagError, Topic
 
 Matrix = npt.NDArray[np.float64]
 
@@ -40,8 +40,7 @@ class StaticTransforms:
         """
         tree = cls()
         topic = bag.topics.get(_TOPIC)
-        if topic is not None and (topic.unreadable or topic.msgtype != _TYPE):
-            why = topic.unreadable or f'it is {printable(topic.msgtype, MAX_SHOWN)}, not {_TYPE}'
+        if topic is not None and (why := why_unread(topic)):
             tree.ignored[_TOPIC] = f'{_TOPIC} is ignored: {why}'
             return tree
         for _, record_ns, raw in bag.messages({_TOPIC}):
@@ -63,8 +62,8 @@ class StaticTransforms:
         What tf2 ignores is ignored: a pose that is not finite, a quaternion whose length is not 1, a frame without a
         name, and a frame in itself.
         """
-        parent, child = _plain(parent), _plain(child)
-        fault = _fault(parent, child, translation, quaternion)
+        parent, child = plain(parent), plain(child)
+        fault = fault_of(parent, child, translation, quaternion)
         if fault:
             self.ignored[child] = f'the transform from {shown(parent)} to {shown(child)} is ignored: {fault}'
             return
@@ -76,13 +75,17 @@ class StaticTransforms:
     def __contains__(self, frame: str) -> bool:
         return frame in self._parent or any(frame == parent for parent, _ in self._parent.values())
 
+    def parent(self, frame: str) -> tuple[str, Matrix] | None:
+        """Return the parent of a frame and ``parent_from_child``; None where it has none."""
+        return self._parent.get(plain(frame))
+
     def root(self, frame: str) -> str:
         """The frame at the top of the tree of ``frame``: itself where nothing joins it to another."""
-        return list(self._ancestors(_plain(frame)))[-1]
+        return list(self._ancestors(plain(frame)))[-1]
 
     def pose(self, frame: str, target: str) -> tuple[float, ...] | None:
         """Pose of ``frame`` in ``target`` as x y z qx qy qz qw; None where no chain of transforms joins them."""
-        frame, target = _plain(frame), _plain(target)
+        frame, target = plain(frame), plain(target)
         from_frame, from_target = self._ancestors(frame), self._ancestors(target)
         common = next((name for name in from_frame if name in from_target), None)
         if common is None:
@@ -105,12 +108,20 @@ class StaticTransforms:
         return chain
 
 
-def _plain(frame: str) -> str:
+def why_unread(topic: Topic) -> str:
+    """Return why the messages of a topic of transforms cannot be read; empty where they can."""
+    if topic.unreadable or topic.msgtype == _TYPE:
+        return topic.unreadable
+    return f'it is {printable(topic.msgtype, MAX_SHOWN)}, not {_TYPE}'
+
+
+def plain(frame: str) -> str:
+    """Return the name of a frame without the slash before it that ROS 1 had."""
     return frame.lstrip('/')
 
 
-def _fault(parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> str:
-    """What is wrong with a transform; empty where nothing is."""
+def fault_of(parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> str:
+    """Return what is wrong with a transform, for which tf2 ignores it; empty where nothing is."""
     if not parent or not child:
         return 'a frame has no name'
     if parent == child:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from robocache_core.samples import CameraFrame, CloudLayout, LidarScan, PointField, VectorSample
+from robocache_sim.odometry import WheelOdometry
 from robocache_sim.sensors import POINT, Camera, DepthCamera, Imu, Lidar
 
 
@@ -43,6 +44,13 @@ def imu_sample(
     reading = imu.read(index)
     values = np.concatenate([getattr(reading, field) for field in fields])
     return VectorSample(reading.stamp_ns, imu.name, torch.from_numpy(values.astype(np.float32)))
+
+
+def odometry_sample(odometry: WheelOdometry, index: int) -> VectorSample:
+    """Reading ``index`` as a row of an Odometry: pose (position, orientation x y z w) and twist (linear, angular)."""
+    reading = odometry.read(index)
+    row = np.concatenate([reading.pose.translation, reading.pose.quaternion, reading.linear, reading.angular])
+    return VectorSample(reading.stamp_ns, odometry.name, torch.from_numpy(row.astype(np.float32)), 'base_link')
 
 
 def _bytes(array: npt.NDArray[Any]) -> torch.Tensor:

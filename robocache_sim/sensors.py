@@ -89,6 +89,7 @@ class Lidar:
         rings: rays in a column, the topmost first, evenly from ``+elevation`` to ``-elevation`` rad.
         range_noise: standard deviation of a range, m.
         dropout: part of the returns that is lost by chance.
+        phase_ns: stamp of its first scan, since the start.
     """
 
     world: World
@@ -102,6 +103,11 @@ class Lidar:
     max_range: float = 100.0
     range_noise: float = 0.015
     dropout: float = 0.01
+    phase_ns: int = 0
+
+    def stamp_ns(self, index: int) -> int:
+        """Stamp of scan ``index``."""
+        return self.world.trajectory.start_ns + self.phase_ns + index * self.period_ns
 
     @property
     def column_ns(self) -> npt.NDArray[np.int64]:
@@ -116,9 +122,9 @@ class Lidar:
         return np.cos(azimuth)[None, :], np.sin(azimuth)[None, :], slope[:, None]
 
     def read(self, index: int) -> Scan:
-        """Scan ``index``: its stamp is ``index`` periods past the start, and it ends one period later."""
+        """Scan ``index``, which ends one period after its stamp."""
         noise = self.world.noise(self.name, index)
-        stamp_ns = self.world.trajectory.start_ns + index * self.period_ns
+        stamp_ns = self.stamp_ns(index)
         pose = self.world.trajectory.at(stamp_ns + self.column_ns).pose @ self.pose
         x, y, z = pose.translation.T
         origin = x[None], y[None], z[None]
@@ -320,7 +326,7 @@ def _single(components: Components) -> Components:
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot's sensors in one world."""
+    """A robot's sensors in one world; a second lidar is not on every one."""
 
     world: World
     lidar: Lidar
@@ -328,11 +334,17 @@ class Robot:
     cameras: tuple[Camera, ...]
     depths: tuple[DepthCamera, ...] = ()
     scanners: tuple[Lidar, ...] = ()
+    rear_lidar: Lidar | None = None
+
+    @property
+    def lidars(self) -> tuple[Lidar, ...]:
+        """All lidars but those of one ring."""
+        return (self.lidar,) if self.rear_lidar is None else (self.lidar, self.rear_lidar)
 
     @property
     def sensors(self) -> tuple[Lidar | Imu | Camera, ...]:
-        """All sensors: lidar, IMU, cameras, depth cameras, 2-D lidars."""
-        return (self.lidar, self.imu, *self.cameras, *self.depths, *self.scanners)
+        """All sensors: lidars, IMU, cameras, depth cameras, 2-D lidars."""
+        return (*self.lidars, self.imu, *self.cameras, *self.depths, *self.scanners)
 
 
 def _scanner(world: World) -> Lidar:
@@ -349,6 +361,7 @@ def robot(
     imu_rate: float = 200.0,
     depth: bool = False,
     scanner: bool = False,
+    rear_phase_ns: int | None = None,
 ) -> Robot:
     """Put the standard robot in the courtyard.
 
@@ -360,10 +373,18 @@ def robot(
         imu_rate: readings of the IMU a second, Hz.
         depth: whether it has a depth camera.
         scanner: whether it has a 2-D lidar, of one ring.
+        rear_phase_ns: how long after those of the first lidar the scans of a second one begin, ns, less than a period;
+            None: there is no second one.
     """
     radius = Trajectory.radius
     trajectory = Trajectory(START_NS, speed, speed / radius if yaw_rate is None else yaw_rate)
     world = World(trajectory, seed)
+    behind = Pose.planar(np.array([-0.45, 0.15, 0.8]), -math.pi / 3)
+    rear = (
+        None
+        if rear_phase_ns is None
+        else Lidar(world, lidar_rings, name='lidar_rear', pose=behind, phase_ns=rear_phase_ns)
+    )
     return Robot(
         world,
         Lidar(world, lidar_rings),
@@ -374,4 +395,5 @@ def robot(
         ),
         (DepthCamera(world, 'front_depth', (0.42, 0.0, 0.8), 0.0, phase_ns=23_000_000),) if depth else (),
         (_scanner(world),) if scanner else (),
+        rear,
     )

@@ -107,11 +107,17 @@ class Trajectory:
     swell: float = 0.4
     swell_rate: float = 2 * math.pi / 5
 
+    def arc(self, stamps_ns: npt.NDArray[np.int64]) -> Array:
+        """``s`` at ``stamps_ns [N] int64``, s."""
+        t = (stamps_ns - self.start_ns) * 1e-9
+        arc: Array = t - self.swell / self.swell_rate * np.sin(self.swell_rate * t)
+        return arc
+
     def at(self, stamps_ns: npt.NDArray[np.int64]) -> Motion:
         """Motion at ``stamps_ns [N] int64``, before the start and after any end too."""
         t = (stamps_ns - self.start_ns) * 1e-9
         wave = self.swell_rate * t
-        s = t - self.swell / self.swell_rate * np.sin(wave)
+        s = self.arc(stamps_ns)
         ds = 1 - self.swell * np.cos(wave)
         dds = self.swell * self.swell_rate * np.sin(wave)
 

@@ -117,6 +117,10 @@ class StreamConfig(Checked):
         """Pose of the sensor in the target frame, x y z (m) qx qy qz qw; empty where no parameter states it."""
         return ()
 
+    def mounted_frame(self, sample: Sample) -> str:
+        """Frame of what gave a sample, whose pose in the target frame must be known where the stream needs it."""
+        return sample.frame_id
+
     @property
     def reads_previous(self) -> bool:
         """Whether the target reads the newest sample at or before it; else the nearest one."""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lidars: scans to voxels, deskewed by a gyroscope where that is asked for."""
+"""Lidars: scans to voxels, deskewed by a gyroscope or by odometry where that is asked for."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +17,13 @@ from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.device import Device
 from robocache_core.ledger import Reason
+from robocache_core.motion_source import check_motion_source, motion_source
 from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
 from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_pose
+from robocache_core.streams.placed_scan import PlacedScan, place
 from robocache_core.time_field import TimeField
 from robocache_core.tunable import Checked, ConfigError, check_bytes_of, tunable
 from robocache_core.units import SECOND
@@ -154,18 +155,10 @@ class LidarConfig(StreamConfig):
             raise ConfigError(f'{self.name}.extrinsics: needs target_frame, the frame that they lead to')
 
     def _check_deskew(self, pipeline: PipelineConfig) -> None:
-        source, prefix = self.deskew.source, f'{self.name}.deskew'
-        imu = next((imu for imu in pipeline.imus if imu.name == source), None)
-        if imu is None:
-            names = ', '.join(imu.name for imu in pipeline.imus) or 'there is no IMU stream'
-            raise ConfigError(f'{prefix}.source = {source!r}: must be none or name an IMU stream ({names})')
-        if 'angular_velocity' not in imu.fields:
-            raise ConfigError(f'{source}.fields = {imu.fields}: must have angular_velocity, for {prefix}.source')
-        if not pipeline.target_frame and not imu.extrinsics:
-            raise ConfigError(
-                f'{source}.extrinsics = (): must be the pose of the IMU in the frame of {self.name}, '
-                f'for {prefix}.source, since target_frame is empty'
-            )
+        prefix = f'{self.name}.deskew'
+        check_motion_source(self.deskew.source, self.name, pipeline)
+        if any(self.deskew.gyro_bias) and self.deskew.source not in {imu.name for imu in pipeline.imus}:
+            raise ConfigError(f'{prefix}.gyro_bias = {self.deskew.gyro_bias}: is of an IMU, {prefix}.source is none')
         if pipeline.sync.max_wait_ns < self.deskew.reach_ns[1]:
             raise ConfigError(
                 f'sync.max_wait = {pipeline.sync.max_wait_ns / SECOND} s: must be at least {prefix}.scan_duration = '
@@ -179,8 +172,10 @@ class LidarStream(Stream[LidarConfig]):
     def __init__(self, config: LidarConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.poses = poses
-        source = next((imu for imu in pipeline.imus if imu.name == config.motion_source), None)
-        self.deskewer = None if source is None else Deskewer(config.deskew, source)
+        self.deskewer: Deskewer | None = None
+        if config.deskew.is_on:
+            source = motion_source(config.deskew.source, config.deskew.gyro_bias, pipeline)
+            self.deskewer = Deskewer(config.deskew, source)
         #: What the deskewer has of the scan that was observed last, or why it has nothing; None: it is not asked.
         self._timed: tuple[LidarScan, TimeField | None] | DataError | None = None
 
@@ -194,7 +189,7 @@ class LidarStream(Stream[LidarConfig]):
                 self._timed = DataError(error.reason, str(error))  # without a traceback, which keeps tensors alive
 
     def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField | None]:
-        """Return the observed ``scan`` without points outside of it, and the field of its times, None: not deskewed.
+        """Return the observed ``scan`` without points outside of it, and the field of its times, None: it has none.
 
         Raises:
             DataError: ``unknown_time_field``.
@@ -206,10 +201,8 @@ class LidarStream(Stream[LidarConfig]):
     def motion_of(self, target: Target) -> list[Entry]:
         if self.deskewer is None or not isinstance(self._timed, tuple):
             return []
-        scan, field = self._timed
-        if field is None:
-            return []
-        return self.deskewer.readings(field, scan.stamp_ns, target.stamp_ns, target.motion.get(self.name, ()))
+        scan, times = self._timed
+        return self.deskewer.readings(scan, times, target.stamp_ns, target.motion.get(self.name, ()))
 
     def job(self, target: Target, draft: FrameDraft) -> LidarJob:
         return LidarJob(self, target, draft)
@@ -239,37 +232,31 @@ class LidarJob(Job):
     """Voxelizes one scan."""
 
     stream: LidarStream
-    _voxelize: Callable[..., DenseVoxels | SparseVoxels]
+    _placed: PlacedScan
     _result: DenseVoxels | SparseVoxels
 
     def __init__(self, stream: LidarStream, target: Target, draft: FrameDraft) -> None:
         super().__init__(stream, target, draft)
         self._around = target.motion.get(stream.name, ())
-        self._readings: list[Entry] = []
 
     def _upload(self, device: Device) -> None:
-        config, poses, scan = self.stream.config, self.stream.poses, self._scan
-        transform, deskewer = poses.get(config, scan.frame_id), self.stream.deskewer
-        scan, field = self.stream.timed(scan)
-        data = device.upload(scan.data)
-        operation: Callable[..., DenseVoxels | SparseVoxels] = partial(ops.voxelize_dense, data)
-        if config.voxel.output == 'sparse':
-            operation = partial(ops.voxelize_sparse, data, max_voxels=config.voxel.max_voxels)
-        if deskewer is None or field is None:
-            self._voxelize = partial(operation, transform=transform)
-            return
-        table, self._readings = deskewer.pose_table(
-            field, scan.stamp_ns, self.target_ns, self._around, transform, poses
-        )
-        device.record_stage('deskew')
-        self._voxelize = partial(operation, deskew=dataclasses.replace(table, poses=device.upload(table.poses)))
+        stream = self.stream
+        scan, times = stream.timed(self._scan)
+        sensor = stream.poses.get(stream.config, scan.frame_id) if scan.pose is None else scan.pose
+        self._placed = place(scan, times, sensor, self.target_ns, stream.deskewer, self._around, stream.poses, device)
 
     def _launch(self, device: Device) -> None:
-        config, voxel = self.stream.config, self.stream.config.voxel
-        self._result = self._voxelize(
-            layout=self._scan.layout,
-            grid=voxel.grid,
-            channels=voxel.channels,
+        config, voxel, placed = self.stream.config, self.stream.config.voxel, self._placed
+        operation: Callable[..., DenseVoxels | SparseVoxels] = ops.voxelize_dense
+        if voxel.output == 'sparse':
+            operation = partial(ops.voxelize_sparse, max_voxels=voxel.max_voxels)
+        self._result = operation(
+            placed.data,
+            placed.layout,
+            voxel.grid,
+            voxel.channels,
+            transform=placed.transform,
+            deskew=placed.deskew,
             min_range=config.min_range,
             max_range=config.max_range,
             quantum=voxel.quantum,
@@ -285,7 +272,7 @@ class LidarJob(Job):
         self.draft.points_dropped[name] = self._result.dropped
         if num_points and sum(self._result.dropped.values()) == num_points:
             self.draft.without_voxels.append(name)
-        self.draft.motion += self._readings
+        self.draft.motion += self._placed.readings
 
     def _check_overflow(self, dropped: dict[str, int], num_points: int) -> None:
         """Refuse a scan that has lost most of what is in the grid, which a valid frame would hide."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 
 from robocache_core.field_paths import GRAMMAR, FieldPath, parse_path, quaternions
+from robocache_core.samples import Sample, VectorSample
+from robocache_core.streams.base import check_pose
 from robocache_core.streams.vector import VectorConfig
 from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from robocache_core.config import PipelineConfig
 
 JOINT_STATE = 'sensor_msgs/msg/JointState'
+ODOMETRY = 'nav_msgs/msg/Odometry'
 #: Arrays of a JointState, with an element a joint each.
 JOINT_ARRAYS = ('position', 'velocity', 'effort')
 
+_IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 _DTYPES = {'float32': torch.float32, 'float64': torch.float64}
 
 
@@ -50,14 +54,14 @@ def _twist(path: str) -> tuple[str, ...]:
 
 
 def _pose(path: str) -> tuple[str, ...]:
-    return _of(f'{path}.position') + _of(f'{path}.orientation', 'xyzw')
+    return _of(f'{path}position') + _of(f'{path}orientation', 'xyzw')
 
 
 #: By full name of the message type.
 PRESETS = {
     JOINT_STATE: Preset(('position',)),
-    'nav_msgs/msg/Odometry': Preset(_pose('pose.pose') + _twist('twist.twist.')),
-    'geometry_msgs/msg/PoseStamped': Preset(_pose('pose')),
+    ODOMETRY: Preset(_pose('pose.pose.') + _twist('twist.twist.')),
+    'geometry_msgs/msg/PoseStamped': Preset(_pose('pose.')),
     'geometry_msgs/msg/TwistStamped': Preset(_twist('twist.')),
     'geometry_msgs/msg/Twist': Preset(_twist(''), has_header=False),
     'geometry_msgs/msg/WrenchStamped': Preset(_of('wrench.force') + _of('wrench.torque')),
@@ -102,6 +106,13 @@ class MessageVectorConfig(VectorConfig):
         choices=('auto', *_DTYPES),
     )
     window_size: int = tunable(1, 'instants in the window', low=1, high=100_000)
+    extrinsics: tuple[float, ...] = tunable(
+        (),
+        "where a lidar is deskewed with it: pose of the body whose pose it gives in the target frame (the lidar's own "
+        'where that is empty), x y z (m) qx qy qz qw; empty: of an Odometry from TF, by its child_frame_id; of other '
+        'types the body is the target frame',
+        length=7,
+    )
 
     def check(self, prefix: str) -> None:
         if self.message and not re.fullmatch(r'[a-z]\w*/msg/[A-Z]\w*', self.message, re.ASCII):
@@ -115,6 +126,7 @@ class MessageVectorConfig(VectorConfig):
             self._check_joints(prefix)
         elif self.joints:
             raise ConfigError(f'{prefix}joints = {shown(self.joints)}: is for {JOINT_STATE} alone, not {self.message}')
+        check_pose(f'{prefix}extrinsics', self.extrinsics)
         check_bytes_of(self.name, (self.window_size, len(self.columns)), self.values_dtype.itemsize)
         twice = [column for column, count in Counter(self.columns).items() if count > 1]
         if twice:
@@ -150,6 +162,14 @@ class MessageVectorConfig(VectorConfig):
     def message_type(self) -> str:
         return self.message
 
+    @property
+    def known_pose(self) -> tuple[float, ...]:
+        return self.extrinsics or (() if self.message == ODOMETRY else _IDENTITY)
+
+    def mounted_frame(self, sample: Sample) -> str:
+        assert isinstance(sample, VectorSample)
+        return sample.child_frame_id
+
     @functools.cached_property
     def stamped_by_arrival(self) -> bool:
         return super().stamped_by_arrival or (self.stamp == 'auto' and not self.preset.has_header)
@@ -168,6 +188,16 @@ class MessageVectorConfig(VectorConfig):
     @functools.cached_property
     def quaternions(self) -> tuple[slice, ...]:
         return tuple(slice(begin, begin + 4) for begin in quaternions(self.columns))
+
+    @functools.cached_property
+    def pose_columns(self) -> tuple[int, ...]:
+        """Where the first pose of a row is: position x y z and orientation x y z w; empty where there is none."""
+        at = {column: i for i, column in enumerate(self.columns)}
+        for column in self.columns:
+            pose = column.removesuffix('position.x') if column.endswith('position.x') else None
+            if pose is not None and all(name in at for name in _pose(pose)):
+                return tuple(at[name] for name in _pose(pose))
+        return ()
 
     @functools.cached_property
     def widths(self) -> tuple[int, ...]:

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
+from robocache_sim.odometry import WheelOdometry
 from robocache_sim.sensors import POINT, SECOND_NS, Camera, DepthCamera, DepthPicture, Imu, Lidar, Picture, Robot
+from robocache_sim.trajectory import Pose
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES: dict[str, Any] = TYPESTORE.types
@@ -20,6 +22,7 @@ TYPES: dict[str, Any] = TYPESTORE.types
 LIDAR_DELAY_NS = (2_000_000, 8_000_000)
 IMU_DELAY_NS = (200_000, 900_000)
 CAMERA_DELAY_NS = (12_000_000, 25_000_000)
+ODOMETRY_DELAY_NS = (1_000_000, 4_000_000)
 
 #: What a recording has, and can be without.
 PARTS = ('tf', 'lidar', 'imu', 'camera')
@@ -37,7 +40,12 @@ class Recorded(NamedTuple):
 
 
 def recorded_messages(
-    robot: Robot, seconds: float, camera: str = 'jpeg', without: Collection[str] = (), depth: str = 'raw'
+    robot: Robot,
+    seconds: float,
+    camera: str = 'jpeg',
+    without: Collection[str] = (),
+    depth: str = 'raw',
+    odometry: WheelOdometry | None = None,
 ) -> Iterator[Recorded]:
     """Yield all messages of a bag in the order of their record time; each is made on demand.
 
@@ -47,33 +55,63 @@ def recorded_messages(
         camera: ``jpeg``, ``png`` or ``raw`` (bgr8).
         without: parts of ``PARTS`` that are not recorded.
         depth: of the depth cameras that the robot has: ``raw`` (16UC1) or ``compressedDepth`` (PNG).
+        odometry: of the robot's wheels, on /odom and /tf; None: it has none.
     """
     end_ns = robot.world.trajectory.start_ns + round(seconds * SECOND_NS)
     streams = {
         'tf': [_static_transforms(robot)],
-        'lidar': [_clouds(robot.lidar, end_ns)],
+        'lidar': [_clouds(lidar, end_ns) for lidar in robot.lidars],
         'imu': [_imu(robot.imu, end_ns)],
         'camera': [_images(c, end_ns, camera) for c in robot.cameras],
     }
     recorded = [stream for part in PARTS if part not in without for stream in streams[part]]
     recorded += [_depth_images(camera, end_ns, depth) for camera in robot.depths]
     recorded += [_laser_scans(scanner, end_ns) for scanner in robot.scanners]
+    if odometry is not None:
+        recorded.append(_odometry(odometry, end_ns))
     return heapq.merge(*recorded, key=lambda recorded: recorded.record_ns)
 
 
 def _static_transforms(robot: Robot) -> Iterator[Recorded]:
     stamp_ns = robot.imu.stamp_ns(0)
-    transforms = [
-        TYPES['geometry_msgs/msg/TransformStamped'](
-            header=_header(stamp_ns, 'base_link'),
-            child_frame_id=sensor.name,
-            transform=TYPES['geometry_msgs/msg/Transform'](
-                translation=_vector(sensor.pose.translation), rotation=_quaternion(sensor.pose.quaternion)
+    transforms = [_transform(stamp_ns, 'base_link', sensor.name, sensor.pose) for sensor in robot.sensors]
+    yield Recorded(stamp_ns, '/tf_static', TYPES['tf2_msgs/msg/TFMessage'](transforms=transforms))
+
+
+def _odometry(odometry: WheelOdometry, end_ns: int) -> Iterator[Recorded]:
+    index = 0
+    while odometry.stamp_ns(index) < end_ns:
+        reading = odometry.read(index)
+        stamp_ns, pose = reading.stamp_ns, reading.pose
+        covariance = np.diag([1e-4, 1e-4, 1e-6, 1e-6, 1e-6, 1e-4]).reshape(-1)
+        message = TYPES['nav_msgs/msg/Odometry'](
+            _header(stamp_ns, odometry.name),
+            'base_link',
+            TYPES['geometry_msgs/msg/PoseWithCovariance'](
+                TYPES['geometry_msgs/msg/Pose'](
+                    TYPES['geometry_msgs/msg/Point'](*map(float, pose.translation)), _quaternion(pose.quaternion)
+                ),
+                covariance,
+            ),
+            TYPES['geometry_msgs/msg/TwistWithCovariance'](
+                TYPES['geometry_msgs/msg/Twist'](_vector(reading.linear), _vector(reading.angular)), covariance
             ),
         )
-        for sensor in robot.sensors
-    ]
-    yield Recorded(stamp_ns, '/tf_static', TYPES['tf2_msgs/msg/TFMessage'](transforms=transforms))
+        transforms = [_transform(stamp_ns, odometry.name, 'base_link', pose)]
+        record_ns = stamp_ns + int(odometry.world.noise(f'{odometry.name}.delay', index).integers(*ODOMETRY_DELAY_NS))
+        yield Recorded(record_ns, '/odom', message)
+        yield Recorded(record_ns, '/tf', TYPES['tf2_msgs/msg/TFMessage'](transforms=transforms))
+        index += 1
+
+
+def _transform(stamp_ns: int, parent: str, child: str, pose: Pose) -> Any:
+    return TYPES['geometry_msgs/msg/TransformStamped'](
+        header=_header(stamp_ns, parent),
+        child_frame_id=child,
+        transform=TYPES['geometry_msgs/msg/Transform'](
+            translation=_vector(pose.translation), rotation=_quaternion(pose.quaternion)
+        ),
+    )
 
 
 def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
@@ -81,7 +119,7 @@ def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
         TYPES['sensor_msgs/msg/PointField'](name, offset, _POINT_FIELD_TYPES[kind.name], 1)
         for name, (kind, offset, *_) in (POINT.fields or {}).items()
     ]
-    for index in range((end_ns - lidar.world.trajectory.start_ns) // lidar.period_ns):
+    for index in range((end_ns - lidar.stamp_ns(0)) // lidar.period_ns):
         scan = lidar.read(index)
         message = TYPES['sensor_msgs/msg/PointCloud2'](
             header=_header(scan.stamp_ns, lidar.name),
@@ -95,7 +133,7 @@ def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
             is_dense=False,
         )
         delay_ns = _delay_ns(lidar, index, LIDAR_DELAY_NS)
-        yield Recorded(scan.stamp_ns + lidar.period_ns + delay_ns, '/lidar/points', message)
+        yield Recorded(scan.stamp_ns + lidar.period_ns + delay_ns, f'/{lidar.name}/points', message)
 
 
 def _laser_scans(scanner: Lidar, end_ns: int) -> Iterator[Recorded]:

@@ -4,13 +4,16 @@
 Topics
     /lidar/points                                 sensor_msgs/PointCloud2   10 Hz, x y z intensity t ring, 1024 columns;
                                                   t: ns since the stamp; distorted by the robot's motion
+    /lidar_rear/points                            the same of a second one, with --rear-lidar
     /imu/data                                     sensor_msgs/Imu           200 Hz, with gravity, noise and bias
     /camera/{front,rear}/image_raw[/compressed]   Image or CompressedImage  15 Hz, 640 x 480
     /camera/{front,rear}/camera_info              sensor_msgs/CameraInfo    15 Hz
     /camera/front_depth/image_rect_raw[/compressedDepth]
                                                   with --depth: 16UC1, 15 Hz, 320 x 240, mm, and its camera_info
     /scan                                         with --scanner: sensor_msgs/LaserScan, 10 Hz, 720 rays, 0.4 m high
-    /tf_static                                    base_link -> lidar, imu, front, rear (front, rear: optical frames)
+    /odom                                         nav_msgs/Odometry         50 Hz, of wheels that slip, with --odometry
+    /tf                                           odom -> base_link, likewise
+    /tf_static                                    base_link -> lidars, imu, front, rear (front, rear: optical frames)
 
 ``--without tf,camera`` leaves out what it names: tf, lidar, imu, camera. ``--clocks lidar=37,imu=-0.2`` and
 ``--drifts imu=200`` give sensors (lidar, imu, front, rear, front_depth, scanner) clocks that are ahead, s, and run
@@ -40,6 +43,7 @@ from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.recording import PARTS, TYPESTORE, Recorded, recorded_messages
 from robocache_ros.tools.sensor_clocks import SensorClock, clocks_of, numbers_by_name, with_clocks
 from robocache_sim import sensors
+from robocache_sim.odometry import WheelOdometry
 from robocache_sim.sensors import SECOND_NS, Robot
 from robocache_sim.truth import write_truth
 
@@ -60,6 +64,7 @@ def write_bag(
     without: Collection[str] = (),
     depth: str = 'raw',
     clocks: Mapping[str, SensorClock] | None = None,
+    odometry: WheelOdometry | None = None,
     overwrite: bool = False,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Counter[str]:
@@ -74,6 +79,7 @@ def write_bag(
         without: see ``recorded_messages``.
         depth: see ``recorded_messages``.
         clocks: of the sensors that are wrong, by name.
+        odometry: see ``recorded_messages``.
         overwrite: replace ``out`` where it is a bag.
         progress: called after each message with the seconds of the bag that are done.
 
@@ -91,7 +97,8 @@ def write_bag(
     with tempfile.TemporaryDirectory(prefix='.simulate-', dir=out.parent) as scratch:
         bag = Path(scratch) / out.name
         start_ns = robot.world.trajectory.start_ns
-        messages = with_clocks(recorded_messages(robot, seconds, camera, without, depth), clocks or {}, start_ns)
+        recorded = recorded_messages(robot, seconds, camera, without, depth, odometry)
+        messages = with_clocks(recorded, clocks or {}, start_ns)
         counts = _write_messages(bag, messages, storage, start_ns, progress)
         write_truth(bag, robot, seconds)
         if out.exists():
@@ -164,6 +171,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--imu-rate', type=_within(float, 10, 1000), default=200.0, help='Hz (200)')
     parser.add_argument('--lidar-rings', type=_within(int, 2, 128), default=64, help='(64)')
+    parser.add_argument(
+        '--rear-lidar',
+        type=_within(float, 0, 0.099),
+        nargs='?',
+        const=0.03,
+        metavar='SECONDS',
+        help='a second lidar, whose scans begin so long after those of the first, s (0.03)',
+    )
+    parser.add_argument('--odometry', action='store_true', help='of wheels that slip')
     parser.add_argument('--speed', type=_within(float, -10, 10), default=1.5, help='mean speed, m/s (1.5)')
     parser.add_argument(
         '--yaw-rate', type=_within(float, -10, 10), help='mean yaw rate, rad/s (such that it looks along its path)'
@@ -194,6 +210,7 @@ def main(argv: list[str] | None = None) -> int:
         imu_rate=args.imu_rate,
         depth=args.depth != 'none',
         scanner=args.scanner,
+        rear_phase_ns=None if args.rear_lidar is None else round(args.rear_lidar * SECOND_NS),
     )
     try:
         clocks = clocks_of([sensor.name for sensor in robot.sensors], args.clocks, args.drifts)
@@ -212,6 +229,7 @@ def main(argv: list[str] | None = None) -> int:
             without=args.without,
             depth=args.depth,
             clocks=clocks,
+            odometry=WheelOdometry(robot.world) if args.odometry else None,
             overwrite=args.overwrite,
             progress=lambda done_s: bar.show(done_s, args.out.name),
         )

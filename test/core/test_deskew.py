@@ -13,6 +13,7 @@ from robocache_core.buffer import bracket
 from robocache_core.config import DeskewConfig, ImuConfig
 from robocache_core.deskew import Deskewer, pose_table
 from robocache_core.motion import motion_from_gyro, motion_from_odometry
+from robocache_core.motion_source import GyroMotion
 from robocache_core.samples import DataError
 from robocache_core.time_field import TimeField
 from robocache_core.units import MS, SECOND
@@ -198,7 +199,7 @@ def test_odometry_and_gyro_agree():
 
 @pytest.mark.parametrize('duration_ms', [1, 50, 100, 512, 1000])
 def test_instants_are_even_reach_the_end_and_are_dense(duration_ms):
-    deskewer = Deskewer(DeskewConfig(scan_duration_ns=duration_ms * MS), ImuConfig('imu'))
+    deskewer = Deskewer(DeskewConfig(scan_duration_ns=duration_ms * MS), GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0)))
     instants = deskewer.instants_ns(TimeField('t', 1, False, 0, -duration_ms * MS), T0)
     steps = np.diff(instants)
     assert len(instants) >= 1024

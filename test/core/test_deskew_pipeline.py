@@ -250,8 +250,8 @@ def test_the_bias_of_the_gyro_is_taken_off():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'imus': ()}, r"lidar.deskew.source = 'imu': must be none or name an IMU stream \(there is no IMU stream\)"),
-        ({'imus': (ImuConfig('other'),)}, r'name an IMU stream \(other\)'),
+        ({'imus': ()}, r"lidar.deskew.source = 'imu': must be none or name an IMU stream, or .* \(there is none\)"),
+        ({'imus': (ImuConfig('other'),)}, r'name an IMU stream, .* \(other\)'),
         ({'imus': (dataclasses.replace(IMU, fields=('orientation',)),)}, 'imu.fields = .* must have angular_velocity'),
         ({'imus': (dataclasses.replace(IMU, extrinsics=()),)}, r'imu.extrinsics = \(\): must be the pose of the IMU'),
         ({'sync': SyncConfig(max_wait_ns=99 * MS)}, 'sync.max_wait = 0.099 s: must be .*scan_duration = 0.1 s'),

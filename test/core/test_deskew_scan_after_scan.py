@@ -7,6 +7,7 @@ from support.timed_scans import COLUMNS, STAMP, D, scan
 
 from robocache_core.config import DeskewConfig, ImuConfig
 from robocache_core.deskew import Deskewer
+from robocache_core.motion_source import GyroMotion
 from robocache_core.samples import DataError
 from robocache_core.time_field import TimeField
 from robocache_core.units import MS, SECOND
@@ -16,7 +17,7 @@ class Driver:
     """A lidar whose scans follow each other: gives for each what was made of its times."""
 
     def __init__(self, **config):
-        self.deskewer = Deskewer(DeskewConfig(source='imu', **config), ImuConfig('imu'))
+        self.deskewer = Deskewer(DeskewConfig(source='imu', **config), GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0)))
 
     def send(self, values, dtype='uint32', stamp_ns=STAMP, name='t', **changes):
         """Return the field, and which points were left out."""
@@ -160,7 +161,7 @@ def test_a_refusal_is_not_remembered():
 
 
 def test_a_sender_that_makes_up_layouts_fills_no_table():
-    deskewer = Deskewer(DeskewConfig(source='imu'), ImuConfig('imu'))
+    deskewer = Deskewer(DeskewConfig(source='imu'), GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0)))
     for i in range(100):
         made_up = scan(('t', 'uint32', COLUMNS), (f'field_{i}', 'uint8', COLUMNS * 0))
         assert deskewer.timed(made_up)[1] == TimeField('t', 1, False, 0, 0)

@@ -12,6 +12,7 @@ from robocache_core import ops
 from robocache_core.config import DeskewConfig, ImuConfig
 from robocache_core.deskew import Deskewer, pose_table
 from robocache_core.motion import motion_from_gyro, motion_from_odometry
+from robocache_core.motion_source import GyroMotion
 from robocache_core.samples import CloudLayout, LidarScan, PointField
 from robocache_core.units import MS, SECOND
 from robocache_sim.samples import lidar_scan
@@ -53,7 +54,7 @@ class Drive:
         sensor = np.eye(4)
         sensor[:3, :3], sensor[:3, 3] = lidar.pose.rotation, lidar.pose.translation
         self.sensor = torch.from_numpy(sensor).float()
-        self.deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
+        self.deskewer = Deskewer(DeskewConfig(), GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0)))
         _, self.field = self.deskewer.timed(self.scan)
         self.instants = self.deskewer.instants_ns(self.field, self.scan.stamp_ns)
 
@@ -158,7 +159,7 @@ def ouster_points(ouster, index, target_ns, sign):
     """Points ``[128, 1024, 3]`` of a scan as seen at the target time by the IMU's rotation times ``sign``."""
     stamp = int(ouster['stamp_ns'][index])
     scan = LidarScan(stamp, 'lidar', torch.from_numpy(ouster['cloud'][index].reshape(-1)), OUSTER_LAYOUT)
-    deskewer = Deskewer(DeskewConfig(), ImuConfig('imu'))
+    deskewer = Deskewer(DeskewConfig(), GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0)))
     _, field = deskewer.timed(scan)
     instants = deskewer.instants_ns(field, stamp)
     poses = motion_from_gyro(

@@ -11,6 +11,7 @@ from support.runtime import assert_adds_up, cloud, make
 from robocache_ros import parameters
 from robocache_ros.poses import BagPoses
 from robocache_ros.static_transforms import StaticTransforms
+from robocache_ros.transform_buffer import TransformBuffer
 
 pytestmark = pytest.mark.filterwarnings('error')
 
@@ -36,7 +37,7 @@ def test_any_static_transforms_give_poses_or_are_ignored_by_name() -> None:
         each = fuzzed('TFMessage', serial)
         tree = StaticTransforms()
         tree.take(each.message)
-        bench = make(config, lambda pipeline, tree=tree: BagPoses(tree))
+        bench = make(config, lambda pipeline, tree=tree: BagPoses(TransformBuffer(tree)))
         for at, frame in enumerate(readings.FRAMES):
             bench.put('lidar', cloud(100 * at, frame))
             bench.work()

@@ -26,25 +26,28 @@ from support.runtime import (
 from robocache_core.config import LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
 from robocache_ros import offline
-from robocache_ros.poses import BagPoses
+from robocache_ros.poses import BagPoses, Placed
 from robocache_ros.received import Received
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
+from robocache_ros.transform_buffer import TransformBuffer
 
 IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 PROJECTION = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 IN_BASE = PipelineConfig(lidars=(LIDAR,), target_frame='base_link')
 
 
-class Poses:
+class Poses(NoPoses):
     """Knows where one frame is, and counts the questions."""
 
     def __init__(self):
         self.asked = []
 
-    def pose(self, frame_id, target):
+    def pose(self, frame_id, target, stamp_ns):
         self.asked.append((frame_id, target))
-        return (0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0) if frame_id == 'lidar' else NoPoses().pose(frame_id, target)
+        if frame_id != 'lidar':
+            return super().pose(frame_id, target, stamp_ns)
+        return Placed((0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0))
 
 
 def no_points(ms):
@@ -123,7 +126,10 @@ def test_a_sensor_whose_frame_has_no_name_is_dropped_and_explained():
     poses = Poses()
     bench = make(IN_BASE, lambda pipeline: poses)
     take(bench, 'lidar', cloud(0, frame_id=''))
-    text = "header.frame_id is empty, its pose in 'base_link' unknown: set it, or set lidar.extrinsics"
+    text = (
+        "the frame of the sensor has no name, its pose in 'base_link' is unknown: set header.frame_id, of odometry "
+        'child_frame_id, or set lidar.extrinsics'
+    )
     assert explained(bench) == {('lidar', 'no_transform'): (text, 1)}
     assert poses.asked == []
     assert_adds_up(bench.runtime)
@@ -145,7 +151,7 @@ def test_a_sensor_farther_away_than_any_is_dropped_and_explained(metres):
     tree = StaticTransforms()
     for parent, child in (('base_link', 'mast'), ('mast', 'lidar')):
         tree.add(parent, child, (metres, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
-    bench = make(IN_BASE, lambda pipeline: BagPoses(tree))
+    bench = make(IN_BASE, lambda pipeline: BagPoses(TransformBuffer(tree)))
     take(bench, 'lidar', cloud(0))
     assert bench.runtime.pipeline.poll() == []
     assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
@@ -229,8 +235,8 @@ def test_offline_takes_poses_from_the_bag(tmp_path):
     (explanation,) = unknown.explanations.values()
     assert explanation.count == 3
     said = (
-        "the pose of 'lidar' in 'base_link' is unknown: /tf_static of the bag does not join them; record it with the "
-        'bag, or set lidar.extrinsics'
+        "the pose of 'lidar' in 'base_link' is unknown: neither /tf nor /tf_static of the bag joins them; record them "
+        'with the bag, or set lidar.extrinsics'
     )
     assert explanation.message == said
     assert f'no frame: lidar: dropped 3 no_transform ({said})' in unknown.warnings

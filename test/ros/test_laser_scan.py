@@ -23,6 +23,7 @@ from robocache_core import (
     payload,
 )
 from robocache_core.deskew import Deskewer
+from robocache_core.motion_source import GyroMotion
 from robocache_core.time_field import TimeField
 from robocache_ros import parameters
 from robocache_ros.bags import open_bag
@@ -137,7 +138,7 @@ def test_its_times_are_those_of_the_message_however_few_returns_it_has(settings,
     ranges[-num_returns:] = 5.0
     config = DeskewConfig(source='imu', **settings)
     scan = decode_laser_scan(message(ranges), replace(PLAIN, deskew=config))
-    assert Deskewer(config, ImuConfig('imu')).timed(scan) == (scan, field)
+    assert Deskewer(config, GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0))).timed(scan) == (scan, field)
 
 
 def test_with_a_stamp_at_its_end_times_count_back_from_the_last_ray():
@@ -160,7 +161,7 @@ def test_settings_that_contradict_the_message_are_refused(settings, text):
     config = DeskewConfig(source='imu', **settings)
     scan = decode_laser_scan(message([5.0] * 900), replace(PLAIN, deskew=config))
     with pytest.raises(DataError, match=text):
-        Deskewer(config, ImuConfig('imu')).timed(scan)
+        Deskewer(config, GyroMotion(ImuConfig('imu'), (0.0, 0.0, 0.0))).timed(scan)
 
 
 def test_an_unset_stamp_is_refused():

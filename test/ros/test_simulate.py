@@ -209,6 +209,26 @@ def test_a_bag_without_a_part_gives_frames_all_the_same(tmp_path, without):
     assert len(list(fused_frames(tmp_path / 'bag', config))) >= 7
 
 
+def test_a_second_lidar_and_wheel_odometry_on_request(tmp_path):
+    """What is recorded is a configuration with which both lidars are deskewed by the odometry."""
+    options = ['--seconds', '0.8', '--lidar-rings', '8', '--without', 'camera', '--odometry', '--rear-lidar', '0.05']
+    assert simulate.main([str(tmp_path / 'bag'), *options]) == 0
+    bag = open_bag(tmp_path / 'bag')
+    counts = {name: topic.count for name, topic in bag.topics.items()}
+    assert (counts['/lidar/points'], counts['/lidar_rear/points'], counts['/odom'], counts['/tf']) == (8, 7, 50, 50)
+    starts = {topic: next(stamp_ns(bag.deserialize(topic, raw)) for _, _, raw in bag.messages({topic}))
+              for topic in ('/lidar/points', '/lidar_rear/points')}  # fmt: skip
+    assert starts['/lidar_rear/points'] - starts['/lidar/points'] == 50_000_000
+    made = config_from_bag(bag).parameters
+    made['odom'] |= {'required': True}
+    for lidar in ('lidar', 'lidar_rear'):
+        made[lidar] = made.get(lidar, {}) | {'deskew': {'source': 'odom'}}
+    config, _ = parameters.from_dict(made)
+    frames = list(fused_frames(tmp_path / 'bag', config))
+    assert len(frames) >= 6
+    assert all(frame.valid == {'lidar': True, 'lidar_rear': True, 'imu': True, 'odom': True} for frame in frames[:-1])
+
+
 def test_messages_are_made_as_they_are_asked_for():
     endless = recorded_messages(robot(lidar_rings=2), 1e6, without=['camera'])
     topics = {next(endless).topic for _ in range(100)}

@@ -48,12 +48,12 @@ def text(ms):
     return T['std_msgs/msg/String'](f'at {ms}')
 
 
-def transforms(*edges):
-    """Edges: (parent, child, (x, y, z), (x, y, z, w))."""
+def transforms(*edges, ms=0):
+    """Edges: (parent, child, (x, y, z), (x, y, z, w)), of one stamp."""
     make = T['geometry_msgs/msg/Transform'], T['geometry_msgs/msg/Vector3'], T['geometry_msgs/msg/Quaternion']
     return T['tf2_msgs/msg/TFMessage'](
         [
-            T['geometry_msgs/msg/TransformStamped'](header(0, parent), child, make[0](make[1](*t), make[2](*q)))
+            T['geometry_msgs/msg/TransformStamped'](header(ms, parent), child, make[0](make[1](*t), make[2](*q)))
             for parent, child, t, q in edges
         ]
     )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scan on the device, and where its points are at the target time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from robocache_core.deskew import Deskewer
+from robocache_core.device import Device
+from robocache_core.ops import PoseTable
+from robocache_core.samples import CloudLayout, LidarScan
+
+if TYPE_CHECKING:
+    from robocache_core.buffer import Entry
+    from robocache_core.sensor_poses import SensorPoses
+    from robocache_core.time_field import TimeField
+
+
+@dataclass(frozen=True)
+class PlacedScan:
+    """The bytes of a scan, and the pose of its points in the target frame at the target time.
+
+    Attributes:
+        data: ``[nbytes]`` uint8, on the device.
+        layout: of ``data``.
+        transform: ``[4, 4]`` float32, on the host, of all points; None: the sensor's frame is the target frame.
+        deskew: instead, a pose for each point, by its time.
+        readings: of the source of motion, that were used.
+    """
+
+    data: torch.Tensor
+    layout: CloudLayout
+    transform: torch.Tensor | None = None
+    deskew: PoseTable | None = None
+    readings: list[Entry] = field(default_factory=list)
+
+
+def place(
+    scan: LidarScan,
+    times: TimeField | None,
+    sensor: torch.Tensor | None,
+    target_ns: int,
+    deskewer: Deskewer | None,
+    around: Sequence[Entry],
+    mounts: SensorPoses,
+    device: Device,
+) -> PlacedScan:
+    """Upload a scan, and its pose table where it is deskewed.
+
+    Args:
+        scan: what is uploaded.
+        times: of its points; None: they have none.
+        sensor: pose ``[4, 4]`` of the lidar in the target frame at the scan's stamp; None: they are the same.
+        target_ns: the target time.
+        deskewer: undoes the motion; None: the robot stands still.
+        around: readings of the source of motion around the scan and the target time.
+        mounts: of the frames of the readings.
+        device: where to.
+
+    Raises:
+        DataError: ``no_motion``.
+    """
+    if deskewer is None or not scan.layout.num_points:
+        return PlacedScan(device.upload(scan.data), scan.layout, sensor)
+    if deskewer.moves_whole:
+        transform, readings = deskewer.moved(scan.stamp_ns, target_ns, around, sensor, mounts)
+        return PlacedScan(device.upload(scan.data), scan.layout, transform, readings=readings)
+    data = device.upload(scan.data)  # while the host computes poses
+    if times is None:
+        return PlacedScan(data, scan.layout, sensor)
+    table, readings = deskewer.pose_table(times, scan.stamp_ns, target_ns, around, sensor, mounts)
+    device.record_stage('deskew')
+    deskew = dataclasses.replace(table, poses=device.upload(table.poses))
+    return PlacedScan(data, scan.layout, deskew=deskew, readings=readings)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for the buffer of tf2_ros, which wheels do not have: moving transforms, in the arithmetic of tf2.
+
+Quaternions are multiplied and rotate the translations; between two transforms it goes by the angle's sines.
+"""
+
+from __future__ import annotations
+
+import math
+
+from geometry_msgs.msg import TransformStamped
+
+SECOND = 10**9
+
+
+class TransformException(Exception):
+    """As tf2_ros has it."""
+
+
+def product(a, b):
+    ax, ay, az, aw = a
+    bx, by, bz, bw = b
+    return (
+        aw * bx + ax * bw + ay * bz - az * by,
+        aw * by + ay * bw + az * bx - ax * bz,
+        aw * bz + az * bw + ax * by - ay * bx,
+        aw * bw - ax * bx - ay * by - az * bz,
+    )
+
+
+def rotated(q, v):
+    inverse = (-q[0], -q[1], -q[2], q[3])
+    return product(product(q, (*v, 0.0)), inverse)[:3]
+
+
+def slerp(a, b, t):
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    length = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+    angle = math.acos(min(1.0, abs(dot) / length))
+    if angle == 0:
+        return a
+    begin, end = math.sin((1 - t) * angle), math.sin(t * angle) * (-1 if dot < 0 else 1)
+    return tuple((x * begin + y * end) / math.sin(angle) for x, y in zip(a, b, strict=True))
+
+
+class Buffer:
+    """Keeps transforms of 10 s by child frame; a static one holds at any time."""
+
+    def __init__(self):
+        self._static, self._moving = {}, {}
+
+    def set_transform(self, message, authority='test', *, is_static=False):
+        t, q, stamp = message.transform.translation, message.transform.rotation, message.header.stamp
+        entry = (message.header.frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+        if is_static:
+            self._static[message.child_frame_id] = entry
+            return
+        history = self._moving.setdefault(message.child_frame_id, {})
+        history[stamp.sec * SECOND + stamp.nanosec] = entry
+        for old in [stamp_ns for stamp_ns in history if stamp_ns < max(history) - 10 * SECOND]:
+            del history[old]
+
+    def clear(self):
+        self._moving.clear()
+
+    def _at(self, frame, stamp_ns):
+        """Parent, translation and quaternion of a frame; the stamp 0 means the latest."""
+        if frame not in self._moving:
+            return self._static.get(frame)
+        history = self._moving[frame]
+        stamps = sorted(history)
+        stamp_ns = stamp_ns or stamps[-1]
+        if stamp_ns < stamps[0]:
+            raise TransformException(f'the earliest data is at time {stamps[0] / SECOND:.6f}')
+        if stamp_ns > stamps[-1]:
+            raise TransformException(f'the latest data is at time {stamps[-1] / SECOND:.6f}')
+        begin, end = max(s for s in stamps if s <= stamp_ns), min(s for s in stamps if s >= stamp_ns)
+        if begin == end:
+            return history[begin]
+        ratio = (stamp_ns - begin) / (end - begin)
+        (parent, t0, q0), (_, t1, q1) = history[begin], history[end]
+        return parent, tuple(a * (1 - ratio) + b * ratio for a, b in zip(t0, t1, strict=True)), slerp(q0, q1, ratio)
+
+    def _to(self, top, frame, stamp_ns):
+        t, q, moves = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), False
+        while frame != top:
+            found = self._at(frame, stamp_ns)
+            if found is None:
+                raise TransformException(f'"{frame}" and "{top}" are not part of the same tree')
+            moves |= frame in self._moving
+            frame, step, turn = found
+            t = tuple(a + b for a, b in zip(rotated(turn, t), step, strict=True))
+            q = product(turn, q)
+        return t, q, moves
+
+    def lookup_transform(self, target, source, time):
+        """Of a source below the target."""
+        t, q, moves = self._to(target, source, time.nanoseconds)
+        found = TransformStamped(child_frame_id=source)
+        found.header.frame_id = target
+        found.header.stamp.sec = int(moves)  # of a chain of static ones it is 0
+        to, turn = found.transform.translation, found.transform.rotation
+        (to.x, to.y, to.z), (turn.x, turn.y, turn.z, turn.w) = t, q
+        return found
