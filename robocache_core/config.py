@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.frame import WAITS
+from robocache_core.grid_config import GridConfig, in_grids
 from robocache_core.streams import KINDS
 from robocache_core.streams.base import QueueConfig, StreamConfig
 from robocache_core.streams.camera import CameraConfig
@@ -27,12 +28,14 @@ from robocache_core.units import MS
 
 __all__ = [
     'GROUPS',
+    'NAMED',
     'VECTOR_FIELDS',
     'BackpressureConfig',
     'CameraConfig',
     'ComputeConfig',
     'DepthConfig',
     'DeskewConfig',
+    'GridConfig',
     'ImuConfig',
     'LidarConfig',
     'MessageVectorConfig',
@@ -45,6 +48,9 @@ __all__ = [
 
 #: By the parameter that names streams of a kind, the configuration of such a stream.
 GROUPS: Mapping[str, type[StreamConfig]] = {group: kind.config for group, kind in KINDS.items()}
+
+#: By the parameter that names them, the configurations of all that has a name: streams, and grids of several.
+NAMED: Mapping[str, type[StreamConfig] | type[GridConfig]] = {**GROUPS, 'grids': GridConfig}
 
 #: Least rate of targets that do not come from a trigger.
 LEAST_RATE_HZ = 0.001
@@ -120,22 +126,28 @@ class ComputeConfig(Checked):
 
 @dataclass(frozen=True)
 class PipelineConfig(Checked):
-    """A whole pipeline."""
+    """A whole pipeline. Lidars in a grid have its voxel settings."""
 
     lidars: tuple[LidarConfig, ...] = ()
     cameras: tuple[CameraConfig, ...] = ()
     imus: tuple[ImuConfig, ...] = ()
     vectors: tuple[MessageVectorConfig, ...] = ()
     depths: tuple[DepthConfig, ...] = ()
+    grids: tuple[GridConfig, ...] = ()
     target_frame: str = tunable('', "frame of the voxels; empty: the lidar's own, no transform")
     sync: SyncConfig = SyncConfig()
     backpressure: BackpressureConfig = BackpressureConfig()
     compute: ComputeConfig = ComputeConfig()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'lidars', in_grids(self.lidars, self.grids))
+        super().__post_init__()
+
     def check(self, prefix: str) -> None:
-        names = [stream.name for stream in self.streams()]
-        if not names:
+        streams = [stream.name for stream in self.streams()]
+        if not streams:
             raise ConfigError(f'{", ".join(KINDS)}: needs at least one stream; name one, as in lidars = [lidar]')
+        names = streams + [grid.name for grid in self.grids]
         for name in names:
             if not (name.isascii() and name.isidentifier()):
                 raise ConfigError(f'stream name {name!r}: must be letters, digits and _, not starting with a digit')
@@ -153,9 +165,9 @@ class PipelineConfig(Checked):
                 f'sync.trigger = {self.sync.trigger!r} and sync.rate_hz = {self.sync.rate_hz}: only one of them gives '
                 "targets: set rate_hz to 0, or trigger to ''"
             )
-        if self.sync.rate_hz == 0 and self.trigger not in names:
+        if self.sync.rate_hz == 0 and self.trigger not in streams:
             raise ConfigError(
-                f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(names)}), or set sync.rate_hz'
+                f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(streams)}), or set sync.rate_hz'
             )
         if not self.target_frame and len(self.lidars) > 1:
             raise ConfigError('target_frame: must be set where there are several lidars, as their frames differ')
@@ -166,6 +178,12 @@ class PipelineConfig(Checked):
         """All streams, kind by kind."""
         for group in KINDS:
             yield from getattr(self, group)
+
+    @property
+    def voxelized(self) -> tuple[LidarConfig | GridConfig, ...]:
+        """What has voxels in a frame: grids, and the lidars that are in none."""
+        taken = {name for grid in self.grids for name in grid.from_}
+        return (*(lidar for lidar in self.lidars if lidar.name not in taken), *self.grids)
 
     @property
     def trigger(self) -> str:

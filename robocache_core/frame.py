@@ -38,12 +38,14 @@ class FusedFrame:
         epoch: counts jumps of time (a bag that loops, a clock that is set back); starts at 0.
         sequence: counts frames of this pipeline, over epochs; starts at 0. A gap never occurs.
         frame_id: the frame that voxels are in.
-        tensors: by name. A lidar gives ``<name> [C, Z, Y, X]`` (dense), or ``<name>.coords [V, 3]``,
-            ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera ``<name> [C, H, W]``, or with its
-            ``layout`` hwc ``[H, W, C]``; a depth camera ``<name> [1, H, W]``, m, 0 where ``<name>.valid [1, H, W]
-            bool`` is False; an IMU or a vector ``<name> [K, D]`` and ``<name>.valid [K] bool``.
+        tensors: by name. A lidar that is in no grid, and a grid, gives ``<name> [C, Z, Y, X]`` (dense), or
+            ``<name>.coords [V, 3]``, ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera
+            ``<name> [C, H, W]``, or with its ``layout`` hwc ``[H, W, C]``; a depth camera ``<name> [1, H, W]``, m, 0
+            where ``<name>.valid [1, H, W] bool`` is False; an IMU or a vector ``<name> [K, D]`` and
+            ``<name>.valid [K] bool``.
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero),
-            or what it had is ``damaged``.
+            or what it had is ``damaged``. By grid: whether a lidar that is in it is valid; the grid has no points of
+            those that are not.
         age_ns: by stream: target minus the stamp of the newest sample used; negative where that is newer.
         latency_ns: by stage, ns. On the CPU each stream's name: the time it took. On a GPU, by its own clock,
             stage after stage, so that they add up to the frame's time there: each stream's name, what its operation

@@ -15,6 +15,7 @@ from robocache_core.clocks import odd_clocks
 from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
+from robocache_core.grids import Grids
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
 from robocache_core.samples import CameraInfo, DataError, LidarScan, Sample, restamped
@@ -66,10 +67,14 @@ class Pipeline:
         self.ledger = {name: Account() for name in self.streams}
         #: Counts targets: received when due, used when its frame left, dropped with a reason.
         self.targets = Account()
-        #: Points of each stream that no voxel took, by reason.
-        self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in self.streams}
+        self._grids = Grids(config.grids)
+        self._names = (*self.streams, *self._grids.names)
+        #: Points of each stream, and each grid, that no voxel took, by reason.
+        self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in self._names}
         #: By stream, frames with points of it, and no voxel.
         self.without_voxels = dict.fromkeys(self.streams, 0)
+        #: By stream in a grid, frames that are without its points: it had none that was near enough.
+        self.left_out = dict.fromkeys(self._grids.sources, 0)
         self._poses = SensorPoses()
         self._streams = make_streams(config, self._poses)
         self._motion_sources = {stream.motion_source for stream in config.streams()}
@@ -306,8 +311,10 @@ class Pipeline:
         if (lost := next(lacking, None)) is not None:
             self._drop_target(target, Reason.MISSING.of_stream(lost))
             return
-        motion = [entry for stream in self._streams.values() for entry in stream.motion_of(target)]
-        target.close(used=True, motion=motion)
+        left_out = self._grids.left_out(target)
+        moved = (stream for name, stream in self._streams.items() if name not in left_out)
+        motion = [entry for stream in moved for entry in stream.motion_of(target)]
+        target.close(used=True, motion=motion, left_out=left_out)
         self.targets.use()
 
     def device_memory(self) -> dict[str, int]:
@@ -345,9 +352,7 @@ class Pipeline:
         return draft
 
     def _fill(self, draft: FrameDraft, target: Target, device: Device) -> None:
-        # What must be decoded first comes last, so that it is decoded while all else is computed.
-        streams = sorted(self._streams.values(), key=lambda stream: stream.decodes)
-        jobs = [stream.job(target, draft) for stream in streams]
+        jobs = self._grids.jobs({name: stream.job(target, draft) for name, stream in self._streams.items()}, draft)
         device.begin_frame()
         for job in jobs:  # one stream computes while the next one's bytes are on their way
             job.upload(device)
@@ -373,15 +378,17 @@ class Pipeline:
             self.points_dropped[name] = {reason: totals.get(reason, 0) + n for reason, n in dropped.items()}
         for name in draft.without_voxels:
             self.without_voxels[name] += 1
+        for name in draft.left_out:
+            self.left_out[name] += 1
         self._count_damaged(target, draft)
-        picked = ((name, target.picks[name].entries) for name in self.streams)
+        picked = ((name, target.picks[name].entries) for name in self.streams if name not in draft.left_out)
         frame = FusedFrame(
             stamp_ns=target.stamp_ns,
             epoch=target.epoch,
             sequence=self._sequence,
             frame_id=self.config.target_frame or self._frame_id(target),
-            tensors={key: tensor for name in self.streams for key, tensor in draft.tensors[name].items()},
-            valid={name: draft.valid[name] for name in self.streams},
+            tensors={key: tensor for name in self._names for key, tensor in draft.tensors[name].items()},
+            valid={name: draft.valid[name] for name in self._names},
             age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
             latency_ns=draft.latency_ns,
             given_up=target.given_up,
@@ -392,7 +399,7 @@ class Pipeline:
             views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
         )
         self._sequence += 1
-        target.close(used=True, motion=draft.motion)
+        target.close(used=True, motion=draft.motion, left_out=draft.left_out)
         self.targets.use()
         self._observer.used(frame)
         return frame

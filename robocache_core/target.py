@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from robocache_core.buffer import Entry
@@ -39,9 +39,20 @@ class Target:
         for entry in self._entries():
             entry.hold()
 
-    def close(self, reason: str = Reason.UNSELECTED, *, used: bool = False, motion: Iterable[Entry] = ()) -> None:
-        """Let the samples go: as used, those that were picked and ``motion``; else for ``reason``, if no frame did."""
-        for entry in (*(e for pick in self.picks.values() for e in pick.entries), *motion) if used else ():
+    def close(
+        self,
+        reason: str = Reason.UNSELECTED,
+        *,
+        used: bool = False,
+        motion: Iterable[Entry] = (),
+        left_out: Collection[str] = (),
+    ) -> None:
+        """Let the samples go, for ``reason`` if no frame used them.
+
+        As used, those that were picked, but not of streams that are ``left_out``, and ``motion``.
+        """
+        picked = (e for name, pick in self.picks.items() if name not in left_out for e in pick.entries)
+        for entry in (*picked, *motion) if used else ():
             entry.use()
         for entry in self._entries():
             entry.release(reason)

@@ -48,6 +48,11 @@ def tunable(
     )
 
 
+def parameter_name(field: str) -> str:
+    """Return the name of the tunable in ``field``, which has an underscore behind it where Python reserves the name."""
+    return field.removesuffix('_')
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """What is wrong with a value: the ``element`` (None: the number of elements), and the ``rule`` it breaks."""
@@ -108,7 +113,7 @@ def check_tunables(config: Any, prefix: str = '') -> None:
         fault = find_fault(elements, item.metadata, may_be_empty=item.default == ())
         if fault is not None:
             culprit = value if fault.element is None else fault.element
-            raise ConfigError(f'{prefix}{item.name} = {shown(culprit)}: {fault.rule}')
+            raise ConfigError(f'{prefix}{parameter_name(item.name)} = {shown(culprit)}: {fault.rule}')
 
 
 def check_bytes_of(name: str, shape: tuple[int, ...], itemsize: int) -> None:

@@ -172,6 +172,7 @@ class Diagnostics:
             'missing_by_stamps': record.gaps.missing,
             **_clock(config, record),
             **{f'points.{reason}': n for reason, n in self._pipeline.points_dropped.get(name, {}).items()},
+            **({'left_out': self._pipeline.left_out[name]} if name in self._pipeline.left_out else {}),
             **self._greenwave(name, rate, period),
         }
         return self._status(f'input {name}', level, message, values)
@@ -308,6 +309,9 @@ class Diagnostics:
             level, message = OK, active.name
         values: dict[str, Any] = {'backend': active.name, 'reason': active.reason}
         values |= {'device': device, 'device_reason': device.reason, 'device_fault': fault or ''}
+        for grid in self._pipeline.config.grids:
+            dropped = self._pipeline.points_dropped[grid.name]
+            values |= {f'points.{grid.name}.{reason}': count for reason, count in dropped.items()}
         values |= {f'memory.{kind}': size for kind, size in self.memory.items()}
         values['exceptions'] = self._metrics.failures
         for stage, durations in self._metrics.stages.items():

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from robocache_core import payload
-from robocache_core.config import CameraConfig, LidarConfig
+from robocache_core.config import CameraConfig, GridConfig, LidarConfig
 from robocache_core.device import on_host
 from robocache_core.frame import FusedFrame
 from robocache_core.units import SECOND
@@ -53,15 +53,15 @@ def encode_fused(frame: FusedFrame) -> memoryview:
     return message.data
 
 
-def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:
-    """Encode the occupied voxels of ``lidar`` as points, for viewers.
+def encode_voxels(frame: FusedFrame, config: LidarConfig | GridConfig) -> PointCloud2:
+    """Encode the occupied voxels of a lidar or a grid as points, for viewers.
 
     Fields: ``x y z`` float32, the mean position where the channels ``mean:x|y|z`` give it, else the voxel's centre, m
     in ``frame.frame_id``; ``count`` uint32 (where it is known: always for sparse); the other channels float32, with
     ``_`` for ``:`` (``max_intensity``).
     """
-    channels = lidar.voxel.channels
-    coords, features, counts = _occupied(frame, lidar)
+    channels = config.voxel.channels
+    coords, features, counts = _occupied(frame, config)
     names = [name for name in channels if name != 'count' and name not in _POSITION_CHANNELS]
     fields = [('x', '<f4'), ('y', '<f4'), ('z', '<f4')]
     if counts is not None:
@@ -69,7 +69,7 @@ def encode_voxels(frame: FusedFrame, lidar: LidarConfig) -> PointCloud2:
     fields += [(name.replace(':', '_'), '<f4') for name in names]
     points = np.empty(len(coords), dtype=np.dtype(fields))
 
-    grid = lidar.voxel.grid
+    grid = config.voxel.grid
     for axis, name in enumerate('xyz'):
         position = grid.lower[axis] + (coords[:, 2 - axis] + 0.5) * grid.size[axis]
         if f'mean:{name}' in channels:
@@ -136,10 +136,10 @@ def _numpy(frame: FusedFrame, *names: str) -> list[Array]:
     return [tensor.numpy() for tensor in on_host([frame.tensors[name].detach() for name in names])]
 
 
-def _occupied(frame: FusedFrame, lidar: LidarConfig) -> tuple[Array, Array, Array | None]:
+def _occupied(frame: FusedFrame, config: LidarConfig | GridConfig) -> tuple[Array, Array, Array | None]:
     """Return ``coords [V, 3]`` (z y x), ``features [V, C]``, ``counts [V]`` (None: unknown) of voxels with a point."""
-    name, channels = lidar.name, lidar.voxel.channels
-    if lidar.voxel.output == 'sparse':
+    name, channels = config.name, config.voxel.channels
+    if config.voxel.output == 'sparse':
         coords, features, counts = _numpy(frame, f'{name}.coords', f'{name}.features', f'{name}.counts')
         return coords, features, counts
     (dense,) = _numpy(frame, name)

@@ -23,7 +23,9 @@ class LeRobotConfig(Checked):
     )
     action: tuple[str, ...] = tunable((), 'vectors whose last rows make action')
     images: tuple[str, ...] = tunable((), 'cameras that give observation.images.<camera>, whose pixels are 0 to 255')
-    grids: tuple[str, ...] = tunable((), 'lidars of dense voxels that give observation.grids.<lidar> [C, Z, Y, X]')
+    grids: tuple[str, ...] = tunable(
+        (), 'lidars, grids of dense voxels that give observation.grids.<name> [C, Z, Y, X]'
+    )
     task: str = tunable('', 'what the robot does, in words, the task of every episode')
     robot_type: str = tunable('', 'what the robot is')
     on_gap: str = tunable(

@@ -15,7 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.parameter import Parameter
 
 from robocache_core.text import shown
-from robocache_core.tunable import ConfigError, bounds, find_fault
+from robocache_core.tunable import ConfigError, bounds, find_fault, parameter_name
 from robocache_core.units import SECOND
 
 _TYPES = {bool: 'BOOL', int: 'INTEGER', float: 'DOUBLE', str: 'STRING'}
@@ -154,7 +154,7 @@ def tunables(config: Any, prefix: str = '') -> Iterator[Spec]:
         if item.metadata:
             is_array = typing.get_origin(hints[item.name]) is tuple
             element = typing.get_args(hints[item.name])[0] if is_array else hints[item.name]
-            name = f'{prefix}{item.name}'
+            name = f'{prefix}{parameter_name(item.name)}'
             if item.name.endswith('_ns'):
                 name, element, value = name.removesuffix('_ns'), float, value / SECOND
             yield Spec(name, element, is_array, list(value) if is_array else value, item.name, item.metadata)

@@ -27,7 +27,7 @@ from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from robocache_core.config import GROUPS, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.config import GROUPS, NAMED, LidarConfig, PipelineConfig
 from robocache_core.frame import WAITS
 from robocache_core.tunable import Checked, ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
@@ -94,10 +94,10 @@ class NodeConfig:
         check_tunables(self)
 
 
-#: Which streams there are, a tunable for each group; each stream has its tunables under its name.
+#: Which streams and grids there are, a tunable for each group; each has its tunables under its name.
 StreamNames = dataclasses.make_dataclass(
     'StreamNames',
-    [(group, tuple[str, ...], tunable((), f'names of the {group}; may be empty')) for group in GROUPS],
+    [(group, tuple[str, ...], tunable((), f'names of the {group}; may be empty')) for group in NAMED],
     frozen=True,
 )
 # For the defaults beside the streams; a pipeline needs at least one stream.
@@ -203,12 +203,12 @@ def _specs(names: Any) -> Iterator[Spec]:
         yield from tunables(config)
     for group, name in _grouped(names):
         if _is_usable(name):
-            yield from tunables(GROUPS[group](name), f'{name}.')
+            yield from tunables(NAMED[group](name), f'{name}.')
 
 
 def _grouped(names: Any) -> Iterator[tuple[str, str]]:
-    """Yield group and name of every stream of ``StreamNames``."""
-    for group in GROUPS:
+    """Yield group and name of every stream and grid of ``StreamNames``."""
+    for group in NAMED:
         yield from ((group, name) for name in getattr(names, group))
 
 
@@ -262,15 +262,15 @@ def _configure(values: Mapping[str, Any]) -> tuple[PipelineConfig, NodeConfig]:
                 f'stream name {name!r}: must be letters, digits and _, not start with a digit, '
                 f'and be none of {", ".join(RESERVED)}'
             )
-    streams: dict[str, tuple[StreamConfig, ...]] = dict.fromkeys(GROUPS, ())
+    named: dict[str, tuple[Any, ...]] = dict.fromkeys(NAMED, ())
     taken: set[str] = set()
     for group, name in _grouped(names):
         if name in taken:  # before its parameters are read, which would be those of two kinds
             raise ConfigError(f'stream name {name!r}: is used more than once')
         taken.add(name)
-        stream = _build(GROUPS[group](name), f'{name}.', values)
-        streams[group] += (dataclasses.replace(stream, topic=stream.topic or f'/{name}'),)
-    return PipelineConfig(**(_changes(_PIPELINE, '', values) | streams)), _build(NodeConfig(), '', values)
+        config = _build(NAMED[group](name), f'{name}.', values)
+        named[group] += (dataclasses.replace(config, topic=config.topic or f'/{name}') if group in GROUPS else config,)
+    return PipelineConfig(**(_changes(_PIPELINE, '', values) | named)), _build(NodeConfig(), '', values)
 
 
 def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
@@ -294,7 +294,7 @@ def _unknown(names: set[str], known: list[str]) -> Iterator[str]:
 
 
 def _not_named(stream: str) -> str:
-    *most, last = GROUPS
+    *most, last = NAMED
     return f"no stream '{stream}' is named in {', '.join(most)} or {last}"
 
 

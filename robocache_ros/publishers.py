@@ -14,7 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 
-from robocache_core.config import PipelineConfig, StreamConfig
+from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_ros import encode, qos, rcl
 from robocache_ros.clock import Clock
@@ -44,7 +44,8 @@ class Output:
         topic: its name; ``{name}`` stands for the stream's.
         encode: from the content, and the stream where the topic has one, to the message, as it is or serialized; None:
             there is none to send.
-        group: streams that have the topic, as in ``robocache_core.config.GROUPS``; empty: it is of no stream.
+        group: attribute of ``PipelineConfig`` that holds the streams, or grids, that have the topic; empty: there is
+            none.
         only: name of the topic where the group has one stream alone; empty: as ``topic``.
         switch: field of ``NodeConfig`` that turns the topic off; empty: it is always there.
     """
@@ -57,7 +58,7 @@ class Output:
     only: str = ''
     switch: str = ''
 
-    def topics(self, config: PipelineConfig, node_config: NodeConfig) -> Iterator[tuple[str, tuple[StreamConfig, ...]]]:
+    def topics(self, config: PipelineConfig, node_config: NodeConfig) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Yield the topics that are wanted, each with its stream if it has one."""
         if self.switch and not getattr(node_config, self.switch):
             return
@@ -72,7 +73,7 @@ class Output:
 FUSED = Output(FusedFrame, UInt8MultiArray, '~/fused', encode.encode_fused)
 OUTPUTS = (
     FUSED,
-    Output(FusedFrame, PointCloud2, '~/voxels/{name}', encode.encode_voxels, 'lidars', '~/voxels', 'publish_voxels'),
+    Output(FusedFrame, PointCloud2, '~/voxels/{name}', encode.encode_voxels, 'voxelized', '~/voxels', 'publish_voxels'),
     Output(FusedFrame, Image, '~/image/{name}', encode.encode_image, 'cameras', switch='publish_images'),
     Output(
         FusedFrame,

@@ -216,11 +216,11 @@ class Runtime:
         )
         if any(camera.is_compressed for camera in config.cameras):
             self.log.emit(Event.JPEG_DECODER, decoder=JPEG_DECODER)
-        for lidar in config.lidars:
-            grid = lidar.voxel.grid
+        for each in config.voxelized:
+            grid = each.voxel.grid
             spans = zip('xyz', grid.lower, grid.upper, strict=True)
             box = ', '.join(f'{axis} {low:g} to {high:g}' for axis, low, high in spans)
-            self.log.emit(Event.VOXEL_GRID, stream=lidar.name, shape=' x '.join(map(str, grid.shape)), box=box)
+            self.log.emit(Event.VOXEL_GRID, stream=each.name, shape=' x '.join(map(str, grid.shape)), box=box)
 
     def _log_fault(self, fault: str) -> None:
         self.log.emit(Event.DEVICE_FAILED, fault=fault)

@@ -171,6 +171,7 @@ class FrameDraft:
         voxels: results whose numbers are read when the device has finished.
         points_dropped: by stream, points that no voxel took, by reason.
         without_voxels: streams of whose points no voxel took one.
+        left_out: streams that had nothing for the grid that they are in.
         motion: readings that were used to undo motion.
         refused: by stream, the reason for which its sample cannot be used, and what is wrong with it.
         damaged: by stream whose sample is damaged and is shown, not valid, what is wrong with it.
@@ -183,6 +184,7 @@ class FrameDraft:
     voxels: list[DenseVoxels | SparseVoxels] = field(default_factory=list)
     points_dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     without_voxels: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     motion: list[Entry] = field(default_factory=list)
     refused: dict[str, tuple[Reason, str]] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from robocache_core import ops
 from robocache_core.channels import MAX_CHANNELS, parse_channel
 from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
@@ -23,7 +21,9 @@ from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_pose
-from robocache_core.streams.placed_scan import PlacedScan, place
+from robocache_core.streams.placed_scan import PlacedScan, place, scan_of
+from robocache_core.streams.points_job import PointsJob
+from robocache_core.streams.voxels import blank_voxels, check_overflow, named_voxels, voxelize
 from robocache_core.time_field import TimeField
 from robocache_core.tunable import Checked, ConfigError, check_bytes_of, tunable
 from robocache_core.units import SECOND
@@ -167,65 +167,57 @@ class LidarConfig(StreamConfig):
 
 
 class LidarStream(Stream[LidarConfig]):
-    """Voxelizes a lidar's scans."""
+    """Voxelizes a lidar's scans, or gives their points to the grid that it is in."""
 
     def __init__(self, config: LidarConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
-        self.poses = poses
-        self.deskewer: Deskewer | None = None
+        self._poses = poses
+        self._is_in_grid = any(config.name in grid.from_ for grid in pipeline.grids)
+        self._deskewer: Deskewer | None = None
         if config.deskew.is_on:
             source = motion_source(config.deskew.source, config.deskew.gyro_bias, pipeline)
-            self.deskewer = Deskewer(config.deskew, source)
+            self._deskewer = Deskewer(config.deskew, source)
         #: What the deskewer has of the scan that was observed last, or why it has nothing; None: it is not asked.
         self._timed: tuple[LidarScan, TimeField | None] | DataError | None = None
 
     def observe(self, pick: Pick) -> None:
         self._timed = None
         scan = pick.entries[0].sample if pick.entries else None
-        if self.deskewer is not None and isinstance(scan, LidarScan) and scan.layout.num_points:
+        if self._deskewer is not None and isinstance(scan, LidarScan) and scan.layout.num_points:
             try:
-                self._timed = self.deskewer.timed(scan)
+                self._timed = self._deskewer.timed(scan)
             except DataError as error:
                 self._timed = DataError(error.reason, str(error))  # without a traceback, which keeps tensors alive
 
-    def timed(self, scan: LidarScan) -> tuple[LidarScan, TimeField | None]:
-        """Return the observed ``scan`` without points outside of it, and the field of its times, None: it has none.
+    def motion_of(self, target: Target) -> list[Entry]:
+        if self._deskewer is None or not isinstance(self._timed, tuple):
+            return []
+        scan, times = self._timed
+        return self._deskewer.readings(scan, times, target.stamp_ns, target.motion.get(self.name, ()))
+
+    def job(self, target: Target, draft: FrameDraft) -> LidarJob | PointsJob:
+        return (PointsJob if self._is_in_grid else LidarJob)(self, target, draft)
+
+    def blank(self, device: Device) -> dict[str, torch.Tensor]:
+        return {} if self._is_in_grid else blank_voxels(self.name, self.config.voxel, device)
+
+    def placed(self, scan: LidarScan, target_ns: int, around: Sequence[Entry], device: Device) -> PlacedScan:
+        """Upload the observed scan, and where its points are at the target time.
+
+        Args:
+            scan: as the target picked it.
+            target_ns: the target time.
+            around: readings of the source of motion around the scan and the target time.
+            device: where to.
 
         Raises:
-            DataError: ``unknown_time_field``.
+            DataError: ``unknown_time_field``, ``no_motion``.
         """
         if isinstance(self._timed, DataError):
             raise DataError(self._timed.reason, str(self._timed))
-        return (scan, None) if self._timed is None else self._timed
-
-    def motion_of(self, target: Target) -> list[Entry]:
-        if self.deskewer is None or not isinstance(self._timed, tuple):
-            return []
-        scan, times = self._timed
-        return self.deskewer.readings(scan, times, target.stamp_ns, target.motion.get(self.name, ()))
-
-    def job(self, target: Target, draft: FrameDraft) -> LidarJob:
-        return LidarJob(self, target, draft)
-
-    def blank(self, device: Device) -> dict[str, torch.Tensor]:
-        channels, (x, y, z) = len(self.config.voxel.channels), self.config.voxel.grid.shape
-        where = device.torch_device
-        if self.config.voxel.output == 'dense':
-            return {self.name: torch.zeros(channels, z, y, x, dtype=torch.float32, device=where)}
-        coords = torch.zeros(0, 3, dtype=torch.int32, device=where)
-        features = torch.zeros(0, channels, dtype=torch.float32, device=where)
-        counts = torch.zeros(0, dtype=torch.int32, device=where)
-        return self.named(SparseVoxels(coords, features, counts, [0]))
-
-    def named(self, voxels: DenseVoxels | SparseVoxels) -> dict[str, torch.Tensor]:
-        """The tensors of a result by their names in a frame."""
-        if isinstance(voxels, DenseVoxels):
-            return {self.name: voxels.tensor}
-        return {
-            f'{self.name}.coords': voxels.coords,
-            f'{self.name}.features': voxels.features,
-            f'{self.name}.counts': voxels.counts,
-        }
+        scan, times = (scan, None) if self._timed is None else self._timed
+        sensor = self._poses.get(self.config, scan.frame_id) if scan.pose is None else scan.pose
+        return place(scan, times, sensor, target_ns, self._deskewer, around, self._poses, device)
 
 
 class LidarJob(Job):
@@ -240,54 +232,28 @@ class LidarJob(Job):
         self._around = target.motion.get(stream.name, ())
 
     def _upload(self, device: Device) -> None:
-        stream = self.stream
-        scan, times = stream.timed(self._scan)
-        sensor = stream.poses.get(stream.config, scan.frame_id) if scan.pose is None else scan.pose
-        self._placed = place(scan, times, sensor, self.target_ns, stream.deskewer, self._around, stream.poses, device)
+        self._placed = self.stream.placed(scan_of(self.pick), self.target_ns, self._around, device)
 
     def _launch(self, device: Device) -> None:
-        config, voxel, placed = self.stream.config, self.stream.config.voxel, self._placed
-        operation: Callable[..., DenseVoxels | SparseVoxels] = ops.voxelize_dense
-        if voxel.output == 'sparse':
-            operation = partial(ops.voxelize_sparse, max_voxels=voxel.max_voxels)
-        self._result = operation(
+        config, placed = self.stream.config, self._placed
+        self._result = voxelize(
             placed.data,
             placed.layout,
-            voxel.grid,
-            voxel.channels,
+            config.voxel,
             transform=placed.transform,
             deskew=placed.deskew,
             min_range=config.min_range,
             max_range=config.max_range,
-            quantum=voxel.quantum,
         )
         self.draft.voxels.append(self._result)
 
     def _collect(self, device: Device) -> None:
-        name, num_points = self.stream.name, self._scan.layout.num_points
-        self._check_overflow(self._result.dropped, num_points)
-        self.draft.tensors[name] = self.stream.named(self._result)
-        if num_points and self._result.dropped['non_finite'] == num_points:
+        name, dropped, num_points = self.stream.name, self._result.dropped, self._placed.layout.num_points
+        check_overflow(name, self.stream.config.voxel, dropped, num_points)
+        self.draft.tensors[name] = named_voxels(name, self._result)
+        if num_points and dropped['non_finite'] == num_points:
             raise DataError(Reason.ALL_NON_FINITE, f'none of the {num_points} points is finite')
-        self.draft.points_dropped[name] = self._result.dropped
-        if num_points and sum(self._result.dropped.values()) == num_points:
+        self.draft.points_dropped[name] = dropped
+        if num_points and sum(dropped.values()) == num_points:
             self.draft.without_voxels.append(name)
         self.draft.motion += self._placed.readings
-
-    def _check_overflow(self, dropped: dict[str, int], num_points: int) -> None:
-        """Refuse a scan that has lost most of what is in the grid, which a valid frame would hide."""
-        inside = num_points - sum(dropped[reason] for reason in ('non_finite', 'range', 'outside'))
-        if 2 * dropped['overflow'] > inside:
-            voxel = self.stream.config.voxel
-            means = ', '.join(channel for channel in voxel.channels if channel.startswith('mean:'))
-            raise DataError(
-                Reason.SUM_OVERFLOW,
-                f'{dropped["overflow"]} of {inside} points in the grid have values too large for the sums of {means}: '
-                f'set {self.stream.name}.voxel.quantum = {voxel.quantum:g} higher, or leave the channel out',
-            )
-
-    @property
-    def _scan(self) -> LidarScan:
-        scan = self.pick.entries[0].sample
-        assert isinstance(scan, LidarScan)
-        return scan

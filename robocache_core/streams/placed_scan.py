@@ -18,6 +18,7 @@ from robocache_core.samples import CloudLayout, LidarScan
 if TYPE_CHECKING:
     from robocache_core.buffer import Entry
     from robocache_core.sensor_poses import SensorPoses
+    from robocache_core.target import Pick
     from robocache_core.time_field import TimeField
 
 
@@ -77,3 +78,10 @@ def place(
     device.record_stage('deskew')
     deskew = dataclasses.replace(table, poses=device.upload(table.poses))
     return PlacedScan(data, scan.layout, deskew=deskew, readings=readings)
+
+
+def scan_of(pick: Pick) -> LidarScan:
+    """Return the scan that a target takes."""
+    scan = pick.entries[0].sample
+    assert isinstance(scan, LidarScan)
+    return scan

@@ -74,11 +74,11 @@ def main() -> int:
             return 1
         assert preprocess.pipeline is not None
         config = preprocess.pipeline.config
-        if not config.imus or not config.lidars or config.lidars[0].voxel.output != 'sparse':
+        if not config.imus or not config.voxelized or config.voxelized[0].voxel.output != 'sparse':
             print('policy: the parameters must name a lidar with voxel.output sparse, and an IMU', file=sys.stderr)
             return 2
         executor = SingleThreadedExecutor()
-        for node in (preprocess, PolicyNode(preprocess, config.lidars[0].name, config.imus[0].name)):
+        for node in (preprocess, PolicyNode(preprocess, config.voxelized[0].name, config.imus[0].name)):
             executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):

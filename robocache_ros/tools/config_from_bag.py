@@ -46,6 +46,7 @@ _DRIVER = 'run the driver on them, and record its PointCloud2'
 _RECORD_AGAIN = 'record it again, as CDR of the type that the topic has'
 _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
+_GRID = 'all_lidars'
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ class BagConfig:
         return '\n'.join(head) + '\n' + body
 
 
-def config_from_bag(bag: Bag, types: Types = installed) -> BagConfig:
+def config_from_bag(bag: Bag, types: Types = installed, *, grid: bool = False) -> BagConfig:
     """Make the configuration: a stream for each topic of ``bag`` whose type is one of ``TYPES``.
 
     The first lidar is the trigger, else the first camera, else depth camera; without them, targets come at 10 Hz. The
     voxels are in the frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are
     written out; lidars that it does not join are left out. ``types`` gives the message types that whoever reads the bag
-    by it has.
+    by it has; with ``grid`` all lidars are in one.
 
     Raises:
         BagError: no topic of the bag can be a stream, or the bag cannot be read.
@@ -118,6 +119,8 @@ def config_from_bag(bag: Bag, types: Types = installed) -> BagConfig:
     parameters['sync'] = {'trigger': trigger.name} if trigger else {'rate_hz': _FIXED_RATE_HZ}
     for sensor in sensors:
         parameters[sensor.name] = {'topic': sensor.topic.name} | _PROPOSALS[sensor.group](sensor, setting)
+    if grid:
+        _put_in_grid(parameters, [sensor for sensor in sensors if sensor.group == 'lidars'], remarks)
     return BagConfig(parameters, remarks)
 
 
@@ -338,6 +341,22 @@ def _propose_vector(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     """The numbers of its first message at the target; they are not what a robot needs to have frames at all."""
     stream = numbers_of(sensor.topic.msgtype, sensor.first) | _tolerance(sensor, setting) | {'required': False}
     return stream | ({'interpolation': 'previous'} if _is_slow(sensor, setting) else {})
+
+
+def _put_in_grid(parameters: dict[str, Any], lidars: Sequence[_Sensor], remarks: Remarks) -> None:
+    """Put all lidars in one grid, with the channels that each of them can give."""
+    if not lidars:
+        return
+    for lidar in lidars:
+        parameters[lidar.name].pop('voxel', None)
+        parameters[lidar.name]['required'] = False
+    fields = set.intersection(*(_fields(lidar) for lidar in lidars))
+    parameters['grids'] = [_GRID]
+    parameters[_GRID] = {'from': [lidar.name for lidar in lidars]} | _voxels(fields)
+    remarks.doubts.append(
+        f'the scans in {_GRID} are of different times: set deskew.source of each lidar to an IMU or an odometry, by '
+        'which they are moved to the target'
+    )
 
 
 #: By group of streams, the function that proposes a stream's parameters.

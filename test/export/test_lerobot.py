@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig, VoxelConfig
+from robocache_core.config import (
+    CameraConfig,
+    GridConfig,
+    ImuConfig,
+    LidarConfig,
+    PipelineConfig,
+    SyncConfig,
+    VoxelConfig,
+)
 from robocache_core.frame import FusedFrame
 from robocache_core.units import MS, SECOND
 from robocache_ros.export_config import ExportConfig, LeRobotConfig
@@ -246,6 +254,16 @@ def test_a_gap_can_be_refused(tmp_path: Path) -> None:
             {'lidars': (LidarConfig('grid'),)},
             {},
             r'grids has grid, whose voxels are sparse: set grid.voxel.output: dense',
+        ),
+        (
+            {'lidars': (LidarConfig('grid'),), 'grids': (GridConfig('all', ('grid',)),)},
+            {},
+            r"grids has 'grid', which is not a grid, or a lidar in none, of the configuration \(all\)",
+        ),
+        (
+            {'lidars': (LidarConfig('grid'),), 'grids': (GridConfig('all', ('grid',)),)},
+            {'grids': ('all',)},
+            r'grids has all, whose voxels are sparse: set all.voxel.output: dense',
         ),
     ],
 )

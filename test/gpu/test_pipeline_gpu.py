@@ -16,7 +16,7 @@ import torch
 from support import whole_robot
 from support.driving import assert_ledger
 
-from robocache_core import backends, payload
+from robocache_core import GridConfig, backends, payload
 from robocache_core.device import CudaDevice, Device
 from robocache_core.frame import WAITS
 from robocache_core.pipeline import Pipeline
@@ -78,6 +78,25 @@ def test_each_output_with_and_without_deskewing(output, deskew):
         assert pipeline.device_fault is None
     assert len(digests[0]) == 10
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize('output', ['sparse', 'dense'])
+def test_a_grid_of_two_lidars(output):
+    """One of them deskewed, one not, of which some scans are bad and some missing."""
+    found = []
+    for device in ('cpu', 'cuda'):
+        whole = whole_robot.config(device)
+        voxel = dataclasses.replace(whole.lidars[0].voxel, output=output)
+        lidars = tuple(dataclasses.replace(each, voxel=voxel, required=False) for each in whole.lidars)
+        grids = (GridConfig('both', ('rear', 'top'), voxel),)
+        pipeline = Pipeline(dataclasses.replace(whole, lidars=lidars, grids=grids))
+        frames = whole_robot.frames(pipeline)
+        assert pipeline.device_fault is None
+        assert len(frames) >= 10
+        assert {frame.valid['top'] for frame in frames} == {True, False}
+        assert all(frame.tensors[name].device.type == device for frame in frames for name in frame.tensors)
+        found.append((digests_of(frames), pipeline.points_dropped, pipeline.left_out, pipeline.without_voxels))
+    assert found[0] == found[1]
 
 
 def test_a_missing_stream_is_blank_on_the_gpu():

@@ -52,6 +52,16 @@ def test_the_file_has_every_parameter_and_no_other() -> None:
     assert set(documented()) == {spec.name for spec in parameters._specs(NAMES)}
 
 
+def test_the_grid_of_the_file_is_one() -> None:
+    text = FILE.read_text()
+    begin = text.index('    # all:')
+    section = text[begin : text.index('\n\n', begin)].replace('\n    # ', '\n').replace('    # ', '', 1)
+    names = {'lidars': ['lidar', 'lidar_rear'], 'grids': ['all'], 'target_frame': 'base_link'}
+    (grid,) = parameters.from_dict(names | yaml.safe_load(section), warn=pytest.fail)[0].grids
+    assert grid.from_ == ('lidar', 'lidar_rear')
+    assert [spec.name for spec in parameters.tunables(grid)][:2] == ['from', 'voxel.size']
+
+
 def test_the_file_s_values_are_the_defaults() -> None:
     values = documented()
     for spec in parameters._specs(NAMES):

@@ -14,7 +14,7 @@ from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock
 
 from robocache_core import payload
-from robocache_core.config import LidarConfig, PipelineConfig
+from robocache_core.config import GridConfig, LidarConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.units import MS
 from robocache_ros.event_log import EventLog
@@ -149,6 +149,14 @@ def test_which_topics_there_are(lidars, node_config, views):
     assert {topic: each.message for topic, each in bench.node.publishers.items()} == OWN | views
     bench.undo.close()
     assert bench.node.publishers == {}
+
+
+def test_a_grid_has_the_topic_and_its_lidars_have_none():
+    lidars = tuple(map(LidarConfig, ('top', 'rear', 'low')))
+    grids = (GridConfig('both', ('top', 'rear')),)
+    bench = Bench(PipelineConfig(lidars, grids=grids, target_frame='base_link'), ALL)
+    views = {'~/voxels/low': PointCloud2, '~/voxels/both': PointCloud2}
+    assert {topic: each.message for topic, each in bench.node.publishers.items()} == OWN | views
 
 
 def test_a_frame_goes_to_every_topic_that_has_a_subscriber():

@@ -24,6 +24,7 @@ CONFIGS = {
     'by the lidar': hard_bag.config(),
     'at a rate': hard_bag.config(rate_hz=15.0),
     'by the lidar, not deskewed': hard_bag.config(deskew=False),
+    'in a grid': hard_bag.in_grid(),
 }
 #: At stamps of records, beyond the bag, twice the same; the last frames are of the shard with the last message.
 EDGES = [

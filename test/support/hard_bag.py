@@ -19,6 +19,7 @@ from support.bags import MS, T
 from robocache_core.config import (
     CameraConfig,
     DeskewConfig,
+    GridConfig,
     ImuConfig,
     LidarConfig,
     MessageVectorConfig,
@@ -61,6 +62,17 @@ def config(*, rate_hz: float = 0.0, deskew: bool = True) -> PipelineConfig:
         target_frame='base_link',
         sync=SyncConfig(rate_hz=rate_hz, max_wait_ns=100 * MS),
     )  # fmt: skip
+
+
+def in_grid() -> PipelineConfig:
+    """The lidar's scans twice in one grid: deskewed, and as they are."""
+    whole = config()
+    (lidar,) = whole.lidars
+    again = LidarConfig('again', topic='/points', required=False, tolerance_ns=20 * MS)
+    lidars = (dataclasses.replace(lidar, voxel=VoxelConfig()), again)
+    grids = (GridConfig('all', ('lidar', 'again'), lidar.voxel),)
+    # Both lidars are of one time, and together they would show that the IMU is late.
+    return dataclasses.replace(whole, lidars=lidars, grids=grids, sync=SyncConfig(max_wait_ns=150 * MS))
 
 
 def write(path: Path, storage: str = 'mcap') -> Path:

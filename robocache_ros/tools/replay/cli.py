@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('bag', type=Path, metavar='BAG', help='rosbag2: a directory, .mcap or .db3')
     parser.add_argument('--config', type=Path, metavar='YAML', help='parameter file; default: made from the bag')
+    parser.add_argument('--grid', action='store_true', help='one voxel grid of all lidars, where there is no --config')
     parser.add_argument('--rate', type=_positive, default=1.0, help='speed, 1 is real time')
     parser.add_argument('--loop', type=_count, default=1, metavar='N', help='play the bag N times: stamps jump back')
     parser.add_argument('--out', type=Path, default=Path('build/replay'), metavar='DIR', help='default: %(default)s')

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core.config import CameraConfig, PipelineConfig
+from robocache_core.config import CameraConfig, GridConfig, LidarConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.text import printable
 from robocache_ros.tools.presentation.markup import data_uri, plot, section
@@ -30,35 +30,40 @@ def frame_sections(frame: FusedFrame, config: PipelineConfig) -> str:
 
 
 def _scene(frame: FusedFrame, config: PipelineConfig) -> str:
-    if not config.lidars:
+    if not config.voxelized:
         return ''
-    clouds = [voxel_view.occupied(frame, lidar) for lidar in config.lidars]
+    clouds = [voxel_view.occupied(frame, each) for each in config.voxelized]
     views = []
-    for lidar, cloud in zip(config.lidars, clouds, strict=True):
+    for each, cloud in zip(config.voxelized, clouds, strict=True):
         low, high = voxel_view.height_range(cloud.centre)
         size = ' × '.join(f'{edge:g}' for edge in cloud.size)
-        shape = ' × '.join(str(n) for n in lidar.voxel.grid.shape)
+        shape = ' × '.join(str(n) for n in each.voxel.grid.shape)
         facts = _facts(
             [
-                ('stream', lidar.name),
+                ('stream', _origin(each)),
                 ('voxels occupied', f'{len(cloud.centre):,}'),
                 ('points in them', f'{int(cloud.count.sum()):,}'),
                 ('voxel', f'{size} m'),
                 ('grid x × y × z', shape),
                 ('frame', frame.frame_id),
-                ('channels', ', '.join(lidar.voxel.channels)),
+                ('channels', ', '.join(each.voxel.channels)),
             ]
         )
         scale = f'<div class="scale"><span>{low:.1f} m</span><div class="ramp"></div><span>{high:.1f} m</span></div>'
         png = data_uri('image/png', voxel_view.from_above(cloud))
         views.append(
-            f'<div class="split"><img class="dark" alt="voxels of {lidar.name} from above" src="{png}">'
+            f'<div class="split"><img class="dark" alt="voxels of {each.name} from above" src="{png}">'
             f'<div>{facts}<h4>Height</h4>{scale}<p class="dim">From above: each column shows its topmost voxel, '
             'brighter with more points. The robot is the white triangle and looks up; x is up, y left.</p></div></div>'
         )
     hero = data_uri('image/png', voxel_view.from_behind(clouds))
     body = f'<img class="dark wide" alt="voxels in perspective" src="{hero}">' + ''.join(views)
     return section('Voxels', f'One fused frame, at {frame.stamp_ns / 1e9:.3f} s: what the model sees.', body)
+
+
+def _origin(config: LidarConfig | GridConfig) -> str:
+    """Whose points the voxels hold."""
+    return f'{config.name} ({", ".join(config.from_)})' if isinstance(config, GridConfig) else config.name
 
 
 def _cameras(frame: FusedFrame, config: PipelineConfig) -> str:

@@ -48,7 +48,7 @@ def _replay(args: argparse.Namespace) -> int:
     bag = open_bag(args.bag, TYPES)
     args.out.mkdir(parents=True, exist_ok=True)
     params_file = args.out / 'preprocess.yaml'
-    config, node_config = _configure(bag, args.config, params_file)
+    config, node_config = _configure(bag, args.config, args.grid, params_file)
     types = expected_types(config)
     absent = absent_topics(bag, types)
     for topic in absent:
@@ -81,10 +81,12 @@ def _replay(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _configure(bag: Bag, given: Path | None, params_file: Path) -> tuple[PipelineConfig, parameters.NodeConfig]:
+def _configure(
+    bag: Bag, given: Path | None, grid: bool, params_file: Path
+) -> tuple[PipelineConfig, parameters.NodeConfig]:
     """Write the parameter file, a copy of ``given`` or made from the bag, and read it."""
     if given is None:
-        made = config_from_bag(bag)
+        made = config_from_bag(bag, grid=grid)
         for note in made.notes:
             print(f'note: {note}')
         text = made.to_yaml(bag.path.name)

@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from robocache_core.config import LidarConfig
+from robocache_core.config import GridConfig, LidarConfig
 from robocache_core.frame import FusedFrame
 
 NIGHT = '#0b1220'
@@ -36,14 +36,14 @@ class Occupied:
     size: tuple[float, ...]
 
 
-def occupied(frame: FusedFrame, lidar: LidarConfig) -> Occupied:
-    """Find a lidar's occupied voxels in its sparse or dense tensors."""
-    grid, channels = lidar.voxel.grid, list(lidar.voxel.channels)
-    if lidar.voxel.output == 'sparse':
-        zyx = frame.tensors[f'{lidar.name}.coords'].numpy().astype(np.float64)
-        count = frame.tensors[f'{lidar.name}.counts'].numpy().astype(np.float64)
+def occupied(frame: FusedFrame, config: LidarConfig | GridConfig) -> Occupied:
+    """Find the occupied voxels of a lidar or a grid in its sparse or dense tensors."""
+    grid, channels = config.voxel.grid, list(config.voxel.channels)
+    if config.voxel.output == 'sparse':
+        zyx = frame.tensors[f'{config.name}.coords'].numpy().astype(np.float64)
+        count = frame.tensors[f'{config.name}.counts'].numpy().astype(np.float64)
     else:
-        dense = frame.tensors[lidar.name].numpy()
+        dense = frame.tensors[config.name].numpy()
         # A channel that is positive in every voxel with points; without one, voxels where any channel is not zero.
         sure = next((c for c in ('count', 'occupancy', 'density') if c in channels), None)
         mass = dense[channels.index(sure)] if sure else (dense != 0).any(axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.config import CameraConfig, GridConfig, ImuConfig, LidarConfig, PipelineConfig, StreamConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.streams.vector import VectorConfig
 from robocache_ros.export_config import IMAGES, LeRobotConfig
@@ -40,7 +40,7 @@ class Feature:
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None = None
-    streams: tuple[StreamConfig, ...] = ()
+    streams: tuple[StreamConfig | GridConfig, ...] = ()
 
     @property
     def is_image(self) -> bool:
@@ -74,13 +74,13 @@ def features_of(config: PipelineConfig, wanted: LeRobotConfig) -> tuple[Feature,
         shape = camera.height, camera.width, 3
         found.append(Feature(f'{CAMERAS}.{name}', kind, shape, ('height', 'width', 'channels'), (camera,)))
     for name in wanted.grids:
-        lidar = _stream(name, 'grids', config.lidars, 'a lidar')
-        if lidar.voxel.output != 'dense':
+        grid = _stream(name, 'grids', config.voxelized, 'a grid, or a lidar in none,')
+        if grid.voxel.output != 'dense':
             raise ExportError(
                 f'export.lerobot.grids has {name}, whose voxels are sparse: set {name}.voxel.output: dense'
             )
-        shape = len(lidar.voxel.channels), *reversed(lidar.voxel.grid.shape)
-        found.append(Feature(f'{GRIDS}.{name}', 'float32', shape, None, (lidar,)))
+        shape = len(grid.voxel.channels), *reversed(grid.voxel.grid.shape)
+        found.append(Feature(f'{GRIDS}.{name}', 'float32', shape, None, (grid,)))
     if not found:
         raise ExportError('export.lerobot names no stream: set state, action, images or grids')
     return (*found, *_provenance(config))
@@ -153,7 +153,9 @@ def _columns(vector: VectorConfig) -> tuple[str, ...]:
 
 
 def _stream(name: str, field: str, streams: Sequence[Any], kind: str) -> Any:
-    found: CameraConfig | LidarConfig | VectorConfig | None = next((s for s in streams if s.name == name), None)
+    found: CameraConfig | LidarConfig | GridConfig | VectorConfig | None = next(
+        (s for s in streams if s.name == name), None
+    )
     if found is None:
         names = ', '.join(stream.name for stream in streams) or 'there is none'
         raise ExportError(f'export.lerobot.{field} has {name!r}, which is not {kind} of the configuration ({names})')
