@@ -60,6 +60,8 @@ class Pipeline:
         self.on_refused: Callable[[str, Reason, str], None] = lambda name, reason, message: None
         #: Called for each sample that is used though it is damaged, with its stream and what is wrong with it.
         self.on_damaged: Callable[[str, str], None] = lambda name, message: None
+        #: Returns how many samples of a stream are held back until their sensor's pose is known, by who pushes them.
+        self.num_held_back: Callable[[str], int] = lambda name: 0
         ops.set_num_threads(config.compute.num_threads)  # of the process: its pipelines share one pool
         self.config = config
         #: Configuration of each stream.
@@ -237,7 +239,8 @@ class Pipeline:
             entries.update(target.picks[name].entries)
             for moved, readings in target.motion.items():
                 entries.update(readings if self.streams[moved].motion_source == name else ())
-        return sum(not entry.settled for entry in entries) + self._aligner.num_aside(name)
+        num_before = self._aligner.num_aside(name) + self.num_held_back(name)
+        return sum(not entry.settled for entry in entries) + num_before
 
     @property
     def num_held_targets(self) -> int:

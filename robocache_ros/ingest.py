@@ -18,6 +18,7 @@ from robocache_ros.cdr import Raw, deserialize
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
+from robocache_ros.held_back import HeldBack
 from robocache_ros.message_types import Types, installed
 from robocache_ros.poses import Placed, PoseSource
 from robocache_ros.received import Received
@@ -47,6 +48,9 @@ class Ingest:
         self._log = log
         #: By stream whose sensor may move, its newest stamp, and whether the last one was far behind it.
         self._newest: dict[str, tuple[int, bool]] = {}
+        wait_ns = pipeline.config.sync.max_wait_ns
+        self._held_back = HeldBack(pipeline.streams, wait_ns, self._located, pipeline.push, self.refuse)
+        pipeline.num_held_back = self._held_back.num_waiting
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream, types) for name, stream in pipeline.streams.items()}
         pipeline.on_refused = log.explain
@@ -76,13 +80,21 @@ class Ingest:
         return None
 
     def push(self, name: str, sample: Sample) -> None:
-        """Push a decoded sample, once the pose of its sensor is known."""
-        try:
-            sample = self._located(name, sample)
-        except DataError as error:
-            self.refuse(name, error)
-            return
-        self._pipeline.push(name, sample)
+        """Push a decoded sample, once the pose of its sensor is known, and those that have waited for theirs."""
+        self._held_back.release_all()
+        if self._pipeline.needs_pose(name):
+            self._watch_time(name, sample.stamp_ns)
+            self._held_back.put(name, sample)
+        else:
+            self._pipeline.push(name, sample)
+
+    def give_up(self) -> None:
+        """Refuse what waits for the pose of its sensor: nothing more comes."""
+        self._held_back.release_all(give_up=True)
+
+    def clear(self, reason: Reason) -> None:
+        """Drop what waits for the pose of its sensor for ``reason``."""
+        self._held_back.clear(lambda name: self._pipeline.drop(name, reason))
 
     def take(self, name: str, received: Received, when: str = '') -> None:
         """Decode a message that was announced, as ``decode`` does, and push it."""
@@ -109,6 +121,7 @@ class Ingest:
         """Return the sample with the pose of its sensor if that moves; state a pose that does not to the pipeline.
 
         Raises:
+            PoseNotYet: ``no_transform``: transforms of its stamp may come yet.
             DataError: ``no_transform``: it is unknown, or farther away than a parameter could state it; or it moves,
                 and the stream gives the motion of the robot.
         """
@@ -116,11 +129,10 @@ class Ingest:
         frame_id, stamp_ns = stream.mounted_frame(sample), sample.stamp_ns + stream.stamp_offset_ns
         if not self._pipeline.needs_pose(name) or self._pipeline.has_pose(name, frame_id):
             return sample
-        self._watch_time(name, stamp_ns)
         try:
             pose, moves = self._pose(frame_id, stamp_ns)
         except DataError as error:
-            raise DataError(error.reason, f'{error}, or set {name}.extrinsics') from error
+            raise type(error)(error.reason, f'{error}, or set {name}.extrinsics') from error
         if not moves:
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
             return sample

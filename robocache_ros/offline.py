@@ -206,6 +206,7 @@ class _Reader:
                         self._take(ingest, watch, route, record_ns, raw)
                 yield from self._poll(watch)
             moving.conclude()
+            ingest.give_up()
             watch.end()
             self._pipeline.give_up()
             while self._pipeline.num_ready:  # more may wait than there is room for at once

@@ -17,6 +17,7 @@ from robocache_core.samples import DataError
 from robocache_core.text import shown
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
+from robocache_ros.held_back import PoseNotYet
 
 if TYPE_CHECKING:  # it reads bags, and so needs rosbags, which a robot's installation may lack
     from robocache_ros.transform_buffer import TransformBuffer
@@ -43,6 +44,7 @@ class PoseSource(Protocol):
         """Return the pose of ``frame_id`` in ``target`` at a stamp.
 
         Raises:
+            PoseNotYet: ``no_transform``: the stamp is beyond the newest transforms.
             DataError: ``no_transform``: it is unknown.
         """
         ...
@@ -94,17 +96,19 @@ class TfPoses:
             _unknown(frame_id, target, f'tf2_ros {self._fault}', 'install it')
         from rclpy.time import Time
 
+        newest_ns = 0
         try:
             found = self._buffer.lookup_transform(target, frame_id, Time())
-            # tf2 gives a chain of static transforms the stamp 0.
-            moves = bool(found.header.stamp.sec or found.header.stamp.nanosec)
-            if moves:
+            # That of the newest ones; tf2 gives a chain of static transforms 0.
+            newest_ns = Time.from_msg(found.header.stamp).nanoseconds
+            if newest_ns:
                 found = self._buffer.lookup_transform(target, frame_id, Time(nanoseconds=stamp_ns))
         except self._tf.TransformException as error:  # of a stamp that is not there it says how far the buffer reaches
-            _unknown(frame_id, target, str(error).rstrip(' .'), _REMEDY)
+            kind = PoseNotYet if 0 < newest_ns < stamp_ns else DataError
+            _unknown(frame_id, target, str(error).rstrip(' .'), _REMEDY, kind)
         t, q = found.transform.translation, found.transform.rotation
         unit = rotation.normalized(np.array([q.x, q.y, q.z, q.w]))
-        return Placed((t.x, t.y, t.z, *unit.tolist()), moves)
+        return Placed((t.x, t.y, t.z, *unit.tolist()), moves=newest_ns > 0)
 
     def clear(self) -> None:
         if self._tf is not None:
@@ -119,5 +123,5 @@ def streams_to_locate(pipeline: Pipeline) -> list[str]:
     return [stream.name for stream in needed if not stream.known_pose]
 
 
-def _unknown(frame_id: str, target: str, why: str, remedy: str) -> NoReturn:
-    raise DataError(Reason.NO_TRANSFORM, f'the pose of {shown(frame_id)} in {target!r} is unknown: {why}; {remedy}')
+def _unknown(frame_id: str, target: str, why: str, remedy: str, kind: type[DataError] = DataError) -> NoReturn:
+    raise kind(Reason.NO_TRANSFORM, f'the pose of {shown(frame_id)} in {target!r} is unknown: {why}; {remedy}')

@@ -13,6 +13,7 @@ from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
 from robocache_core.text import shown
 from robocache_core.units import SECOND
+from robocache_ros.held_back import PoseNotYet
 from robocache_ros.poses import Placed
 from robocache_ros.static_transforms import Matrix, StaticTransforms, fault_of, plain
 
@@ -98,13 +99,14 @@ class TransformBuffer:
         """Return the pose of ``frame`` in ``target`` at an instant.
 
         Raises:
+            PoseNotYet: ``no_transform``: the stamp is beyond the newest transforms.
             DataError: ``no_transform``: no chain of transforms joins them then.
         """
         frame, target = plain(frame), plain(target)
         from_frame, from_target = self._ancestors(frame, stamp_ns), self._ancestors(target, stamp_ns)
         common = next((name for name in from_frame if name in from_target), None)
         if common is None:
-            raise DataError(Reason.NO_TRANSFORM, self._why_not(frame, target, stamp_ns, (*from_frame, *from_target)))
+            raise self._missing(frame, target, stamp_ns, (*from_frame, *from_target))
         with np.errstate(over='ignore', invalid='ignore'):  # what is beyond a double is beyond every robot
             matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
         steps = [name for chain in (from_frame, from_target) for name in _until(chain, common)]
@@ -138,16 +140,19 @@ class TransformBuffer:
         parents = (history.newest.parent for history in self._histories.values())
         return frame in self._static or frame in self._histories or frame in parents
 
-    def _why_not(self, frame: str, target: str, stamp_ns: int, reached: tuple[str, ...]) -> str:
+    def _missing(self, frame: str, target: str, stamp_ns: int, reached: tuple[str, ...]) -> DataError:
         """Why two frames are not joined at an instant, with how far the transforms of those reach that end a chain."""
         what = f'the pose of {shown(frame)} in {target!r} is unknown'
         ends = [name for name in reached if name in self._histories and self._histories[name].at(stamp_ns) is None]
         if not ends or not self._has(frame) or not self._has(target):
-            return f'{what}: neither /tf nor /tf_static of the bag joins them; record them with the bag'
+            why = 'neither /tf nor /tf_static of the bag joins them; record them with the bag'
+            return DataError(Reason.NO_TRANSFORM, f'{what}: {why}')
         first_ns, last_ns = self._histories[ends[0]].stamps_ns[0], self._histories[ends[0]].stamps_ns[-1]
-        return (
+        kind = PoseNotYet if stamp_ns > last_ns else DataError
+        return kind(
+            Reason.NO_TRANSFORM,
             f'{what} at {stamp_ns / SECOND:.3f} s: /tf has that of {shown(ends[0])} from {first_ns / SECOND:.3f} to '
-            f'{last_ns / SECOND:.3f} s; it must be there, for the stamp, when the message comes'
+            f'{last_ns / SECOND:.3f} s; it must be there, for the stamp, at the latest sync.max_wait after the message',
         )
 
 

@@ -103,6 +103,7 @@ class Worker:
                     f'the worker is still busy with one step after {STOP_S} s: the pipeline is not released'
                 )
             self._thread = None
+        self._ingest.clear(Reason.DEACTIVATED)
         self._pipeline.clear(Reason.DEACTIVATED)
         self._outbox.stop()
 
@@ -153,6 +154,7 @@ class Worker:
     def _give_up_if_idle(self) -> None:
         """End the wait for late streams once nothing arrives: stamps stand still then, so only a steady clock can."""
         if not len(self._inboxes) and self._clock.steady_ns() - self._last_arrival_ns > self._idle_ns:
+            self._ingest.give_up()
             self._pipeline.give_up()
 
     def _take_in(self, name: str, arrival: Arrival) -> None:

@@ -108,6 +108,10 @@ def run_live(live, drive):
         else:
             bench.put('lidar', cloud(ms))
             bench.work()
+            assert_adds_up(bench.runtime)
+    bench.clock.advance(2.0)  # nothing more comes
+    bench.work()
+    assert bench.runtime.pipeline.ledger['lidar'].counts().held == 0
     assert_adds_up(bench.runtime)
     return bench
 
@@ -145,6 +149,44 @@ def test_a_sensor_on_a_turning_mast_lands_where_it_should_live_as_from_a_bag(liv
         assert placed(ours) == pytest.approx(on_mast((ours.stamp_ns - START_NS) / MS), abs=2e-5)
 
 
+def test_a_scan_that_comes_before_the_transforms_of_its_time_waits_for_them(live, tmp_path):
+    """Scans of 10 Hz come 10 ms after their stamps, and transforms 60 ms after theirs: all are used, in their order."""
+    turns = [(ms + 60, 'tf', ms) for ms in range(0, 3000, TF_MS)]
+    drive = sorted([*turns, *((ms + 10, 'lidar', ms) for ms in range(0, 2900, 100))])
+    bench = run_live(live, drive)
+    frames = list(fused_frames(bag_of(tmp_path / 'bag', drive), CONFIG))
+    assert [frame.stamp_ns for frame in frames] == [
+        START_NS + ms * MS for ms in range(100, 2900, 100)
+    ]  # 0: no /tf at all
+    for ours, theirs in zip(bench.frames, frames, strict=True):
+        assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in ours.tensors)
+        assert placed(ours) == pytest.approx(on_mast((ours.stamp_ns - START_NS) / MS), abs=2e-5)
+
+
+def test_what_waits_is_held_and_let_go_when_the_node_is_deactivated(live):
+    bench, buffer = live()
+    buffer.set_transform(stamped('mast', 'lidar', ARM), is_static=True)
+    buffer.set_transform(stamped('base_link', 'mast', mast(0), 0))
+    bench.put('lidar', cloud(100), cloud(200))
+    bench.work()
+    assert bench.runtime.pipeline.num_held('lidar') == 2
+    assert_adds_up(bench.runtime)
+    bench.runtime.worker.stop()
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'deactivated': 2}
+    assert_adds_up(bench.runtime)
+
+
+def test_a_scan_waits_no_longer_than_max_wait_by_the_stamps_of_its_stream(live):
+    bench, buffer = live()
+    buffer.set_transform(stamped('mast', 'lidar', ARM), is_static=True)
+    buffer.set_transform(stamped('base_link', 'mast', mast(0), 0))
+    dropped = bench.runtime.pipeline.ledger['lidar'].counts
+    for ms, num_dropped in ((100, 0), (300, 0), (301, 1), (499, 1), (600, 3)):
+        bench.put('lidar', cloud(ms))
+        bench.work()
+        assert dropped().dropped.get('no_transform', 0) == num_dropped
+
+
 def refusals(found):
     return {reason: (each.message, each.count) for (_, reason), each in found.items()}
 
@@ -168,7 +210,8 @@ def test_a_stamp_outside_of_the_buffer_is_dropped_with_how_far_it_reaches(live, 
     assert count == sum(dropped.values()) == 20 - len(kept)
     assert text == (
         "the pose of 'lidar' in 'base_link' is unknown at 1700000000.950 s: /tf has that of 'mast' from 1700000000.050 "
-        'to 1700000000.642 s; it must be there, for the stamp, when the message comes, or set lidar.extrinsics'
+        'to 1700000000.642 s; it must be there, for the stamp, at the latest sync.max_wait after the message, or set '
+        'lidar.extrinsics'
     )
     assert 'the latest data is at time 1700000000.642' in of_tf
 

@@ -82,23 +82,24 @@ class Buffer:
         return parent, tuple(a * (1 - ratio) + b * ratio for a, b in zip(t0, t1, strict=True)), slerp(q0, q1, ratio)
 
     def _to(self, top, frame, stamp_ns):
-        t, q, moves = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), False
+        t, q, newest = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), []
         while frame != top:
             found = self._at(frame, stamp_ns)
             if found is None:
                 raise TransformException(f'"{frame}" and "{top}" are not part of the same tree')
-            moves |= frame in self._moving
+            newest += [max(self._moving[frame])] if frame in self._moving else []
             frame, step, turn = found
             t = tuple(a + b for a, b in zip(rotated(turn, t), step, strict=True))
             q = product(turn, q)
-        return t, q, moves
+        return t, q, min(newest, default=0)
 
     def lookup_transform(self, target, source, time):
         """Of a source below the target."""
-        t, q, moves = self._to(target, source, time.nanoseconds)
+        t, q, newest_ns = self._to(target, source, time.nanoseconds)
         found = TransformStamped(child_frame_id=source)
         found.header.frame_id = target
-        found.header.stamp.sec = int(moves)  # of a chain of static ones it is 0
+        # Of the latest, that of the newest ones; of a chain of static ones 0.
+        found.header.stamp.sec, found.header.stamp.nanosec = divmod(time.nanoseconds or newest_ns, SECOND)
         to, turn = found.transform.translation, found.transform.rotation
         (to.x, to.y, to.z), (turn.x, turn.y, turn.z, turn.w) = t, q
         return found
