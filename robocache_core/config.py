@@ -169,8 +169,11 @@ class PipelineConfig(Checked):
             raise ConfigError(
                 f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(streams)}), or set sync.rate_hz'
             )
-        if not self.target_frame and len(self.lidars) > 1:
-            raise ConfigError('target_frame: must be set where there are several lidars, as their frames differ')
+        if not self.target_frame and sum(stream.is_located for stream in self.streams()) > 1:
+            raise ConfigError(
+                'target_frame: must be set where there are several lidars, or depth cameras with voxels, as their '
+                'frames differ'
+            )
         for stream in self.streams():
             stream.check_within(self)
 

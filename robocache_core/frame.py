@@ -41,8 +41,8 @@ class FusedFrame:
         tensors: by name. A lidar that is in no grid, and a grid, gives ``<name> [C, Z, Y, X]`` (dense), or
             ``<name>.coords [V, 3]``, ``<name>.features [V, C]`` and ``<name>.counts [V]`` (sparse); a camera
             ``<name> [C, H, W]``, or with its ``layout`` hwc ``[H, W, C]``; a depth camera ``<name> [1, H, W]``, m, 0
-            where ``<name>.valid [1, H, W] bool`` is False; an IMU or a vector ``<name> [K, D]`` and
-            ``<name>.valid [K] bool``.
+            where ``<name>.valid [1, H, W] bool`` is False, and where it has voxels ``<name>.voxels [C, Z, Y, X]``
+            (dense) or those of a lidar (sparse); an IMU or a vector ``<name> [K, D]`` and ``<name>.valid [K] bool``.
         valid: by stream: False where the stream had nothing within its tolerance (its tensors are then held or zero),
             or what it had is ``damaged``. By grid: whether a lidar that is in it is valid; the grid has no points of
             those that are not.

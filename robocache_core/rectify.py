@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -37,56 +38,63 @@ MODELS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (8, 12), 'equidistant':
 _ATAN_RATIO = [1 / (2 * k + 1) for k in range(13)]
 
 
-class Rectifier:
-    """Gives the images of one camera, which may change in size, the map to rectify them by.
+class CameraTables(ABC):
+    """Gives the images of one camera, which may change in size, a table that is made from its calibration.
 
     Args:
-        out_width: of the result, px.
-        out_height: of the result, px.
-        letterbox: keep the aspect ratio, centre, and pad; else stretch.
         info_topic: where the calibration comes from, for messages.
 
     Attributes:
         info: the camera's calibration; None: it is not known yet.
     """
 
-    def __init__(self, *, out_width: int, out_height: int, letterbox: bool, info_topic: str) -> None:
-        self._out_width = out_width
-        self._out_height = out_height
-        self._letterbox = letterbox
+    def __init__(self, info_topic: str) -> None:
         self._info_topic = info_topic
         self.info: CameraInfo | None = None
         #: By calibration, size and reduction of the image, the last used at the end.
-        self._maps: dict[tuple[CameraInfo, int, int, Reduction | None], torch.Tensor] = {}
-        #: Stamps of the images for which the last maps were made, ns.
+        self._tables: dict[tuple[CameraInfo, int, int, Reduction | None], torch.Tensor] = {}
+        #: Stamps of the images for which the last tables were made, ns.
         self._made_ns: deque[int] = deque(maxlen=MAX_MAPS)
 
-    def apply(self, image: CameraFrame | EncodedImage) -> CameraFrame | EncodedImage:
-        """Return ``image`` with its map: at once, or where it is encoded, when it is decoded.
+    @abstractmethod
+    def make(self, info: CameraInfo, frame: CameraFrame) -> torch.Tensor:
+        """Make the table of an image.
 
         Raises:
-            DataError: ``no_camera_info``, ``camera_info_changes``, or why ``rectify_map`` refuses it.
+            DataError: the calibration cannot be that of the image.
+        """
+
+    @abstractmethod
+    def with_table(self, frame: CameraFrame, table: torch.Tensor) -> CameraFrame:
+        """Return the image with its table."""
+
+    def apply(self, image: CameraFrame | EncodedImage) -> CameraFrame | EncodedImage:
+        """Return ``image`` with its table: at once, or where it is encoded, when it is decoded.
+
+        Raises:
+            DataError: ``no_camera_info``, ``camera_info_changes``, or why ``make`` refuses it.
         """
         if self.info is None:
             raise DataError(Reason.NO_CAMERA_INFO, f'no CameraInfo has come on {self._info_topic}')
         if isinstance(image, EncodedImage):
             return dataclasses.replace(image, decode=functools.partial(self._decode, image, self.info))
-        return self._with_map(image, self.info)
+        return self._complete(image, self.info)
 
     def _decode(self, image: EncodedImage, info: CameraInfo) -> CameraFrame:
-        return self._with_map(image.decode(), info)
+        return self._complete(image.decode(), info)
 
-    def _with_map(self, frame: CameraFrame, info: CameraInfo) -> CameraFrame:
+    def _complete(self, frame: CameraFrame, info: CameraInfo) -> CameraFrame:
         key = info, frame.width, frame.height, frame.reduction
-        found = self._maps.pop(key, None)
+        found = self._tables.pop(key, None)
         if found is None:
-            found = self._make_map(info, frame)
-            if len(self._maps) == MAX_MAPS:
-                self._maps.pop(next(iter(self._maps)))
-        self._maps[key] = found
-        return dataclasses.replace(frame, rectify=found)
+            self._check_rate(frame)
+            found = self.make(info, frame)
+            if len(self._tables) == MAX_MAPS:
+                self._tables.pop(next(iter(self._tables)))
+        self._tables[key] = found
+        return self.with_table(frame, found)
 
-    def _make_map(self, info: CameraInfo, frame: CameraFrame) -> torch.Tensor:
+    def _check_rate(self, frame: CameraFrame) -> None:
         made = self._made_ns
         if len(made) == MAX_MAPS and abs(frame.stamp_ns - made[0]) < SECOND:
             raise DataError(
@@ -95,6 +103,25 @@ class Rectifier:
                 'a map is not made for each',
             )
         made.append(frame.stamp_ns)
+
+
+class Rectifier(CameraTables):
+    """Gives the images of one camera the map to rectify them by.
+
+    Args:
+        out_width: of the result, px.
+        out_height: of the result, px.
+        letterbox: keep the aspect ratio, centre, and pad; else stretch.
+        info_topic: where the calibration comes from, for messages.
+    """
+
+    def __init__(self, *, out_width: int, out_height: int, letterbox: bool, info_topic: str) -> None:
+        super().__init__(info_topic)
+        self._out_width = out_width
+        self._out_height = out_height
+        self._letterbox = letterbox
+
+    def make(self, info: CameraInfo, frame: CameraFrame) -> torch.Tensor:
         return rectify_map(
             decoded_info(info, frame.reduction),
             width=frame.width,
@@ -103,6 +130,9 @@ class Rectifier:
             out_height=self._out_height,
             letterbox=self._letterbox,
         )
+
+    def with_table(self, frame: CameraFrame, table: torch.Tensor) -> CameraFrame:
+        return dataclasses.replace(frame, rectify=table)
 
 
 def rectify_map(
@@ -130,12 +160,12 @@ def rectify_map(
             has no inverse or fixed elements of another value, a distortion that leaves nearly nothing but padding),
             ``camera_info_binning``, ``camera_info_roi``, ``camera_info_size`` (another aspect ratio).
     """
-    _check(info, width, height)
+    check_info(info, width, height)
     left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
     u = (np.arange(region_width) + 0.5) * (info.width / region_width) - 0.5
     v = (np.arange(region_height) + 0.5) * (info.height / region_height) - 0.5
     with np.errstate(over='ignore', invalid='ignore'):
-        x, y = _distorted(info, *_rays(info, u[None, :], v[:, None]))
+        x, y = distorted(info, *_rays(info, u[None, :], v[:, None]))
     fx, skew, cx, _, fy, cy, *_ = info.k
     result = np.full((out_height, out_width, 2), np.nan, dtype=np.float32)
     region = result[top : top + region_height, left : left + region_width]
@@ -155,7 +185,7 @@ def result_info(
     A rectified image has no distortion, K is its projection and R the identity. Arguments and errors as of
     ``rectify_map``.
     """
-    _check(info, width, height)
+    check_info(info, width, height)
     left, top, region_width, region_height = image_region(width, height, out_width, out_height, letterbox)
     scale = region_width / info.width, region_height / info.height
     result = _resized(info, scale, (left, top), (out_width, out_height))
@@ -179,7 +209,7 @@ def decoded_info(info: CameraInfo, reduction: Reduction | None) -> CameraInfo:
     if reduction is None:
         return info
     factor, width, height = reduction.factor, reduction.width, reduction.height
-    _check(info, width, height)
+    check_info(info, width, height)
     scale = width / info.width / factor, height / info.height / factor
     return _resized(info, scale, (0, 0), (-(-width // factor), -(-height // factor)))
 
@@ -225,7 +255,12 @@ def _check_fixed(name: str, matrix: tuple[float, ...], fixed: dict[int, float]) 
             raise _bad(f'{name} = {matrix}: element {at} is {matrix[at]}, must be {value:g}, by rows')
 
 
-def _check(info: CameraInfo, width: int, height: int) -> None:
+def check_info(info: CameraInfo, width: int, height: int) -> None:
+    """Refuse a calibration that cannot be that of an image of ``width x height`` px.
+
+    Raises:
+        DataError: as ``rectify_map``, but for padding.
+    """
     if info.width < 1 or info.height < 1 or not (info.k[0] > 0 and info.k[4] > 0):
         raise _bad(f'{info.width} x {info.height} pixels, K = {info.k}: the camera is not calibrated')
     if not np.isfinite([*info.d, *info.k, *info.r, *info.p]).all():
@@ -255,15 +290,19 @@ def _check(info: CameraInfo, width: int, height: int) -> None:
 
 def _rays(info: CameraInfo, u: Array, v: Array) -> tuple[Array, Array]:
     """Rays of pixels of the rectified image in the camera, x / z and y / z; NaN where z is not positive."""
-    inverse = _inverse(np.array(info.p).reshape(3, 4)[:, :3], np.array(info.r).reshape(3, 3))
+    inverse = inverse_of(np.array(info.p).reshape(3, 4)[:, :3], np.array(info.r).reshape(3, 3))
     x, y, z = (row[0] * u + row[1] * v + row[2] for row in inverse)
     with np.errstate(divide='ignore', invalid='ignore'):
         scale = np.where(z > 0, 1 / z, np.nan)
     return x * scale, y * scale
 
 
-def _inverse(p: Array, r: Array) -> list[list[float]]:
-    """Rows of the inverse of ``p @ r``."""
+def inverse_of(p: Array, r: Array) -> list[list[float]]:
+    """Return the rows of the inverse of ``p @ r``.
+
+    Raises:
+        DataError: ``bad_camera_info``: there is none.
+    """
     m = [[sum(p[i, k] * r[k, j] for k in range(3)) for j in range(3)] for i in range(3)]
 
     def cofactor(i: int, j: int) -> float:
@@ -276,7 +315,8 @@ def _inverse(p: Array, r: Array) -> list[list[float]]:
     return [[cofactor(i, j) / determinant for i in range(3)] for j in range(3)]
 
 
-def _distorted(info: CameraInfo, x: Array, y: Array) -> tuple[Array, Array]:
+def distorted(info: CameraInfo, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return where the lens bends rays x / z, y / z to."""
     r2 = x * x + y * y
     if info.distortion_model == 'equidistant':
         k1, k2, k3, k4 = info.d

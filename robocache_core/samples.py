@@ -211,7 +211,8 @@ class Reduction:
 class CameraFrame:
     """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
 
-    ``rectify``: the map to rectify it by, which the pipeline puts here as it takes the image in. ``reduction``: None
+    ``rectify``: the map to rectify it by, and ``rays``: those of a depth image's pixels, ``[height, width, 3]``; the
+    pipeline puts them here as it takes the image in. ``reduction``: None
     where the image has the pixels that were sent. ``damage``: what is wrong with it, in words; a frame that shows it
     marks it invalid.
     """
@@ -227,6 +228,7 @@ class CameraFrame:
     rectify: torch.Tensor | None = None
     reduction: Reduction | None = None
     damage: str = ''
+    rays: torch.Tensor | None = None
 
     @property
     def nbytes(self) -> int:

@@ -33,7 +33,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 9
+_INTERFACE = 10
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))
@@ -253,7 +253,7 @@ def _stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[An
 
 
 def _cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
-    """Address of the points, height, width, row and point step; address and number of the poses, and their clock."""
+    """Address of the points, height, width, row and point step; of the poses, their number and clock; of the rays."""
     layout, poses = cloud.layout, cloud.poses
     return (
         cloud.data.data_ptr(),
@@ -264,6 +264,7 @@ def _cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
         poses.data_ptr(),
         poses.shape[0],
         cloud.clock,
+        0 if cloud.rays is None else cloud.rays.data_ptr(),
     )
 
 
@@ -276,6 +277,7 @@ def _point_params(plan: PointPlan) -> Any:
         swap=plan.swap,
         min_range2=plan.min_range2,
         max_range2=plan.max_range2,
+        depth=(1.0, 0.0, 0.0) if plan.depth is None else (plan.depth.unit, plan.depth.least, plan.depth.most),
     )
 
 

@@ -88,9 +88,10 @@ std::array<int64_t, kSize> integers(py::handle tuple) {
 }
 
 // tuple: address of the data, height, width, row_step, point_step, address of the poses (float32 [num_poses, 3, 4]),
-// num_poses, and the clock: (first, inverse_step) where they are looked up by time, else None.
+// num_poses, the clock: (first, inverse_step) where they are looked up by time, else None; and the address of the rays
+// of a depth image (float32 [height, width, 3]), else 0.
 inline Cloud read_cloud(py::handle tuple) {
-  const auto [data, height, width, row_step, point_step, rows, num_poses, clock] = items<8>(tuple);
+  const auto [data, height, width, row_step, point_step, rows, num_poses, clock, rays] = items<9>(tuple);
   Poses poses{at<const float>(integer(rows)), integer(num_poses), 0, 0, false};
   if (!clock.is_none()) {
     const auto [first, inverse_step] = items<2>(clock);
@@ -99,7 +100,8 @@ inline Cloud read_cloud(py::handle tuple) {
     poses.by_time = true;
   }
   return {
-      at<const uint8_t>(integer(data)), integer(width), integer(height), integer(point_step), integer(row_step), poses};
+      at<const uint8_t>(integer(data)), integer(width), integer(height), integer(point_step), integer(row_step), poses,
+      at<const float>(integer(rays))};
 }
 
 inline GpuStream read_gpu_stream(py::handle tuple) {

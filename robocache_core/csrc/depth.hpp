@@ -5,17 +5,12 @@
 
 #include <cstdint>
 
+#include "distance.hpp"
 #include "gpu.hpp"
 #include "image.hpp"
 #include "scalar.hpp"
 
 namespace robocache {
-
-// What the values of a depth image mean.
-struct DepthScale {
-  double unit;        // metres of a count
-  float least, most;  // m, both allowed
-};
 
 // Constants of a preparation; members as of ImageParams.
 struct DepthParams {
@@ -30,16 +25,12 @@ struct DepthParams {
 };
 
 // m; 0 where there is no distance that is allowed. No comparison with NaN holds.
-RC_HD RC_INLINE float metres_of(double value, const DepthScale& scale) {
-  const float metres = static_cast<float>(value * scale.unit);
-  return (metres > 0.0f) & (metres >= scale.least) & (metres <= scale.most) ? metres : 0.0f;
-}
-
 template <class T, bool kSwap>
 struct DepthPixels {
   RC_HD static inline float at(const DepthParams& p, const ImageView& image, int32_t x, int32_t y) {
     const uint8_t* const pixel = image.data + y * image.step + int64_t{x} * int{sizeof(T)};
-    return metres_of(static_cast<double>(load_value<T, kSwap>(pixel)), p.scale);
+    const float metres = metres_of(static_cast<double>(load_value<T, kSwap>(pixel)), p.scale);
+    return (metres > 0.0f) & is_allowed(metres, p.scale) ? metres : 0.0f;
   }
 };
 

@@ -28,8 +28,9 @@ struct GpuCloud {
 // for each other else.
 inline bool is_plain(const PointParams& params, const Cloud& cloud) {
   const auto is_even = [](int64_t bytes) { return bytes % static_cast<int64_t>(sizeof(float)) == 0; };
-  return !params.swap && is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) &&
-         is_even(cloud.point_step) && is_even(cloud.row_step) &&
+  return cloud.rays == nullptr && !params.swap &&
+         is_even(static_cast<int64_t>(reinterpret_cast<uintptr_t>(cloud.data))) && is_even(cloud.point_step) &&
+         is_even(cloud.row_step) &&
          std::all_of(params.fields, params.fields + params.num_fields,
                      [&](const Field& field) { return field.type == FieldType::kFloat32 && is_even(field.offset); });
 }
@@ -99,18 +100,40 @@ __device__ inline const uint8_t* bytes_of_point(const Cloud& cloud, int64_t i) {
   return cloud.data + row * cloud.row_step + (i - row * cloud.width) * cloud.point_step;
 }
 
-// The point whose bytes are at `bytes`, in whatever memory.
+// What a sensor measured of a point, in its own frame.
+struct Measured {
+  float x, y, z;
+  bool finite, allowed;
+};
+
+// Of the pixel of a depth image at `bytes`, which are in the image.
+__device__ inline Measured measure_pixel(const PointParams& params, const Cloud& image, const uint8_t* bytes) {
+  const int64_t offset = bytes - image.data, row = offset / image.row_step;
+  const float* const ray = image.rays + 3 * (row * image.width + (offset - row * image.row_step) / image.point_step);
+  const float metres = metres_of(read_any_field<double>(params.fields[0], bytes, params.swap), params.depth);
+  return {metres * ray[0], metres * ray[1], metres * ray[2], metres > 0.0f, is_allowed(metres, params.depth)};
+}
+
+template <bool kPlain>
+__device__ inline Measured measure(const PointParams& params, const Cloud& cloud, const uint8_t* bytes) {
+  if (!kPlain && cloud.rays != nullptr) return measure_pixel(params, cloud, bytes);
+  Measured point{read_field<kPlain>(params, 0, bytes), read_field<kPlain>(params, 1, bytes),
+                 read_field<kPlain>(params, 2, bytes), true, true};
+#pragma unroll 4
+  for (int32_t f = 3; f < params.num_fields; ++f) point.finite &= is_finite(read_field<kPlain>(params, f, bytes));
+  return point;
+}
+
+// The point whose bytes are at `bytes`, in whatever memory; those of a depth image in the image itself.
 template <bool kPlain>
 __device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes) {
   const Poses& poses = gpu.cloud.poses;
   GpuPoint point;
   point.bytes = bytes;
-  const float x = read_field<kPlain>(params, 0, bytes), y = read_field<kPlain>(params, 1, bytes),
-              z = read_field<kPlain>(params, 2, bytes);
-  point.drop = in_range(x, y, z, params.min_range2, params.max_range2) ? kKept : kRange;
-  bool finite = is_finite(x) & is_finite(y) & is_finite(z);
-#pragma unroll 4
-  for (int32_t f = 3; f < params.num_fields; ++f) finite &= is_finite(read_field<kPlain>(params, f, bytes));
+  const Measured measured = measure<kPlain>(params, gpu.cloud, bytes);
+  const float x = measured.x, y = measured.y, z = measured.z;
+  point.drop = in_range(x, y, z, params.min_range2, params.max_range2) & measured.allowed ? kKept : kRange;
+  bool finite = measured.finite & is_finite(x) & is_finite(y) & is_finite(z);
   const auto move = [&](const float* pose) {
     point.x = transformed(pose, x, y, z);
     point.y = transformed(pose + 4, x, y, z);

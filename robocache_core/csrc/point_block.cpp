@@ -93,6 +93,19 @@ struct TestPoints {
   }
 };
 
+// Of a depth image, after TestPoints.
+struct TestDistances {
+  RC_INLINE static void run(const DepthScale* given, PointBlock* block) {
+    const DepthScale scale = *given;
+    const float* const metres = block->distance;
+    int32_t* drop = block->drop;
+    for (int32_t i = 0; i < kBlock; ++i) {
+      const int32_t tested = ((drop[i] == kKept) & !is_allowed(metres[i], scale)) ? kRange : drop[i];
+      drop[i] = metres[i] > 0.0f ? tested : kNonFinite;
+    }
+  }
+};
+
 template <class T>
 struct TestColumn {
   RC_INLINE static void run(const T* column, int32_t* drop) {
@@ -146,6 +159,19 @@ struct PlacePoints {
   }
 };
 
+// Reads `size` pixels of a row of a depth image, the first of them `pixel` at `bytes`, as points `at` and those behind
+// it.
+void read_pixels(const PointParams& params, const Cloud& cloud, const uint8_t* bytes, int64_t pixel, int32_t size,
+                 int32_t at, PointBlock* block) {
+  read_field(params.fields[0], bytes, cloud.point_step, size, params.swap, block->time + at);
+  const float* const rays = cloud.rays + 3 * pixel;
+  for (int32_t i = 0; i < size; ++i) {
+    const float metres = metres_of(block->time[at + i], params.depth);
+    block->distance[at + i] = metres;
+    for (int axis = 0; axis < 3; ++axis) block->values[axis][at + i] = metres * rays[3 * i + axis];
+  }
+}
+
 }  // namespace
 
 void transpose_poses(const Poses& poses, float* columns) {
@@ -162,11 +188,15 @@ void read_block(const PointParams& params, const Cloud& cloud, const float* pose
   for (int32_t i = 0; i < size;) {
     const int32_t run = static_cast<int32_t>(std::min<int64_t>(size - i, cloud.width - column));
     const uint8_t* point = cloud.data + row * cloud.row_step + column * cloud.point_step;
-    const int32_t triples = read_triples(params, point, cloud.point_step, run, i, block);
-    for (int32_t f = 0; f < params.num_fields; ++f) {
-      const int32_t done = f < 3 ? triples : 0;
-      read_field(params.fields[f], point + done * cloud.point_step, cloud.point_step, run - done, params.swap,
-                 block->values[f] + i + done);
+    if (cloud.rays != nullptr) {
+      read_pixels(params, cloud, point, row * cloud.width + column, run, i, block);
+    } else {
+      const int32_t triples = read_triples(params, point, cloud.point_step, run, i, block);
+      for (int32_t f = 0; f < params.num_fields; ++f) {
+        const int32_t done = f < 3 ? triples : 0;
+        read_field(params.fields[f], point + done * cloud.point_step, cloud.point_step, run - done, params.swap,
+                   block->values[f] + i + done);
+      }
     }
     if (cloud.poses.by_time) read_field(params.time, point, cloud.point_step, run, params.swap, block->time + i);
     i += run;
@@ -177,6 +207,10 @@ void read_block(const PointParams& params, const Cloud& cloud, const float* pose
   const Simd level = simd_level();
   const PointParams* const p = &params;
   run_at<TestPoints>(level, p, block);
+  if (cloud.rays != nullptr) {
+    const DepthScale* const scale = &params.depth;
+    run_at<TestDistances>(level, scale, block);
+  }
   int32_t* const drop = block->drop;
   for (int32_t f = 3; f < params.num_fields; ++f) {
     const float* const values = block->values[f];

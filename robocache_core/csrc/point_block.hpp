@@ -16,7 +16,8 @@ struct PointBlock {
   float fraction[3][kBlock];                     // of the voxel's edge
   uint32_t index[kBlock];                        // of the voxel; 0 where the point is dropped
   int32_t drop[kBlock];                          // a Drop
-  double time[kBlock];
+  double time[kBlock];                           // of a depth image: its values
+  float distance[kBlock];                        // m, of a depth image alone
   int32_t size, kept;
   const uint16_t* order;  // [kept]: which points are kept, ascending
   uint16_t kept_points[kBlock];

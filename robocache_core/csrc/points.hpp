@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "distance.hpp"
 #include "gpu.hpp"
 #include "scalar.hpp"
 
@@ -31,6 +32,7 @@ struct PointParams {
   Field time;                    // read where poses are looked up by it
   bool swap;                     // the bytes of a field are in reverse order
   float min_range2, max_range2;  // m^2, half-open
+  DepthScale depth;              // of the pixels, where the cloud is a depth image
 };
 
 // The sensor's poses in the target frame: `rows [num, 3, 4]`. A point's pose is looked up by its time; one pose is
@@ -42,11 +44,13 @@ struct Poses {
   bool by_time;
 };
 
-// A cloud: `height` rows of `width` points.
+// A cloud: `height` rows of `width` points. With rays it is a depth image: x, y, z of a point are the pixel's distance
+// times `rays [height, width, 3]`, the first field is that of the pixel, and there are no others.
 struct Cloud {
   const uint8_t* data;
   int64_t width, height, point_step, row_step;
   Poses poses;
+  const float* rays;
 };
 
 // A field's value at `bytes`.

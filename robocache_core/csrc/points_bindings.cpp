@@ -3,6 +3,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -19,9 +20,9 @@ const std::map<std::string, FieldType> kFieldTypes = {
 
 using FieldSpec = std::pair<int32_t, std::string>;  // offset, dtype
 
-// time: of a pose table, else empty.
+// time: of a pose table, else empty. depth: metres of a count, and the least and greatest distance, m.
 PointParams make_point_params(const std::vector<FieldSpec>& fields, const std::vector<FieldSpec>& time, bool swap,
-                              float min_range2, float max_range2) {
+                              float min_range2, float max_range2, const std::tuple<double, float, float>& depth) {
   if (fields.size() > kMaxFields) throw std::invalid_argument("too many fields");
   PointParams p{};
   for (const auto& [offset, type] : fields) p.fields[p.num_fields++] = {offset, named(kFieldTypes, type)};
@@ -29,6 +30,7 @@ PointParams make_point_params(const std::vector<FieldSpec>& fields, const std::v
   p.swap = swap;
   p.min_range2 = min_range2;
   p.max_range2 = max_range2;
+  p.depth = {std::get<0>(depth), std::get<1>(depth), std::get<2>(depth)};
   return p;
 }
 
@@ -42,7 +44,7 @@ void deskew_points(const Where& where, const PointParams& params, const Cloud& c
 void bind_points(py::module_& m) {
   py::class_<PointParams>(m, "PointParams")
       .def(py::init(&make_point_params), py::kw_only(), py::arg("fields"), py::arg("time"), py::arg("swap"),
-           py::arg("min_range2"), py::arg("max_range2"));
+           py::arg("min_range2"), py::arg("max_range2"), py::arg("depth"));
   m.def("deskew_points", &deskew_points, Release());
 }
 

@@ -15,9 +15,10 @@ namespace robocache {
 constexpr int kVectorBytes = 16;     // that a thread copies at once
 constexpr int kMostStagedStep = 80;  // bytes
 
-// Whether points are copied: they follow each other at one step, and begin where vectors do.
+// Whether points are copied: they follow each other at one step, and begin where vectors do. Pixels are found by their
+// place in the image.
 RC_HD inline bool is_staged(const Cloud& cloud) {
-  return (cloud.height == 1 || cloud.row_step == cloud.width * cloud.point_step) &&
+  return cloud.rays == nullptr && (cloud.height == 1 || cloud.row_step == cloud.width * cloud.point_step) &&
          cloud.point_step <= kMostStagedStep && reinterpret_cast<uintptr_t>(cloud.data) % kVectorBytes == 0;
 }
 

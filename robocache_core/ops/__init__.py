@@ -13,6 +13,7 @@ captured in a CUDA graph, all operations of a frame as well.
 from __future__ import annotations
 
 from robocache_core.ops.depth import prepare_depth
+from robocache_core.ops.depth_layout import DepthLayout
 from robocache_core.ops.grid import VoxelGrid
 from robocache_core.ops.hard_voxels import HardVoxels, voxelize_hard
 from robocache_core.ops.image import prepare_image
@@ -24,6 +25,7 @@ from robocache_core.ops.voxels import DenseVoxels, SparseVoxels, voxelize_dense,
 __all__ = [
     'POINT_DROP_REASONS',
     'DenseVoxels',
+    'DepthLayout',
     'HardVoxels',
     'PoseTable',
     'SparseVoxels',

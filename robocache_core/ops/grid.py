@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from robocache_core.channels import MAX_VOXELS
+from robocache_core.ops.depth_layout import DepthLayout
 from robocache_core.ops.points import POINT_DROP_REASONS
 from robocache_core.samples import CloudLayout
 from robocache_core.validation import (
@@ -168,7 +169,7 @@ def checked_max_voxels(max_voxels: int | None) -> int | None:
 def rows_of_voxels(
     parts: tuple[tuple[str, tuple[int, ...], torch.dtype], ...],
     out: Sequence[torch.Tensor] | None,
-    layout: CloudLayout,
+    layout: CloudLayout | DepthLayout,
     grid: VoxelGrid,
     max_voxels: int | None,
     device: torch.device,

@@ -12,6 +12,7 @@ import torch
 
 from robocache_core import backends
 from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS
+from robocache_core.ops.depth_layout import DepthLayout
 from robocache_core.ops.grid import (
     BoxPlan,
     VoxelGrid,
@@ -62,7 +63,7 @@ class HardVoxels(VoxelResult):
 
 def voxelize_hard(
     data: torch.Tensor,
-    layout: CloudLayout,
+    layout: CloudLayout | DepthLayout,
     grid: VoxelGrid,
     fields: Sequence[str],
     *,
@@ -81,7 +82,7 @@ def voxelize_hard(
 
     Args:
         data: ``[nbytes]`` uint8, the bytes of the cloud.
-        layout: where in ``data`` the fields are.
+        layout: where in ``data`` the fields are; or of a depth image, whose pixels are points.
         grid: the voxels, in the target frame.
         fields: what is kept of a point, such as x, y, z, intensity; x, y, z in the target frame. At most 32.
         max_points: K, most points of a voxel; others are dropped ``voxel_full``.

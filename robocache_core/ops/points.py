@@ -15,6 +15,8 @@ import torch
 from robocache_core import backends
 from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS
 from robocache_core.ledger import Reason
+from robocache_core.ops.depth import DepthValues
+from robocache_core.ops.depth_layout import DepthLayout, PixelField
 from robocache_core.samples import CloudLayout, DataError, PointField
 from robocache_core.validation import (
     as_float,
@@ -61,7 +63,7 @@ class PoseTable:
 
 def deskew_points(
     data: torch.Tensor,
-    layout: CloudLayout,
+    layout: CloudLayout | DepthLayout,
     fields: Sequence[str] = (),
     *,
     transform: torch.Tensor | None = None,
@@ -74,7 +76,7 @@ def deskew_points(
 
     Args:
         data: ``[nbytes]`` uint8, the bytes of the cloud.
-        layout: where in ``data`` the fields are.
+        layout: where in ``data`` the fields are; or of a depth image, whose pixels are points.
         fields: what a row holds after x, y, z, each rounded to float32. At most 32.
         transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.
         deskew: instead of ``transform``, a pose for each point, by its time.
@@ -118,6 +120,7 @@ class PointPlan:
         fields: x, y, z, then the other fields in use, none twice.
         time: the field by which poses are looked up; None: one pose is every point's.
         swap: the cloud's bytes are not in this machine's order.
+        depth: how the pixels of a depth image are read; None: the cloud is none.
         min_range2: least squared range, m².
         max_range2: squared range from which points are dropped, m².
     """
@@ -125,6 +128,7 @@ class PointPlan:
     fields: tuple[PointField, ...]
     time: PointField | None
     swap: bool
+    depth: DepthValues | None
     min_range2: float
     max_range2: float
 
@@ -141,12 +145,14 @@ class Cloud(NamedTuple):  # made for every call, faster than a frozen dataclass
         layout: of ``data``.
         poses: ``[P, 3, 4]`` float32, contiguous.
         clock: raw value of the time field at ``poses[0]``, and poses a raw unit; None: ``poses[0]`` is every point's.
+        rays: ``[height, width, 3]`` float32, contiguous, of a depth image; None: it is none.
     """
 
     data: torch.Tensor
-    layout: CloudLayout
+    layout: CloudLayout | DepthLayout
     poses: torch.Tensor
     clock: tuple[float, float] | None
+    rays: torch.Tensor | None
 
 
 @functools.lru_cache(maxsize=64)
@@ -176,42 +182,49 @@ def point_plan(
             raise DataError(Reason.BAD_LAYOUT, f"field '{name}' is {dtype}, must be one of {', '.join(allowed)}")
         return by_name[name]
 
-    axes = [find(axis, ('float32', 'float64')) for axis in AXES]
+    pixel = fields[0] if fields else None
+    depth = pixel.values if isinstance(pixel, PixelField) else None
+    axes = [find(axis, ('float32', 'float64') if depth is None else _FIELD_DTYPES) for axis in AXES]
     others = [find(name) for name in dict.fromkeys(names) if name not in AXES]
     return PointPlan(
         fields=(*axes, *others),
         time=None if time is None else find(time),
         swap=is_bigendian != _HOST_IS_BIGENDIAN,
+        depth=depth,
         min_range2=float32(min_range * min_range),
         max_range2=float32(max_range * max_range),
     )
 
 
 def checked_cloud(
-    data: torch.Tensor, layout: CloudLayout, transform: torch.Tensor | None, deskew: PoseTable | None
+    data: torch.Tensor, layout: CloudLayout | DepthLayout, transform: torch.Tensor | None, deskew: PoseTable | None
 ) -> Cloud:
     """Check a cloud and its poses, and put them together.
 
     Raises:
-        DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``.
+        DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``; of a depth
+            image as ``DepthLayout.validate``.
         ValueError, TypeError: an argument is not allowed.
     """
     check_bytes(data)
-    check_kind('layout', layout, CloudLayout)
+    check_kind('layout', layout, (CloudLayout, DepthLayout))
     layout.validate(data.numel())
+    rays = layout.rays if isinstance(layout, DepthLayout) else None
+    if rays is not None and rays.device != data.device:
+        raise ValueError(f'layout.rays is on {rays.device}: must be on {data.device}')
     if layout.num_points > MAX_VOXELS:
         raise ValueError(f'layout has {layout.num_points} points: must be at most {MAX_VOXELS}')
     if deskew is not None:
         if transform is not None:
             raise ValueError('transform and deskew: only one can be given, the poses of deskew hold the transform')
         clock = _checked_clock(deskew)
-        return Cloud(data, layout, _checked_poses(deskew.poses, data.device), clock)
+        return Cloud(data, layout, _checked_poses(deskew.poses, data.device), clock, rays)
     if transform is None:
-        return Cloud(data, layout, _IDENTITY, None)
+        return Cloud(data, layout, _IDENTITY, None, rays)
     check_tensor('transform', transform, 2, (torch.float32,), _CPU)
     if transform.shape != (4, 4) or not transform.isfinite().all() or transform[3].tolist() != [0, 0, 0, 1]:
         raise ValueError(f'transform = {transform.tolist()}: must be [4, 4], finite, its last row 0 0 0 1')
-    return Cloud(data, layout, transform[None, :3].contiguous(), None)
+    return Cloud(data, layout, transform[None, :3].contiguous(), None, rays)
 
 
 def _checked_clock(table: PoseTable) -> tuple[float, float]:
@@ -237,7 +250,9 @@ def _checked_poses(poses: torch.Tensor, device: torch.device) -> torch.Tensor:
     return poses.to(device)
 
 
-def fields_of(layout: CloudLayout, deskew: PoseTable | None) -> tuple[tuple[PointField, ...], bool, str | None]:
+def fields_of(
+    layout: CloudLayout | DepthLayout, deskew: PoseTable | None
+) -> tuple[tuple[PointField, ...], bool, str | None]:
     """Return the first arguments of a plan: the cloud's fields, whether it is big-endian, the time field in use."""
     return layout.fields, layout.is_bigendian, None if deskew is None else deskew.field
 

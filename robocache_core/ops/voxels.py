@@ -13,6 +13,7 @@ import torch
 
 from robocache_core import backends
 from robocache_core.channels import MAX_CHANNELS, parse_channel
+from robocache_core.ops.depth_layout import DepthLayout
 from robocache_core.ops.grid import (
     BoxPlan,
     VoxelGrid,
@@ -70,7 +71,7 @@ class SparseVoxels(VoxelResult):
 
 def voxelize_dense(
     data: torch.Tensor,
-    layout: CloudLayout,
+    layout: CloudLayout | DepthLayout,
     grid: VoxelGrid,
     channels: Sequence[str],
     *,
@@ -94,7 +95,7 @@ def voxelize_dense(
 
     Args:
         data: ``[nbytes]`` uint8, the bytes of the cloud.
-        layout: where in ``data`` the fields are.
+        layout: where in ``data`` the fields are; or of a depth image, whose pixels are points.
         grid: the voxels, in the target frame.
         channels: what is computed of a voxel.
         transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.
@@ -129,7 +130,7 @@ def voxelize_dense(
 
 def voxelize_sparse(
     data: torch.Tensor,
-    layout: CloudLayout,
+    layout: CloudLayout | DepthLayout,
     grid: VoxelGrid,
     channels: Sequence[str],
     *,
@@ -145,7 +146,7 @@ def voxelize_sparse(
 
     Args:
         data: ``[nbytes]`` uint8, the bytes of the cloud.
-        layout: where in ``data`` the fields are.
+        layout: where in ``data`` the fields are; or of a depth image, whose pixels are points.
         grid: the voxels, in the target frame.
         channels: what is computed of a voxel.
         transform: ``[4, 4]`` float32, on the CPU, pose of the sensor in the target frame; None: they are the same.

@@ -53,8 +53,6 @@ class StreamConfig(Checked):
 
     #: Whether a target reads a window of samples; else one sample.
     reads_window: ClassVar[bool] = False
-    #: Whether samples are brought into the target frame, for which the sensor's pose must be known.
-    is_located: ClassVar[bool] = False
     #: Whether messages may be of any type: samples are numbers of them, by path.
     takes_any_type: ClassVar[bool] = False
 
@@ -91,6 +89,11 @@ class StreamConfig(Checked):
     def stamped_by_arrival(self) -> bool:
         """Whether the stamp of a sample is when its message arrived (in a bag: was recorded), not its header's."""
         return self.stamp == 'arrival'
+
+    @property
+    def is_located(self) -> bool:
+        """Whether samples are brought into the target frame, for which the sensor's pose must be known."""
+        return False
 
     @property
     def is_compressed(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -101,8 +101,6 @@ class VoxelConfig(Checked):
 class LidarConfig(StreamConfig):
     """A stream of scans, voxelized."""
 
-    is_located: ClassVar[bool] = True
-
     message: str = tunable(
         'PointCloud2',
         'what the topic carries: PointCloud2, LaserScan, MultiEchoLaserScan, or the CustomMsg of a Livox driver',
@@ -126,6 +124,10 @@ class LidarConfig(StreamConfig):
         if not self.min_range < self.max_range:
             raise ConfigError(f'{prefix}min_range = {self.min_range}: must be less than max_range = {self.max_range}')
         check_pose(f'{prefix}extrinsics', self.extrinsics)
+
+    @property
+    def is_located(self) -> bool:
+        return True
 
     @property
     def message_type(self) -> str:

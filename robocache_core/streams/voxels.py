@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voxels as they are in a frame: those of one lidar, or of a grid of several."""
+"""Voxels as they are in a frame: those of a lidar, a depth camera, or a grid of several lidars."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import torch
 from robocache_core import ops
 from robocache_core.device import Device
 from robocache_core.ledger import Reason
-from robocache_core.ops import DenseVoxels, SparseVoxels
+from robocache_core.ops import DenseVoxels, DepthLayout, SparseVoxels
 from robocache_core.samples import CloudLayout, DataError
 
 if TYPE_CHECKING:
     from robocache_core.streams.lidar import VoxelConfig
 
 
-def voxelize(data: torch.Tensor, layout: CloudLayout, voxel: VoxelConfig, **placing: Any) -> DenseVoxels | SparseVoxels:
+def voxelize(
+    data: torch.Tensor, layout: CloudLayout | DepthLayout, voxel: VoxelConfig, **placing: Any
+) -> DenseVoxels | SparseVoxels:
     """Voxelize a cloud as ``voxel`` says; ``placing``: the poses and ranges that ``ops.voxelize_dense`` takes."""
     settings = {'quantum': voxel.quantum, **placing}
     if voxel.output == 'dense':
@@ -25,18 +27,18 @@ def voxelize(data: torch.Tensor, layout: CloudLayout, voxel: VoxelConfig, **plac
     return ops.voxelize_sparse(data, layout, voxel.grid, voxel.channels, max_voxels=voxel.max_voxels, **settings)
 
 
-def named_voxels(name: str, voxels: DenseVoxels | SparseVoxels) -> dict[str, torch.Tensor]:
-    """Return the tensors of a result by their names in a frame."""
+def named_voxels(name: str, voxels: DenseVoxels | SparseVoxels, dense: str = '') -> dict[str, torch.Tensor]:
+    """Return the tensors of a result by their names in a frame; ``dense``: that of a dense one, empty: ``name``."""
     if isinstance(voxels, DenseVoxels):
-        return {name: voxels.tensor}
+        return {dense or name: voxels.tensor}
     return {f'{name}.coords': voxels.coords, f'{name}.features': voxels.features, f'{name}.counts': voxels.counts}
 
 
-def blank_voxels(name: str, voxel: VoxelConfig, device: Device) -> dict[str, torch.Tensor]:
-    """Return the tensors of a frame that has no points."""
+def blank_voxels(name: str, voxel: VoxelConfig, device: Device, dense: str = '') -> dict[str, torch.Tensor]:
+    """Return the tensors of a frame that has no points, by the names of ``named_voxels``."""
     channels, (x, y, z), where = len(voxel.channels), voxel.grid.shape, device.torch_device
     if voxel.output == 'dense':
-        return {name: torch.zeros(channels, z, y, x, dtype=torch.float32, device=where)}
+        return {dense or name: torch.zeros(channels, z, y, x, dtype=torch.float32, device=where)}
     coords = torch.zeros(0, 3, dtype=torch.int32, device=where)
     features = torch.zeros(0, channels, dtype=torch.float32, device=where)
     counts = torch.zeros(0, dtype=torch.int32, device=where)

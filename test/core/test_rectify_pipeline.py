@@ -81,7 +81,7 @@ class TestPipeline:
         assert len(made) == 40
         assert pipeline.ledger['cam'].counts().dropped == {'camera_info_changes': 260}
         assert refused[0][2].startswith('CameraInfo on camera_info has changed more than 4 times in a second')
-        assert len(pipeline._streams['cam']._rectifier._maps) <= rectify.MAX_MAPS
+        assert len(pipeline._streams['cam']._rectifier._tables) <= rectify.MAX_MAPS
 
     def test_an_image_keeps_the_calibration_that_it_came_with(self):
         frames = []

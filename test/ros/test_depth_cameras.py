@@ -169,6 +169,8 @@ VALUES = {
     'raw.topic': '/raw/depth',
     'metres.topic': '/metres/depth',
     'metres.rectify': True,
+    'metres.voxel.output': 'sparse',
+    'metres.voxel.size': [0.1, 0.1, 0.1],
     'png.topic': '/png/depth/compressedDepth',
     'rvl.topic': '/rvl/depth/compressedDepth',
     'rvl.resize': 'min',
@@ -222,6 +224,8 @@ def test_a_frame_holds_metres_and_validity(bag):
             assert 0.5 < valid.double().mean() < 1
             assert ((depth > 0) == valid).all()
         assert not frame.tensors['rvl.valid'][0, :5].any(), 'padding'
+        assert frame.tensors['metres.counts'].sum() > 2000
+        assert frame.frame_id == 'depth_optical'
         assert frame.views['metres'].info.d == (0.0,) * 5
         assert frame.views['metres'].frame_id == 'depth_optical'
 

@@ -28,6 +28,13 @@ def make_info(model: str = 'plumb_bob', **changes) -> CameraInfo:
     return dataclasses.replace(info, **changes)
 
 
+def straight_info(width: int, height: int, focal: float = 60.0) -> CameraInfo:
+    """The calibration of a camera without distortion that looks straight ahead."""
+    k = (focal, 0.0, (width - 1) / 2, 0.0, focal, (height - 1) / 2, 0.0, 0.0, 1.0)
+    p = (*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0)
+    return CameraInfo(width, height, 'plumb_bob', (0.0,) * 5, k, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0), p)
+
+
 def make_map(info: CameraInfo, out_width: int = WIDTH, out_height: int = HEIGHT, **settings) -> np.ndarray:
     size = {'width': WIDTH, 'height': HEIGHT, 'out_width': out_width, 'out_height': out_height}
     return rectify_map(info, **{**size, **settings}).numpy()

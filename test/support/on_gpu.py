@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from robocache_core import backends, ops
-from robocache_core.ops import DenseVoxels, HardVoxels, PoseTable, SparseVoxels
+from robocache_core.ops import DenseVoxels, DepthLayout, HardVoxels, PoseTable, SparseVoxels
 
 OPERATIONS = (
     *('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'deskew_points', 'prepare_image', 'prepare_depth'),
@@ -66,6 +66,8 @@ class _Call:
             return sent
         if isinstance(value, PoseTable):
             return dataclasses.replace(value, poses=self.send(value.poses))
+        if isinstance(value, DepthLayout):
+            return dataclasses.replace(value, rays=self.send(value.rays))
         if isinstance(value, (tuple, list)):
             return type(value)(map(self.send, value))
         return value

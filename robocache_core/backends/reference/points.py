@@ -24,7 +24,8 @@ def deskew_points(plan: PointPlan, cloud: Cloud, points: torch.Tensor, valid: to
     kept = np.zeros(cloud.layout.num_points, dtype=bool)
     kept[read.number] = True
     rows = points.numpy().T
-    rows[:] = _read_fields(plan, cloud)
+    if cloud.rays is None:
+        rows[:] = _read_fields(plan, cloud)
     rows[:3] = math.nan
     rows[:3, read.number] = read.values[:3]
     rows[np.isnan(rows)] = math.nan
@@ -43,9 +44,9 @@ class Points:
     @np.errstate(all='ignore')
     def __init__(self, plan: PointPlan, cloud: Cloud) -> None:
         self.dropped = dict.fromkeys(POINT_DROP_REASONS, 0)
-        self.values = _read_fields(plan, cloud)
+        self.values, measured, allowed = _measured(plan, cloud)
         self.number = np.arange(self.values.shape[1])
-        finite = np.isfinite(self.values).all(axis=0)
+        finite = np.isfinite(self.values).all(axis=0) & measured
         pose = np.zeros(self.values.shape[1], dtype=np.int64)
         if cloud.clock is not None:
             assert plan.time is not None
@@ -55,11 +56,11 @@ class Points:
             last = len(cloud.poses) - 1
             position = np.nan_to_num(np.floor((time - first) * inverse_step + 0.5), nan=0.0)
             pose = np.clip(position, 0, last).astype(np.int64)
-        (pose,) = self.keep('non_finite', finite, pose)
+        pose, allowed = self.keep('non_finite', finite, pose, allowed)
         x, y, z = self.values[:3]
         range2 = (x * x + y * y) + z * z
         near = (range2 >= np.float32(plan.min_range2)) & (range2 < np.float32(plan.max_range2))
-        (pose,) = self.keep('range', near, pose)
+        (pose,) = self.keep('range', near & allowed, pose)
         x, y, z = self.values[:3]
         rows = np.moveaxis(cloud.poses.numpy()[pose], 0, -1)  # [3, 4, M]
         self.values[:3] = [((row[0] * x + row[1] * y) + row[2] * z) + row[3] for row in rows]
@@ -78,6 +79,17 @@ class Points:
         cell = np.floor(u)
         i, j, k = cell.astype(np.int64)
         return (k * box.shape[1] + j) * box.shape[0] + i, u - cell
+
+
+def _measured(plan: PointPlan, cloud: Cloud) -> tuple[Array, Array, Array]:
+    """The fields of every point ``[F, N] float32``, whether it was measured, and at a distance that is allowed."""
+    if plan.depth is None or cloud.rays is None:
+        every = np.ones(cloud.layout.num_points, dtype=bool)
+        return _read_fields(plan, cloud), every, every
+    pixels = _read_field(cloud, plan.fields[0], plan.swap, np.float64)
+    metres = (pixels * plan.depth.unit).astype(np.float32)
+    values = metres * cloud.rays.numpy().reshape(-1, 3).T
+    return values, metres > 0, (metres >= np.float32(plan.depth.least)) & (metres <= np.float32(plan.depth.most))
 
 
 def _read_fields(plan: PointPlan, cloud: Cloud) -> Array:
