@@ -6,6 +6,7 @@ from __future__ import annotations
 import array
 import math
 import sys
+from random import Random
 
 import numpy as np
 import pytest
@@ -266,3 +267,34 @@ def test_a_turned_camera_is_not_rectified():
     ((_, reason, text),) = refused
     assert reason == 'bad_camera_info'
     assert 'must be the identity for metres.rectify' in text
+
+
+def test_whatever_comes_as_compressed_depth_is_decoded_or_refused_by_name():
+    """Bytes turned, cut and put in, under any format."""
+    rng = Random(0)
+    packings = ('compressedDepth png', 'compressedDepth rvl', 'compressedDepth', 'png compressed')
+    formats = [f'{encoding}; {packing}' for encoding in ('16UC1', '32FC1') for packing in packings]
+    formats += ['', '\x00;', 'bgr8; jpeg compressed bgr8']
+    quanta, quantum = depths.quantised(METRES)
+    whole = [depths.compressed_depth(SCENE, codec) for codec in ('png', 'rvl')]
+    whole += [depths.compressed_depth(quanta, codec, -1, quantum) for codec in ('png', 'rvl')] + [
+        depths.png(SCENE),
+        JPEG,
+    ]
+    decoded, reasons = 0, set()
+    for _ in range(1500):
+        data = bytearray(rng.choice(whole))
+        for _ in range(rng.choice((0, 0, 1, 3))):
+            data[rng.choice((rng.randrange(32), rng.randrange(len(data)))) % len(data)] = rng.choice(
+                (0, 255, rng.randrange(256))
+            )
+        data = data[: rng.randrange(len(data))] if rng.random() < 0.1 else data
+        try:
+            sample = decode_compressed_depth(packed(bytes(data), rng.choice(formats)), PACKED).decode()
+        except DataError as error:
+            reasons.add(error.reason)
+        else:
+            decoded += 1
+            assert depth_of(sample).shape == (sample.height, sample.width)
+    assert decoded > 200
+    assert reasons <= {'unknown_encoding', 'decode_failed', 'empty_image', 'bad_image_size', 'too_costly'}
