@@ -22,7 +22,7 @@ class LeRobotConfig(Checked):
         (), 'vectors and IMUs whose last rows, one behind the other, make observation.state'
     )
     action: tuple[str, ...] = tunable((), 'vectors whose last rows make action')
-    images: tuple[str, ...] = tunable((), 'cameras that give observation.images.<camera>, whose pixels are 0 to 255')
+    images: tuple[str, ...] = tunable((), 'cameras of dtype uint8 that give observation.images.<camera>')
     grids: tuple[str, ...] = tunable(
         (), 'lidars, grids of dense voxels that give observation.grids.<name> [C, Z, Y, X]'
     )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Counts
+from robocache_core.observer import Observer
 from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
 from robocache_ros.bag_types import types_in
@@ -41,10 +42,11 @@ _UNBOUNDED = 1 << 62
 _logger = logging.getLogger(__name__)
 
 
-def make_pipeline(config: PipelineConfig) -> Pipeline:
+def make_pipeline(config: PipelineConfig, observer: Observer | None = None) -> Pipeline:
     """Return the pipeline of ``config`` without a bound on ready targets: offline nobody waits, so none is dropped."""
     return Pipeline(
-        dataclasses.replace(config, backpressure=dataclasses.replace(config.backpressure, max_ready=_UNBOUNDED))
+        dataclasses.replace(config, backpressure=dataclasses.replace(config.backpressure, max_ready=_UNBOUNDED)),
+        observer=observer,
     )
 
 

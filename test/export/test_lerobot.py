@@ -36,10 +36,9 @@ from robocache_ros.tools.export.lerobot.writer import LeRobotWriter  # noqa: E40
 
 FPS = 15
 BOX = VoxelConfig((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (4.0, 3.0, 2.0), ('count',), 'dense')
-PLAIN = {'scale': 1.0, 'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0), 'dtype': 'float32'}
 CONFIG = PipelineConfig(
     lidars=(LidarConfig('grid', voxel=BOX),),
-    cameras=(CameraConfig('front', width=32, height=16, **PLAIN),),
+    cameras=(CameraConfig('front', width=32, height=16, dtype='uint8'),),
     imus=(ImuConfig('imu', window_size=3), ImuConfig('arm', fields=('orientation',))),
     sync=SyncConfig(rate_hz=float(FPS)),
 )
@@ -60,7 +59,7 @@ def frame(index: int, *, at: int | None = None, epoch: int = 0) -> FusedFrame:
     )
     tensors = {
         'grid': rng.normal(size=(1, 2, 3, 4)).astype(np.float32),
-        'front': pixels.astype(np.float32),
+        'front': pixels.astype(np.uint8),
         'imu': rng.normal(size=(3, 6)).astype(np.float32),
         'arm': rng.normal(size=(2, 4)).astype(np.float32),
     }
@@ -148,7 +147,7 @@ def test_episodes_end_where_frames_are_missing_and_are_counted_on_over_the_bags(
 def test_statistics_are_of_all_frames(images: Path) -> None:
     found = json.loads((images / 'meta/stats.json').read_text())
     actions = np.stack([each.tensors['arm'][-1] for each in FRAMES]).astype(np.float64)
-    pixels = np.stack([each.tensors['front'] for each in FRAMES]) / 255
+    pixels = np.stack([each.tensors['front'].numpy() for each in FRAMES]) / 255
     for name, number in (('mean', np.mean), ('std', np.std), ('min', np.min), ('max', np.max), ('q90', None)):
         of = number or (lambda values, axis: np.quantile(values, 0.9, axis=axis))
         np.testing.assert_allclose(found['action'][name], of(actions, axis=0), rtol=1e-6)
@@ -175,7 +174,7 @@ def test_each_frame_of_a_video_is_at_its_time(tmp_path: Path, codec: str) -> Non
         for number in range(row['length']):
             time, pixels = times[begin + number]
             assert time == Fraction(begin + number, FPS)
-            expected = FRAMES[first + number].tensors['front'].numpy().transpose(1, 2, 0)
+            expected = FRAMES[first + number].tensors['front'].numpy().transpose(1, 2, 0).astype(float)
             assert np.abs(pixels - expected).mean() < 4  # the next one differs by 5
         first += row['length']
     info = json.loads((folder / 'meta/info.json').read_text())
@@ -248,7 +247,7 @@ def test_a_gap_can_be_refused(tmp_path: Path) -> None:
         (
             {'cameras': (CameraConfig('front'),)},
             {},
-            r'images has front, whose pixels are normalised: set front.scale: 1.0',
+            r'images has front, whose pixels are normalised to float16: set front.dtype: uint8',
         ),
         (
             {'lidars': (LidarConfig('grid'),)},

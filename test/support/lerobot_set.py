@@ -21,11 +21,9 @@ from robocache_ros.tools.export.lerobot.writer import LeRobotWriter
 from robocache_ros.tools.export.writer import Part
 from robocache_ros.tools.simulate import main as simulate
 
-_PLAIN = {'scale': 1.0, 'mean': (0.0, 0.0, 0.0), 'std': (1.0, 1.0, 1.0)}
-
 
 def pipeline(rate_hz: float = 10.0) -> PipelineConfig:
-    image = {'width': 96, 'height': 64, 'dtype': 'float32', **_PLAIN}
+    image = {'width': 96, 'height': 64, 'dtype': 'uint8'}
     box = VoxelConfig((4.0, 4.0, 4.0), (-16.0, -16.0, -4.0), (16.0, 16.0, 4.0), ('count',), 'dense')
     return PipelineConfig(
         lidars=(LidarConfig('lidar', topic='/lidar/points', voxel=box),),
@@ -59,14 +57,14 @@ def expected(bags: list[Path], config: PipelineConfig, wanted: NodeConfig) -> di
 def write_long(folder: Path) -> dict[str, np.ndarray]:
     """Write 20 minutes of small images to ``folder/lerobot``, and return what must be read: two episodes."""
     config = PipelineConfig(
-        cameras=(CameraConfig('front', width=64, height=64, dtype='float32', **_PLAIN),), sync=SyncConfig(rate_hz=30.0)
+        cameras=(CameraConfig('front', width=64, height=64, dtype='uint8'),), sync=SyncConfig(rate_hz=30.0)
     )
     wanted = NodeConfig(export=ExportConfig(LeRobotConfig(images=('front',), codec='h264', crf=18)))
     writer = LeRobotWriter(folder / 'lerobot', config, wanted)
     bag, rows = writer.begin(Part(0, 'long', ())), []
     features = features_of(config, wanted.export.lerobot)
     for index in range(1200 * 30):
-        image = torch.full((3, 64, 64), float(index * 7 % 256))
+        image = torch.full((3, 64, 64), index * 7 % 256, dtype=torch.uint8)
         frame = FusedFrame(10**18 + index * 10**9 // 30, 0, index, '', {'front': image}, {'front': True}, {'front': 0})
         bag.add(frame)
         episode, number = divmod(index, 30_000)

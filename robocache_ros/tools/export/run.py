@@ -21,11 +21,12 @@ from robocache_core.ledger import Counts
 from robocache_ros.bags import Bag, open_bag
 from robocache_ros.offline import fused_frames
 from robocache_ros.parameters import NodeConfig
+from robocache_ros.shards import shards_of
 from robocache_ros.tools.configuration import absent_topics, expected_types
 from robocache_ros.tools.export import manifest
 from robocache_ros.tools.export.formats import make_writer
 from robocache_ros.tools.export.part_folder import PartFolder
-from robocache_ros.tools.export.shards import Workers, shards_of
+from robocache_ros.tools.export.shards import Workers
 from robocache_ros.tools.export.writer import BagWriter, ExportError, Part, SetWriter
 
 #: Called with the seconds of all bags that are done, and the number of frames so far.

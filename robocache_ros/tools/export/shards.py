@@ -4,48 +4,31 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
+import struct
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 from robocache_core import payload
 from robocache_core.config import PipelineConfig
-from robocache_core.frame import FusedFrame
+from robocache_core.frame import CameraView, FusedFrame
 from robocache_core.ledger import Counts
-from robocache_ros.bags import Bag
-from robocache_ros.offline import fused_frames
+from robocache_core.samples import CameraInfo
+from robocache_ros.shards import Shard
 from robocache_ros.tools.export.writer import ExportError
 
-#: What it takes to pass over a second of a bag, as a share of what it takes to compute one.
-_PASSING_OVER = 0.25
+#: What precedes a frame in the spool: the lengths of its views, as JSON, and of its payload.
+_HEAD = struct.Struct('<QQ')
 _stopped: Event | None = None
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The frames of a bag between two record times, ns, None at its ends."""
-
-    bag: Path
-    start_ns: int | None = None
-    end_ns: int | None = None
-
-
-def shards_of(bag: Bag, count: int) -> list[Shard]:
-    """Cut a bag into shards that take about as long: the later one begins, the more it has to pass over."""
-    left = 1 - _PASSING_OVER
-    share = _PASSING_OVER / (1 - left**count)
-    ends = [share * (1 - left ** (k + 1)) / _PASSING_OVER for k in range(count - 1)]
-    cuts = [bag.start_ns + round(end * (bag.end_ns - bag.start_ns)) for end in ends]
-    return [Shard(bag.path, start, end) for start, end in zip([None, *cuts], [*cuts, None], strict=True)]
 
 
 class Workers:
@@ -110,20 +93,30 @@ def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> dict[str, Cou
     logging.disable(logging.NOTSET if shard.end_ns is None else logging.CRITICAL)
     with (
         spool.open('wb') as file,
-        fused_frames(shard.bag, config, start_ns=shard.start_ns, end_ns=shard.end_ns) as frames,
+        shard.frames(config) as frames,
     ):
         for frame in frames:
             assert _stopped is not None
             if _stopped.is_set():
                 break
-            pickle.dump((payload.write(frame, bytearray), frame.views), file, pickle.HIGHEST_PROTOCOL)
+            views = json.dumps({name: dataclasses.asdict(view) for name, view in frame.views.items()}).encode()
+            data = payload.encode(frame)
+            file.write(_HEAD.pack(len(views), len(data)) + views)
+            file.write(data)
         return dict(frames.counts)
 
 
 def _spooled(spool: Path) -> Iterator[FusedFrame]:
     with spool.open('rb') as file:
-        size = os.fstat(file.fileno()).st_size
-        while file.tell() < size:
-            data, views = pickle.load(file)
-            yield dataclasses.replace(payload.decode(data), views=views)
+        while head := file.read(_HEAD.size):
+            of_views, size = _HEAD.unpack(head)
+            views = {name: _view(each) for name, each in json.loads(file.read(of_views)).items()}
+            yield dataclasses.replace(payload.decode(bytearray(file.read(size))), views=views)
     spool.unlink()
+
+
+def _view(tree: dict[str, Any]) -> CameraView:
+    """The view that ``dataclasses.asdict`` made ``tree`` of; JSON has lists for tuples."""
+    info = tree['info']
+    found = info and {key: tuple(value) if isinstance(value, list) else value for key, value in info.items()}
+    return CameraView(tree['frame_id'], CameraInfo(**found) if found else None)

@@ -101,6 +101,7 @@ def described(frame: FusedFrame, bag: str) -> dict[str, Any]:
         'damaged': frame.damaged,
         'columns': frame.columns,
         'stamped_by_arrival': frame.stamped_by_arrival,
+        'stamp_offset_ns': frame.stamp_offset_ns,
         'tensors': {
             name: {'dtype': str(tensor.dtype).removeprefix('torch.'), 'shape': list(tensor.shape)}
             for name, tensor in frame.tensors.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +102,7 @@ def values_of(features: Sequence[Feature], frame: FusedFrame) -> dict[str, Array
 
 def _value(feature: Feature, frame: FusedFrame) -> Array:
     if feature.is_image:
-        return _pixels(frame.tensors[feature.streams[0].name])
+        return _pixels(feature, frame)
     if feature.name in (STATE, ACTION):
         rows = [frame.tensors[stream.name][-1].numpy() for stream in feature.streams]
         return np.concatenate(rows).astype(feature.dtype)
@@ -116,20 +116,19 @@ def _value(feature: Feature, frame: FusedFrame) -> Array:
     return np.array([frame.age_ns.get(name, 0) if is_age else frame.valid[name]], feature.dtype)
 
 
-def _pixels(tensor: torch.Tensor) -> Array:
-    """The pixels ``[H, W, 3]`` of an image ``[3|1, H, W]`` whose values are 0 to 255, to the nearest whole ones."""
-    if tensor.dtype != torch.uint8:  # by NumPy: threads of torch beside those of the encoder cost more than they save
-        tensor = torch.from_numpy(np.clip(np.rint(tensor.float().numpy()), 0, 255).astype(np.uint8))
-    return np.ascontiguousarray(tensor.expand(3, -1, -1).permute(1, 2, 0).numpy())
+def _pixels(feature: Feature, frame: FusedFrame) -> Array:
+    """The pixels ``[H, W, 3]`` of an image of three channels or one."""
+    camera = cast(CameraConfig, feature.streams[0])
+    image = camera.channels_first(frame.tensors[camera.name])
+    return np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy())
 
 
 def _check_pixels(camera: CameraConfig) -> None:
     """Refuse a camera whose tensors are not its pixels: undoing a normalisation gives others."""
-    is_plain = (camera.scale, set(camera.mean), set(camera.std)) == (1.0, {0.0}, {1.0})
-    if not is_plain:
+    if camera.dtype != 'uint8':
         raise ExportError(
-            f'export.lerobot.images has {camera.name}, whose pixels are normalised: set {camera.name}.scale: 1.0, '
-            'mean: [0.0, 0.0, 0.0], std: [1.0, 1.0, 1.0], and normalise them when you train'
+            f'export.lerobot.images has {camera.name}, whose pixels are normalised to {camera.dtype}: set '
+            f'{camera.name}.dtype: uint8, without scale, mean and std, and normalise them when you train'
         )
 
 

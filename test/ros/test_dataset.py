@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Torch datasets over bags: each frame once and to the bit, whoever computes it, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from support import hard_bag
+from torch.utils.data import DataLoader
+
+from robocache_core import payload
+from robocache_core.frame import FusedFrame
+from robocache_ros.dataset import Batch, FusedDataset, FusedTargets, collate
+from robocache_ros.offline import fused_frames
+
+CONFIG = hard_bag.config()
+
+
+@pytest.fixture(scope='module')
+def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp('dataset')
+    return [hard_bag.write(folder / 'one'), hard_bag.write(folder / 'two', 'sqlite3')]
+
+
+@pytest.fixture(scope='module')
+def frames(bags: list[Path]) -> list[FusedFrame]:
+    """Those of one pass over one bag; both bags have the same."""
+    return list(fused_frames(bags[0], CONFIG))
+
+
+def facts(frame: FusedFrame) -> str:
+    """All of a frame but its number, which a shard does not know."""
+    return payload.digest(FusedFrame(**{**vars(frame), 'sequence': 0}))
+
+
+def test_frames_come_in_the_order_of_the_bags(bags: list[Path], frames: list[FusedFrame]) -> None:
+    found = list(FusedDataset(bags, CONFIG))
+    assert list(map(facts, found)) == list(map(facts, frames)) * 2
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_ranks_and_workers_share_the_frames(bags: list[Path], frames: list[FusedFrame], num_workers: int) -> None:
+    """A pipeline has run in this process before it is forked."""
+    found = []
+    for rank in range(2):
+        dataset = FusedDataset(bags, CONFIG, shuffle=True, buffer=5, rank=rank, world_size=2)
+        found.append([*DataLoader(dataset, batch_size=None, num_workers=num_workers)])
+    assert min(map(len, found)) > len(frames) // 2
+    assert sorted(facts(frame) for each in found for frame in each) == sorted(map(facts, frames * 2))
+
+
+def test_the_order_is_that_of_the_seed_and_the_epoch(bags: list[Path]) -> None:
+    def order(seed: int, epoch: int) -> list[tuple[int, int]]:
+        dataset = FusedDataset(bags, CONFIG, shuffle=True, seed=seed, buffer=16)
+        dataset.set_epoch(epoch)
+        return [(frame.epoch, frame.stamp_ns) for frame in dataset]
+
+    first = order(0, 0)
+    assert first == order(0, 0)
+    assert first != sorted(first)
+    assert len({tuple(each) for each in (first, order(0, 1), order(1, 0))}) == 3
+
+
+def test_a_target_by_its_number_is_the_frame_of_one_pass(bags: list[Path], frames: list[FusedFrame]) -> None:
+    targets = FusedTargets(bags, CONFIG)
+    assert len(targets) >= 2 * len(frames)
+    computed = {(frame.stamp_ns, frame.epoch): facts(frame) for frame in frames}
+    for index in (0, 7, len(targets) // 2 - 1, len(targets) // 2, len(targets) - 1, -3):
+        ref = targets.refs[index]
+        frame = targets[index]
+        assert (None if frame is None else facts(frame)) == computed.get((ref.stamp_ns, ref.epoch))
+    assert targets[0] is None  # its window of the IMU is not full
+
+
+def test_frames_are_put_together_and_sparse_voxels_are_not_padded(frames: list[FusedFrame]) -> None:
+    some = frames[:3]
+    batch = collate([some[0], None, *some[1:]])
+    assert isinstance(batch, Batch)
+    assert len(batch) == 3
+    assert batch.stamp_ns.tolist() == [frame.stamp_ns for frame in some]
+    assert torch.equal(batch.tensors['imu'], torch.stack([frame.tensors['imu'] for frame in some]))
+    assert batch.valid['lidar'].tolist() == [True] * 3
+    assert batch.age_ns['imu'].tolist() == [frame.age_ns['imu'] for frame in some]
+    coords = batch.tensors['lidar.coords']
+    for number, frame in enumerate(some):
+        own = coords[:, 0] == number
+        assert torch.equal(coords[own, 1:], frame.tensors['lidar.coords'])
+        assert torch.equal(batch.tensors['lidar.features'][own], frame.tensors['lidar.features'])
+        assert torch.equal(batch.tensors['lidar.counts'][own], frame.tensors['lidar.counts'])
+    assert coords.dtype == torch.int32
+    with pytest.raises(ValueError, match='none of 2 targets gave a frame'):
+        collate([None, None])
+    with pytest.raises(ValueError, match=r'front has several shapes, .*1, 12, 16.*3, 12, 16'):
+        collate([frames[0], frames[-1]])
+
+
+def test_a_network_learns_from_a_loader(bags: list[Path]) -> None:
+    """Ten steps of a linear map from readings to readings."""
+    torch.manual_seed(0)
+    net = torch.nn.Linear(24, 6)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-3)
+    readings = dataclasses.replace(CONFIG, cameras=())
+    loader = DataLoader(FusedDataset(bags, readings, shuffle=True), batch_size=4, collate_fn=collate)
+    losses = []
+    for _, batch in zip(range(10), loader, strict=False):
+        loss = (net(batch.tensors['imu'].flatten(1)) - batch.tensors['imu'][:, -1]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
