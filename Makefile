@@ -37,7 +37,7 @@ help:
 	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
 	@echo 'make sanitize-gpu    the CUDA kernels under compute-sanitizer: memory, races, what was not written, barriers'
 	@echo 'make env             set up the environment, say what is in it (doctor)'
-	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, faults, inspect, explain, export, doctor'
+	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, faults, init, inspect, explain, export, doctor'
 	@echo 'make clean           remove everything that was built, the environments too'
 
 demo: $(if $(BAG),,$(SIMULATED)/metadata.yaml)

@@ -245,6 +245,7 @@ setup(
             'inspect = robocache_ros.tools.inspect.cli:main',
             'explain = robocache_ros.tools.explain:main',
             'export = robocache_ros.tools.export.cli:main',
+            'init = robocache_ros.tools.init:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],
     },

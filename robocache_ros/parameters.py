@@ -197,6 +197,11 @@ def from_file(
     return from_dict(merged, warn)
 
 
+def specs_of(tree: Mapping[str, Any]) -> dict[str, Spec]:
+    """Return by its full name every parameter of a node that is configured by ``tree``, as ``from_dict`` takes it."""
+    return {spec.name: spec for spec in _specs(_names(dict(flatten(tree))))}
+
+
 def _specs(names: Any) -> Iterator[Spec]:
     """Yield every parameter of a node with these ``StreamNames``; a name that cannot be used has none."""
     for config in (StreamNames(), NodeConfig(), _PIPELINE):

@@ -114,7 +114,7 @@ make_package() {
     pip_install --no-deps --no-build-isolation --editable .
     # Where `ros2 run` and launch files look for executables.
     mkdir -p "$venv/lib/robocache_ros"
-    for tool in preprocess replay simulate faults inspect explain export doctor; do
+    for tool in preprocess replay simulate faults init inspect explain export doctor; do
         ln -sfn "../../bin/$tool" "$venv/lib/robocache_ros/$tool"
     done
 }

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
 from robocache_core.streams.lidar import LIVOX
 from robocache_core.streams.message_vector import PRESETS
@@ -21,6 +19,7 @@ from robocache_ros.lidar_packets import PACKETS
 from robocache_ros.message_types import Types, installed
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
+from robocache_ros.tools.commented_yaml import commented_yaml
 from robocache_ros.tools.plausibility import (
     doubts_on_depth,
     doubts_on_imu,
@@ -89,11 +88,9 @@ class BagConfig:
         return self.remarks.lines
 
     def to_yaml(self, source: str) -> str:
-        """A ROS parameter file, with the notes as comments; ``source`` names the bag."""
-        head = [f'# Made from {source}. Every other parameter has its default.', *(f'# {note}' for note in self.notes)]
-        tree = {'/**/preprocess': {'ros__parameters': self.parameters}}
-        body: str = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=110)
-        return '\n'.join(head) + '\n' + body
+        """A ROS parameter file, with meanings and notes as comments; ``source`` names the bag."""
+        head = [f'Made from {source}. Every other parameter has its default.', *self.notes]
+        return commented_yaml(self.parameters, head)
 
 
 def config_from_bag(bag: Bag, types: Types = installed, *, grid: bool = False) -> BagConfig:

@@ -18,7 +18,7 @@ import pytest
 from robocache_ros import dds_environment
 
 ROOT = Path(__file__).parents[2]
-TOOLS = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'doctor'}
+TOOLS = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'init', 'doctor'}
 EXTENSION = f'_robocache_core{sysconfig.get_config_var("EXT_SUFFIX")}'
 COMPILER = (os.environ.get('CXX') or sysconfig.get_config_var('CXX') or 'c++').split()[0]
 

@@ -116,7 +116,7 @@ def test_every_declared_message_package_is_used():
 
 def test_console_scripts_exist(given):
     scripts = [script.split(' = ') for script in given['entry_points']['console_scripts']]
-    expected = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'doctor'}
+    expected = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'init', 'doctor'}
     assert {name for name, _ in scripts} == expected
     for name, value in scripts:
         assert callable(metadata.EntryPoint(name, value, 'console_scripts').load()), name
