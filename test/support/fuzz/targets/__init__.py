@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from support.fuzz.targets import files, images, lidars, numbers
+from support.fuzz.targets import depths, files, images, lidars, numbers
 from support.fuzz.targets.target import Target
 
-TARGETS: dict[str, Target] = images.TARGETS | lidars.TARGETS | numbers.TARGETS | files.TARGETS
+TARGETS: dict[str, Target] = images.TARGETS | depths.TARGETS | lidars.TARGETS | numbers.TARGETS | files.TARGETS

@@ -26,7 +26,7 @@ from robocache_ros.decode_image import decode_camera_info, decode_compressed, de
 MAX_PIXELS = 1 << 14
 #: Blocks of a JPEG up to which the slow backend looks for damage too.
 _FEW_BLOCKS = 256
-_STAMP = SimpleNamespace(frame_id='camera', stamp=SimpleNamespace(sec=1, nanosec=0))
+STAMP = SimpleNamespace(frame_id='camera', stamp=SimpleNamespace(sec=1, nanosec=0))
 _FORMATS = (
     'jpeg',
     'png',
@@ -61,7 +61,7 @@ def check_compressed(data: bytes) -> None:
         return
     config = _config(data[0], 'compressed')
     content = np.frombuffer(data, np.uint8)[1:].copy()
-    message = SimpleNamespace(header=_STAMP, format=_FORMATS[data[0] // 8 % len(_FORMATS)], data=content.data)
+    message = SimpleNamespace(header=STAMP, format=_FORMATS[data[0] // 8 % len(_FORMATS)], data=content.data)
     with refusals(*_CONTAINER):
         frame = decode_compressed(message, config).decode()
         sent = frame.reduction or frame
