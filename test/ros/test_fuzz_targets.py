@@ -38,7 +38,7 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     'compressed': (jpeg, '_huffman_tables', _raise(struct.error('too short'))),
     'jpeg': (backends.reference_module(), 'jpeg_damage', lambda plan, data: 0),
     'image': (backends.reference_module(), 'prepare_image', _nothing),
-    'calibration': (rectify, '_check', _nothing),
+    'calibration': (rectify, 'check_info', _nothing),
     'depth': (backends.reference_module(), 'prepare_depth', _nothing),
     'cloud': (VoxelResult, 'dropped', {}),
     'times': (deskew, 'find_time_field', _raise(_DoubtError('is in doubt'))),
