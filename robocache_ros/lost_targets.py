@@ -93,10 +93,12 @@ def describe_without_voxels(pipeline: Pipeline, name: str, count: int, num_frame
         count: frames without a voxel of it.
         num_frames: all frames.
     """
-    lost = {reason: num for reason, num in pipeline.points_dropped[name].items() if num}
+    grid = next((grid.name for grid in pipeline.config.grids if name in grid.from_), name)
+    dropped = pipeline.points_dropped[name] | pipeline.points_dropped[grid]
+    lost = {reason: num for reason, num in dropped.items() if num}
     return (
         f'{count} of {num_frames} frames have no voxel of {name} (points dropped so far: {listed(lost)}): are its '
-        f'points in m, and do {name}.voxel.lower and upper, min_range, max_range and extrinsics fit?'
+        f'points in m, and do {grid}.voxel.lower and upper, min_range, max_range and extrinsics fit?'
         if _many(count, num_frames)
         else ''
     )

@@ -71,6 +71,19 @@ def test_live_it_is_as_from_the_bag(bag, config, frames):
     assert 'points.all_lidars.outside' in {pair.key for pair in statuses['compute'].values}
 
 
+def test_a_grid_that_no_point_is_in_is_named(bag, proposed):
+    far = {'lower': [500.0, 500.0, 0.0], 'upper': [510.0, 510.0, 1.0]}
+    made = proposed.parameters | {'all_lidars': proposed.parameters['all_lidars'] | {'voxel': far}}
+    config, _ = parameters.from_dict(made, warn=pytest.fail)
+    found = fused_frames(bag, config)
+    num_frames = len(list(found))
+    (line,) = (line for line in found.warnings if 'no voxel of lidar_rear' in line)
+    assert line.startswith(f'{num_frames} of {num_frames} frames have no voxel of lidar_rear (points dropped so far: ')
+    assert 'invalid' in line
+    assert 'outside' in line
+    assert 'do all_lidars.voxel.lower and upper, min_range' in line
+
+
 def test_tools_and_viewers_show_the_grid(config, frames):
     frame = frames[3]
     (grid,) = config.voxelized
