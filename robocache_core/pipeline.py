@@ -18,7 +18,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.grids import Grids
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
-from robocache_core.samples import CameraInfo, DataError, LidarScan, Sample, restamped
+from robocache_core.samples import CameraInfo, DataError, Sample, VectorSample, restamped
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
@@ -148,7 +148,7 @@ class Pipeline:
 
     def _is_placed(self, name: str, sample: Sample) -> bool:
         """Whether a sample can be brought into the target frame."""
-        has_own = isinstance(sample, LidarScan) and sample.pose is not None
+        has_own = not isinstance(sample, VectorSample) and sample.pose is not None
         return has_own or self.has_pose(name, self.streams[name].mounted_frame(sample))
 
     def clock_jumped(self, now_ns: int) -> None:

@@ -214,7 +214,7 @@ class CameraFrame:
     ``rectify``: the map to rectify it by, and ``rays``: those of a depth image's pixels, ``[height, width, 3]``; the
     pipeline puts them here as it takes the image in. ``reduction``: None
     where the image has the pixels that were sent. ``damage``: what is wrong with it, in words; a frame that shows it
-    marks it invalid.
+    marks it invalid. ``pose``: as that of a ``LidarScan``.
     """
 
     stamp_ns: int
@@ -229,6 +229,7 @@ class CameraFrame:
     reduction: Reduction | None = None
     damage: str = ''
     rays: torch.Tensor | None = None
+    pose: torch.Tensor | None = None
 
     @property
     def nbytes(self) -> int:
@@ -243,7 +244,7 @@ class EncodedImage:
     ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged. ``begin`` is called when a
     frame is known to use it, perhaps more than once: what decodes ahead may begin then. Its own stamp counts, not that
     of what ``decode`` gives. ``encoding``: of the ``CameraFrame``, as the header of the file has it; empty where that
-    is not known before it is decoded.
+    is not known before it is decoded. ``pose``: as that of a ``LidarScan``; what ``decode`` gives has none.
     """
 
     stamp_ns: int
@@ -252,6 +253,7 @@ class EncodedImage:
     decode: Callable[[], CameraFrame]
     begin: Callable[[], None] = lambda: None
     encoding: str = ''
+    pose: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
-from robocache_core.samples import DataError, EncodedImage, LidarScan, Sample, restamped
+from robocache_core.samples import DataError, EncodedImage, Sample, VectorSample, restamped
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.cdr import Raw, deserialize
@@ -136,7 +136,7 @@ class Ingest:
         if not moves:
             self._pipeline.set_pose(name, frame_id, pose_matrix(pose))
             return sample
-        if isinstance(sample, LidarScan):
+        if not isinstance(sample, VectorSample):
             return dataclasses.replace(sample, pose=pose_matrix(pose))
         target = self._pipeline.config.target_frame
         raise DataError(

@@ -255,14 +255,18 @@ class DepthJob(Job):
     _data: torch.Tensor
     _rectify: torch.Tensor | None
     _rays: torch.Tensor | None
+    _pose: torch.Tensor | None
     _voxels: DenseVoxels | SparseVoxels
 
     def _upload(self, device: Device) -> None:
         image = self.pick.entries[0].sample
+        assert isinstance(image, (CameraFrame, EncodedImage))
+        self._pose = image.pose
         if isinstance(image, EncodedImage):
             image = image.decode()
             device.record_stage('decode')
-        assert isinstance(image, CameraFrame)
+        if self._pose is None:
+            self._pose = self.stream.poses.get(self.stream.config, image.frame_id)
         check_depth_encoding(image.encoding)
         self._image = image
         self._data = device.upload(image.data)
@@ -306,7 +310,7 @@ class DepthJob(Job):
             min_depth=config.min_depth,
             max_depth=config.max_depth,
         )
-        return voxelize(self._data, layout, config.voxel, transform=self.stream.poses.get(config, image.frame_id))
+        return voxelize(self._data, layout, config.voxel, transform=self._pose)
 
     def _collect(self, device: Device) -> None:
         if self._rays is None:
