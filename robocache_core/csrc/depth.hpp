@@ -25,12 +25,20 @@ struct DepthParams {
 };
 
 // m; 0 where there is no distance that is allowed. No comparison with NaN holds.
+template <class T>
+RC_HD RC_INLINE float distance_of(T value, const DepthScale& scale) {
+  const float metres = metres_of(static_cast<double>(value), scale);
+  return (metres > 0.0f) & is_allowed(metres, scale) ? metres : 0.0f;
+}
+
 template <class T, bool kSwap>
 struct DepthPixels {
+  using Value = T;
+  RC_HD static inline Value value(const uint8_t* row, int32_t x) {
+    return load_value<T, kSwap>(row + int64_t{x} * int{sizeof(T)});
+  }
   RC_HD static inline float at(const DepthParams& p, const ImageView& image, int32_t x, int32_t y) {
-    const uint8_t* const pixel = image.data + y * image.step + int64_t{x} * int{sizeof(T)};
-    const float metres = metres_of(static_cast<double>(load_value<T, kSwap>(pixel)), p.scale);
-    return (metres > 0.0f) & is_allowed(metres, p.scale) ? metres : 0.0f;
+    return distance_of(value(image.data + y * image.step, x), p.scale);
   }
 };
 
