@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from robocache_core import payload
-from robocache_core.config import CameraConfig, GridConfig, LidarConfig
+from robocache_core.config import CameraConfig, DepthConfig, GridConfig, LidarConfig
 from robocache_core.device import on_host
 from robocache_core.frame import FusedFrame
 from robocache_core.units import SECOND
@@ -104,7 +104,24 @@ def encode_image(frame: FusedFrame, camera: CameraConfig) -> Image:
     )
 
 
-def encode_camera_info(frame: FusedFrame, camera: CameraConfig) -> CameraInfo | None:
+def encode_depth(frame: FusedFrame, camera: DepthConfig) -> Image:
+    """Encode the tensor of ``camera`` as 32FC1, m; NaN where it is not valid, as REP 118 has it."""
+    depth, valid = _numpy(frame, camera.name, f'{camera.name}.valid')
+    pixels = np.where(valid[0], depth[0], np.float32(np.nan)).astype('<f4')
+    height, width = pixels.shape
+    data = array.array('B')
+    data.frombytes(pixels.view(np.uint8).data)
+    return Image(
+        header=_camera_header(frame, camera),
+        height=height,
+        width=width,
+        encoding='32FC1',
+        step=width * pixels.itemsize,
+        data=data,
+    )
+
+
+def encode_camera_info(frame: FusedFrame, camera: CameraConfig | DepthConfig) -> CameraInfo | None:
     """Encode the calibration of the image that ``encode_image`` shows; None where the camera's is unknown."""
     view = frame.views.get(camera.name)
     if view is None or view.info is None:
@@ -122,7 +139,7 @@ def encode_camera_info(frame: FusedFrame, camera: CameraConfig) -> CameraInfo | 
     )
 
 
-def _camera_header(frame: FusedFrame, camera: CameraConfig) -> Header:
+def _camera_header(frame: FusedFrame, camera: CameraConfig | DepthConfig) -> Header:
     """Return a header in the camera's optical frame; without a frame where no image of it has come."""
     view = frame.views.get(camera.name)
     return Header(stamp=to_stamp(frame.stamp_ns), frame_id='' if view is None else view.frame_id)

@@ -75,13 +75,12 @@ OUTPUTS = (
     FUSED,
     Output(FusedFrame, PointCloud2, '~/voxels/{name}', encode.encode_voxels, 'voxelized', '~/voxels', 'publish_voxels'),
     Output(FusedFrame, Image, '~/image/{name}', encode.encode_image, 'cameras', switch='publish_images'),
-    Output(
-        FusedFrame,
-        CameraInfo,
-        '~/image/{name}/camera_info',
-        encode.encode_camera_info,
-        'cameras',
-        switch='publish_images',
+    Output(FusedFrame, Image, '~/image/{name}', encode.encode_depth, 'depths', switch='publish_images'),
+    *(
+        Output(
+            FusedFrame, CameraInfo, '~/image/{name}/camera_info', encode.encode_camera_info, group, '', 'publish_images'
+        )
+        for group in ('cameras', 'depths')
     ),
     Output(Timing, Float64, '~/debug/processing_time_ms', lambda timing: Float64(data=timing.processing_ms)),
     Output(Timing, Float64, '~/debug/pipeline_latency_ms', lambda timing: Float64(data=timing.latency_ms)),

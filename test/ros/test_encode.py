@@ -11,10 +11,11 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import UInt8MultiArray
 
 from robocache_core import payload
-from robocache_core.config import CameraConfig, LidarConfig, VoxelConfig
+from robocache_core.config import CameraConfig, DepthConfig, LidarConfig, VoxelConfig
 from robocache_core.frame import CameraView, FusedFrame
 from robocache_core.samples import CameraInfo
 from robocache_ros import encode
+from robocache_ros.decode_depth import decode_depth
 from robocache_ros.decode_image import decode_camera_info
 
 STAMP_NS = 1_700_000_000_000_000_007
@@ -186,6 +187,17 @@ def test_an_image_of_uint8_is_shown_as_it_is(channels: int, layout: str) -> None
     msg = encode.encode_image(make_frame(front=tensor), camera)
     assert (msg.width, msg.height, msg.step) == (7, 6, 7 * channels)
     assert bytes(msg.data) == pixels.numpy().tobytes()
+
+
+def test_depth_is_in_metres_and_nan_where_it_is_not_valid() -> None:
+    depth = torch.arange(42, dtype=torch.float32).reshape(1, 6, 7)
+    frame = make_frame(front=depth, **{'front.valid': depth > 5})
+    msg = encode.encode_depth(frame, DepthConfig('front'))
+    assert_stamped(msg.header, 'front_optical')
+    assert (msg.width, msg.height, msg.encoding, msg.step, msg.is_bigendian) == (7, 6, '32FC1', 28, 0)
+    read = np.frombuffer(msg.data, '<f4').reshape(6, 7)
+    np.testing.assert_array_equal(read, np.where(depth[0] > 5, depth[0], np.nan))
+    assert decode_depth(msg, DepthConfig('front')).encoding == '32FC1'
 
 
 def test_a_camera_s_calibration_is_in_its_optical_frame() -> None:
