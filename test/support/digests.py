@@ -214,7 +214,35 @@ def stream_cases() -> Iterator[tuple[str, Callable[[], tuple[torch.Tensor, ...]]
     yield 'fuse', fuse
 
 
+def depth_cases() -> Iterator[tuple[str, Callable[[], Iterable[torch.Tensor]]]]:
+    """Depth images of both encodings: prepared, and voxelized."""
+    width, height = 97, 63
+    counts = integers(11, 0, 12_000, height, width) * integers(12, 0, 8, height, width).astype(bool)
+    rays = np.stack([integers(13 + axis, -512, 512, height, width) / 1024 for axis in range(3)], axis=-1)
+    rays[..., 2] = 1
+    for encoding, pixels in (('16UC1', counts.astype('>u2')), ('32FC1', (counts / 1024).astype('>f4'))):
+        place = {
+            'encoding': encoding, 'width': width, 'height': height, 'step': width * pixels.itemsize,
+            'is_bigendian': True, 'min_depth': 0.5, 'max_depth': 9.0,
+        }  # fmt: skip
+        data = torch.from_numpy(np.frombuffer(pixels.tobytes(), np.uint8).copy())
+        for resize in ('nearest', 'min'):
+
+            def depth(data=data, place=place, resize=resize) -> tuple[torch.Tensor, ...]:
+                size = {'out_width': 61, 'out_height': 47}
+                return ops.prepare_depth(data, **place, **size, resize=resize, letterbox=True)
+
+            yield f'depth-{encoding}-{resize}', depth
+
+        def voxels(data=data, place=place) -> tuple[torch.Tensor, ...]:
+            layout = ops.DepthLayout(rays=torch.from_numpy(rays.astype(np.float32)), **place)
+            found = ops.voxelize_sparse(data, layout, GRID, ('count', 'mean:x', 'max:z'), transform=TURNED)
+            return found.coords, found.features, found.counts
+
+        yield f'depth-{encoding}-voxels', voxels
+
+
 def operation_digests() -> dict[str, str]:
     """Digest of each case, by name."""
-    cases = (*voxel_cases(), *image_cases(), *stream_cases())
+    cases = (*voxel_cases(), *image_cases(), *stream_cases(), *depth_cases())
     return {name: digest_of_tensors(case()) for name, case in cases}
