@@ -125,7 +125,7 @@ def check_depth_encoding(encoding: str) -> None:
     Raises:
         DataError: ``unknown_encoding``.
     """
-    if encoding not in DEPTH_ENCODINGS:
+    if not isinstance(encoding, str) or encoding not in DEPTH_ENCODINGS:
         raise DataError(
             Reason.UNKNOWN_ENCODING, f'encoding {shown(encoding)}: of depth it must be {" or ".join(DEPTH_ENCODINGS)}'
         )

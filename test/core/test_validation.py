@@ -30,6 +30,9 @@ CALLS = {
     'prepare_image': {
         'data': PIXELS, 'encoding': 'rgb8', 'width': 4, 'height': 4, 'step': 12, 'out_width': 2, 'out_height': 2,
     },
+    'prepare_depth': {
+        'data': PIXELS[:32], 'encoding': '16UC1', 'width': 4, 'height': 4, 'step': 8, 'out_width': 2, 'out_height': 2,
+    },
     'resample': {
         'values': STREAM[0], 'stamps_ns': STREAM[1], 'targets_ns': TARGETS, 'method': 'linear', 'tolerance_ns': 5,
     },
@@ -80,6 +83,9 @@ TAKEN = {
     'pad': {'bool', 'int', 'float', 'huge', 'negative'},
     'scale': {'bool', 'int', 'float', 'huge', 'negative'},
     'first': {'bool', 'int', 'float', 'huge', 'negative'},
+    'unit': {'bool', 'int', 'float', 'huge'},
+    'min_depth': {'bool', 'int', 'float', 'huge'},
+    'max_depth': {'bool', 'int', 'float', 'huge'},
     'inverse_step': {'bool', 'int', 'float', 'huge', 'negative'},
 }
 
