@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from support import bags, exports, hard_bag
 
 from robocache_core import payload
 from robocache_ros.offline import fused_frames
-from robocache_ros.tools.export import cli, run
+from robocache_ros.parameters import NodeConfig
+from robocache_ros.tools.export import cli, formats, run
 from robocache_ros.tools.export.writer import ExportError
 
 FORMATS = ('webdataset', 'mcap')
@@ -105,6 +107,14 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path, capsys: pyt
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('export: ')]
     assert 'File too large' in line
     assert f'{out}.part' in line
+
+
+def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith('robocache_ros.tools.export.lerobot')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    with pytest.raises(ExportError, match=r'^lerobot needs pyarrow: pip install robocache_ros\[export\]$'):
+        formats.make_writer('lerobot', tmp_path / 'set', exports.CONFIG, NodeConfig())
 
 
 def existing(both: list[Path], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support import exports, hard_bag
 
 from robocache_core.config import (
     CameraConfig,
@@ -25,6 +26,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.units import MS, SECOND
 from robocache_ros.export_config import ExportConfig, LeRobotConfig
 from robocache_ros.parameters import NodeConfig
+from robocache_ros.tools.export import run
 from robocache_ros.tools.export.writer import ExportError, Part
 
 av = pytest.importorskip('av', reason='av is not installed: requirements/export.txt')
@@ -221,6 +223,29 @@ def test_a_gap_can_be_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ExportError, match=why):
         write(tmp_path / 'set', node(on_gap='refuse'))
+
+
+def test_a_set_of_bags_is_the_same_by_several_processes_and_after_an_interruption(tmp_path: Path) -> None:
+    bags = [hard_bag.write(tmp_path / name) for name in ('one', 'two')]
+    wanted = NodeConfig(export=ExportConfig(LeRobotConfig(state=('imu', 'slow'), task='jump')))
+    configuration = exports.configuration(hard_bag.config(rate_hz=15.0), wanted)
+
+    def interrupt(done_s: float, frames: int) -> None:
+        if frames == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.export(bags, configuration, tmp_path / 'again', ('lerobot',), progress=interrupt)
+    run.export(bags, configuration, tmp_path / 'again', ('lerobot',))
+    run.export(bags, configuration, tmp_path / 'jobs', ('lerobot',), jobs=2)
+    assert exports.contents(tmp_path / 'again') == exports.contents(tmp_path / 'jobs')
+    columns = table(tmp_path / 'jobs' / 'lerobot')
+    frames = exports.frames_of(bags[0], hard_bag.config(rate_hz=15.0)) * 2
+    assert columns['robocache.stamp_ns'] == [frame.stamp_ns for frame in frames]
+    assert columns['robocache.valid.slow'] == [frame.valid['slow'] for frame in frames]
+    assert columns['index'] == list(range(len(frames)))
+    notes = json.loads((tmp_path / 'jobs/lerobot/meta/robocache.json').read_text())
+    assert [each['ended_because'][:11] for each in notes['episodes']] == ['time jumped', 'its bag end'] * 2
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,5 @@ class LeRobotBag(BagWriter):
         }
 
     def abort(self) -> None:
-        for file in (self._data, *self._videos.values()):
-            if file is not None:
-                with suppress(OSError):  # what is to be closed may not fit on the disk either
-                    file.abort()
+        with suppress(OSError):  # what is left may not fit on the disk either
+            self._close_files()

@@ -63,10 +63,6 @@ class DataFile:
         self._writer.close()
         self._file.close()
 
-    def abort(self) -> None:
-        """Close the file as it is: nobody can open it."""
-        self._file.close()
-
 
 def _type_of(feature: Feature) -> pa.DataType:
     if feature.dtype == 'image':

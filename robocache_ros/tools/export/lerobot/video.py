@@ -58,10 +58,6 @@ class VideoFile:
         self._encode(None)
         self._container.close()
 
-    def abort(self) -> None:
-        """Close the file as it is."""
-        self._container.close()
-
 
 def video_info(width: int, height: int, fps: int, config: LeRobotConfig) -> dict[str, Any]:
     """What ``info.json`` has of a video beside its feature."""
