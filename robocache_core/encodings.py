@@ -25,17 +25,24 @@ class Encoding:
         channels: values in a row for each pixel.
         order: where the channels of the result (R G B, or one) are. packed: value of a pixel; bayer: place of R, a G
             and B in a tile of 2 x 2 pixels; yuv422: of the first Y, U and V in the four values of two pixels;
-            semi_planar: of nothing, U and V in the two values of 2 x 2 pixels, whose rows follow those of Y.
-        layout: packed, bayer, yuv422 or semi_planar.
+            semi_planar: of nothing, U and V in the two values of 2 x 2 pixels, whose rows follow those of Y; jpeg: of
+            the channels of the result in R G B.
+        layout: packed, bayer, yuv422, semi_planar or jpeg: planes of luma and twice chroma, of whole blocks of 8 x 8.
+        sampling: of jpeg: pixels of luma for one of chroma, along x and y.
     """
 
     dtype: str
     channels: int
     order: tuple[int, ...]
     layout: str = 'packed'
+    sampling: tuple[int, int] = (1, 1)
 
     def rows(self, height: int) -> int:
         """Rows of data that an image of ``height`` pixels has."""
+        if self.layout == 'jpeg':
+            across, down = self.sampling
+            luma = -(-height // (8 * down)) * 8 * down
+            return luma + 2 * luma // (across * down)
         return height + height // 2 if self.layout == 'semi_planar' else height
 
     def row_bytes(self, width: int) -> int:
@@ -65,6 +72,8 @@ class Encoding:
             raise DataError(Reason.BAD_IMAGE_SIZE, f'{width} x {height} pixels {name}: the width must be even')
         if self.layout == 'semi_planar' and height % 2:
             raise DataError(Reason.BAD_IMAGE_SIZE, f'{width} x {height} pixels {name}: the height must be even')
+        if step % self.sampling[0]:
+            raise DataError(Reason.BAD_IMAGE_SIZE, f'step {step} of {name}: must be a multiple of {self.sampling[0]}')
         row, rows = self.row_bytes(width), self.rows(height)
         if step < row:
             raise DataError(Reason.STEP_TOO_SMALL, f'step {step} < {row} bytes of {width} pixels {name}')
@@ -72,6 +81,9 @@ class Encoding:
             of = f'height {height}' if rows == height else f'{rows} rows of height {height}'
             raise DataError(Reason.DATA_TOO_SHORT, f'{nbytes} bytes < step {step} x {of}')
 
+
+#: Pixels of luma for one of chroma, along x and y, of the samplings that encoders know.
+JPEG_SAMPLINGS = {'4:4:4': (1, 1), '4:2:2': (2, 1), '4:2:0': (2, 2), '4:4:0': (1, 2), '4:1:1': (4, 1)}
 
 ENCODINGS = {
     'rgb8': Encoding('uint8', 3, (0, 1, 2)),
@@ -96,11 +108,36 @@ ENCODINGS = {
 }
 
 
+def in_planes(encoding: str, sampling: str) -> str:
+    """Return the name of the encoding of JPEG planes of which pixels of ``encoding`` could be made.
+
+    ``sampling``: of ``JPEG_SAMPLINGS``; empty: they are no planes.
+    """
+    return f'{encoding} in JPEG planes {sampling}' if sampling else encoding
+
+
+#: Planes of JPEGs, which no message holds.
+JPEG_ENCODINGS = {
+    in_planes(encoding, name): Encoding('uint8', 1, order, 'jpeg', sampling)
+    for name, sampling in JPEG_SAMPLINGS.items()
+    for encoding, order in (('bgr8', (0, 1, 2)), ('rgb8', (2, 1, 0)))
+}
+
 #: Those whose pixels are distances.
 DEPTH_ENCODINGS = ('16UC1', '32FC1')
 
 
 def encoding_of(name: str) -> Encoding:
+    """Return the encoding that ROS calls ``name``, or that of JPEG planes.
+
+    Raises:
+        DataError: ``unknown_encoding``.
+    """
+    planes = JPEG_ENCODINGS.get(name) if isinstance(name, str) else None
+    return message_encoding_of(name) if planes is None else planes
+
+
+def message_encoding_of(name: str) -> Encoding:
     """Return the encoding that ROS calls ``name``.
 
     Raises:

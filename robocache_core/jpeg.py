@@ -145,7 +145,7 @@ def damage_in(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> str:
     if not jpeg.is_whole:
         return 'it is cut short: its end is missing'
     try:
-        plans = _plans(jpeg)
+        plans = scan_plans(jpeg)
     except (IndexError, ValueError, KeyError):
         return 'its tables are malformed'
     for plan in plans:
@@ -189,10 +189,13 @@ def _segments(data: npt.NDArray[np.uint8]) -> tuple[tuple[Segment, ...], bool]:
         segments.append(Segment(marker, bytes(view[begin : begin + size - 2]), span))
 
 
-def _plans(jpeg: Jpeg) -> list[ScanPlan]:
+def scan_plans(jpeg: Jpeg) -> list[ScanPlan]:
     """Plan of every scan of a sequential image whose codes are known.
 
     An image without Huffman tables, as some cameras send it, has those of the standard, which are not known here.
+
+    Raises:
+        IndexError, ValueError, KeyError: its tables are malformed.
     """
     plans: list[ScanPlan] = []
     codes: dict[int, bytes] = {}
@@ -280,12 +283,17 @@ def _scan_plan(
         num_mcus=num_mcus,
         restart=restart,
         blocks=np.array(blocks, np.int32).reshape(-1, 4),
-        codes=np.stack([_code_table(codes[key]) for key in tables]),
+        codes=_code_tables(tuple(codes[key] for key in tables)),
         quanta=np.array([quanta[step] for step in steps], np.int32),
     )
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=16)
+def _code_tables(tables: tuple[bytes, ...]) -> npt.NDArray[np.uint16]:
+    """``ScanPlan.codes``; kept, as a camera's images have the same."""
+    return np.stack([_code_table(table) for table in tables])
+
+
 def _code_table(table: bytes) -> npt.NDArray[np.uint16]:
     """By the next 16 bits, length << 8 | symbol of the code that they start with; 0: none."""
     lengths = np.repeat(np.arange(1, 17), np.frombuffer(table[:16], np.uint8))

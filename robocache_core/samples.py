@@ -212,9 +212,10 @@ class CameraFrame:
     """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
 
     ``rectify``: the map to rectify it by, and ``rays``: those of a depth image's pixels, ``[height, width, 3]``; the
-    pipeline puts them here as it takes the image in. ``reduction``: None
-    where the image has the pixels that were sent. ``damage``: what is wrong with it, in words; a frame that shows it
-    marks it invalid. ``pose``: as that of a ``LidarScan``.
+    pipeline puts them here as it takes the image in. ``reduction``: None where the image has the pixels that were sent.
+    ``sampling``: of ``JPEG_SAMPLINGS`` where the data are the planes of a JPEG (``jpeg_planes``), which are prepared as
+    pixels of ``encoding`` are. ``damage``: what is wrong with it, in words; a frame that shows it marks it invalid.
+    ``pose``: as that of a ``LidarScan``.
     """
 
     stamp_ns: int
@@ -227,6 +228,7 @@ class CameraFrame:
     is_bigendian: bool = False
     rectify: torch.Tensor | None = None
     reduction: Reduction | None = None
+    sampling: str = ''
     damage: str = ''
     rays: torch.Tensor | None = None
     pose: torch.Tensor | None = None

@@ -8,6 +8,7 @@ anything is decoded, and its container is checked; its pixels are decoded when a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import re
 import sys
@@ -21,7 +22,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from robocache_core import jpeg, png
 from robocache_core.config import CameraConfig, DepthConfig
-from robocache_core.encodings import DEPTH_ENCODINGS, ENCODINGS, encoding_of
+from robocache_core.encodings import DEPTH_ENCODINGS, ENCODINGS, encoding_of, message_encoding_of
+from robocache_core.jpeg_planes import Planes, read_planes
 from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
 from robocache_core.text import shown
@@ -41,7 +43,7 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
     """
     stamp = stamp_ns(msg.header, config)
     check_size(msg.width, msg.height, config)
-    encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
+    message_encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
     return CameraFrame(
         stamp_ns=stamp,
         frame_id=msg.header.frame_id,
@@ -72,8 +74,9 @@ def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
 def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImage:
     """Decode a JPEG or PNG; its size and container are checked now, its pixels are decoded when a frame uses them.
 
-    Decoded it is bgr8, bgra8, mono8, mono16, 16UC1 or a Bayer mosaic, of full resolution or, a JPEG, reduced by
-    ``config.decode_scale``; an EXIF orientation is not applied. Bytes behind the end of the image are ignored.
+    Decoded it is bgr8, bgra8, mono8, mono16, 16UC1 or a Bayer mosaic, or JPEG planes from which the same colours are
+    made, of full resolution or, a JPEG, reduced by ``config.decode_scale``; an EXIF orientation is not applied. Bytes
+    behind the end of the image are ignored.
 
     Raises:
         DataError: as ``stamp_ns``; ``unknown_encoding`` (another format, depth as JPEG, 16-bit colour, an
@@ -111,6 +114,7 @@ class _Container:
         reduction: by which the image is decoded; None: to full resolution.
         find_damage: returns what is wrong with the bytes of the pixels; empty where nothing was found.
         keeps_damaged: whether an image with damage is decoded.
+        read_planes: reads the planes of a JPEG, which are taken for its pixels; None where it has none.
     """
 
     decode: Callable[[], Pixels]
@@ -118,6 +122,7 @@ class _Container:
     reduction: Reduction | None = None
     find_damage: Callable[[], str] = str
     keeps_damaged: bool = False
+    read_planes: Callable[[], Planes | None] = lambda: None
 
 
 def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Container:
@@ -127,13 +132,16 @@ def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Con
     factor = config.decode_scale
     if factor > 1 and declared.encoding.startswith('bayer_') and found.num_channels == 1:
         raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
-    return _Container(
+    container = _Container(
         functools.partial(decode_jpeg, found, jpeg.ended(found, data), factor),
         ('uint8', 1 if found.num_channels == 1 else 3),
         reduction=Reduction(factor, found.width, found.height) if factor > 1 else None,
         find_damage=functools.partial(jpeg.damage_in, found, data),
         keeps_damaged=config.keeps_damaged,
     )
+    if factor > 1:
+        return container
+    return dataclasses.replace(container, read_planes=functools.partial(read_planes, found, data))
 
 
 def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
@@ -229,6 +237,9 @@ def check_size(width: int, height: int, config: CameraConfig | DepthConfig) -> N
 
 
 def _decode_pixels(msg: CompressedImage, declared: Format, stamp: int, container: _Container) -> CameraFrame:
+    planes = container.read_planes()
+    if planes is not None:
+        return _frame_of_planes(msg, declared, stamp, planes)
     found = container.find_damage()
     damage = f'the image of {len(msg.data)} bytes is damaged: {found}' if found else ''
     if damage and not container.keeps_damaged:
@@ -250,3 +261,16 @@ def _decode_pixels(msg: CompressedImage, declared: Format, stamp: int, container
     )
     encoding_of(frame.encoding).check(frame.encoding, width, height, frame.step, frame.nbytes)
     return frame
+
+
+def _frame_of_planes(msg: CompressedImage, declared: Format, stamp: int, planes: Planes) -> CameraFrame:
+    return CameraFrame(
+        stamp_ns=stamp,
+        frame_id=msg.header.frame_id,
+        data=torch.from_numpy(planes.data),
+        encoding=declared.encoding_of('uint8', 3 if planes.sampling else 1),
+        width=planes.width,
+        height=planes.height,
+        step=planes.step,
+        sampling=planes.sampling,
+    )

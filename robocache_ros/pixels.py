@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pixels of JPEG and PNG images.
+"""The pixels of PNG images, and of JPEGs that ``robocache_core.jpeg_planes`` does not read.
 
 JPEGs are decoded by libjpeg-turbo. That of simplejpeg has its SIMD code; that of OpenCV's wheels has not, and takes 2.5
 times as long. Both give the same bits, so a frame does not depend on which of them there is.

@@ -30,7 +30,7 @@ run_tests() {
     sanitized pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys "$@"
 }
 
-loops=(test/core/test_{sanitized,image,image_opencv,jpeg,rectify,resampling,points,voxels,voxels_parity,hard_voxels}.py test/core/test_fuzz*.py)
+loops=(test/core/test_{sanitized,image,image_opencv,jpeg,jpeg_planes,rectify,resampling,points,voxels,voxels_parity,hard_voxels}.py test/core/test_fuzz*.py)
 best=$(sanitized python -c 'import _robocache_core; print(_robocache_core.simd)')
 for level in default avx2 avx512; do
     echo "== AddressSanitizer and UBSan: the operations, ROBOCACHE_SIMD=$level"

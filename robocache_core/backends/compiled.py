@@ -21,6 +21,7 @@ import torch
 
 from robocache_core.channels import MAX_CHANNELS
 from robocache_core.jpeg import ScanPlan
+from robocache_core.jpeg_planes import PlanesPlan
 from robocache_core.ops.depth import DepthPlan
 from robocache_core.ops.grid import BoxPlan
 from robocache_core.ops.hard_voxels import HardPlan
@@ -33,7 +34,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 10
+_INTERFACE = 11
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))
@@ -150,17 +151,15 @@ def prepare_depth(
 
 def jpeg_damage(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> int:
     """See ``reference.jpeg_damage``."""
-    begin = data.ctypes.data
-    damage: int = core.jpeg_damage(
-        (begin + plan.begin, begin + plan.end),
-        plan.num_mcus,
-        plan.restart,
-        plan.blocks.ctypes.data,
-        len(plan.blocks),
-        plan.codes.ctypes.data,
-        plan.quanta.ctypes.data,
-    )
+    damage: int = core.jpeg_damage(_scan_arguments(plan, data))
     return damage
+
+
+def jpeg_planes(plan: PlanesPlan, data: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> bool:
+    """See ``reference.jpeg_planes``."""
+    layout = (*plan.mcus, *plan.sampling, plan.num_planes)
+    is_whole: bool = core.jpeg_planes(_scan_arguments(plan.scan, data), layout, out.ctypes.data)
+    return is_whole
 
 
 def decode_rvl(data: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint16]) -> bool:
@@ -252,6 +251,21 @@ def _stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[An
     )
 
 
+def _scan_arguments(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """Addresses of the codes' data and of their end; MCUs, restart; address and number of blocks, codes, quanta."""
+    begin = data.ctypes.data
+    return (
+        begin + plan.begin,
+        begin + plan.end,
+        plan.num_mcus,
+        plan.restart,
+        plan.blocks.ctypes.data,
+        len(plan.blocks),
+        plan.codes.ctypes.data,
+        plan.quanta.ctypes.data,
+    )
+
+
 def _cloud_arguments(cloud: Cloud) -> tuple[Any, ...]:
     """Address of the points, height, width, row and point step; of the poses, their number and clock; of the rays."""
     layout, poses = cloud.layout, cloud.poses
@@ -322,6 +336,7 @@ def _image_params(plan: ImagePlan, out_type: torch.dtype) -> Any:
         layout=plan.encoding.layout,
         source_channels=plan.encoding.channels,
         order=list(plan.encoding.order),
+        sampling=plan.encoding.sampling,
         out_size=(plan.out_width, plan.out_height),
         region=plan.region,
         resize=plan.resize,

@@ -12,7 +12,7 @@
 #endif
 
 // Raised with every change of a signature in the bindings, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 10
+#define ROBOCACHE_INTERFACE 11
 
 using namespace robocache;
 

@@ -18,6 +18,7 @@ enum class ImageLayout : int32_t {
   kBayer,       // one colour a pixel, in tiles of 2 x 2
   kYuv422,      // four bytes for two pixels of a row: two of luma, one of u, one of v
   kSemiPlanar,  // rows of luma, then rows of u and v, a pair for 2 x 2 pixels
+  kJpeg,        // planes of luma, blue and red chroma, each in whole blocks of 8 x 8
 };
 
 constexpr int kMaxImageChannels = 3;
@@ -34,8 +35,9 @@ struct ImageParams {
   int32_t source_channels;  // values a source pixel (packed), 1, 3 or 4
   int32_t channels;         // of the output, 1 or 3
   // Packed: value of R G B in a pixel. Bayer: of R, a G, B in a tile (0 1 / 2 3). Yuv422: of the first Y, U, V in four
-  // bytes. Semi-planar: of -, U, V in a pair.
+  // bytes. Semi-planar: of -, U, V in a pair. Jpeg: of the output's channels in R G B.
   int32_t order[kMaxImageChannels];
+  int32_t halvings_x, halvings_y;  // of jpeg: of luma to chroma, 0 to 2 and 0 or 1
   int32_t out_width, out_height;
   int32_t region_x, region_y, region_width, region_height;
   Resize resize;
@@ -133,6 +135,76 @@ struct SemiPlanarPixels {
   RC_HD static inline void at(const ImageParams& p, const ImageView& image, int32_t x, int32_t y, Value* out) {
     const uint8_t* pair = image.data + (int64_t{p.height} + y / 2) * image.step + (x & ~1);
     rgb_of_yuv(image.data[y * image.step + x], pair[p.order[1]], pair[p.order[2]], out);
+  }
+};
+
+// The planes of a JPEG, and how chroma becomes as large as luma: as libjpeg does it, between the two pixels that are
+// nearest, three parts of the nearer one, along every axis on which there is one for two; one for four is repeated.
+struct JpegChroma {
+  const uint8_t *blue, *red;
+  int64_t step;
+  int32_t width, height;  // px that the image has
+  int32_t shift;          // of the sums
+
+  RC_HD inline JpegChroma(const ImageParams& p, const ImageView& image)
+      : step(image.step >> p.halvings_x),
+        width((p.width + (1 << p.halvings_x) - 1) >> p.halvings_x),
+        height((p.height + (1 << p.halvings_y) - 1) >> p.halvings_y),
+        shift((p.halvings_x == 1 ? 2 : 0) + 2 * p.halvings_y) {
+    const int64_t rows = (int64_t{height} + 7) / 8 * 8;
+    blue = image.data + ((image.step * rows) << p.halvings_y);
+    red = blue + step * rows;
+  }
+
+  // What is added to a sum before the shift, by whether the pixel is the second of two.
+  RC_HD inline int32_t rounding(bool second) const {
+    return shift == 4 ? 8 - int32_t{second} : shift == 2 ? 1 + int32_t{second} : 0;
+  }
+
+  // The row of chroma beside that of row y of the image, on the side on which y is.
+  RC_HD inline int32_t row_beside(int32_t y) const { return clamp_int(y & 1 ? y / 2 + 1 : y / 2 - 1, 0, height - 1); }
+};
+
+// Of a plane at column x: four times between two rows where those are halved.
+RC_HD inline int32_t chroma_column(const uint8_t* near, const uint8_t* beside, bool is_halved, int32_t x) {
+  return is_halved ? 3 * near[x] + beside[x] : near[x];
+}
+
+// As a JFIF file means it, in the fixed point of 16 bits of libjpeg; out: R G B.
+RC_HD inline void rgb_of_chroma(int32_t luma, int32_t blue, int32_t red, uint8_t* out) {
+  blue -= 128;
+  red -= 128;
+  out[0] = static_cast<uint8_t>(clamp_int(luma + ((91881 * red + (1 << 15)) >> 16), 0, 255));
+  out[1] = static_cast<uint8_t>(clamp_int(luma + ((-22554 * blue - 46802 * red + (1 << 15)) >> 16), 0, 255));
+  out[2] = static_cast<uint8_t>(clamp_int(luma + ((116130 * blue + (1 << 15)) >> 16), 0, 255));
+}
+
+struct JpegPixels {
+  using Value = uint8_t;
+  static constexpr int kChannels = 3;
+  RC_HD static inline void at(const ImageParams& p, const ImageView& image, int32_t x, int32_t y, Value* out) {
+    const JpegChroma chroma(p, image);
+    uint8_t rgb[3];
+    rgb_of_chroma(image.data[y * image.step + x], value(p, chroma, chroma.blue, x, y),
+                  value(p, chroma, chroma.red, x, y), rgb);
+    out[0] = p.order[0] == 0 ? rgb[0] : rgb[2];
+    out[1] = rgb[1];
+    out[2] = p.order[0] == 0 ? rgb[2] : rgb[0];
+  }
+
+ private:
+  RC_HD static inline int32_t value(const ImageParams& p, const JpegChroma& chroma, const uint8_t* plane, int32_t x,
+                                    int32_t y) {
+    const bool halved_x = p.halvings_x == 1, halved_y = p.halvings_y == 1;
+    const uint8_t* near = plane + (y >> p.halvings_y) * chroma.step;
+    const uint8_t* beside = halved_y ? plane + chroma.row_beside(y) * chroma.step : near;
+    const int32_t column = x >> p.halvings_x;
+    int32_t sum = chroma_column(near, beside, halved_y, column);
+    if (halved_x) {
+      const int32_t other = clamp_int(x & 1 ? column + 1 : column - 1, 0, chroma.width - 1);
+      sum = 3 * sum + chroma_column(near, beside, halved_y, other);
+    }
+    return (sum + chroma.rounding((halved_x ? x : y) & 1)) >> chroma.shift;
   }
 };
 
@@ -283,6 +355,8 @@ inline void with_pixels(const ImageParams& p, Visit&& visit) {
       return visit(Yuv422Pixels{});
     case ImageLayout::kSemiPlanar:
       return visit(SemiPlanarPixels{});
+    case ImageLayout::kJpeg:
+      return visit(JpegPixels{});
     case ImageLayout::kBayer:
       if (is_8_bit) return visit(BayerPixels<uint8_t, false>{});
       if (p.swap) return visit(BayerPixels<uint16_t, true>{});

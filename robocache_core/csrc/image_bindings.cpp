@@ -17,7 +17,8 @@ const std::map<std::string, PixelType> kPixelTypes = {
 const std::map<std::string, ImageLayout> kImageLayouts = {{"packed", ImageLayout::kPacked},
                                                           {"bayer", ImageLayout::kBayer},
                                                           {"yuv422", ImageLayout::kYuv422},
-                                                          {"semi_planar", ImageLayout::kSemiPlanar}};
+                                                          {"semi_planar", ImageLayout::kSemiPlanar},
+                                                          {"jpeg", ImageLayout::kJpeg}};
 
 const std::map<std::string, Resize> kResizes = {
     {"bilinear", Resize::kBilinear}, {"nearest", Resize::kNearest}, {"area", Resize::kArea}};
@@ -27,12 +28,14 @@ const std::map<std::string, ResultType> kResultTypes = {{"float32", ResultType::
                                                         {"bfloat16", ResultType::kBFloat16},
                                                         {"uint8", ResultType::kUInt8}};
 
-// size, out_size: (width, height); region: (x, y, width, height).
+// size, out_size: (width, height); sampling: pixels of luma for one of chroma, 1 2 4 and 1 2; region: (x, y, width,
+// height).
 ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pixel_type, bool swap,
                               const std::string& layout, int32_t source_channels, const std::vector<int32_t>& order,
-                              std::array<int32_t, 2> out_size, std::array<int32_t, 4> region, const std::string& resize,
-                              std::array<double, 2> scale, std::array<double, 2> inverse, Float3 multiply, Float3 add,
-                              Float3 pad, const std::string& out_type) {
+                              std::array<int32_t, 2> sampling, std::array<int32_t, 2> out_size,
+                              std::array<int32_t, 4> region, const std::string& resize, std::array<double, 2> scale,
+                              std::array<double, 2> inverse, Float3 multiply, Float3 add, Float3 pad,
+                              const std::string& out_type) {
   if (order.size() > kMaxImageChannels) throw std::invalid_argument("too many channels");
   ImageParams p{};
   p.width = size[0];
@@ -43,6 +46,8 @@ ImageParams make_image_params(std::array<int32_t, 2> size, const std::string& pi
   p.source_channels = source_channels;
   p.channels = static_cast<int32_t>(order.size());
   std::copy(order.begin(), order.end(), p.order);
+  p.halvings_x = sampling[0] / 2;
+  p.halvings_y = sampling[1] / 2;
   p.out_width = out_size[0];
   p.out_height = out_size[1];
   p.region_x = region[0];
@@ -73,9 +78,9 @@ void prepare_image(const Where& where, const ImageParams& params, uintptr_t data
 void bind_image(py::module_& m) {
   py::class_<ImageParams>(m, "ImageParams")
       .def(py::init(&make_image_params), py::kw_only(), py::arg("size"), py::arg("pixel_type"), py::arg("swap"),
-           py::arg("layout"), py::arg("source_channels"), py::arg("order"), py::arg("out_size"), py::arg("region"),
-           py::arg("resize"), py::arg("scale"), py::arg("inverse"), py::arg("multiply"), py::arg("add"), py::arg("pad"),
-           py::arg("out_type"));
+           py::arg("layout"), py::arg("source_channels"), py::arg("order"), py::arg("sampling"), py::arg("out_size"),
+           py::arg("region"), py::arg("resize"), py::arg("scale"), py::arg("inverse"), py::arg("multiply"),
+           py::arg("add"), py::arg("pad"), py::arg("out_type"));
   m.def("prepare_image", &prepare_image, Release());
 }
 

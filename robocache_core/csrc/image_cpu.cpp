@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "image.hpp"
+#include "image_jpeg.hpp"
+#include "image_rows.hpp"
 #include "image_x86.hpp"
 #include "pool.hpp"
 #include "simd.hpp"
@@ -66,19 +68,6 @@ template <class T, bool kSwap, int kSourceChannels>
 struct Unpacked<PackedPixels<T, kSwap, kSourceChannels>> {
   static constexpr int kStride = kSourceChannels;
 };
-
-// One store a pixel: compilers make vectors of it.
-template <class T>
-inline void put_rgb(T* out, uint32_t red, uint32_t green, uint32_t blue) {
-  using Pixel = std::conditional_t<sizeof(T) == 1, uint32_t, uint64_t>;
-  constexpr int kBits = 8 * sizeof(T);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-  const Pixel pixel = (Pixel{red} << 3 * kBits) | (Pixel{green} << 2 * kBits) | (Pixel{blue} << kBits);
-#else
-  const Pixel pixel = Pixel{red} | (Pixel{green} << kBits) | (Pixel{blue} << 2 * kBits);
-#endif
-  std::memcpy(out, &pixel, sizeof pixel);
-}
 
 // out [width * kStride]: row y of the image.
 template <class T, bool kSwap, int kSourceChannels>

@@ -1,21 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// Damage in a JPEG for Python.
+// Damage in a JPEG, and its planes, for Python.
 #include "bindings.hpp"
 #include "jpeg.hpp"
+#include "jpeg_planes.hpp"
 
 namespace robocache {
 namespace {
 
-// span: addresses of the entropy-coded data and of their end; the others are addresses too.
-int find_jpeg_damage(std::array<uintptr_t, 2> span, int64_t num_mcus, int64_t restart, uintptr_t blocks,
-                     int64_t num_blocks, uintptr_t codes, uintptr_t quanta) {
-  return static_cast<int>(
-      jpeg_damage({at<const uint8_t>(span[0]), at<const uint8_t>(span[1]), num_mcus, restart,
-                   at<const JpegBlock>(blocks), num_blocks, at<const uint16_t>(codes), at<const int32_t>(quanta)}));
+// tuple: addresses of the entropy-coded data and of their end, num_mcus, restart, address and number of the blocks,
+// addresses of the codes and of the quanta.
+JpegScan read_jpeg_scan(py::handle tuple) {
+  const auto [begin, end, num_mcus, restart, blocks, num_blocks, codes, quanta] = integers<8>(tuple);
+  return {
+      at<const uint8_t>(begin),  at<const uint8_t>(end),   num_mcus, restart, at<const JpegBlock>(blocks), num_blocks,
+      at<const uint16_t>(codes), at<const int32_t>(quanta)};
+}
+
+int find_jpeg_damage(py::tuple tuple) {
+  const JpegScan scan = read_jpeg_scan(tuple);
+  const py::gil_scoped_release release;
+  return static_cast<int>(jpeg_damage(scan));
+}
+
+// layout: mcus_across, mcus_down, luma_across, luma_down, num_planes.
+bool write_jpeg_planes(py::tuple tuple, std::array<int32_t, 5> layout, uintptr_t out) {
+  const JpegScan scan = read_jpeg_scan(tuple);
+  const JpegPlanes planes{layout[0], layout[1], layout[2], layout[3], layout[4]};
+  const py::gil_scoped_release release;
+  return jpeg_planes(scan, planes, at<uint8_t>(out));
 }
 
 }  // namespace
 
-void bind_jpeg(py::module_& m) { m.def("jpeg_damage", &find_jpeg_damage, Release()); }
+void bind_jpeg(py::module_& m) {
+  m.def("jpeg_damage", &find_jpeg_damage);
+  m.def("jpeg_planes", &write_jpeg_planes);
+}
 
 }  // namespace robocache

@@ -68,7 +68,8 @@ def prepare_image(
     Args:
         data: ``[nbytes]`` uint8, the bytes of the image.
         encoding: rgb8, bgr8, rgba8, bgra8, 8UC3 (as bgr8), bayer_{rggb,bggr,gbrg,grbg}{8,16}, yuv422 or uyvy,
-            yuv422_yuy2 or yuyv, nv12, nv21, or one channel: mono8, mono16, 8UC1, 16UC1, 32FC1.
+            yuv422_yuy2 or yuyv, nv12, nv21, or one channel: mono8, mono16, 8UC1, 16UC1, 32FC1; or one of
+            ``JPEG_ENCODINGS``, of planes as ``jpeg_planes.read_planes`` gives them.
         width: of the image, px.
         height: of the image, px.
         step: bytes from a row to the next.

@@ -11,7 +11,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
-from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
+from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of, in_planes
 from robocache_core.frame import CameraView
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import check_uint8, image_factors, largest_result
@@ -317,7 +317,7 @@ class CameraJob(Job):
         scale, mean, std = config.normalisation
         tensor = ops.prepare_image(
             self._data,
-            encoding=image.encoding,
+            encoding=in_planes(image.encoding, image.sampling),
             width=image.width,
             height=image.height,
             step=image.step,

@@ -13,10 +13,11 @@ import torch
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from support import bombs
+from support.images import pixels_of
 from support.messages import STAMP_NS, assert_refused, decode_whole, header, is_view
 
 from robocache_core.config import CameraConfig
-from robocache_core.encodings import ENCODINGS
+from robocache_core.encodings import ENCODINGS, JPEG_ENCODINGS
 from robocache_ros import decode_image as decode
 
 CAMERA = CameraConfig('front')
@@ -52,6 +53,7 @@ def test_a_bigendian_image() -> None:
     [
         ({'encoding': 'bayer_xyz'}, 'unknown_encoding', "encoding 'bayer_xyz': must be one of rgb8, bgr8"),
         ({'encoding': ''}, 'unknown_encoding', "encoding ''"),
+        *(({'encoding': name}, 'unknown_encoding', f"encoding '{name}': must") for name in JPEG_ENCODINGS),
         ({'step': 11}, 'step_too_small', 'step 11 < 12 bytes of 4 pixels bgr8'),
         ({'height': 4}, 'data_too_short', '42 bytes < step 14 x height 4'),
         ({'data': array.array('B')}, 'data_too_short', '0 bytes'),
@@ -115,9 +117,10 @@ def test_a_png_is_decoded_exactly(channels: int, dtype: type, encoding: str, for
 @pytest.mark.parametrize('format_', ['jpeg', 'jpg', 'JPEG', 'bgr8; jpeg compressed bgr8', 'rgb8; jpeg compressed bgr8'])
 def test_a_jpeg_is_decoded(channels: int, encoding: str, format_: str) -> None:
     image = picture(channels)
-    frame = decode_whole(make_compressed(compress(image, '.jpg'), format_), CAMERA)
-    assert frame.encoding == encoding
-    assert np.abs(pixels(frame).astype(int) - image).mean() < 8
+    data = compress(image, '.jpg')
+    frame = decode_whole(make_compressed(data, format_), CAMERA)
+    assert (frame.encoding, frame.sampling) == (encoding, '4:2:0' if channels == 3 else '')
+    assert np.array_equal(pixels_of(frame), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 from sensor_msgs.msg import CompressedImage
 from support import bags, recorded
 from support.cameras import HEIGHT, WIDTH, K, P, R, make_info, smooth_image
+from support.images import pixels_of
 from support.live import Live
 from support.messages import assert_refused, decode_whole, header
 
@@ -50,7 +51,7 @@ def message(data: np.ndarray, format_: str = 'jpeg') -> CompressedImage:
 
 def decoded(data: np.ndarray, factor: int, format_: str = 'jpeg') -> np.ndarray:
     frame = decode_whole(message(data, format_), scaled(factor))
-    return frame.data.numpy().reshape(frame.height, frame.width, -1)
+    return pixels_of(frame).reshape(frame.height, frame.width, -1)
 
 
 def area_means(image: np.ndarray, factor: int) -> np.ndarray:

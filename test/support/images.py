@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from robocache_core.encodings import ENCODINGS
+from robocache_core import ops
+from robocache_core.encodings import ENCODINGS, in_planes
+from robocache_core.samples import CameraFrame
 
 INF, NAN = math.inf, math.nan
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -24,6 +26,21 @@ def message(pixels: np.ndarray, padding: int = 0, is_bigendian: bool = False) ->
     data[:, : rows.shape[1]] = rows
     place = {'width': width, 'height': height, 'step': data.shape[1], 'is_bigendian': is_bigendian}
     return torch.from_numpy(data.reshape(-1)), place
+
+
+def pixels_of(frame: CameraFrame) -> np.ndarray:
+    """Pixels ``[H, W(, 3)]`` uint8, b g r, of bgr8, mono8, or JPEG planes."""
+    colours = ops.prepare_image(
+        frame.data,
+        encoding=in_planes(frame.encoding, frame.sampling),
+        width=frame.width,
+        height=frame.height,
+        step=frame.step,
+        out_width=frame.width,
+        out_height=frame.height,
+    )
+    pixels = colours.numpy().astype(np.uint8)[::-1].transpose(1, 2, 0)
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
 def random_pixels(encoding: str, width: int, height: int, seed: int = 0, special: bool = False) -> np.ndarray:

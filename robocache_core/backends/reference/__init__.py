@@ -9,7 +9,7 @@ the tensors passed last.
 from robocache_core.backends.reference.depth import prepare_depth
 from robocache_core.backends.reference.hard_voxels import voxelize_hard
 from robocache_core.backends.reference.image import prepare_image
-from robocache_core.backends.reference.jpeg import jpeg_damage
+from robocache_core.backends.reference.jpeg import jpeg_damage, jpeg_planes
 from robocache_core.backends.reference.points import deskew_points
 from robocache_core.backends.reference.resampling import fuse
 from robocache_core.backends.reference.rvl import decode_rvl
@@ -20,6 +20,7 @@ __all__ = [
     'deskew_points',
     'fuse',
     'jpeg_damage',
+    'jpeg_planes',
     'num_threads',
     'prepare_depth',
     'prepare_image',

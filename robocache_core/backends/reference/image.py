@@ -42,6 +42,8 @@ def prepare_image(
 def _pixels(plan: ImagePlan, data: torch.Tensor, step: int) -> Array:
     """The image, ``[H, W, C] float32``: R G B, or one channel."""
     encoding, dtype = plan.encoding, np.dtype(plan.encoding.dtype)
+    if encoding.layout == 'jpeg':
+        return _of_planes(plan, data.numpy(), step)[..., list(encoding.order)].astype(np.float32)
     values = np.ndarray(
         (encoding.rows(plan.height), plan.width * encoding.channels),
         dtype.newbyteorder() if plan.swap else dtype,
@@ -97,6 +99,42 @@ def _rgb_of_yuv(y: Array, u: Array, v: Array) -> Array:
     rgb = (luma + 1673527 * v, luma - 852492 * v - 409993 * u, luma + 2116026 * u)
     pixels: Array = np.clip(np.stack(rgb, axis=-1) >> 20, 0, 255)
     return pixels
+
+
+def _of_planes(plan: ImagePlan, data: Array, step: int) -> Array:
+    """R G B of the planes of a JPEG, ``[H, W, 3]``: chroma becomes as large as luma, then both are colours."""
+    (across, down), rows = plan.encoding.sampling, plan.encoding.rows(plan.height)
+    luma_rows = rows * across * down // (across * down + 2)
+    planes = np.split(data[: rows * step], [luma_rows * step, (rows + luma_rows) // 2 * step])
+    luma = planes[0].reshape(-1, step)[: plan.height, : plan.width].astype(np.int32)
+    blue, red = (_upsampled(plan, plane.reshape(-1, step // across)) - 128 for plane in planes[1:])
+    rgb = (91881 * red, -22554 * blue - 46802 * red, 116130 * blue)
+    pixels: Array = np.clip(luma[..., None] + (np.stack(rgb, axis=-1) + (1 << 15) >> 16), 0, 255)
+    return pixels
+
+
+def _upsampled(plan: ImagePlan, plane: Array) -> Array:
+    """A plane of chroma as large as the image, ``[H, W] int32``: three parts of the nearest, one of the next."""
+    (across, down) = plan.encoding.sampling
+    values = plane[: -(-plan.height // down), : -(-plan.width // across)].astype(np.int32)
+    if down == 2:
+        values = _doubled(values)[: plan.height]
+    if across == 2:
+        values = _doubled(values.T).T[:, : plan.width]
+    elif across == 4:
+        values = values.repeat(4, axis=1)[:, : plan.width]
+    if across != 2 and down != 2:
+        return values
+    second = (np.arange(plan.width)[None] if across == 2 else np.arange(plan.height)[:, None]) % 2
+    return values + 8 - second >> 4 if across == down else values + 1 + second >> 2
+
+
+def _doubled(values: Array) -> Array:
+    """Two rows for each: four times what is between it and the one before, and between it and the one behind."""
+    last = len(values) - 1
+    rows = np.arange(last + 1)
+    before, behind = values[np.maximum(rows - 1, 0)], values[np.minimum(rows + 1, last)]
+    return np.stack((3 * values + before, 3 * values + behind), axis=1).reshape(-1, values.shape[1])
 
 
 def _taps(plan: ImagePlan, size: int, scale: float, source_size: int) -> tuple[Array, Array, Array]:

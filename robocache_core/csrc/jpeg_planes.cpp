@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jpeg_planes.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "jpeg_codes.hpp"
+#include "jpeg_transform.hpp"
+
+namespace robocache {
+namespace {
+
+// More coefficients than a block has.
+constexpr uint8_t kTooMany = 65;
+
+// One or two codes that are whole in a window of bits, and their values. Where there is no second one, or it ends the
+// block, its value is 0 and its place that of the first.
+struct Codes {
+  int16_t first = 0, second = 0;
+  uint8_t first_place = 0, second_place = 0;  // coefficients on
+  uint8_t advance = kTooMany;                 // coefficients that they pass, and one more where the block ends
+  uint8_t num_bits = 0;                       // of codes and values, and kEnds
+};
+constexpr uint8_t kEnds = 0x80;  // the block
+
+// is_first: of a block's first coefficients, whose codes have no run and end nothing.
+Codes codes_in(uint32_t window, const uint16_t* codes, bool is_first) {
+  Codes found;
+  int used = 0, place = 0;
+  bool ends = false;
+  for (int i = 0; i < (is_first ? 1 : 2) && !ends; ++i) {
+    const uint16_t code = codes[window << (16 - kCodeWindow + used) & 0xFFFF];
+    const int length = code >> 8, run = code >> 4 & 15, size = code & 15;
+    if (length == 0 || used + length + size > kCodeWindow) break;
+    const int64_t bits = window >> (kCodeWindow - used - length - size) & ((1u << size) - 1);
+    ends = !is_first && size == 0 && run < 15;
+    used += length + size;
+    (i == 0 ? found.first : found.second) = static_cast<int16_t>(signed_value(bits, size));
+    if (!ends || i == 0) found.second_place = static_cast<uint8_t>(ends ? 0 : place + run);
+    if (i == 0) found.first_place = found.second_place;
+    place += ends ? 1 : run + 1;
+    found.advance = static_cast<uint8_t>(place);
+  }
+  found.num_bits = static_cast<uint8_t>(used | (ends ? kEnds : 0));
+  return found;
+}
+
+// A table of codes, and of those with their values.
+class Table : public JpegCodes {
+ public:
+  Table(const uint16_t* codes, bool is_first) : JpegCodes(codes), with_values_(1 << kCodeWindow) {
+    for (uint32_t window = 0; window < with_values_.size(); ++window)
+      with_values_[window] = codes_in(window, codes, is_first);
+  }
+
+  Codes with_values(const JpegBits& bits) const { return with_values_[bits.peek(kCodeWindow)]; }
+
+ private:
+  std::vector<Codes> with_values_;
+};
+
+// The blocks of a scan.
+class Blocks {
+ public:
+  explicit Blocks(const JpegScan& scan) : quanta_(scan.quanta) {
+    const JpegBlock *first = scan.blocks, *last = first + scan.num_blocks;
+    for (int32_t i = 0; i < JpegTableCounts(scan).codes; ++i) {
+      const bool is_first = std::any_of(first, last, [i](const JpegBlock& block) { return block.dc == i; });
+      tables_.emplace_back(scan.codes + (int64_t{i} << 16), is_first);
+    }
+  }
+
+  // Writes the coefficients of a block, by rows; those that are too large are left to what comes after.
+  JpegDamage read(const JpegBlock& block, JpegBits& bits, int64_t& previous, int16_t* out) const {
+    JpegBits at = bits;  // in registers
+    at.refill();
+    const Codes codes = tables_[block.dc].with_values(at);
+    JpegValue found{0, codes.first};
+    if (codes.num_bits != 0) {
+      at.skip(codes.num_bits);
+    } else {
+      const JpegDamage damage = read_value(tables_[block.dc], 0xFF, at, found);
+      if (damage != JpegDamage::kNone) return damage;
+    }
+    previous += found.value;
+    if (is_large(previous, quanta_[64 * block.quantum])) return JpegDamage::kLargeValue;
+    std::fill_n(out, 64, int16_t{0});
+    out[0] = static_cast<int16_t>(previous);
+    const JpegDamage damage = read_others(tables_[block.ac], at, out);
+    bits = at;
+    return damage;
+  }
+
+ private:
+  // All coefficients but the first.
+  static JpegDamage read_others(const Table& table, JpegBits& bits, int16_t* out) {
+    for (int k = 1; k < 64;) {
+      bits.refill();
+      const Codes codes = table.with_values(bits);
+      if (k + codes.advance <= 64) {
+        bits.skip(codes.num_bits & ~kEnds);
+        out[kZigzag[k + codes.second_place]] = codes.second;
+        out[kZigzag[k + codes.first_place]] = codes.first;
+        if ((codes.num_bits & kEnds) != 0) break;
+        k += codes.advance;
+        continue;
+      }
+      JpegValue found;
+      const JpegDamage damage = read_value(table, 15, bits, found);
+      if (damage != JpegDamage::kNone) return damage;
+      const int run = found.symbol >> 4;
+      if ((found.symbol & 15) == 0 && run < 15) break;
+      k += run;
+      if (k > 63) return JpegDamage::kLongBlock;
+      out[kZigzag[k++]] = static_cast<int16_t>(found.value);
+    }
+    return bits.left() < 0 ? JpegDamage::kEndsEarly : JpegDamage::kNone;
+  }
+
+  const int32_t* quanta_;
+  std::vector<Table> tables_;
+};
+
+// The coefficients of a row of MCUs, and where their pixels go.
+class Rows {
+ public:
+  Rows(const JpegScan& scan, const JpegPlanes& planes, uint8_t* out) : planes_(planes), out_(out) {
+    const int64_t across = planes.mcus_across;
+    for (int64_t y = 0; y < planes.luma_down; ++y)
+      for (int64_t x = 0; x < planes.luma_across; ++x)
+        places_.push_back({64 * (y * width(0) + x), 64 * planes.luma_across});
+    for (int64_t c = 1; c < planes.num_planes; ++c)
+      places_.push_back({64 * across * static_cast<int64_t>(places_.size()), 64});
+    for (int64_t i = 0; i < scan.num_blocks; ++i)
+      if (scan.blocks[i].component == static_cast<int32_t>(by_.size()))
+        by_.emplace_back(scan.quanta + 64 * scan.blocks[i].quantum);
+    coefficients_.resize(64 * across * static_cast<int64_t>(places_.size()));
+  }
+
+  // Of block `i` of the next MCU.
+  int16_t* place(int64_t i) { return coefficients_.data() + places_[i].first + mcu_ * places_[i].step; }
+
+  // Goes to the next MCU; false where a row that is whole now has a coefficient that is too large, or pixels in which
+  // decoders may differ.
+  bool end_mcu() {
+    if (++mcu_ < planes_.mcus_across) return true;
+    mcu_ = 0;
+    const int16_t* from = coefficients_.data();
+    uint8_t* plane = out_;
+    bool is_alike = true;
+    for (int32_t c = 0; c < planes_.num_planes; ++c) {
+      const int64_t down = c == 0 ? planes_.luma_down : 1, stride = 8 * width(c);
+      for (int64_t y = row_ * down; y < (row_ + 1) * down; ++y, from += 64 * width(c))
+        is_alike &= inverse_dct(by_[c], from, width(c), stride, plane + 8 * y * stride);
+      plane += 8 * planes_.mcus_down * down * stride;
+    }
+    ++row_;
+    return is_alike;
+  }
+
+ private:
+  // Of a block of every MCU in the row, where its coefficients are.
+  struct Place {
+    int64_t first, step;
+  };
+
+  // Blocks of component c side by side.
+  int64_t width(int32_t c) const { return planes_.mcus_across * (c == 0 ? planes_.luma_across : 1); }
+
+  const JpegPlanes& planes_;
+  uint8_t* out_;
+  int64_t mcu_ = 0, row_ = 0;
+  std::vector<Place> places_;
+  std::vector<Dequantisation> by_;  // of each component
+  std::vector<int16_t> coefficients_;
+};
+
+}  // namespace
+
+bool jpeg_planes(const JpegScan& scan, const JpegPlanes& planes, uint8_t* out) {
+  const Blocks blocks(scan);
+  Rows rows(scan, planes, out);
+  const JpegDamage damage = read_mcus(scan, [&](JpegBits& bits, int64_t* previous) {
+    for (int64_t i = 0; i < scan.num_blocks; ++i) {
+      const JpegBlock& block = scan.blocks[i];
+      const JpegDamage found = blocks.read(block, bits, previous[block.component], rows.place(i));
+      if (found != JpegDamage::kNone) return found;
+    }
+    return rows.end_mcu() ? JpegDamage::kNone : JpegDamage::kLargeValue;
+  });
+  return damage == JpegDamage::kNone;
+}
+
+}  // namespace robocache

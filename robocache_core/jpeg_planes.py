@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planes of a JPEG: luma and chroma as a camera's JPEG holds them, from which ``prepare_image`` makes its colours.
+
+They are read in the pass that finds damage, take half of the bytes of the pixels, and of them colours are made where a
+result reads them. That gives the bits of libjpeg, of images that are as cameras make them; all others have no planes
+here, and libjpeg decodes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from robocache_core import backends
+from robocache_core.encodings import JPEG_SAMPLINGS
+from robocache_core.jpeg import Jpeg, ScanPlan, Segment, scan_plans
+
+#: Most pixels along an axis that libjpeg takes.
+_MAX_PIXELS = 65500
+_APP0, _APP14, _DHT, _DQT, _DRI, _COMMENT = 0xE0, 0xEE, 0xC4, 0xDB, 0xDD, 0xFE
+_FRAMES = 0xC0, 0xC1
+#: Largest quantum with which all coefficients that are no damage have 16 bits.
+_MOST_QUANTUM = 255
+#: All coefficients of a block, whole.
+_SEQUENTIAL = bytes((0, 63, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Luma, and chroma twice, one plane behind the other, in rows of whole blocks of 8 x 8.
+
+    Attributes:
+        width, height: of the image, px.
+        data: ``[nbytes]`` uint8.
+        step: bytes from a row of luma to the next.
+        sampling: a name of ``JPEG_SAMPLINGS``; empty: there is luma alone, which is grey.
+    """
+
+    width: int
+    height: int
+    data: npt.NDArray[np.uint8]
+    step: int
+    sampling: str
+
+
+@dataclass(frozen=True, eq=False)
+class PlanesPlan:
+    """How the blocks of the one scan of an image become planes.
+
+    Attributes:
+        scan: what its codes mean.
+        mcus: across and down.
+        sampling: blocks of luma in an MCU, across and down; of chroma there is one of each.
+        num_planes: 1 or 3.
+    """
+
+    scan: ScanPlan
+    mcus: tuple[int, int]
+    sampling: tuple[int, int]
+    num_planes: int
+
+    @property
+    def step(self) -> int:
+        """Bytes of a row of luma."""
+        return 8 * self.sampling[0] * self.mcus[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all planes."""
+        blocks = self.sampling[0] * self.sampling[1] + self.num_planes - 1
+        return 64 * blocks * self.mcus[0] * self.mcus[1]
+
+
+def read_planes(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> Planes | None:
+    """Return the planes of a JPEG; None where it is damaged, or is not as cameras make them."""
+    if not _is_usual(jpeg):
+        return None
+    try:
+        plan = _plan(jpeg)
+    except (IndexError, ValueError, KeyError):
+        return None
+    if plan is None:
+        return None
+    out = np.empty(plan.nbytes, np.uint8)
+    if not backends.active().module.jpeg_planes(plan, data, out):
+        return None
+    sampling = {size: name for name, size in JPEG_SAMPLINGS.items()}[plan.sampling] if plan.num_planes > 1 else ''
+    return Planes(jpeg.width, jpeg.height, out, plan.step, sampling)
+
+
+def _is_usual(jpeg: Jpeg) -> bool:
+    """Whether the image is one scan of luma, or of it and its chroma, with nothing that libjpeg refuses."""
+    *headers, scan = jpeg.segments
+    numbers = _numbers(headers)
+    return (
+        jpeg.is_whole
+        and jpeg.is_sequential
+        and max(jpeg.width, jpeg.height) <= _MAX_PIXELS
+        and jpeg.num_channels in (1, 3)
+        and all(_is_sound(segment) for segment in headers)
+        and not any(segment.marker == 0xDA for segment in headers)
+        and (jpeg.num_channels == 1 or _is_luma_and_chroma(headers, numbers))
+        and scan.content[0] == jpeg.num_channels
+        and scan.content[1 : 1 + 2 * jpeg.num_channels : 2] == numbers
+        and scan.content[1 + 2 * jpeg.num_channels :] == _SEQUENTIAL
+    )
+
+
+def _is_sound(segment: Segment) -> bool:
+    """Whether a segment before the scan is known, and libjpeg takes it."""
+    marker, content = segment.marker, segment.content
+    if marker in _FRAMES:
+        return len(content) == 6 + 3 * content[5]
+    if marker == _DRI:
+        return len(content) == 2
+    return marker in (_DHT, _DQT, _COMMENT) or _APP0 <= marker <= _APP0 + 15
+
+
+def _numbers(headers: list[Segment]) -> bytes:
+    """Of the components, in the order of the frame."""
+    return next((s.content[6::3] for s in headers if s.marker in _FRAMES), b'')
+
+
+def _is_luma_and_chroma(headers: list[Segment], numbers: bytes) -> bool:
+    """Whether three components are so, and not R G B, as libjpeg takes it."""
+    if any(s.marker == _APP0 and len(s.content) >= 14 and s.content.startswith(b'JFIF\0') for s in headers):
+        return True
+    return numbers != b'RGB' and not any(s.marker == _APP14 for s in headers)
+
+
+def _plan(jpeg: Jpeg) -> PlanesPlan | None:
+    (scan,) = scan_plans(jpeg)
+    frame = next(s.content for s in jpeg.segments if s.marker in _FRAMES)
+    sampling, *others = [(size >> 4, size & 15) for size in frame[7::3]]
+    if not others:  # grey: its blocks come one by one, whatever it says
+        sampling = 1, 1
+    elif sampling not in JPEG_SAMPLINGS.values() or others != [(1, 1), (1, 1)]:
+        return None
+    is_narrow = sampling[0] == 2 and jpeg.width <= 4  # libjpeg does not blend so few columns of chroma
+    if is_narrow or scan.quanta.max() > _MOST_QUANTUM or not _are_taken(jpeg, scan):
+        return None
+    mcus = -(-jpeg.width // (8 * sampling[0])), -(-jpeg.height // (8 * sampling[1]))
+    return PlanesPlan(scan, mcus, sampling, 1 + len(others))
+
+
+def _are_taken(jpeg: Jpeg, scan: ScanPlan) -> bool:
+    """Whether libjpeg takes the tables: numbers up to 3, no code of ones alone, no difference of more than 15 bits."""
+    for segment in jpeg.segments:
+        content = segment.content
+        while segment.marker in (_DHT, _DQT) and content:
+            if content[0] & 15 > 3 or content[0] >> 4 > 1:
+                return False
+            size = 16 + sum(content[1:17]) if segment.marker == _DHT else 64 << (content[0] >> 4)
+            content = content[1 + size :]
+    differences = scan.codes[np.unique(scan.blocks[:, 1])]
+    return not scan.codes[:, -1].any() and not (differences & 0xF0).any()
