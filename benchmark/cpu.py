@@ -53,10 +53,10 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _workloads(peers, threads: int, quick: bool) -> dict[str, Callable]:
-    from benchmark import bags, clouds, depths, grids, images, scans, streams
+    from benchmark import bags, clouds, depths, grids, images, jpegs, scans, streams
 
     made: dict[str, Callable] = {}
-    for module in (clouds, scans, images, depths, streams, grids, bags):
+    for module in (clouds, scans, images, jpegs, depths, streams, grids, bags):
         made.update(module.workloads(peers, threads, quick))
     return made
 

@@ -18,6 +18,7 @@ _PEERS = {
     'open3d-cpu': ('open3d', 'apt install libusb-1.0-0 libgl1 libx11-6 libgomp1'),
     'opencv-python-headless': ('cv2', ''),
     'scipy': ('scipy', ''),
+    'simplejpeg': ('simplejpeg', ''),
 }
 
 

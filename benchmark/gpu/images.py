@@ -13,15 +13,17 @@ from benchmark.gpu import in_torch
 from benchmark.gpu.workload import Inputs, Out, Workload
 from benchmark.images import HEIGHT, MEAN, STD, WIDTH
 from robocache_core import ops
+from robocache_core.encodings import encoding_of, in_planes
 from robocache_core.rectify import rectify_map
 from robocache_core.samples import CameraInfo
 
-#: By encoding: bytes of a row, bytes of the image, in pixels; torch's way.
-ENCODINGS: dict[str, tuple[int, float, Callable[..., torch.Tensor]]] = {
-    'bgr8': (3, 3, in_torch.bgr8),
-    'yuyv': (2, 2, in_torch.yuyv),
-    'bayer_rggb8': (1, 1, in_torch.bayer_rggb8),
-    'nv12': (1, 1.5, in_torch.nv12),
+#: By encoding: bytes of a pixel in a row of data; torch's way.
+ENCODINGS: dict[str, tuple[int, Callable[..., torch.Tensor]]] = {
+    'bgr8': (3, in_torch.bgr8),
+    'yuyv': (2, in_torch.yuyv),
+    'bayer_rggb8': (1, in_torch.bayer_rggb8),
+    'nv12': (1, in_torch.nv12),
+    in_planes('bgr8', '4:2:0'): (1, in_torch.jpeg_planes),
 }
 
 
@@ -55,7 +57,7 @@ def prepare(data: torch.Tensor, encoding: str, width: int, height: int, **more: 
 
 def in_torch_by(encoding: str, data: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """Torch's way of those that are not rectified."""
-    return in_torch.normalised(ENCODINGS[encoding][2](data, width, height, (HEIGHT, WIDTH)), MEAN, STD)
+    return in_torch.normalised(ENCODINGS[encoding][1](data, width, height, (HEIGHT, WIDTH)), MEAN, STD)
 
 
 def image_out(device: torch.device) -> Out:
@@ -65,7 +67,7 @@ def image_out(device: torch.device) -> Out:
 def noise(encoding: str, width: int, height: int, number: int) -> torch.Tensor:
     """The bytes of an image; to a GPU noise is as good as any."""
     generator = torch.Generator().manual_seed(number)
-    nbytes = int(width * height * ENCODINGS[encoding][1])
+    nbytes = width * ENCODINGS[encoding][0] * encoding_of(encoding).rows(height)
     return torch.randint(0, 256, (nbytes,), dtype=torch.uint8, generator=generator)
 
 

@@ -185,6 +185,15 @@ def nv12(data: torch.Tensor, width: int, height: int, size: tuple[int, int]) -> 
     return rgb_of_yuv(resized(y, size), resized(uv, size))
 
 
+def jpeg_planes(data: torch.Tensor, width: int, height: int, size: tuple[int, int]) -> torch.Tensor:
+    """The same of the planes of a JPEG, 4:2:0 in whole blocks, of full range; ``width`` is whole blocks too."""
+    rows = -(-height // 16) * 16
+    y = data[: rows * width].view(1, rows, width)[:, :height]
+    blue, red = data[rows * width :].view(2, rows // 2, width // 2)[:, : height // 2]
+    luma, (b, r) = resized(y, size)[0], resized(torch.stack([blue, red]), size) - 128
+    return torch.stack([luma + 1.402 * r, luma - 0.344136 * b - 0.714136 * r, luma + 1.772 * b]).clamp_(0, 255)
+
+
 def bayer_rggb8(data: torch.Tensor, width: int, height: int, size: tuple[int, int]) -> torch.Tensor:
     """Bilinear demosaicing as one convolution over cells of 2 × 2 pixels."""
     pixels = F.pad(data.view(1, 1, height, width).half(), (1, 1, 1, 1), mode='reflect')

@@ -14,6 +14,7 @@ from benchmark.gpu import device, measure, table
 from benchmark.gpu.workload import CALL, GRAPH, PAGEABLE, PINNED, Workload, differences, unpacked
 from benchmark.row import Row
 from robocache_core import backends
+from robocache_core.encodings import in_planes
 from robocache_core.ops import DenseVoxels
 
 needs_module = pytest.mark.skipif(backends.active().name != 'cpu', reason='the compiled module is not loaded')
@@ -204,7 +205,7 @@ def _smooth_yuv(inputs: Any) -> Any:
     return [data]
 
 
-SMOOTH = {f'{encoding} 1080p to 640×384 fp16': _smooth_yuv for encoding in ('yuyv', 'nv12')}
+SMOOTH = {f'{encoding} 1080p to 640×384 fp16': _smooth_yuv for encoding in ('yuyv', 'nv12', in_planes('bgr8', '4:2:0'))}
 
 
 def check(name: str, wanted: list[torch.Tensor], found: list[torch.Tensor]) -> None:
