@@ -217,15 +217,15 @@ def checked_out(
     return out
 
 
-def checked_rows(
+def check_rows(
     name: str,
     out: torch.Tensor,
     rows: int,
     row_shape: tuple[int, ...],
     dtype: torch.dtype,
     device: torch.device,
-) -> torch.Tensor:
-    """Return the first ``rows`` rows of ``out``, which are checked as ``checked_out`` does.
+) -> None:
+    """Check the first ``rows`` rows of ``out`` as ``checked_out`` does.
 
     Raises:
         ValueError, TypeError: it has fewer rows, or others.
@@ -238,4 +238,4 @@ def checked_rows(
         raise ValueError(f'{name} has {given} rows: must have at least {rows}')
     if given > rows:
         out = out[:rows]
-    return checked_out(name, out, (rows, *row_shape), dtype, device)
+    checked_out(name, out, (rows, *row_shape), dtype, device)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ import robocache_core
 NAMES = ('cpu', 'reference')
 
 _CPU = torch.device('cpu')
+
+T = TypeVar('T')
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,45 @@ def cuda() -> Backend:
     if not compiled.ARCHS:
         raise RuntimeError(f'there is no CUDA backend: {why} was built without CUDA: no nvcc, or ROBOCACHE_CUDA=0')
     return _of_compiled('cuda', compiled, f'the tensors are on a GPU; compiled for {compiled.ARCHS}')
+
+
+def checked_once(check: Callable[..., T], tensors: tuple[Any, ...], settings: tuple[Any, ...]) -> T:
+    """Return ``check(*tensors, *settings)``, which is called only where no call like it was checked of late.
+
+    Calls are alike where their settings are the same, and their tensors have the same dtypes, devices, shapes and
+    strides: what ``check`` returns may depend on nothing else, and what tensors hold is not its business.
+
+    Args:
+        check: checks the arguments of an operation, and returns what is made of them once.
+        tensors: tensors, None, or lists and tuples of them.
+        settings: all other arguments.
+
+    Raises:
+        Exception: whatever ``check`` raises.
+    """
+    calls = _checked_calls(check)
+    made: T | None = calls.find(tensors, settings)
+    if made is None:
+        made = check(*tensors, *settings)
+        calls.remember(tensors, settings, made)
+    return made
+
+
+@functools.cache
+def _checked_calls(check: Callable[..., Any]) -> Any:
+    """What ``check`` was called with of late; without the compiled module nothing is kept."""
+    compiled, _ = _load_compiled()
+    return _NoCalls() if compiled is None else compiled.core.CheckedCalls(torch.Tensor)
+
+
+class _NoCalls:
+    """As the compiled module's ``CheckedCalls``, and keeps nothing."""
+
+    def find(self, tensors: tuple[Any, ...], settings: tuple[Any, ...]) -> None:
+        """Find nothing."""
+
+    def remember(self, tensors: tuple[Any, ...], settings: tuple[Any, ...], made: Any) -> None:
+        """Keep nothing."""
 
 
 def is_gpu_error(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from robocache_core.ops.grid import BoxPlan
 from robocache_core.ops.hard_voxels import HardPlan
 from robocache_core.ops.image import ImagePlan
 from robocache_core.ops.points import POINT_DROP_REASONS, Cloud, PointPlan
-from robocache_core.ops.resampling import FusePlan
+from robocache_core.ops.resampling import FusePlan, StreamLayout
 from robocache_core.ops.voxels import VoxelPlan
 
 core: Any = importlib.import_module('_robocache_core')
@@ -176,25 +177,15 @@ def fuse(
     valid: torch.Tensor,
 ) -> tuple[int, int, int] | None:
     """See ``reference.fuse``."""
-    where: tuple[int, int] | None = None
-    addresses: tuple[int, ...] = ()
-    if not out.is_cpu:
-        where = _where(out)
-        if plan.sort:
-            # The orders are kept until the launch, which is in order with what next gets their memory.
-            streams, orders = _sorted_streams(streams)
-            addresses = tuple(order.data_ptr() for order in orders)
-    descent: tuple[int, int, int] | None = core.fuse(
-        where,
-        _fuse_params(plan),
-        [_stream_arguments(values, stamps_ns) for values, stamps_ns in streams],
-        addresses,
-        (targets_ns.data_ptr(), targets_ns.shape, targets_ns.stride()),
-        out.data_ptr(),
-        _SCALAR_TYPES[out.dtype],
-        valid.data_ptr(),
-    )
-    return descent
+    where = _where(out)
+    if where is None or not plan.sort:
+        descent: tuple[int, int, int] | None = core.fuse(where, _fuse_params(plan), streams, (), targets_ns, out, valid)
+        return descent
+    # The orders are kept until the launch, which is in order with what next gets their memory.
+    ascending, orders = _sorted_streams(streams)
+    layouts = tuple(StreamLayout.of(*stream) for stream in ascending)
+    core.fuse(where, _made_fuse_params(replace(plan, streams=layouts)), ascending, orders, targets_ns, out, valid)
+    return None
 
 
 def _where(out: torch.Tensor) -> tuple[int, int] | None:
@@ -237,18 +228,6 @@ def _sorted_streams(
 
 
 # --- tensors and plans as the module takes them
-
-
-def _stream_arguments(values: torch.Tensor, stamps_ns: torch.Tensor) -> tuple[Any, ...]:
-    """Values ``[B, S, D]`` and stamps ``[B, S]``: address, type, shape and strides; address and strides."""
-    return (
-        values.data_ptr(),
-        _SCALAR_TYPES[values.dtype],
-        values.shape,
-        values.stride(),
-        stamps_ns.data_ptr(),
-        stamps_ns.stride(),
-    )
 
 
 def _scan_arguments(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> tuple[int, ...]:
@@ -365,11 +344,16 @@ def _depth_params(plan: DepthPlan) -> Any:
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _fuse_params(plan: FusePlan) -> Any:
-    """The plan as the module takes it; made once."""
+def _made_fuse_params(plan: FusePlan) -> Any:
+    """The plan as the module takes it."""
     return core.FuseParams(
         readings=list(zip(plan.methods, plan.outsides, plan.tolerances_ns, strict=True)),
         sort=plan.sort,
         check=plan.check,
+        streams=[(_SCALAR_TYPES[dtype], *layout) for dtype, *layout in plan.streams],
+        targets=plan.targets,
+        out_type=_SCALAR_TYPES[plan.dtype],
     )
+
+
+_fuse_params = functools.lru_cache(maxsize=64)(_made_fuse_params)

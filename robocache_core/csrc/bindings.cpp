@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "checked_calls.hpp"
 #include "pool.hpp"
 #include "simd.hpp"
 #ifdef ROBOCACHE_CUDA
@@ -64,6 +65,10 @@ PYBIND11_MODULE(_robocache_core, m) {
 
   m.def("set_num_threads", &set_pool_threads, py::arg("num_threads"));
   m.def("num_threads", &pool_threads);
+  py::class_<CheckedCalls>(m, "CheckedCalls")
+      .def(py::init<py::type>(), py::arg("tensor_type"))
+      .def("find", &CheckedCalls::find)
+      .def("remember", &CheckedCalls::remember);
   m.attr("max_channels") = kMaxChannels;
   m.attr("num_numbers") = kNumbers;
 

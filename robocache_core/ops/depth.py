@@ -88,6 +88,39 @@ def prepare_depth(
         DataError: ``unknown_encoding``, ``empty_image``, ``bad_image_size``, ``step_too_small``, ``data_too_short``.
         ValueError, TypeError: an argument is not allowed.
     """
+    settings = (
+        *(encoding, width, height, step, out_width, out_height, is_bigendian),
+        *(unit, min_depth, max_depth, resize, letterbox),
+    )
+    plan, shape = backends.checked_once(_checked_preparation, (data, rectify, out), settings)
+    device = data.device
+    if out is None:
+        depth = torch.empty(*shape, dtype=torch.float32, device=device)
+        valid = torch.empty(*shape, dtype=torch.bool, device=device)
+    else:
+        depth, valid = out
+    backends.for_device(device).prepare_depth(plan, data, int(step), rectify, depth, valid)
+    return depth, valid
+
+
+def _checked_preparation(
+    data: torch.Tensor,
+    rectify: torch.Tensor | None,
+    out: tuple[torch.Tensor, torch.Tensor] | None,
+    encoding: str,
+    width: int,
+    height: int,
+    step: int,
+    out_width: int,
+    out_height: int,
+    is_bigendian: bool,
+    unit: float,
+    min_depth: float,
+    max_depth: float,
+    resize: str,
+    letterbox: bool,
+) -> tuple[DepthPlan, tuple[int, int, int]]:
+    """Check a call of ``prepare_depth``; return its plan and the shape of its result."""
     check_bytes(data)
     width, height, step = as_int('width', width), as_int('height', height), as_int('step', step)
     out_width, out_height = as_int('out_width', out_width), as_int('out_height', out_height)
@@ -108,15 +141,11 @@ def prepare_depth(
         if resize == 'min':
             raise ValueError("resize = 'min': must be nearest with rectify")
         checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32, device)
-    if out is None:
-        depth = torch.empty(*shape, dtype=torch.float32, device=device)
-        valid = torch.empty(*shape, dtype=torch.bool, device=device)
-    else:
+    if out is not None:
         check_number_of('out', out, ('depth', 'valid'))
-        depth = checked_out('out[0] (depth)', out[0], shape, torch.float32, device)
-        valid = checked_out('out[1] (valid)', out[1], shape, torch.bool, device)
-    backends.for_device(device).prepare_depth(plan, data, step, rectify, depth, valid)
-    return depth, valid
+        checked_out('out[0] (depth)', out[0], shape, torch.float32, device)
+        checked_out('out[1] (valid)', out[1], shape, torch.bool, device)
+    return plan, shape
 
 
 def check_depth_encoding(encoding: str) -> None:

@@ -19,8 +19,8 @@ from robocache_core.validation import (
     as_ints,
     check_kind,
     check_number_of,
+    check_rows,
     check_tensor,
-    checked_rows,
     float32,
 )
 
@@ -166,15 +166,34 @@ def checked_max_voxels(max_voxels: int | None) -> int | None:
     return max_voxels
 
 
-def rows_of_voxels(
+@dataclass(frozen=True)
+class Rows:
+    """What a voxelization writes by rows.
+
+    Attributes:
+        num: rows, at most.
+        parts: shape of a row and dtype of each tensor.
+    """
+
+    num: int
+    parts: tuple[tuple[tuple[int, ...], torch.dtype], ...]
+
+    def of(self, out: Sequence[torch.Tensor] | None, device: torch.device) -> list[torch.Tensor]:
+        """Return new tensors, or the first rows of those in ``out``."""
+        if out is None:
+            return [torch.empty(self.num, *row, dtype=dtype, device=device) for row, dtype in self.parts]
+        return [given if given.shape[0] == self.num else given[: self.num] for given in out]
+
+
+def checked_rows_of(
     parts: tuple[tuple[str, tuple[int, ...], torch.dtype], ...],
     out: Sequence[torch.Tensor] | None,
     layout: CloudLayout | DepthLayout,
     grid: VoxelGrid,
     max_voxels: int | None,
     device: torch.device,
-) -> list[torch.Tensor]:
-    """Return the tensors that a voxelization writes by rows: new ones, or the first rows of those in ``out``.
+) -> Rows:
+    """Return what a voxelization writes by rows: new tensors, or the first rows of those in ``out``.
 
     Args:
         parts: name, shape of a row and dtype of each; the last has one number a row.
@@ -187,14 +206,13 @@ def rows_of_voxels(
     Raises:
         ValueError, TypeError: ``out`` is not allowed.
     """
+    rows = tuple((row, dtype) for _, row, dtype in parts)
     if out is None:
-        rows = min(layout.num_points, grid.num_voxels, MAX_VOXELS if max_voxels is None else max_voxels)
-        return [torch.empty(rows, *row, dtype=dtype, device=device) for _, row, dtype in parts]
+        return Rows(min(layout.num_points, grid.num_voxels, MAX_VOXELS if max_voxels is None else max_voxels), rows)
     check_number_of('out', out, [name for name, _, _ in parts])
     names = [f'out[{i}] ({name})' for i, (name, _, _) in enumerate(parts)]
     check_tensor(names[-1], out[-1], 1, (torch.int32,), device)
-    rows = out[-1].shape[0] if max_voxels is None else max_voxels
-    return [
-        checked_rows(name, given, rows, row, dtype, device)
-        for name, given, (_, row, dtype) in zip(names, out, parts, strict=True)
-    ]
+    num = out[-1].shape[0] if max_voxels is None else max_voxels
+    for name, given, (row, dtype) in zip(names, out, rows, strict=True):
+        check_rows(name, given, num, row, dtype, device)
+    return Rows(num, rows)

@@ -15,14 +15,23 @@ from robocache_core.channels import MAX_CHANNELS, MAX_VOXELS
 from robocache_core.ops.depth_layout import DepthLayout
 from robocache_core.ops.grid import (
     BoxPlan,
+    Rows,
     VoxelGrid,
     VoxelResult,
     box_plan,
     checked_grid,
     checked_max_voxels,
-    rows_of_voxels,
+    checked_rows_of,
 )
-from robocache_core.ops.points import PointPlan, PoseTable, as_range, checked_cloud, fields_of, point_plan
+from robocache_core.ops.points import (
+    PointPlan,
+    PoseTable,
+    as_range,
+    check_cloud,
+    cloud_of,
+    point_plan,
+    time_field,
+)
 from robocache_core.samples import CloudLayout, PointField
 from robocache_core.validation import as_int, as_names
 
@@ -102,20 +111,38 @@ def voxelize_hard(
         DataError: as ``voxelize_dense``.
         ValueError, TypeError: an argument is not allowed.
     """
-    cloud = checked_cloud(data, layout, transform, deskew)
+    settings = (layout, grid, fields, time_field(deskew), max_points, max_voxels, min_range, max_range)
+    plan, rows = backends.checked_once(_checked_hard, (data, out), settings)
+    device = data.device
+    cloud = cloud_of(data, layout, transform, deskew)
+    voxels, coords, num_points = rows.of(out, device)
+    numbers = backends.for_device(device).voxelize_hard(plan, cloud, voxels, coords, num_points)
+    return HardVoxels(voxels, coords, num_points, numbers)
+
+
+def _checked_hard(
+    data: torch.Tensor,
+    out: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
+    layout: CloudLayout | DepthLayout,
+    grid: VoxelGrid,
+    fields: Sequence[str],
+    time: str | None,
+    max_points: int,
+    max_voxels: int | None,
+    min_range: float,
+    max_range: float,
+) -> tuple[HardPlan, Rows]:
+    """Check a call of ``voxelize_hard``; return its plan and the rows that it writes."""
+    check_cloud(data, layout)
     names, max_points = as_names('fields', fields), as_int('max_points', max_points)
     ranges = as_range(min_range, max_range)
-    plan = hard_plan(*fields_of(layout, deskew), checked_grid(grid), names, max_points, *ranges)
-    max_voxels = checked_max_voxels(max_voxels)
+    plan = hard_plan(layout.fields, layout.is_bigendian, time, checked_grid(grid), names, max_points, *ranges)
     parts = (
         ('voxels', (max_points, len(names)), torch.float32),
         ('coords', (3,), torch.int32),
         ('num_points', (), torch.int32),
     )
-    device = data.device
-    voxels, coords, num_points = rows_of_voxels(parts, out, layout, grid, max_voxels, device)
-    numbers = backends.for_device(device).voxelize_hard(plan, cloud, voxels, coords, num_points)
-    return HardVoxels(voxels, coords, num_points, numbers)
+    return plan, checked_rows_of(parts, out, layout, grid, checked_max_voxels(max_voxels), data.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,6 +97,37 @@ def prepare_image(
             ``step_too_small``, ``data_too_short`` (step * height, and half as much again for nv12).
         ValueError, TypeError: an argument is not allowed.
     """
+    settings = (
+        *(encoding, width, height, step, out_width, out_height, is_bigendian, resize, letterbox),
+        *(pad, scale, mean, std, dtype),
+    )
+    plan, shape = backends.checked_once(_checked_preparation, (data, rectify, out), settings)
+    device = data.device
+    result = torch.empty(*shape, dtype=dtype, device=device) if out is None else out
+    backends.for_device(device).prepare_image(plan, data, int(step), rectify, result)
+    return result
+
+
+def _checked_preparation(
+    data: torch.Tensor,
+    rectify: torch.Tensor | None,
+    out: torch.Tensor | None,
+    encoding: str,
+    width: int,
+    height: int,
+    step: int,
+    out_width: int,
+    out_height: int,
+    is_bigendian: bool,
+    resize: str,
+    letterbox: bool,
+    pad: float,
+    scale: float,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype,
+) -> tuple[ImagePlan, tuple[int, int, int]]:
+    """Check a call of ``prepare_image``; return its plan and the shape of its result."""
     check_bytes(data)
     check_dtype(dtype, (*FLOATS, torch.uint8))
     width, height, step = as_int('width', width), as_int('height', height), as_int('step', step)
@@ -121,13 +152,10 @@ def prepare_image(
         check_uint8(plan.encoding, plan.multiply, plan.add, plan.pad)
     if rectify is not None:
         _check_map(rectify, resize, out_width, out_height, data.device)
-    device, shape = data.device, (len(plan.multiply), out_height, out_width)
-    if out is None:
-        result = torch.empty(*shape, dtype=dtype, device=device)
-    else:
-        result = checked_out('out', out, shape, dtype, device)
-    backends.for_device(device).prepare_image(plan, data, step, rectify, result)
-    return result
+    shape = (len(plan.multiply), out_height, out_width)
+    if out is not None:
+        checked_out('out', out, shape, dtype, data.device)
+    return plan, shape
 
 
 def check_uint8(

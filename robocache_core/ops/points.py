@@ -93,23 +93,40 @@ def deskew_points(
         DataError: as ``voxelize_dense``.
         ValueError, TypeError: an argument is not allowed.
     """
-    cloud = checked_cloud(data, layout, transform, deskew)
-    names = as_names('fields', fields)
-    if len(names) > MAX_CHANNELS or len({*names, *AXES}) < len(names) + len(AXES):
-        raise ValueError(f'fields = {names}: needs at most {MAX_CHANNELS} names, none twice, without x, y, z')
-    columns, is_bigendian, time = fields_of(layout, deskew)
-    plan = point_plan(columns, is_bigendian, names, time, *as_range(min_range, max_range))
-    shape = (layout.num_points, 3 + len(names))
+    settings = (layout, fields, time_field(deskew), min_range, max_range)
+    plan, shape = backends.checked_once(_checked_deskewing, (data, out), settings)
     device = data.device
+    cloud = cloud_of(data, layout, transform, deskew)
     if out is None:
         points = torch.empty(*shape, dtype=torch.float32, device=device)
         valid = torch.empty(shape[0], dtype=torch.bool, device=device)
     else:
-        check_number_of('out', out, ('points', 'valid'))
-        points = checked_out('out[0] (points)', out[0], shape, torch.float32, device)
-        valid = checked_out('out[1] (valid)', out[1], shape[:1], torch.bool, device)
+        points, valid = out
     backends.for_device(device).deskew_points(plan, cloud, points, valid)
     return points, valid
+
+
+def _checked_deskewing(
+    data: torch.Tensor,
+    out: tuple[torch.Tensor, torch.Tensor] | None,
+    layout: CloudLayout | DepthLayout,
+    fields: Sequence[str],
+    time: str | None,
+    min_range: float,
+    max_range: float,
+) -> tuple[PointPlan, tuple[int, int]]:
+    """Check a call of ``deskew_points``; return its plan and the shape of its points."""
+    check_cloud(data, layout)
+    names = as_names('fields', fields)
+    if len(names) > MAX_CHANNELS or len({*names, *AXES}) < len(names) + len(AXES):
+        raise ValueError(f'fields = {names}: needs at most {MAX_CHANNELS} names, none twice, without x, y, z')
+    plan = point_plan(layout.fields, layout.is_bigendian, names, time, *as_range(min_range, max_range))
+    shape = (layout.num_points, 3 + len(names))
+    if out is not None:
+        check_number_of('out', out, ('points', 'valid'))
+        checked_out('out[0] (points)', out[0], shape, torch.float32, data.device)
+        checked_out('out[1] (valid)', out[1], shape[:1], torch.bool, data.device)
+    return plan, shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +213,8 @@ def point_plan(
     )
 
 
-def checked_cloud(
-    data: torch.Tensor, layout: CloudLayout | DepthLayout, transform: torch.Tensor | None, deskew: PoseTable | None
-) -> Cloud:
-    """Check a cloud and its poses, and put them together.
+def check_cloud(data: torch.Tensor, layout: CloudLayout | DepthLayout) -> None:
+    """Check the bytes of a cloud, and where in them its points are.
 
     Raises:
         DataError: ``bad_layout``, ``field_beyond_point_step``, ``row_step_too_small``, ``data_too_short``; of a depth
@@ -209,11 +224,34 @@ def checked_cloud(
     check_bytes(data)
     check_kind('layout', layout, (CloudLayout, DepthLayout))
     layout.validate(data.numel())
-    rays = layout.rays if isinstance(layout, DepthLayout) else None
-    if rays is not None and rays.device != data.device:
-        raise ValueError(f'layout.rays is on {rays.device}: must be on {data.device}')
+    if isinstance(layout, DepthLayout) and layout.rays.device != data.device:
+        raise ValueError(f'layout.rays is on {layout.rays.device}: must be on {data.device}')
     if layout.num_points > MAX_VOXELS:
         raise ValueError(f'layout has {layout.num_points} points: must be at most {MAX_VOXELS}')
+
+
+def time_field(deskew: PoseTable | None) -> str | None:
+    """Name of the field by which poses are looked up; None where they are not.
+
+    Raises:
+        TypeError: ``deskew`` is no table, or has no name.
+    """
+    if deskew is None:
+        return None
+    check_kind('deskew', deskew, PoseTable)
+    check_kind('deskew.field', deskew.field, str)
+    return deskew.field
+
+
+def cloud_of(
+    data: torch.Tensor, layout: CloudLayout | DepthLayout, transform: torch.Tensor | None, deskew: PoseTable | None
+) -> Cloud:
+    """Check the poses of a cloud, which hold other numbers in every call, and put it together.
+
+    Raises:
+        ValueError, TypeError: an argument is not allowed.
+    """
+    rays = layout.rays if isinstance(layout, DepthLayout) else None
     if deskew is not None:
         if transform is not None:
             raise ValueError('transform and deskew: only one can be given, the poses of deskew hold the transform')
@@ -222,15 +260,14 @@ def checked_cloud(
     if transform is None:
         return Cloud(data, layout, _IDENTITY, None, rays)
     check_tensor('transform', transform, 2, (torch.float32,), _CPU)
-    if transform.shape != (4, 4) or not transform.isfinite().all() or transform[3].tolist() != [0, 0, 0, 1]:
-        raise ValueError(f'transform = {transform.tolist()}: must be [4, 4], finite, its last row 0 0 0 1')
-    return Cloud(data, layout, transform[None, :3].contiguous(), None, rays)
+    rows = transform.tolist()  # so few numbers take torch longer
+    if transform.shape != (4, 4) or not math.isfinite(sum(map(sum, rows[:3]))) or rows[3] != [0, 0, 0, 1]:
+        raise ValueError(f'transform = {rows}: must be [4, 4], finite, its last row 0 0 0 1')
+    return Cloud(data, layout, transform.contiguous().as_strided((1, 3, 4), (12, 4, 1)), None, rays)
 
 
 def _checked_clock(table: PoseTable) -> tuple[float, float]:
     """First and inverse step of a table in which they are allowed."""
-    check_kind('deskew', table, PoseTable)
-    check_kind('deskew.field', table.field, str)
     first, inverse_step = as_float('deskew.first', table.first), as_float('deskew.inverse_step', table.inverse_step)
     if not math.isfinite(first) or not math.isfinite(inverse_step):
         raise ValueError(f'deskew.first = {first}, deskew.inverse_step = {inverse_step}: must be finite')
@@ -248,13 +285,6 @@ def _checked_poses(poses: torch.Tensor, device: torch.device) -> torch.Tensor:
         if not (math.isfinite(least) and math.isfinite(most)):
             raise ValueError('deskew.poses: must be finite')
     return poses.to(device)
-
-
-def fields_of(
-    layout: CloudLayout | DepthLayout, deskew: PoseTable | None
-) -> tuple[tuple[PointField, ...], bool, str | None]:
-    """Return the first arguments of a plan: the cloud's fields, whether it is big-endian, the time field in use."""
-    return layout.fields, layout.is_bigendian, None if deskew is None else deskew.field
 
 
 def as_range(min_range: float, max_range: float) -> tuple[float, float]:

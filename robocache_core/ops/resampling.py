@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -69,12 +69,9 @@ def resample(
     Raises:
         ValueError, TypeError: an argument is not allowed.
     """
-    plan = _checked_plan(1, method, tolerance_ns, outside, unsorted)
-    check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
-    rows, num_targets = targets_ns.shape
-    width = _checked_width('', values, stamps_ns, plan.methods[0], rows, targets_ns.device)
-    shapes = (rows, num_targets, width), (rows, num_targets)
-    return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, dtype, out, *shapes)
+    tensors, settings = (values, stamps_ns, targets_ns, out), (method, tolerance_ns, outside, unsorted, dtype)
+    plan = backends.checked_once(_checked_resampling, tensors, settings)
+    return _fuse(plan, ((values, stamps_ns),), 'stamps_ns', targets_ns, out)
 
 
 def fuse(
@@ -108,25 +105,9 @@ def fuse(
     Raises:
         ValueError, TypeError: an argument is not allowed.
     """
-    check_kind('streams', streams, (list, tuple), 'a list or tuple of pairs of values and stamps')
-    num = len(streams)
-    if num == 0:
-        raise ValueError('streams: needs at least one')
-    plan = _checked_plan(num, method, tolerance_ns, outside, unsorted)
-    check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
-    rows, num_targets = targets_ns.shape
-    device = targets_ns.device
-    width = 0
-    for i, stream in enumerate(streams):
-        if not isinstance(stream, (list, tuple)) or len(stream) != 2:
-            raise TypeError(f'streams[{i}] is {type(stream).__name__}: must be a pair of values and stamps')
-        values, stamps_ns = stream
-        width += _checked_width(f'streams[{i}] ', values, stamps_ns, plan.methods[i], rows, device)
-        if dtype is None and values.dtype != streams[0][0].dtype:
-            first = streams[0][0].dtype
-            raise TypeError(f'streams[{i}] values are {values.dtype}: must be {first}, as of streams[0], without dtype')
-    shapes = (rows, num_targets, width), (rows, num_targets, num)
-    return _fuse(plan, streams, 'streams[{}] stamps_ns', targets_ns, dtype, out, *shapes)
+    tensors, settings = (streams, targets_ns, out), (method, tolerance_ns, outside, unsorted, dtype)
+    plan = backends.checked_once(_checked_fusion, tensors, settings)
+    return _fuse(plan, streams, 'streams[{}] stamps_ns', targets_ns, out)
 
 
 def _fuse(
@@ -134,25 +115,16 @@ def _fuse(
     streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
     stamps_name: str,
     targets_ns: torch.Tensor,
-    dtype: torch.dtype | None,
     out: tuple[torch.Tensor, torch.Tensor] | None,
-    shape: tuple[int, ...],
-    valid_shape: tuple[int, ...],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if dtype is None:
-        dtype = streams[0][0].dtype
-    else:
-        check_dtype(dtype)
-        _check_single(streams)
     device = targets_ns.device
     if out is None:
-        result = torch.empty(*shape, dtype=dtype, device=device)
-        valid = torch.empty(*valid_shape, dtype=torch.bool, device=device)
+        # By sizes: torch takes longer to read a tuple.
+        result = torch.empty(*plan.shape, dtype=plan.dtype, device=device)
+        valid = torch.empty(*plan.valid_shape, dtype=torch.bool, device=device)
     else:
-        check_number_of('out', out, ('values', 'valid'))
-        result = checked_out('out[0] (values)', out[0], shape, dtype, device)
-        valid = checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, device)
-    backend = backends.reference_module() if dtype == torch.float64 else backends.for_device(device)
+        result, valid = out
+    backend = backends.reference_module() if plan.dtype == torch.float64 else backends.for_device(device)
     descent = backend.fuse(plan, streams, targets_ns, result, valid)
     if descent is not None:
         stream, row, column = descent
@@ -164,16 +136,23 @@ def _fuse(
     return result, valid
 
 
-def _check_single(streams: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Refuse float64 values where the result has a dtype of its own."""
-    for i, (values, _) in enumerate(streams):
-        if values.dtype == torch.float64:
-            raise TypeError(f'streams[{i}] values are float64: must be given without dtype, as their result is float64')
+class StreamLayout(NamedTuple):
+    """Of values ``[B, S, D]`` dtype, shape and strides, and of their stamps ``[B, S]`` the strides; in elements."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    stamp_strides: tuple[int, ...]
+
+    @staticmethod
+    def of(values: torch.Tensor, stamps_ns: torch.Tensor) -> StreamLayout:
+        """Return that of a stream."""
+        return StreamLayout(values.dtype, values.shape, values.stride(), stamps_ns.stride())
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, which hashes fast: a small call takes microseconds
 class FusePlan:
-    """How N streams are read.
+    """How N streams are read, and where in memory they are.
 
     Attributes:
         methods: linear, slerp, nearest or previous, one a stream.
@@ -181,6 +160,11 @@ class FusePlan:
         outsides: hold, zero or extrapolate, one a stream.
         sort: stamps may be in any order; else those of each row ascend.
         check: whether they do has to be looked at.
+        streams: their layouts.
+        targets: shape and strides of the targets.
+        dtype: of the result.
+        shape: of the result.
+        valid_shape: of its validity.
     """
 
     methods: tuple[str, ...]
@@ -188,13 +172,104 @@ class FusePlan:
     outsides: tuple[str, ...]
     sort: bool
     check: bool
+    streams: tuple[StreamLayout, ...]
+    targets: tuple[tuple[int, ...], tuple[int, ...]]
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    valid_shape: tuple[int, ...]
+
+
+_Out = tuple[torch.Tensor, torch.Tensor] | None
+
+
+def _checked_resampling(
+    values: torch.Tensor,
+    stamps_ns: torch.Tensor,
+    targets_ns: torch.Tensor,
+    out: _Out,
+    method: str,
+    tolerance_ns: int,
+    outside: str,
+    unsorted: str,
+    dtype: torch.dtype | None,
+) -> FusePlan:
+    """Check a call of ``resample``."""
+    readings = _checked_readings(1, method, tolerance_ns, outside, unsorted)
+    check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
+    rows, num_targets = targets_ns.shape
+    width = _checked_width('', values, stamps_ns, readings[0][0], rows, targets_ns.device)
+    shapes = (rows, num_targets, width), (rows, num_targets)
+    return _fuse_plan(readings, ((values, stamps_ns),), targets_ns, out, dtype, *shapes)
+
+
+def _checked_fusion(
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    targets_ns: torch.Tensor,
+    out: _Out,
+    method: str | Sequence[str],
+    tolerance_ns: int | Sequence[int],
+    outside: str | Sequence[str],
+    unsorted: str,
+    dtype: torch.dtype | None,
+) -> FusePlan:
+    """Check a call of ``fuse``."""
+    check_kind('streams', streams, (list, tuple), 'a list or tuple of pairs of values and stamps')
+    num = len(streams)
+    if num == 0:
+        raise ValueError('streams: needs at least one')
+    readings = _checked_readings(num, method, tolerance_ns, outside, unsorted)
+    check_tensor('targets_ns', targets_ns, 2, _STAMPS, None)
+    rows, num_targets = targets_ns.shape
+    width = 0
+    for i, stream in enumerate(streams):
+        if not isinstance(stream, (list, tuple)) or len(stream) != 2:
+            raise TypeError(f'streams[{i}] is {type(stream).__name__}: must be a pair of values and stamps')
+        values, stamps_ns = stream
+        width += _checked_width(f'streams[{i}] ', values, stamps_ns, readings[0][i], rows, targets_ns.device)
+        if dtype is None and values.dtype != streams[0][0].dtype:
+            first = streams[0][0].dtype
+            raise TypeError(f'streams[{i}] values are {values.dtype}: must be {first}, as of streams[0], without dtype')
+    shapes = (rows, num_targets, width), (rows, num_targets, num)
+    return _fuse_plan(readings, streams, targets_ns, out, dtype, *shapes)
+
+
+_Readings = tuple[tuple[str, ...], tuple[int, ...], tuple[str, ...], bool, bool]
+
+
+def _fuse_plan(
+    readings: _Readings,
+    streams: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    targets_ns: torch.Tensor,
+    out: _Out,
+    dtype: torch.dtype | None,
+    shape: tuple[int, ...],
+    valid_shape: tuple[int, ...],
+) -> FusePlan:
+    if dtype is None:
+        dtype = streams[0][0].dtype
+    else:
+        check_dtype(dtype)
+        _check_single(streams)
+    if out is not None:
+        check_number_of('out', out, ('values', 'valid'))
+        checked_out('out[0] (values)', out[0], shape, dtype, targets_ns.device)
+        checked_out('out[1] (valid)', out[1], valid_shape, torch.bool, targets_ns.device)
+    layouts = tuple(StreamLayout.of(values, stamps_ns) for values, stamps_ns in streams)
+    return FusePlan(*readings, layouts, (targets_ns.shape, targets_ns.stride()), dtype, shape, valid_shape)
+
+
+def _check_single(streams: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Refuse float64 values where the result has a dtype of its own."""
+    for i, (values, _) in enumerate(streams):
+        if values.dtype == torch.float64:
+            raise TypeError(f'streams[{i}] values are float64: must be given without dtype, as their result is float64')
 
 
 @functools.lru_cache(maxsize=64)
-def fuse_plan(
+def _readings_of(
     methods: tuple[str, ...], tolerances_ns: tuple[int, ...], outsides: tuple[str, ...], unsorted: str
-) -> FusePlan:
-    """Check how streams are to be read.
+) -> _Readings:
+    """Check how streams are to be read, and return the first members of a plan.
 
     Raises:
         ValueError: a setting is not allowed.
@@ -210,17 +285,17 @@ def fuse_plan(
             raise ValueError(f'{stream}outside = {outside!r}: must be one of {", ".join(allowed)} for {method}')
     if unsorted not in UNSORTED:
         raise ValueError(f'unsorted = {unsorted!r}: must be one of {", ".join(UNSORTED)}')
-    return FusePlan(methods, tolerances_ns, outsides, unsorted == 'sort', unsorted == 'refuse')
+    return methods, tolerances_ns, outsides, unsorted == 'sort', unsorted == 'refuse'
 
 
-def _checked_plan(
+def _checked_readings(
     num: int,
     method: str | Sequence[str],
     tolerance_ns: int | Sequence[int],
     outside: str | Sequence[str],
     unsorted: str,
-) -> FusePlan:
-    return fuse_plan(
+) -> _Readings:
+    return _readings_of(
         _for_each('method', method, num, str),
         _for_each('tolerance_ns', tolerance_ns, num, int),
         _for_each('outside', outside, num, str),

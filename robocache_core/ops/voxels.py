@@ -16,14 +16,24 @@ from robocache_core.channels import MAX_CHANNELS, parse_channel
 from robocache_core.ops.depth_layout import DepthLayout
 from robocache_core.ops.grid import (
     BoxPlan,
+    Rows,
     VoxelGrid,
     VoxelResult,
     box_plan,
     checked_grid,
     checked_max_voxels,
-    rows_of_voxels,
+    checked_rows_of,
 )
-from robocache_core.ops.points import AXES, PointPlan, PoseTable, as_range, checked_cloud, fields_of, point_plan
+from robocache_core.ops.points import (
+    AXES,
+    PointPlan,
+    PoseTable,
+    as_range,
+    check_cloud,
+    cloud_of,
+    point_plan,
+    time_field,
+)
 from robocache_core.samples import CloudLayout, PointField
 from robocache_core.validation import as_float, as_names, checked_out
 
@@ -114,18 +124,50 @@ def voxelize_dense(
             ``missing_field``.
         ValueError, TypeError: an argument is not allowed.
     """
-    cloud = checked_cloud(data, layout, transform, deskew)
-    names, ranges = as_names('channels', channels), as_range(min_range, max_range)
-    plan = voxel_plan(*fields_of(layout, deskew), checked_grid(grid), names, *ranges, as_float('quantum', quantum))
+    settings = (layout, grid, channels, time_field(deskew), min_range, max_range, quantum)
+    plan, shape = backends.checked_once(_checked_dense, (data, out), settings)
+    device = data.device
+    cloud = cloud_of(data, layout, transform, deskew)
+    # Here and below by sizes: torch takes longer to read a tuple.
+    tensor = torch.empty(*shape, dtype=torch.float32, device=device) if out is None else out
+    return DenseVoxels(tensor, backends.for_device(device).voxelize_dense(plan, cloud, tensor))
+
+
+def _checked_dense(
+    data: torch.Tensor,
+    out: torch.Tensor | None,
+    layout: CloudLayout | DepthLayout,
+    grid: VoxelGrid,
+    channels: Sequence[str],
+    time: str | None,
+    min_range: float,
+    max_range: float,
+    quantum: float,
+) -> tuple[VoxelPlan, tuple[int, ...]]:
+    """Check a call of ``voxelize_dense``; return its plan and the shape of its tensor."""
+    plan = _checked_plan(data, layout, grid, channels, time, min_range, max_range, quantum)
     x, y, z = grid.shape
     shape = (len(plan.channels), z, y, x)
-    device = data.device
-    if out is None:
-        # Here and below by sizes: torch takes longer to read a tuple.
-        tensor = torch.empty(*shape, dtype=torch.float32, device=device)
-    else:
-        tensor = checked_out('out', out, shape, torch.float32, device)
-    return DenseVoxels(tensor, backends.for_device(device).voxelize_dense(plan, cloud, tensor))
+    if out is not None:
+        checked_out('out', out, shape, torch.float32, data.device)
+    return plan, shape
+
+
+def _checked_plan(
+    data: torch.Tensor,
+    layout: CloudLayout | DepthLayout,
+    grid: VoxelGrid,
+    channels: Sequence[str],
+    time: str | None,
+    min_range: float,
+    max_range: float,
+    quantum: float,
+) -> VoxelPlan:
+    """Check what both voxelizations to channels are given."""
+    check_cloud(data, layout)
+    names, ranges = as_names('channels', channels), as_range(min_range, max_range)
+    fields = (layout.fields, layout.is_bigendian, time)
+    return voxel_plan(*fields, checked_grid(grid), names, *ranges, as_float('quantum', quantum))
 
 
 def voxelize_sparse(
@@ -162,19 +204,35 @@ def voxelize_sparse(
     Returns:
         Voxels in index order (z, then y, then x), and the points dropped.
     """
-    cloud = checked_cloud(data, layout, transform, deskew)
-    names, ranges = as_names('channels', channels), as_range(min_range, max_range)
-    plan = voxel_plan(*fields_of(layout, deskew), checked_grid(grid), names, *ranges, as_float('quantum', quantum))
-    max_voxels = checked_max_voxels(max_voxels)
+    settings = (layout, grid, channels, time_field(deskew), min_range, max_range, quantum, max_voxels)
+    plan, rows = backends.checked_once(_checked_sparse, (data, out), settings)
+    device = data.device
+    cloud = cloud_of(data, layout, transform, deskew)
+    coords, features, counts = rows.of(out, device)
+    numbers = backends.for_device(device).voxelize_sparse(plan, cloud, coords, features, counts)
+    return SparseVoxels(coords, features, counts, numbers)
+
+
+def _checked_sparse(
+    data: torch.Tensor,
+    out: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None,
+    layout: CloudLayout | DepthLayout,
+    grid: VoxelGrid,
+    channels: Sequence[str],
+    time: str | None,
+    min_range: float,
+    max_range: float,
+    quantum: float,
+    max_voxels: int | None,
+) -> tuple[VoxelPlan, Rows]:
+    """Check a call of ``voxelize_sparse``; return its plan and the rows that it writes."""
+    plan = _checked_plan(data, layout, grid, channels, time, min_range, max_range, quantum)
     parts = (
         ('coords', (3,), torch.int32),
         ('features', (len(plan.channels),), torch.float32),
         ('counts', (), torch.int32),
     )
-    device = data.device
-    coords, features, counts = rows_of_voxels(parts, out, layout, grid, max_voxels, device)
-    numbers = backends.for_device(device).voxelize_sparse(plan, cloud, coords, features, counts)
-    return SparseVoxels(coords, features, counts, numbers)
+    return plan, checked_rows_of(parts, out, layout, grid, checked_max_voxels(max_voxels), data.device)
 
 
 @dataclass(frozen=True)
