@@ -46,6 +46,12 @@ unsigned blocks_for(int64_t size, int threads) {
   return static_cast<unsigned>(blocks);
 }
 
+bool begins_early(int device) {
+  int major;
+  check_gpu(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  return major >= 9;
+}
+
 int64_t gpu_memory_bytes() { return memory_bytes; }
 
 CurrentDevice::CurrentDevice(int device) {

@@ -32,6 +32,39 @@ unsigned blocks_for(int64_t size, int threads = kThreads);
 
 __device__ inline int64_t thread_number() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 
+// A launch may begin before the one before it in its stream has ended (from compute capability 9.0 on), where that one
+// lets it: until it has waited, it must neither write nor read what that one writes or reads.
+__device__ inline void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
+}
+
+// Whether launches on a device may begin early.
+bool begins_early(int device);
+
+// Launches a kernel of kThreads threads a block that calls wait_for_previous.
+template <class... Params, class... Arguments>
+void launch_early(const GpuStream& gpu, void (*kernel)(Params...), unsigned blocks, const char* operation,
+                  Arguments&&... arguments) {
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(blocks);
+  config.blockDim = dim3(kThreads);
+  config.stream = stream_of(gpu);
+  config.attrs = &attribute;
+  config.numAttrs = begins_early(gpu.device) ? 1 : 0;
+  check_gpu(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), operation);
+}
+
 // Makes a device the current one for as long as it lives.
 class CurrentDevice {
  public:

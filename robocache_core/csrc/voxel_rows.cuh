@@ -167,25 +167,17 @@ __device__ inline bool is_last_block(const Counters& counters) {
   return is_last;
 }
 
-// Reads kPoints points of each thread and calls visit(i, voxel), kNoVoxel where a point is dropped, which is counted.
-template <bool kPlain, int kPoints, class Params, class Visit>
-__device__ inline void find_voxels(const Params& params, const GpuCloud& cloud, int64_t num_points, DropCounts& drops,
-                                   Visit visit) {
-  const uint32_t lane = threadIdx.x % 32, warp = blockIdx.x * (kThreads / 32) + threadIdx.x / 32;
-  const uint32_t first = warp * (32 * kPoints);  // no cloud has more points than an int32 counts
-  const StagedPoints<kPlain, kPoints> staged(cloud, first);
-  staged.wait();
-#pragma unroll
-  for (int k = 0; k < kPoints; ++k) {
-    const uint32_t i = 32 * k + lane;
-    if (first + i >= num_points) continue;
-    GpuPoint point = read_point<kPlain>(params.points, cloud, staged.bytes(i));
-    const Place place = place_in(params.box, point.x, point.y, point.z);
-    if (point.drop == kKept && !place.inside) point.drop = kOutside;
-    if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
-    if (point.drop != kKept) drops.add_one(point.drop);
-    visit(first + i, point.drop == kKept ? place.index : kNoVoxel);
-  }
+// The voxel of the point at `bytes`; kNoVoxel where it is dropped, which is counted.
+template <bool kPlain, class Params>
+__device__ inline uint32_t find_voxel(const Params& params, const GpuCloud& cloud, const uint8_t* bytes,
+                                      DropCounts& drops) {
+  GpuPoint point = read_point<kPlain>(params.points, cloud, bytes);
+  const Place place = place_in(params.box, point.x, point.y, point.z);
+  if (point.drop == kKept && !place.inside) point.drop = kOutside;
+  if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
+  if (point.drop == kKept) return place.index;
+  drops.add_one(point.drop);
+  return kNoVoxel;
 }
 
 // A thread a point: marks the occupied voxels, counts what is dropped.
@@ -195,10 +187,14 @@ __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_
   __shared__ uint32_t shared[kNumDrops];
   static_assert(fits_staged(1, sizeof shared));
   DropCounts drops(shared);
-  find_voxels<kPlain, 1>(params, cloud, num_points, drops, [&](uint32_t i, uint32_t voxel) {
+  const uint32_t i = static_cast<uint32_t>(thread_number());  // no cloud has more points than an int32 counts
+  const StagedPoints<kPlain, 1> staged(cloud, i - threadIdx.x % 32);
+  staged.wait();
+  if (i < num_points) {
+    const uint32_t voxel = find_voxel<kPlain>(params, cloud, staged.bytes(threadIdx.x % 32), drops);
     rows.voxels[i] = voxel;
     if (voxel != kNoVoxel) rows.marks[voxel] = 1;
-  });
+  }
   drops.finish(rows.counters.dropped);
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "voxel_counts.hpp"
 #include "voxel_rows.cuh"
 
 namespace robocache {
@@ -240,41 +241,6 @@ __global__ void __launch_bounds__(kThreads, 6)
   for (uint32_t i = lane; i < size * sums.row_words; i += 32) sums.row(begin)[i] = 0;
 }
 
-// Where counts and occupancy are all that is asked for, the result itself, all zero before, is where points are added.
-// Floats count exactly to 2^24.
-constexpr int64_t kMostCounted = 1 << 24;
-
-bool counts_alone(const VoxelParams& params, int64_t num_points) {
-  const auto is_counted = [](const Channel& channel) {
-    return channel.kind == ChannelKind::kCount || channel.kind == ChannelKind::kOccupancy;
-  };
-  return num_points <= kMostCounted && std::all_of(params.channels, params.channels + params.num_channels, is_counted);
-}
-
-// Of a thread, where counts are all: half as many blocks wait for their points, and there is little else to wait for.
-constexpr int kCountedPoints = 2;
-
-template <bool kPlain>
-__global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
-                             const __grid_constant__ Counters counters, int64_t num_points, int64_t num_voxels,
-                             float* tensor, int64_t* numbers) {
-  __shared__ uint32_t shared[kNumDrops];
-  static_assert(fits_staged(kCountedPoints, sizeof shared));
-  DropCounts drops(shared);
-  find_voxels<kPlain, kCountedPoints>(params, cloud, num_points, drops, [&](uint32_t, uint32_t voxel) {
-    for (int c = 0; c < params.num_channels && voxel != kNoVoxel; ++c) {
-      float* const value = tensor + c * num_voxels + voxel;
-      if (params.channels[c].kind == ChannelKind::kOccupancy) {
-        *value = 1.0f;
-      } else {
-        atomicAdd(value, 1.0f);
-      }
-    }
-  });
-  drops.finish(counters.dropped);
-  if (is_last_block(counters)) report(counters, 0, numbers);
-}
-
 int32_t words_of_row(const VoxelParams& params) { return 1 + params.num_sums + (params.num_maxima + 1) / 2; }
 
 // The first half of both: rows, and their sums.
@@ -301,22 +267,12 @@ void voxelize_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const 
   constexpr const char* kOperation = "voxelize_dense";
   const cudaStream_t stream = stream_of(gpu);
   const GpuCloud cloud(given);
+  if (counts_alone(params, cloud.size())) return count_dense_cuda(gpu, params, given, tensor, numbers);
   const int64_t num_voxels = int64_t{params.box.shape[0]} * params.box.shape[1] * params.box.shape[2];
   with_scratch<Scratch>(gpu, kOperation, [&](Scratch& s, bool in_graph) {
     if (cloud.size() == 0) {
       check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
       check_gpu(cudaMemsetAsync(numbers, 0, kNumbers * sizeof(int64_t), stream), kOperation);
-      return;
-    }
-    if (counts_alone(params, cloud.size())) {
-      check_gpu(cudaMemsetAsync(tensor, 0, num_voxels * params.num_channels * sizeof(float), stream), kOperation);
-      const Counters counters = s.rows.reserve_counters(in_graph, kOperation);
-      with_constant(is_staged_plain(params.points, cloud.cloud), [&](auto plain) {
-        const unsigned blocks = blocks_for(cloud.size(), kCountedPoints * kThreads);
-        count_points<plain.value><<<blocks, kThreads, staged_bytes(cloud.cloud, kCountedPoints), stream>>>(
-            params, cloud, counters, cloud.size(), num_voxels, tensor, numbers);
-      });
-      check_launch(kOperation);
       return;
     }
     const VoxelRows rows = s.rows.reserve(params.box, cloud.size(), in_graph, kOperation);

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.clouds_on_gpu import VOXELIZATIONS, as_bytes, assert_same_bits, buffers, layout, points
+from support.clouds_on_gpu import GRID, VOXELIZATIONS, as_bytes, assert_same_bits, buffers, layout, points
 
 from benchmark.gpu.images import image_out, noise, prepare
 from robocache_core import backends, ops
@@ -335,3 +335,25 @@ def test_an_error_of_the_gpu_names_the_operation_and_can_be_overcome():
         taken.clear()
         torch.cuda.empty_cache()
         assert_same_bits(VOXELIZATIONS['sparse'](data), expected)
+
+
+@pytest.mark.parametrize('begin', [0, 1, 3])
+def test_counts_to_a_result_that_begins_anywhere_in_its_storage(begin):
+    """Over what was there before, and call after call: it is cleared while points are being read."""
+    num, grid = 300_001, VoxelGrid((-2.0, -2.0, -1.0), (0.25, 0.25, 0.25), (17, 13, 7))
+    cloud = as_bytes(points(num, 4))
+    expected = ops.voxelize_dense(cloud, layout(num), grid, ('count', 'occupancy'))
+    storage = torch.full((begin + expected.tensor.numel(),), torch.nan, device='cuda')
+    out, on_gpu = storage[begin:].view(expected.tensor.shape), cloud.cuda()
+    for _ in range(20):
+        found = ops.voxelize_dense(on_gpu, layout(num), grid, ('count', 'occupancy'), out=out)
+        assert_same_bits(found, expected)
+
+
+def test_counts_beyond_what_a_float_counts_one_by_one():
+    num = (1 << 24) + 5
+    cloud = torch.full((num, 4), 0.05)
+    cloud[0] = 0.5
+    found = ops.voxelize_dense(as_bytes(cloud).cuda(), layout(num), GRID, ('count', 'occupancy'))
+    assert found.tensor[0].max() == float(num - 1)
+    assert found.tensor[1].sum() == 2
