@@ -196,9 +196,9 @@ def test_voxels_stand_where_the_scene_is():
     pipeline.give_up()
     (frame,) = pipeline.poll()
     assert frame.frame_id == 'base_link'
-    counts, coords = frame.tensors['depth.counts'].numpy(), frame.tensors['depth.coords'].numpy()
+    counts, coords = frame.tensors['depth.counts'].cpu().numpy(), frame.tensors['depth.coords'].cpu().numpy()
     centres = np.array(VOXEL.lower) + (coords[:, ::-1] + 0.5) * np.array(VOXEL.size)
-    points = centres + frame.tensors['depth.features'].numpy()[:, 1:4]
+    points = centres + frame.tensors['depth.features'].cpu().numpy()[:, 1:4]
     body = sim.world.trajectory.at(np.array([frame.stamp_ns])).pose
     in_map = points @ body.rotation[0].T + body.translation[0]
     distance = sim.world.scene.distance_to_surface(in_map)

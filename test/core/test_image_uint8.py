@@ -108,7 +108,7 @@ def test_a_frame_holds_the_pixels_and_its_file_too(layout, shape):
     (frame,), _ = frames_of(config, sample)
     found = payload.decode(payload.encode(frame)).tensors['front']
     assert (found.dtype, tuple(found.shape)) == (torch.uint8, shape)
-    assert torch.equal(found, frame.tensors['front'])
+    assert torch.equal(found, frame.tensors['front'].cpu())
     np.testing.assert_array_equal(config.channels_first(found).numpy(), pixels.transpose(2, 0, 1))
 
 

@@ -98,7 +98,7 @@ def window(quaternions, interpolation='linear'):
         values = torch.tensor(quaternion, dtype=torch.float32)
         pipeline.push('state', VectorSample((1000 + i * PERIOD_MS) * MS, '', values))
     pipeline.give_up()
-    return pipeline.poll()[-1].tensors['state'].numpy()
+    return pipeline.poll()[-1].tensors['state'].cpu().numpy()
 
 
 def turn(degrees, sign=1):
