@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from robocache_core.buffer import Entry, StreamBuffer, nearest_index, previous_index
-from robocache_core.clocks import Clocks
+from robocache_core.clocks import Clocks, reached_by_two
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
@@ -49,11 +49,6 @@ class Aside:
 
     stamp_ns: int
     sample: Sample | None
-
-
-def _reached_by_two(newest: Mapping[str, int]) -> int | None:
-    stamps = sorted(newest.values())
-    return stamps[-2:][0] if stamps else None
 
 
 class Aligner:
@@ -114,7 +109,7 @@ class Aligner:
     @property
     def reached_ns(self) -> int | None:
         """Stamp that two streams have reached in this epoch, ns; where one alone has come, its newest."""
-        return _reached_by_two(self.clocks.newest())
+        return reached_by_two(self.clocks.newest())
 
     def num_aside(self, name: str) -> int:
         """Samples of a stream that are set aside."""
@@ -262,7 +257,7 @@ class Aligner:
     def clock_jumped(self, now_ns: int) -> None:
         """Start a new epoch if the ROS clock was set back to ``now_ns`` and the stamps have not shown it already."""
         reached = self.reached_ns
-        last = _reached_by_two(self._before) if reached is None else reached
+        last = reached_by_two(self._before) if reached is None else reached
         if last is None or last <= now_ns + self._sync.time_jump_ns:
             return
         self._count_jump(ROS_CLOCK, last - now_ns)

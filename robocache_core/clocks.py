@@ -152,6 +152,12 @@ class Clocks:
         return sorted((newest[name] - mark[name] if name in mark else 0 for name in names), reverse=True)
 
 
+def reached_by_two(newest: Mapping[str, int]) -> int | None:
+    """Return the stamp that two of these have reached, ns; of one alone its own, None of none."""
+    stamps = sorted(newest.values())
+    return stamps[-2:][0] if stamps else None
+
+
 def odd_clocks(readings: Mapping[str, int], least_ns: int) -> dict[str, int]:
     """Find the streams whose clocks do not fit those of the others.
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from robocache_ros.bag_files import compression
 from robocache_ros.bag_files.channel import Channel, FileError
+from robocache_ros.bag_files.mcap_chunk import Chunk, ChunkError, unpacked
 from robocache_ros.bag_files.mcap_fields import Fields
 
 MAGIC = b'\x89MCAP0\r\n'
@@ -23,7 +24,7 @@ MAGIC = b'\x89MCAP0\r\n'
 _BEFORE_CHECKSUM = 25
 _FOOTER = struct.Struct('<BQQQI8s')
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x08, 0x0B, 0x0F
-_RECORD_HEAD, _MESSAGE_HEAD, _CHUNK_HEAD = struct.Struct('<BQ'), struct.Struct('<HIQQ'), struct.Struct('<QQQI')
+_RECORD_HEAD, _MESSAGE_HEAD = struct.Struct('<BQ'), struct.Struct('<HIQQ')
 _MESSAGE_INDEX = 0x07
 #: Kinds of records before the summary: header, those above, attachment and metadata.
 _IN_DATA = {0x01, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX, 0x09, 0x0C}
@@ -36,22 +37,6 @@ _logger = logging.getLogger(__name__)
 Message = tuple[int, int, bytes]
 #: A record time, a place in the file, and the message, None at the beginning of a chunk.
 _Timed = tuple[int, int, Message | None]
-
-
-class _Chunk(NamedTuple):
-    """A chunk: the first of its record times, where its content is in the file, and its channels, empty if unknown."""
-
-    start_ns: int
-    offset: int
-    size: int
-    keys: frozenset[int] = frozenset()
-
-
-class _ChunkError(FileError):
-    """A chunk that cannot be read, or not to its end."""
-
-    def __init__(self, chunk: _Chunk, why: str) -> None:
-        super().__init__(f'the chunk of {chunk.size} bytes at byte {chunk.offset} is {why}')
 
 
 class _Loose(NamedTuple):
@@ -123,7 +108,7 @@ class McapFile:
         self._topics: dict[int, _Topic] = {}
         self._contradicted: set[str] = set()
         self._counts: Counter[int] = Counter()
-        self._chunks: list[_Chunk] = []
+        self._chunks: list[Chunk] = []
         self._loose: list[_Loose] = []
 
     def close(self) -> None:
@@ -145,7 +130,7 @@ class McapFile:
             if message is not None:
                 yield message
 
-    def _of_chunk(self, chunk: _Chunk, wanted: frozenset[int]) -> Iterator[_Timed]:
+    def _of_chunk(self, chunk: Chunk, wanted: frozenset[int]) -> Iterator[_Timed]:
         """Yield where the chunk begins, so that it is not read before its time, then its messages in order."""
         yield chunk.start_ns, chunk.offset, None
         found = self._messages_of(chunk, wanted)
@@ -155,7 +140,7 @@ class McapFile:
             yield message[1], chunk.offset, message
             self._held -= len(message[2]) + _OVERHEAD
 
-    def _messages_of(self, chunk: _Chunk, wanted: frozenset[int]) -> list[Message]:
+    def _messages_of(self, chunk: Chunk, wanted: frozenset[int]) -> list[Message]:
         """The messages of a chunk in record order, as many as can be read."""
         found: list[Message] = []
         try:
@@ -166,7 +151,7 @@ class McapFile:
                         raw = bytes(record[_MESSAGE_HEAD.size :])
                         self._hold(len(raw))
                         found.append((key, record_ns, raw))
-        except _ChunkError as error:
+        except ChunkError as error:
             _logger.warning('%s: %s', self._path, error)
         return sorted(found, key=_record_ns)
 
@@ -189,15 +174,15 @@ class McapFile:
         self._file.seek(at)
         return self._file.read(max(0, min(size, self._size - at)))
 
-    def _records_of(self, chunk: _Chunk) -> Iterator[tuple[int, memoryview]]:
+    def _records_of(self, chunk: Chunk) -> Iterator[tuple[int, memoryview]]:
         """Yield opcode and content of the records of a chunk; of one that the file cuts, those that are whole.
 
         Raises:
-            _ChunkError: it is all there, and damaged here; or its compression cannot be read.
+            ChunkError: it is all there, and damaged here; or its compression cannot be read.
         """
         content = self._read(chunk.offset, chunk.size)
         is_whole = len(content) == chunk.size
-        data, at = memoryview(_unpacked(content, chunk, is_whole)), 0
+        data, at = memoryview(unpacked(content, chunk, is_whole)), 0
         while at + _RECORD_HEAD.size <= len(data):
             opcode, length = _RECORD_HEAD.unpack_from(data, at)
             end = at + _RECORD_HEAD.size + length
@@ -206,7 +191,7 @@ class McapFile:
             yield opcode, data[at + _RECORD_HEAD.size : end]
             at = end
         if is_whole and at < len(data):
-            raise _ChunkError(chunk, 'left out from a record on that is longer than the chunk')
+            raise ChunkError(chunk, 'left out from a record on that is longer than the chunk')
 
     def _records_between(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Yield opcode, place and length of the content of each record in a part of the file; the last may not fit."""
@@ -255,7 +240,7 @@ class McapFile:
             if kind == _CHUNK_INDEX:
                 first_ns, _, offset, size = fields.take('QQQQ')
                 keys = frozenset(fields.counts())
-                self._chunks.append(_Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size, keys))
+                self._chunks.append(Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size, keys))
             elif kind == _STATISTICS:
                 statistics = fields.take('QHIIIIQQ')
                 self._counts.update(fields.counts())
@@ -312,7 +297,7 @@ class McapFile:
     def _take(self, opcode: int, at: int, length: int) -> bool:
         """Take in a record of the data; False for one whose kind is unknown, or whose content is not of its kind."""
         if opcode == _CHUNK:
-            self._scan_chunk(_Chunk(0, at, length))
+            self._scan_chunk(Chunk(0, at, length))
         elif opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
             key, _, record_ns, _ = _MESSAGE_HEAD.unpack(self._read(at, _MESSAGE_HEAD.size))
             self._loose.append(_Loose(record_ns, at, length, key))
@@ -326,7 +311,7 @@ class McapFile:
             return int.from_bytes(self._read(at + 2, 4), 'little') == length - 6
         return opcode in _IN_DATA
 
-    def _scan_chunk(self, chunk: _Chunk) -> None:
+    def _scan_chunk(self, chunk: Chunk) -> None:
         """Take in the channels of a chunk, and count its messages."""
         start_ns, keys = None, set()
         try:
@@ -339,7 +324,7 @@ class McapFile:
                 else:
                     with suppress(struct.error):
                         self._describe(opcode, record)
-        except _ChunkError as error:
+        except ChunkError as error:
             self.defects.append(f'{self._path.name}: {error}')
         if start_ns is not None:
             self._chunks.append(chunk._replace(start_ns=start_ns, keys=frozenset(keys)))
@@ -379,26 +364,3 @@ def _time_and_place(entry: _Timed) -> tuple[int, int]:
 
 def _record_ns(message: Message) -> int:
     return message[1]
-
-
-def _unpacked(content: bytes, chunk: _Chunk, is_whole: bool) -> bytes | memoryview:
-    """Return the records of a chunk: of one that is not whole, as many as there are.
-
-    Raises:
-        _ChunkError: the chunk is whole, and damaged; or its compression cannot be read.
-    """
-    if len(content) < _CHUNK_HEAD.size + 4:
-        return b''
-    _, _, size, checksum, length = struct.unpack_from('<QQQII', content)
-    behind = _CHUNK_HEAD.size + 4 + length
-    method = content[_CHUNK_HEAD.size + 4 : behind].decode(errors='replace')
-    packed = memoryview(content)[behind + 8 :]  # behind their length
-    if size > compression.MAX_BYTES:
-        raise _ChunkError(chunk, f'left out: it is said to hold {size} bytes')
-    try:
-        data = packed if method == '' else compression.decompressed(packed, method, size + 1)
-    except FileError as error:
-        raise _ChunkError(chunk, f'left out: {error}') from error
-    if is_whole and (len(data) != size or (checksum and zlib.crc32(data) != checksum)):
-        raise _ChunkError(chunk, 'damaged and left out')
-    return data
