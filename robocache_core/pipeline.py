@@ -15,6 +15,7 @@ from robocache_core.clocks import odd_clocks
 from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
+from robocache_core.frame_assembly import frame_of
 from robocache_core.grids import Grids
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
@@ -70,9 +71,8 @@ class Pipeline:
         #: Counts targets: received when due, used when its frame left, dropped with a reason.
         self.targets = Account()
         self._grids = Grids(config.grids)
-        self._names = (*self.streams, *self._grids.names)
         #: Points of each stream, and each grid, that no voxel took, by reason.
-        self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in self._names}
+        self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in (*self.streams, *self._grids.names)}
         #: By stream, frames with points of it, and no voxel.
         self.without_voxels = dict.fromkeys(self.streams, 0)
         #: By stream in a grid, frames that are without its points: it had none that was near enough.
@@ -384,23 +384,7 @@ class Pipeline:
         for name in draft.left_out:
             self.left_out[name] += 1
         self._count_damaged(target, draft)
-        picked = ((name, target.picks[name].entries) for name in self.streams if name not in draft.left_out)
-        frame = FusedFrame(
-            stamp_ns=target.stamp_ns,
-            epoch=target.epoch,
-            sequence=self._sequence,
-            frame_id=self.config.target_frame or self._frame_id(target),
-            tensors={key: tensor for name in self._names for key, tensor in draft.tensors[name].items()},
-            valid={name: draft.valid[name] for name in self._names},
-            age_ns={name: target.stamp_ns - entries[-1].sample.stamp_ns for name, entries in picked if entries},
-            latency_ns=draft.latency_ns,
-            given_up=target.given_up,
-            damaged=tuple(draft.damaged),
-            columns={name: stream.columns for name, stream in self.streams.items() if stream.columns},
-            stamped_by_arrival=tuple(name for name, stream in self.streams.items() if stream.stamped_by_arrival),
-            stamp_offset_ns={name: s.stamp_offset_ns for name, s in self.streams.items() if s.stamp_offset_ns},
-            views={name: stream.view for name, stream in self._streams.items() if stream.view is not None},
-        )
+        frame = frame_of(target, draft, self.config, self._streams, self._sequence)
         self._sequence += 1
         target.close(used=True, motion=draft.motion, left_out=draft.left_out)
         self.targets.use()
@@ -413,9 +397,3 @@ class Pipeline:
             if any(not entry.settled for entry in target.picks[name].entries):
                 self.damaged[name] += 1
                 self.on_damaged(name, message)
-
-    def _frame_id(self, target: Target) -> str:
-        """Frame of the samples that are located, which have no other frame to go to; without such streams, of any."""
-        located = [name for name, stream in self.streams.items() if stream.is_located]
-        picks = [target.picks[name].entries for name in located or self.streams]
-        return next((entries[0].sample.frame_id for entries in picks if entries), '')
