@@ -39,7 +39,7 @@ class Stage(NamedTuple):
 
 
 def ids_of(node: str, frame: FusedFrame) -> tuple[int, int]:
-    """Return the trace id and the id of the frame's own span; whoever has a frame can add its spans to the trace.
+    """Return the trace id and the id of the frame's own span, by which a consumer of the frame can add to the trace.
 
     Args:
         node: full name of the node that made the frame.
@@ -86,7 +86,7 @@ def stages_of(frame: FusedFrame, times: FrameTimes) -> Iterator[Stage]:
 
 
 class FrameTracer:
-    """Exports a trace for each frame, in batches on a thread of its own; where that lags, frames are left out.
+    """Exports a trace for each frame, in batches on a thread of its own; where that falls behind, frames are left out.
 
     Args:
         exporter: sends the spans.

@@ -98,8 +98,12 @@ def config_from_bag(bag: Bag, types: Types = installed, *, grid: bool = False) -
 
     The first lidar is the trigger, else the first camera, else depth camera; without them, targets come at 10 Hz. The
     voxels are in the frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are
-    written out; lidars that it does not join are left out. ``types`` gives the message types that whoever reads the bag
-    by it has; with ``grid`` all lidars are in one.
+    written out; lidars that it does not join are left out.
+
+    Args:
+        bag: is read at its beginning.
+        types: gives the message types that the reader of the bag will have.
+        grid: whether all lidars are in one grid.
 
     Raises:
         BagError: no topic of the bag can be a stream, or the bag cannot be read.

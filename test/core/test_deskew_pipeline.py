@@ -209,11 +209,11 @@ def test_an_optional_lidar_that_cannot_be_deskewed_does_not_cost_the_frame():
 
 
 def test_an_unknown_time_field_is_refused_with_an_explanation():
-    told = []
+    refusals = []
     pipeline = Pipeline(config(lidars=(lidar(DeskewConfig(source='imu', time_field='stamp')),)))
-    pipeline.on_refused = lambda *refusal: told.append(refusal)
+    pipeline.on_refused = lambda *refusal: refusals.append(refusal)
     assert feed(pipeline, *readings(0, 100), ('lidar', 100), *readings(105, 200)) == []
-    ((name, reason, message),) = told
+    ((name, reason, message),) = refusals
     assert (name, reason) == ('lidar', 'unknown_time_field')
     assert "there is no field 'stamp'" in message
     assert pipeline.targets.counts().dropped == {'unknown_time_field:lidar': 1}

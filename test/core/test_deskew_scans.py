@@ -177,7 +177,7 @@ def disagreement(ouster, index, sign):
     """Median distance, m, between surfaces of scan ``index`` and of the next, which sees each place 100 ms later.
 
     The points of a pixel in both scans, along the normal of its neighbours, less the one translation that fits best:
-    the robot drives, and a gyroscope does not tell how fast.
+    the robot drives, and a gyroscope does not show how fast.
     """
     target = int(ouster['stamp_ns'][index + 1])
     before, after = (ouster_points(ouster, i, target, sign) for i in (index, index + 1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training set: the frames of one pass whoever computes them, and nothing that looks whole and is not."""
+"""A training set: the frames of one pass by any number of processes, and nothing that looks whole and is not."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Torch datasets over bags: each frame once and to the bit, whoever computes it, in an order that a seed decides."""
+"""Torch datasets over bags: each frame once and to the bit, in whichever process, in an order that a seed decides."""
 
 from __future__ import annotations
 

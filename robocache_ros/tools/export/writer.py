@@ -50,7 +50,7 @@ class SetWriter(ABC):
     """Writes a training set in one format.
 
     Args:
-        folder: is made; whoever reads it opens this one.
+        folder: is made; a reader of the format opens this one.
         config: the pipeline's.
         node: what ``export`` of it says, counts.
 

@@ -18,7 +18,7 @@ from robocache_ros.export_config import LeRobotConfig
 _GOP = 2
 _PIXELS = 'yuv420p'
 os.environ.setdefault('SVT_LOG', '1')  # of the encoder of AV1: errors alone
-#: By codec: its encoder, and what it is told.
+#: By codec: its encoder, and the options of that.
 _ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     'av1': ('libsvtav1', {'preset': '9'}),
     'h264': ('libx264', {'preset': 'veryfast'}),
