@@ -109,7 +109,7 @@ class Pipeline:
 
         Its stamp is that of the message: ``stamp_offset`` of its stream is added here.
         """
-        if self.needs_pose(name) and not self._is_placed(name, sample):
+        if self.needs_pose(name) and not self._is_located(name, sample):
             frame_id = self.streams[name].mounted_frame(sample)
             self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, frame_id))
             return
@@ -146,7 +146,7 @@ class Pipeline:
             return True
         return target == frame_id != '' or (target == '' and stream.is_located)
 
-    def _is_placed(self, name: str, sample: Sample) -> bool:
+    def _is_located(self, name: str, sample: Sample) -> bool:
         """Whether a sample can be brought into the target frame."""
         has_own = not isinstance(sample, VectorSample) and sample.pose is not None
         return has_own or self.has_pose(name, self.streams[name].mounted_frame(sample))

@@ -21,14 +21,14 @@ class PoseNotYet(DataError):
 
 
 class HeldBack:
-    """Holds samples back in the order of their arrival, and gives each to ``push`` once it is placed.
+    """Holds samples back in the order of their arrival, and gives each to ``push`` once it is located.
 
     Args:
         streams: by name.
         max_wait_ns: how much newer the newest sample of a stream may be than one that waits.
-        place: returns a sample with its sensor's pose; raises ``PoseNotYet``, or another ``DataError`` where it never
+        locate: returns a sample with its sensor's pose; raises ``PoseNotYet``, or another ``DataError`` where it never
             comes.
-        push: takes what is placed.
+        push: takes what is located.
         refuse: takes what is not.
     """
 
@@ -36,13 +36,13 @@ class HeldBack:
         self,
         streams: Mapping[str, StreamConfig],
         max_wait_ns: int,
-        place: Callable[[str, Sample], Sample],
+        locate: Callable[[str, Sample], Sample],
         push: Callable[[str, Sample], None],
         refuse: Callable[[str, DataError], None],
     ) -> None:
         self._max_bytes = {name: stream.queue.max_bytes for name, stream in streams.items()}
         self._max_wait_ns = max_wait_ns
-        self._place, self._push, self._refuse = place, push, refuse
+        self._locate, self._push, self._refuse = locate, push, refuse
         self._waiting: dict[str, deque[Sample]] = {}
 
     def num_waiting(self, name: str) -> int:
@@ -55,11 +55,11 @@ class HeldBack:
         self.release(name)
 
     def release(self, name: str, *, give_up: bool = False) -> None:
-        """Pass on what can be placed by now, and refuse what has waited too long; with ``give_up``, all that cannot."""
+        """Pass on what can be located by now, refuse what has waited too long; with ``give_up``, all that cannot."""
         waiting = self._waiting.get(name, deque())
         while waiting:
             try:
-                placed = self._place(name, waiting[0])
+                located = self._locate(name, waiting[0])
             except PoseNotYet as error:
                 if not give_up and not self._is_overdue(name, waiting):
                     return
@@ -70,7 +70,7 @@ class HeldBack:
                 self._refuse(name, error)
             else:
                 waiting.popleft()
-                self._push(name, placed)
+                self._push(name, located)
 
     def release_all(self, *, give_up: bool = False) -> None:
         """``release`` of every stream."""

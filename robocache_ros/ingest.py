@@ -20,7 +20,7 @@ from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
 from robocache_ros.held_back import HeldBack
 from robocache_ros.message_types import Types, installed
-from robocache_ros.poses import Placed, PoseSource
+from robocache_ros.poses import PoseSource, SensorPose
 from robocache_ros.received import Received
 from robocache_ros.sources import source_of
 
@@ -158,7 +158,7 @@ class Ingest:
         else:
             self._newest[name] = max(newest_ns, stamp_ns), is_back
 
-    def _pose(self, frame_id: str, stamp_ns: int) -> Placed:
+    def _pose(self, frame_id: str, stamp_ns: int) -> SensorPose:
         target = self._pipeline.config.target_frame
         if not frame_id:
             raise DataError(
@@ -166,15 +166,15 @@ class Ingest:
                 f'the frame of the sensor has no name, its pose in {target!r} is unknown: set header.frame_id, of '
                 'odometry child_frame_id',
             )
-        placed = self._poses.pose(frame_id, target, stamp_ns)
-        metres = placed.pose[:3]
+        found = self._poses.pose(frame_id, target, stamp_ns)
+        metres = found.pose[:3]
         if not all(abs(each) <= MOST_METRES for each in metres):  # no comparison with NaN holds
             raise DataError(
                 Reason.NO_TRANSFORM,
                 f'the pose of {shown(frame_id)} in {target!r} is x y z = {metres} m: must be within '
                 f'{MOST_METRES:g} m; correct the transform',
             )
-        return placed
+        return found
 
 
 def _arrival_ns(received: Received) -> int:

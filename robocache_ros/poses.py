@@ -30,7 +30,7 @@ _REMEDY = (
 )
 
 
-class Placed(NamedTuple):
+class SensorPose(NamedTuple):
     """A pose x y z, m, and a unit quaternion qx qy qz qw; whether it moves, or holds for every stamp."""
 
     pose: Pose
@@ -40,7 +40,7 @@ class Placed(NamedTuple):
 class PoseSource(Protocol):
     """Gives the poses of sensors."""
 
-    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
         """Return the pose of ``frame_id`` in ``target`` at a stamp.
 
         Raises:
@@ -59,7 +59,7 @@ class BagPoses:
     def __init__(self, transforms: TransformBuffer) -> None:
         self._transforms = transforms
 
-    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
         return self._transforms.pose(frame_id, target, stamp_ns)
 
     def clear(self) -> None:
@@ -91,7 +91,7 @@ class TfPoses:
         self._tf, self._buffer = tf2_ros, tf2_ros.Buffer()
         undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)
 
-    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
         if self._tf is None:
             _unknown(frame_id, target, f'tf2_ros {self._fault}', 'install it')
         from rclpy.time import Time
@@ -108,7 +108,7 @@ class TfPoses:
             _unknown(frame_id, target, str(error).rstrip(' .'), _REMEDY, kind)
         t, q = found.transform.translation, found.transform.rotation
         unit = rotation.normalized(np.array([q.x, q.y, q.z, q.w]))
-        return Placed((t.x, t.y, t.z, *unit.tolist()), moves=newest_ns > 0)
+        return SensorPose((t.x, t.y, t.z, *unit.tolist()), moves=newest_ns > 0)
 
     def clear(self) -> None:
         if self._tf is not None:

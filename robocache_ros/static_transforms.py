@@ -7,14 +7,11 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from robocache_core import rotation
 from robocache_core.text import MAX_SHOWN, printable, shown
 from robocache_ros.bags import Bag, BagError, Topic
-
-Matrix = npt.NDArray[np.float64]
-
+from robocache_ros.transform_chain import Matrix, chain_above, common_frame, pose_by
 
 _TOPIC, _TYPE = '/tf_static', 'tf2_msgs/msg/TFMessage'
 #: Greatest distance of a quaternion's squared length to 1; tf2's own.
@@ -81,31 +78,13 @@ class StaticTransforms:
 
     def root(self, frame: str) -> str:
         """The frame at the top of the tree of ``frame``: itself where nothing joins it to another."""
-        return list(self._ancestors(plain(frame)))[-1]
+        return list(chain_above(plain(frame), self.parent))[-1]
 
     def pose(self, frame: str, target: str) -> tuple[float, ...] | None:
         """Pose of ``frame`` in ``target`` as x y z qx qy qz qw; None where no chain of transforms joins them."""
-        frame, target = plain(frame), plain(target)
-        from_frame, from_target = self._ancestors(frame), self._ancestors(target)
-        common = next((name for name in from_frame if name in from_target), None)
-        if common is None:
-            return None
-        with np.errstate(over='ignore', invalid='ignore'):  # what is beyond a double is beyond every robot
-            matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
-        return (*(float(v) for v in matrix[:3, 3]), *rotation.quaternion(matrix[:3, :3]).tolist())
-
-    def _ancestors(self, frame: str) -> dict[str, Matrix]:
-        """``ancestor_from_frame`` for the frame itself and all above it, nearest first."""
-        matrix = np.eye(4)
-        chain = {frame: matrix}
-        while frame in self._parent:
-            frame, parent_from_child = self._parent[frame]
-            if frame in chain:  # a loop is no tree: what was reached so far is all there is
-                break
-            with np.errstate(over='ignore', invalid='ignore'):
-                matrix = parent_from_child @ matrix
-            chain[frame] = matrix
-        return chain
+        from_frame, from_target = (chain_above(plain(name), self.parent) for name in (frame, target))
+        common = common_frame(from_frame, from_target)
+        return None if common is None else pose_by(common, from_frame, from_target)
 
 
 def why_unread(topic: Topic) -> str:

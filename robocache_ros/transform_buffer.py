@@ -14,8 +14,9 @@ from robocache_core.samples import DataError
 from robocache_core.text import shown
 from robocache_core.units import SECOND
 from robocache_ros.held_back import PoseNotYet
-from robocache_ros.poses import Placed
-from robocache_ros.static_transforms import Matrix, StaticTransforms, fault_of, plain
+from robocache_ros.poses import SensorPose
+from robocache_ros.static_transforms import StaticTransforms, fault_of, plain
+from robocache_ros.transform_chain import Chain, Matrix, chain_above, common_frame, pose_by
 
 #: How far behind the newest one of its frame a transform is kept; tf2's own.
 KEPT_NS = 10 * SECOND
@@ -95,7 +96,7 @@ class TransformBuffer:
         """Forget what came on /tf: time has jumped."""
         self._histories.clear()
 
-    def pose(self, frame: str, target: str, stamp_ns: int) -> Placed:
+    def pose(self, frame: str, target: str, stamp_ns: int) -> SensorPose:
         """Return the pose of ``frame`` in ``target`` at an instant.
 
         Raises:
@@ -103,26 +104,16 @@ class TransformBuffer:
             DataError: ``no_transform``: no chain of transforms joins them then.
         """
         frame, target = plain(frame), plain(target)
-        from_frame, from_target = self._ancestors(frame, stamp_ns), self._ancestors(target, stamp_ns)
-        common = next((name for name in from_frame if name in from_target), None)
+        from_frame, from_target = (
+            chain_above(name, lambda child: self._step(child, stamp_ns)) for name in (frame, target)
+        )
+        common = common_frame(from_frame, from_target)
         if common is None:
             raise self._missing(frame, target, stamp_ns, (*from_frame, *from_target))
-        with np.errstate(over='ignore', invalid='ignore'):  # what is beyond a double is beyond every robot
-            matrix = np.linalg.inv(from_target[common]) @ from_frame[common]
         steps = [name for chain in (from_frame, from_target) for name in _until(chain, common)]
-        pose = (*(float(v) for v in matrix[:3, 3]), *rotation.quaternion(matrix[:3, :3]).tolist())
-        return Placed(pose, moves=any(name in self._histories for name in steps))
-
-    def _ancestors(self, frame: str, stamp_ns: int) -> dict[str, Matrix]:
-        """``ancestor_from_frame`` for the frame and all above it that are known at the instant, nearest first."""
-        matrix = np.eye(4)
-        chain = {frame: matrix}
-        while (step := self._step(frame, stamp_ns)) is not None and step[0] not in chain:
-            frame, parent_from_child = step
-            with np.errstate(over='ignore', invalid='ignore'):
-                matrix = parent_from_child @ matrix
-            chain[frame] = matrix
-        return chain
+        return SensorPose(
+            pose_by(common, from_frame, from_target), moves=any(name in self._histories for name in steps)
+        )
 
     def _step(self, child: str, stamp_ns: int) -> tuple[str, Matrix] | None:
         """The parent of a frame, and ``parent_from_child``; None where it has none at the instant."""
@@ -156,7 +147,7 @@ class TransformBuffer:
         )
 
 
-def _until(chain: dict[str, Matrix], last: str) -> list[str]:
+def _until(chain: Chain, last: str) -> list[str]:
     names = list(chain)
     return names[: names.index(last)]
 

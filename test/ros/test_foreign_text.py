@@ -18,7 +18,7 @@ from robocache_core.config import GROUPS, MessageVectorConfig, PipelineConfig, S
 from robocache_core.ledger import Reason
 from robocache_ros.bags import BagError, open_bag
 from robocache_ros.offline import fused_frames
-from robocache_ros.poses import Placed
+from robocache_ros.poses import SensorPose
 from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.replay.verdict import notes
 
@@ -118,8 +118,8 @@ def test_no_table_grows_with_what_a_sender_makes_up(change, lidar) -> None:
 
 def test_a_stream_comes_in_a_bounded_number_of_frames() -> None:
     class AnyPose:
-        def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
-            return Placed((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), moves=False)
+        def pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
+            return SensorPose((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0), moves=False)
 
     bench = make(PipelineConfig(lidars=(LIDAR,), target_frame='base_link'), lambda pipeline: AnyPose())
     for i in range(100):

@@ -26,7 +26,7 @@ from support.runtime import (
 from robocache_core.config import LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
 from robocache_ros import offline
-from robocache_ros.poses import BagPoses, Placed
+from robocache_ros.poses import BagPoses, SensorPose
 from robocache_ros.received import Received
 from robocache_ros.sources import SOURCES
 from robocache_ros.static_transforms import StaticTransforms
@@ -47,7 +47,7 @@ class Poses(NoPoses):
         self.asked.append((frame_id, target))
         if frame_id != 'lidar':
             return super().pose(frame_id, target, stamp_ns)
-        return Placed((0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0))
+        return SensorPose((0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0))
 
 
 def no_points(ms):

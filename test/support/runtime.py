@@ -20,7 +20,7 @@ from robocache_core.samples import DataError
 from robocache_core.units import MS, SECOND
 from robocache_ros.event_log import EventLog
 from robocache_ros.metrics import Metrics
-from robocache_ros.poses import Placed
+from robocache_ros.poses import SensorPose
 from robocache_ros.runtime import Runtime, Surroundings
 
 START_NS = 1_700_000_000 * SECOND
@@ -68,7 +68,7 @@ class Lines:
 class NoPoses:
     """Knows no pose."""
 
-    def pose(self, frame_id: str, target: str, stamp_ns: int) -> Placed:
+    def pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
         raise DataError(Reason.NO_TRANSFORM, f'{frame_id} in {target}')
 
     def clear(self) -> None:
