@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samples whose sensor moves, until TF has its pose at their stamps: a scan may come before the transforms of its time.
 
-How long one waits is decided by the stamps of its own stream, so that live and offline agree.
+How long one waits is decided by the stamps of its own stream, so that live and offline agree. One stamp alone that is
+further off than time jumps decides nothing: it may stray.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from robocache_core.config import StreamConfig
+from robocache_core.config import StreamConfig, SyncConfig
 from robocache_core.samples import DataError, Sample
 
 #: Most samples of a stream that wait.
@@ -25,7 +26,7 @@ class HeldBack:
 
     Args:
         streams: by name.
-        max_wait_ns: how much newer the newest sample of a stream may be than one that waits.
+        sync: ``max_wait``: how much newer the newest sample of a stream may be than one that waits; ``time_jump``.
         locate: returns a sample with its sensor's pose; raises ``PoseNotYet``, or another ``DataError`` where it never
             comes.
         push: takes what is located.
@@ -35,13 +36,13 @@ class HeldBack:
     def __init__(
         self,
         streams: Mapping[str, StreamConfig],
-        max_wait_ns: int,
+        sync: SyncConfig,
         locate: Callable[[str, Sample], Sample],
         push: Callable[[str, Sample], None],
         refuse: Callable[[str, DataError], None],
     ) -> None:
         self._max_bytes = {name: stream.queue.max_bytes for name, stream in streams.items()}
-        self._max_wait_ns = max_wait_ns
+        self._max_wait_ns, self._far_ns = sync.max_wait_ns, max(sync.max_wait_ns, sync.time_jump_ns)
         self._locate, self._push, self._refuse = locate, push, refuse
         self._waiting: dict[str, deque[Sample]] = {}
 
@@ -87,6 +88,8 @@ class HeldBack:
 
     def _is_overdue(self, name: str, waiting: deque[Sample]) -> bool:
         """Whether the oldest sample of a stream has waited too long, or too many or too much wait with it."""
-        waited_ns = max(sample.stamp_ns for sample in waiting) - waiting[0].stamp_ns
+        later_ns = [sample.stamp_ns - waiting[0].stamp_ns for sample in waiting]
+        has_waited = any(self._max_wait_ns < each <= self._far_ns for each in later_ns)
+        is_left = any(sum(side * each > self._far_ns for each in later_ns) > 1 for side in (1, -1))
         nbytes = sum(sample.nbytes for sample in waiting)
-        return waited_ns > self._max_wait_ns or len(waiting) > MOST or nbytes > self._max_bytes[name]
+        return has_waited or is_left or len(waiting) > MOST or nbytes > self._max_bytes[name]

@@ -46,10 +46,9 @@ class Ingest:
         self._decoders = decoders
         self._poses = poses
         self._log = log
-        #: By stream whose sensor may move, its newest stamp, and whether the last one was far behind it.
-        self._newest: dict[str, tuple[int, bool]] = {}
-        wait_ns = pipeline.config.sync.max_wait_ns
-        self._held_back = HeldBack(pipeline.streams, wait_ns, self._located, pipeline.push, self.refuse)
+        #: By stream whose sensor may move, the newest stamp that two in a row have reached, and its last one, ns.
+        self._newest: dict[str, tuple[int, int]] = {}
+        self._held_back = HeldBack(pipeline.streams, pipeline.config.sync, self._located, pipeline.push, self.refuse)
         pipeline.num_held_back = self._held_back.num_waiting
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream, types) for name, stream in pipeline.streams.items()}
@@ -150,13 +149,12 @@ class Ingest:
 
         The pipeline may not see that jump: samples whose poses are those of another time, or none, do not reach it.
         """
-        newest_ns, was_back = self._newest.get(name, (stamp_ns, False))
-        is_back = stamp_ns < newest_ns - self._pipeline.config.sync.time_jump_ns
-        if is_back and was_back:
+        newest_ns, last_ns = self._newest.get(name, (0, 0))
+        if max(last_ns, stamp_ns) < newest_ns - self._pipeline.config.sync.time_jump_ns:
             self._poses.clear()
             self._newest.clear()
         else:
-            self._newest[name] = max(newest_ns, stamp_ns), is_back
+            self._newest[name] = max(newest_ns, min(last_ns, stamp_ns)), stamp_ns
 
     def _pose(self, frame_id: str, stamp_ns: int) -> SensorPose:
         target = self._pipeline.config.target_frame

@@ -229,6 +229,22 @@ def test_a_jump_of_time_empties_the_buffer_so_that_a_loop_needs_no_setting(live,
     assert np.abs(np.array(laps[0][-len(laps[1]) :]) - np.array(laps[1])).max() < 1e-6
 
 
+@pytest.mark.parametrize('late_ms', [0, 60])
+@pytest.mark.parametrize('off_ms', [3_600_000, 100_000, -3_600_000])
+def test_a_stamp_that_strays_costs_its_scan_alone(live, tmp_path, off_ms, late_ms):
+    """Transforms come before the scans of their time, or after them."""
+    turns = [(ms + late_ms, 'tf', ms) for ms in range(-200, 3000, TF_MS)]
+    scans = [(ms + 40, 'lidar', ms + off_ms * (ms == 1000)) for ms in range(0, 2900, 100)]
+    drive = sorted([*turns, *scans])
+    bench = run_live(live, drive)
+    offline = fused_frames(bag_of(tmp_path / 'bag', drive), CONFIG)
+    expected = [START_NS + ms * MS for ms in range(0, 2900, 100) if ms != 1000]
+    assert [frame.stamp_ns for frame in offline] == [frame.stamp_ns for frame in bench.frames] == expected
+    for pipeline in (offline.pipeline, bench.runtime.pipeline):
+        assert pipeline.ledger['lidar'].counts().dropped == {'no_transform': 1}
+        assert pipeline.epoch == 0
+
+
 def test_a_gyro_that_moves_on_the_robot_gives_no_motion_of_it(live):
     deskew = dataclasses.replace(LIDAR, deskew=DeskewConfig(source='imu'), extrinsics=(0.0,) * 6 + (1.0,))
     bench, buffer = live(dataclasses.replace(CONFIG, lidars=(deskew,), imus=(ImuConfig('imu', topic='/imu'),)))
