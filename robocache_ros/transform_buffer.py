@@ -20,6 +20,8 @@ from robocache_ros.transform_chain import Chain, Matrix, chain_above, common_fra
 
 #: How far behind the newest one of its frame a transform is kept; tf2's own.
 KEPT_NS = 10 * SECOND
+#: Most frames whose transforms are kept, and most of which it is said that one was ignored: a bag can hold any names.
+MAX_FRAMES, MAX_IGNORED = 4096, 64
 
 
 class _Transform(NamedTuple):
@@ -72,7 +74,7 @@ class TransformBuffer:
         static: the transforms that hold at any time; one on /tf comes before one of the same frame there.
 
     Attributes:
-        ignored: by child frame, why a transform on /tf was ignored.
+        ignored: by child frame, the first ``MAX_IGNORED``, why a transform on /tf was ignored.
     """
 
     def __init__(self, static: StaticTransforms) -> None:
@@ -86,11 +88,17 @@ class TransformBuffer:
             t, q, header = item.transform.translation, item.transform.rotation, item.header
             translation, quaternion = (t.x, t.y, t.z), (q.x, q.y, q.z, q.w)
             parent, child = plain(header.frame_id), plain(item.child_frame_id)
-            if fault := fault_of(parent, child, translation, quaternion):
-                self.ignored[child] = f'a transform from {shown(parent)} to {shown(child)} on /tf is ignored: {fault}'
+            if fault := fault_of(parent, child, translation, quaternion) or self._why_too_many(child):
+                if child in self.ignored or len(self.ignored) < MAX_IGNORED:
+                    text = f'a transform from {shown(parent)} to {shown(child)} on /tf is ignored: {fault}'
+                    self.ignored[child] = text
                 continue
             stamp_ns = header.stamp.sec * SECOND + header.stamp.nanosec
             self._histories.setdefault(child, _History()).add(stamp_ns, _Transform(parent, translation, quaternion))
+
+    def _why_too_many(self, child: str) -> str:
+        is_full = len(self._histories) == MAX_FRAMES and child not in self._histories
+        return f'/tf has {MAX_FRAMES} other frames already' if is_full else ''
 
     def clear(self) -> None:
         """Forget what came on /tf: time has jumped."""

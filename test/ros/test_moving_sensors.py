@@ -23,7 +23,7 @@ from robocache_ros.event_log import EventLog
 from robocache_ros.offline import fused_frames
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.static_transforms import StaticTransforms
-from robocache_ros.transform_buffer import KEPT_NS, TransformBuffer
+from robocache_ros.transform_buffer import KEPT_NS, MAX_FRAMES, MAX_IGNORED, TransformBuffer
 
 VOXEL = dataclasses.replace(BOX, channels=('count', 'mean:x', 'mean:y', 'mean:z'))
 LIDAR = LidarConfig('lidar', topic='/lidar', voxel=VOXEL)
@@ -302,6 +302,16 @@ def test_memory_is_that_of_ten_seconds_by_stamps():
     assert stamps[0] == START_NS + 19_990 * MS
     with pytest.raises(DataError, match=r'from 1700000019\.990 to 1700000029\.990 s'):
         buffer.pose('mast', 'base_link', START_NS + 19_989 * MS)
+
+
+def test_names_of_frames_fill_no_memory():
+    buffer = history((0, mast(0)))
+    buffer.take(bags.transforms(*(('base_link', f'f{i}', *ARM) for i in range(2 * MAX_FRAMES))))
+    buffer.take(bags.transforms(('base_link', 'mast', *mast(100)), ms=100))
+    assert len(buffer._histories) == MAX_FRAMES
+    assert len(buffer.ignored) == MAX_IGNORED
+    assert buffer.ignored[f'f{MAX_FRAMES}'].endswith(f'is ignored: /tf has {MAX_FRAMES} other frames already')
+    assert buffer.pose('mast', 'base_link', START_NS + 50 * MS).moves
 
 
 def test_what_is_missing_above_the_common_frame_does_not_matter():
