@@ -18,7 +18,7 @@ from robocache_core.grid_config import GridConfig, in_grids
 from robocache_core.streams import KINDS
 from robocache_core.streams.base import QueueConfig, StreamConfig
 from robocache_core.streams.camera import CameraConfig
-from robocache_core.streams.depth import DepthConfig
+from robocache_core.streams.depth import DepthConfig, DepthVoxelConfig
 from robocache_core.streams.lidar import LidarConfig, VoxelConfig
 from robocache_core.streams.message_vector import MessageVectorConfig
 from robocache_core.streams.vector import VECTOR_FIELDS, ImuConfig
@@ -34,6 +34,7 @@ __all__ = [
     'CameraConfig',
     'ComputeConfig',
     'DepthConfig',
+    'DepthVoxelConfig',
     'DeskewConfig',
     'GridConfig',
     'ImuConfig',
@@ -44,6 +45,7 @@ __all__ = [
     'StreamConfig',
     'SyncConfig',
     'VoxelConfig',
+    'Voxelized',
 ]
 
 #: By the parameter that names streams of a kind, the configuration of such a stream.
@@ -51,6 +53,8 @@ GROUPS: Mapping[str, type[StreamConfig]] = {group: kind.config for group, kind i
 
 #: By the parameter that names them, the configurations of all that has a name: streams, and grids of several.
 NAMED: Mapping[str, type[StreamConfig] | type[GridConfig]] = {**GROUPS, 'grids': GridConfig}
+
+Voxelized = LidarConfig | GridConfig | DepthConfig
 
 #: Least rate of targets that do not come from a trigger.
 LEAST_RATE_HZ = 0.001
@@ -183,10 +187,11 @@ class PipelineConfig(Checked):
             yield from getattr(self, group)
 
     @property
-    def voxelized(self) -> tuple[LidarConfig | GridConfig, ...]:
-        """What has voxels in a frame: grids, and the lidars that are in none."""
+    def voxelized(self) -> tuple[Voxelized, ...]:
+        """What has voxels in a frame: lidars that are in no grid, grids, and depth cameras with voxels."""
         taken = {name for grid in self.grids for name in grid.from_}
-        return (*(lidar for lidar in self.lidars if lidar.name not in taken), *self.grids)
+        lidars = (lidar for lidar in self.lidars if lidar.name not in taken)
+        return (*lidars, *self.grids, *(depth for depth in self.depths if depth.has_voxels))
 
     @property
     def trigger(self) -> str:

@@ -24,6 +24,11 @@ class GridConfig(Checked):
     )
     voxel: VoxelConfig = VoxelConfig()
 
+    @property
+    def dense_name(self) -> str:
+        """Name of the tensor of its voxels in a frame, where they are dense."""
+        return self.name
+
     def check(self, prefix: str) -> None:
         if len(set(self.from_)) != len(self.from_):
             raise ConfigError(f'{prefix}from = {shown(self.from_)}: must name no lidar twice')

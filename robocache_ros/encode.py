@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from robocache_core import payload
-from robocache_core.config import CameraConfig, DepthConfig, GridConfig, LidarConfig
+from robocache_core.config import CameraConfig, DepthConfig, Voxelized
 from robocache_core.device import on_host
 from robocache_core.frame import FusedFrame
 from robocache_core.units import SECOND
@@ -53,8 +53,8 @@ def encode_fused(frame: FusedFrame) -> memoryview:
     return message.data
 
 
-def encode_voxels(frame: FusedFrame, config: LidarConfig | GridConfig) -> PointCloud2:
-    """Encode the occupied voxels of a lidar or a grid as points, for viewers.
+def encode_voxels(frame: FusedFrame, config: Voxelized) -> PointCloud2:
+    """Encode the occupied voxels of a lidar, a grid or a depth camera as points, for viewers.
 
     Fields: ``x y z`` float32, the mean position where the channels ``mean:x|y|z`` give it, else the voxel's centre, m
     in ``frame.frame_id``; ``count`` uint32 (where it is known: always for sparse); the other channels float32, with
@@ -153,13 +153,13 @@ def _numpy(frame: FusedFrame, *names: str) -> list[Array]:
     return [tensor.numpy() for tensor in on_host([frame.tensors[name].detach() for name in names])]
 
 
-def _occupied(frame: FusedFrame, config: LidarConfig | GridConfig) -> tuple[Array, Array, Array | None]:
+def _occupied(frame: FusedFrame, config: Voxelized) -> tuple[Array, Array, Array | None]:
     """Return ``coords [V, 3]`` (z y x), ``features [V, C]``, ``counts [V]`` (None: unknown) of voxels with a point."""
     name, channels = config.name, config.voxel.channels
     if config.voxel.output == 'sparse':
         coords, features, counts = _numpy(frame, f'{name}.coords', f'{name}.features', f'{name}.counts')
         return coords, features, counts
-    (dense,) = _numpy(frame, name)
+    (dense,) = _numpy(frame, config.dense_name)
     # Where points are is read from such a channel if there is one: a mean or a maximum of points can be 0.
     counted = [channels.index(channel) for channel in ('count', 'occupancy', 'density') if channel in channels]
     occupied = dense[counted[0]] > 0 if counted else (dense != 0).any(axis=0)

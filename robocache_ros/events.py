@@ -57,7 +57,7 @@ class Event(str, Enum):
     JPEG_DECODER = 'jpeg_decoder', 'info', 'JPEGs are decoded by {decoder}', 'the node was configured with cameras'
     VOXEL_GRID = (
         *('voxel_grid', 'info', '{stream}: {shape} voxels, {box} m'),
-        'the node was configured with this lidar: its grid',
+        'the node was configured with this lidar, grid or depth camera: its voxels',
     )
     METRICS_PORT = 'metrics_port', 'info', 'metrics: {url}', 'the node was configured with `metrics.port`'
     TRACING = (

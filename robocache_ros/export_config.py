@@ -24,7 +24,7 @@ class LeRobotConfig(Checked):
     action: tuple[str, ...] = tunable((), 'vectors whose last rows make action')
     images: tuple[str, ...] = tunable((), 'cameras of dtype uint8 that give observation.images.<camera>')
     grids: tuple[str, ...] = tunable(
-        (), 'lidars, grids of dense voxels that give observation.grids.<name> [C, Z, Y, X]'
+        (), 'lidars, grids and depth cameras of dense voxels that give observation.grids.<name> [C, Z, Y, X]'
     )
     task: str = tunable('', 'what the robot does, in words, the task of every episode')
     robot_type: str = tunable('', 'what the robot is')

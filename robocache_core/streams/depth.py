@@ -127,6 +127,11 @@ class DepthConfig(StreamConfig):
         return self.voxel.output != 'none'
 
     @property
+    def dense_name(self) -> str:
+        """Name of the tensor of its voxels in a frame, where they are dense."""
+        return f'{self.name}.voxels'  # beside the image, which has the name of the stream
+
+    @property
     def is_located(self) -> bool:
         return self.has_voxels
 
@@ -235,7 +240,7 @@ class DepthStream(Stream[DepthConfig]):
         depth = torch.zeros(shape, dtype=torch.float32, device=where)
         tensors = self.named(depth, torch.zeros(shape, dtype=torch.bool, device=where))
         if self.config.has_voxels:
-            tensors |= blank_voxels(self.name, self.config.voxel, device, dense=f'{self.name}.voxels')
+            tensors |= blank_voxels(self.name, self.config.voxel, device, dense=self.config.dense_name)
         return tensors
 
     def named(self, depth: torch.Tensor, valid: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -244,7 +249,7 @@ class DepthStream(Stream[DepthConfig]):
 
     def named_voxels(self, voxels: DenseVoxels | SparseVoxels) -> dict[str, torch.Tensor]:
         """The tensors of its voxels by their names in a frame."""
-        return named_voxels(self.name, voxels, dense=f'{self.name}.voxels')
+        return named_voxels(self.name, voxels, dense=self.config.dense_name)
 
 
 class DepthJob(Job):

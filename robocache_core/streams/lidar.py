@@ -138,6 +138,11 @@ class LidarConfig(StreamConfig):
         return self.extrinsics
 
     @property
+    def dense_name(self) -> str:
+        """Name of the tensor of its voxels in a frame, where they are dense."""
+        return self.name
+
+    @property
     def reads_previous(self) -> bool:
         return self.read == 'previous'
 

@@ -9,6 +9,7 @@ import torch
 from robocache_core.config import (
     CameraConfig,
     DepthConfig,
+    DepthVoxelConfig,
     ImuConfig,
     LidarConfig,
     MessageVectorConfig,
@@ -42,6 +43,14 @@ def test_sparse_and_dense_voxels_are_found_where_they_are():
         tensor = torch.zeros(1, 4, 16, 16)
         tensor[0][tuple(where.T.long())] = torch.tensor([5.0, 1.0])
         assert sorted(voxel_view.occupied(frame(top=tensor), dense).centre.tolist()) == sorted(found.centre.tolist())
+
+
+def test_dense_voxels_of_a_depth_camera_are_beside_its_image():
+    camera = DepthConfig('near', voxel=DepthVoxelConfig(channels=('count',), output='dense', **GRID))
+    tensor = torch.zeros(1, 4, 16, 16)
+    tensor[0, 0, 1, 15] = 5.0
+    found = voxel_view.occupied(frame(near=torch.ones(1, 3, 4), **{'near.voxels': tensor}), camera)
+    np.testing.assert_allclose(found.centre, [[7.5, -6.5, 0.5]])
 
 
 def test_from_above_x_is_up_and_y_is_left():

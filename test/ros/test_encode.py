@@ -11,7 +11,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import UInt8MultiArray
 
 from robocache_core import payload
-from robocache_core.config import CameraConfig, DepthConfig, LidarConfig, VoxelConfig
+from robocache_core.config import CameraConfig, DepthConfig, DepthVoxelConfig, LidarConfig, VoxelConfig
 from robocache_core.frame import CameraView, FusedFrame
 from robocache_core.samples import CameraInfo
 from robocache_ros import encode
@@ -152,6 +152,16 @@ def test_a_dense_voxel_whose_features_are_zero_is_not_lost() -> None:
     lidar = make_lidar('count', 'max:intensity', output='dense')
     points = points_of(encode.encode_voxels(make_frame(lidar=dense), lidar))
     assert np.array_equal(position_of(points), CENTRES[1:2])
+
+
+def test_dense_voxels_of_a_depth_camera_are_beside_its_image() -> None:
+    voxel = DepthVoxelConfig(channels=('count',), output='dense', **GRID)
+    dense = torch.zeros(1, 4, 6, 8)
+    dense[0, 1, 2, 3] = 5.0
+    frame = make_frame(depth=torch.ones(1, 3, 4), **{'depth.voxels': dense})
+    points = points_of(encode.encode_voxels(frame, DepthConfig('depth', voxel=voxel)))
+    assert np.array_equal(position_of(points), CENTRES[1:2])
+    assert points['count'].tolist() == [5]
 
 
 # ---- images ---------------------------------------------------------------------------------------------------------

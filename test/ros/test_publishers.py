@@ -14,7 +14,7 @@ from std_msgs.msg import Float64, UInt8MultiArray, UInt32
 from support.runtime import FRONT, LIDAR, START_NS, Lines, SetClock
 
 from robocache_core import payload
-from robocache_core.config import GridConfig, LidarConfig, PipelineConfig
+from robocache_core.config import DepthConfig, DepthVoxelConfig, GridConfig, LidarConfig, PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.units import MS
 from robocache_ros.event_log import EventLog
@@ -151,11 +151,15 @@ def test_which_topics_there_are(lidars, node_config, views):
     assert bench.node.publishers == {}
 
 
-def test_a_grid_has_the_topic_and_its_lidars_have_none():
+def test_a_grid_has_the_topic_as_a_depth_camera_with_voxels_and_its_lidars_have_none():
     lidars = tuple(map(LidarConfig, ('top', 'rear', 'low')))
     grids = (GridConfig('both', ('top', 'rear')),)
-    bench = Bench(PipelineConfig(lidars, grids=grids, target_frame='base_link'), ALL)
-    views = {'~/voxels/low': PointCloud2, '~/voxels/both': PointCloud2}
+    depths = (DepthConfig('near', voxel=DepthVoxelConfig(output='dense')), DepthConfig('far'))
+    bench = Bench(
+        PipelineConfig(lidars, grids=grids, depths=depths, target_frame='base_link'),
+        NodeConfig(publish_voxels=True, publish_images=False),
+    )
+    views = {f'~/voxels/{name}': PointCloud2 for name in ('low', 'both', 'near')}
     assert {topic: each.message for topic, each in bench.node.publishers.items()} == OWN | views
 
 

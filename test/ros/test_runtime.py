@@ -12,7 +12,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from support.runtime import BOX, FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, header, image, imu, make
 
-from robocache_core.config import PipelineConfig, QueueConfig, SyncConfig
+from robocache_core.config import DepthConfig, DepthVoxelConfig, PipelineConfig, QueueConfig, SyncConfig
 from robocache_core.units import MS
 
 ROBOT = PipelineConfig(lidars=(LIDAR,), cameras=(FRONT,), imus=(IMU,))
@@ -142,6 +142,13 @@ def test_the_log_says_how_far_a_grid_of_whole_voxels_reaches():
         bench.put('lidar', message)
     bench.work()
     assert [len(frame.tensors['lidar.counts']) for frame in bench.frames] == [1, 0]
+
+
+def test_the_log_names_the_voxels_of_a_depth_camera_too():
+    voxel = DepthVoxelConfig(output='dense', size=(1.0,) * 3, lower=(0.0,) * 3, upper=(4.0, 3.0, 2.0))
+    bench = make(PipelineConfig(depths=(DepthConfig('near', voxel=voxel), DepthConfig('far'))))
+    bench.runtime.log_configuration()
+    assert bench.log.of('info')[1:] == ['near: 4 x 3 x 2 voxels, x 0 to 4, y 0 to 3, z 0 to 2 m']
 
 
 def test_a_device_that_is_not_there_in_the_log():

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core.config import CameraConfig, GridConfig, LidarConfig, PipelineConfig
+from robocache_core.config import CameraConfig, GridConfig, PipelineConfig, Voxelized
 from robocache_core.frame import FusedFrame
 from robocache_core.text import printable
 from robocache_ros.tools.presentation.markup import data_uri, plot, section
@@ -61,7 +61,7 @@ def _scene(frame: FusedFrame, config: PipelineConfig) -> str:
     return section('Voxels', f'One fused frame, at {frame.stamp_ns / 1e9:.3f} s: what the model sees.', body)
 
 
-def _origin(config: LidarConfig | GridConfig) -> str:
+def _origin(config: Voxelized) -> str:
     """Whose points the voxels hold."""
     return f'{config.name} ({", ".join(config.from_)})' if isinstance(config, GridConfig) else config.name
 

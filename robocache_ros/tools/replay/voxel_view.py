@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from robocache_core.config import GridConfig, LidarConfig
+from robocache_core.config import Voxelized
 from robocache_core.frame import FusedFrame
 
 NIGHT = '#0b1220'
@@ -29,21 +29,21 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Occupied:
-    """The occupied voxels of one lidar: ``centre [V, 3]`` x y z, m; ``count [V]`` points; ``size`` x y z, m."""
+    """The occupied voxels of a grid: ``centre [V, 3]`` x y z, m; ``count [V]`` points; ``size`` x y z, m."""
 
     centre: Floats
     count: Floats
     size: tuple[float, ...]
 
 
-def occupied(frame: FusedFrame, config: LidarConfig | GridConfig) -> Occupied:
-    """Find the occupied voxels of a lidar or a grid in its sparse or dense tensors."""
+def occupied(frame: FusedFrame, config: Voxelized) -> Occupied:
+    """Find the occupied voxels of a lidar, a grid or a depth camera in its sparse or dense tensors."""
     grid, channels = config.voxel.grid, list(config.voxel.channels)
     if config.voxel.output == 'sparse':
         zyx = frame.tensors[f'{config.name}.coords'].numpy().astype(np.float64)
         count = frame.tensors[f'{config.name}.counts'].numpy().astype(np.float64)
     else:
-        dense = frame.tensors[config.name].numpy()
+        dense = frame.tensors[config.dense_name].numpy()
         # A channel that is positive in every voxel with points; without one, voxels where any channel is not zero.
         sure = next((c for c in ('count', 'occupancy', 'density') if c in channels), None)
         mass = dense[channels.index(sure)] if sure else (dense != 0).any(axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robocache_core.config import CameraConfig, GridConfig, ImuConfig, LidarConfig, PipelineConfig, StreamConfig
+from robocache_core.config import CameraConfig, GridConfig, ImuConfig, PipelineConfig, StreamConfig, Voxelized
 from robocache_core.frame import FusedFrame
 from robocache_core.streams.vector import VectorConfig
 from robocache_ros.export_config import IMAGES, LeRobotConfig
@@ -74,7 +74,7 @@ def features_of(config: PipelineConfig, wanted: LeRobotConfig) -> tuple[Feature,
         shape = camera.height, camera.width, 3
         found.append(Feature(f'{CAMERAS}.{name}', kind, shape, ('height', 'width', 'channels'), (camera,)))
     for name in wanted.grids:
-        grid = _stream(name, 'grids', config.voxelized, 'a grid, or a lidar in none,')
+        grid = _stream(name, 'grids', config.voxelized, 'a grid, a lidar in none, or a depth camera with voxels,')
         if grid.voxel.output != 'dense':
             raise ExportError(
                 f'export.lerobot.grids has {name}, whose voxels are sparse: set {name}.voxel.output: dense'
@@ -107,7 +107,7 @@ def _value(feature: Feature, frame: FusedFrame) -> Array:
         rows = [frame.tensors[stream.name][-1].numpy() for stream in feature.streams]
         return np.concatenate(rows).astype(feature.dtype)
     if feature.name.startswith(f'{GRIDS}.'):
-        return frame.tensors[feature.streams[0].name].numpy()
+        return frame.tensors[cast(Voxelized, feature.streams[0]).dense_name].numpy()
     facts: Mapping[str, int] = {f'{_OURS}.stamp_ns': frame.stamp_ns, f'{_OURS}.sequence': frame.sequence}
     if feature.name in facts:
         return np.array([facts[feature.name]], np.int64)
@@ -152,9 +152,7 @@ def _columns(vector: VectorConfig) -> tuple[str, ...]:
 
 
 def _stream(name: str, field: str, streams: Sequence[Any], kind: str) -> Any:
-    found: CameraConfig | LidarConfig | GridConfig | VectorConfig | None = next(
-        (s for s in streams if s.name == name), None
-    )
+    found: CameraConfig | Voxelized | VectorConfig | None = next((s for s in streams if s.name == name), None)
     if found is None:
         names = ', '.join(stream.name for stream in streams) or 'there is none'
         raise ExportError(f'export.lerobot.{field} has {name!r}, which is not {kind} of the configuration ({names})')
