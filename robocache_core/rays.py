@@ -19,6 +19,8 @@ from robocache_core.samples import CameraFrame, CameraInfo
 _STEPS, _CLOSE = 20, 1e-7
 #: Step of the differences that stand for derivatives, x / z.
 _NEAR = 1e-6
+#: Pixels that are computed at once, as many as keep to the caches and take little memory.
+_AT_ONCE = 1 << 14
 
 
 class RaySource(CameraTables):
@@ -65,19 +67,29 @@ def rays_of(info: CameraInfo, *, width: int, height: int, is_rectified: bool = F
     u = ((np.arange(width) + 0.5) * (info.width / width) - 0.5)[None, :]
     v = ((np.arange(height) + 0.5) * (info.height / height) - 0.5)[:, None]
     result = np.empty((height, width, 3), dtype=np.float32)
+    num_rows = max(1, _AT_ONCE // width)
     with np.errstate(over='ignore', invalid='ignore'):
-        if is_rectified:
-            rows = inverse_of(np.array(info.p).reshape(3, 4)[:, :3], np.array(info.r).reshape(3, 3))
-            for axis, row in enumerate(rows):
-                result[..., axis] = row[0] * u + row[1] * v + row[2]
-        else:
-            fx, skew, cx, _, fy, cy, *_ = info.k
-            y = np.broadcast_to((v - cy) / fy, (height, width))
-            x = np.broadcast_to((u - cx - (skew * y if skew else 0.0)) / fx, (height, width))
-            result[..., 0], result[..., 1] = undistorted(info, x, y) if any(info.d) else (x, y)
-            result[..., 2] = 1
-    result[~np.isfinite(result).all(axis=-1)] = np.nan
+        for top in range(0, height, num_rows):
+            part = result[top : top + num_rows]
+            (_rectified if is_rectified else _raw)(info, u, v[top : top + num_rows], part)
+            part[~np.isfinite(part).all(axis=-1)] = np.nan
     return torch.from_numpy(result)
+
+
+def _rectified(info: CameraInfo, u: Array, v: Array, out: Array) -> None:
+    """Write the rays ``[V, U, 3]`` of pixels of a rectified image at ``u [1, U]``, ``v [V, 1]``."""
+    rows = inverse_of(np.array(info.p).reshape(3, 4)[:, :3], np.array(info.r).reshape(3, 3))
+    for axis, row in enumerate(rows):
+        out[..., axis] = row[0] * u + row[1] * v + row[2]
+
+
+def _raw(info: CameraInfo, u: Array, v: Array, out: Array) -> None:
+    """As ``_rectified``, of a raw image."""
+    fx, skew, cx, _, fy, cy, *_ = info.k
+    y = np.broadcast_to((v - cy) / fy, out.shape[:2])
+    x = np.broadcast_to((u - cx - (skew * y if skew else 0.0)) / fx, out.shape[:2])
+    out[..., 0], out[..., 1] = undistorted(info, x, y) if any(info.d) else (x, y)
+    out[..., 2] = 1
 
 
 def undistorted(info: CameraInfo, x: Array, y: Array) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -126,6 +127,17 @@ def test_rays_of_a_rectified_image_are_those_of_p_and_r():
     found = in_rectified @ P[:, :3].T
     v, u = np.mgrid[0:HEIGHT, 0:WIDTH]
     np.testing.assert_allclose(found[..., :2], np.stack([u, v], axis=-1), atol=1e-3)
+
+
+def test_rays_take_little_memory_beside_their_own():
+    info = make_info('plumb_bob')
+    tracemalloc.start()
+    try:
+        rays = rays_of(info, width=2 * WIDTH, height=2 * HEIGHT)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < rays.nbytes + (8 << 20)
 
 
 def test_an_image_that_was_scaled_has_the_rays_of_its_pixels():
