@@ -66,7 +66,11 @@ class DepthConfig(StreamConfig):
         choices=('auto', 'raw', 'compressed'),
     )
     max_pixels: int = tunable(
-        1 << 26, 'most pixels of an image; a larger one is dropped before it is decoded', unit='px', low=1, high=1 << 30
+        1 << 23,
+        'most pixels of an image; a larger one is dropped before it is decoded; with voxels each has a ray of 12 bytes',
+        unit='px',
+        low=1,
+        high=1 << 30,
     )
     depth_unit: float = tunable(
         0.0, 'distance of one count; 0: 0.001 of 16UC1, 1 of 32FC1', unit='m', low=0.0, high=1000.0
