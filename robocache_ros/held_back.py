@@ -31,6 +31,7 @@ class HeldBack:
             comes.
         push: takes what is located.
         refuse: takes what is not.
+        fail: ends a sample of a stream, within the handler of an exception that nothing foresees.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class HeldBack:
         locate: Callable[[str, Sample], Sample],
         push: Callable[[str, Sample], None],
         refuse: Callable[[str, DataError], None],
+        fail: Callable[[str], None],
     ) -> None:
         self._max_bytes = {name: stream.queue.max_bytes for name, stream in streams.items()}
         self._max_wait_ns, self._far_ns = sync.max_wait_ns, max(sync.max_wait_ns, sync.time_jump_ns)
-        self._locate, self._push, self._refuse = locate, push, refuse
+        self._locate, self._push, self._refuse, self._fail = locate, push, refuse, fail
         self._waiting: dict[str, deque[Sample]] = {}
 
     def num_waiting(self, name: str) -> int:
@@ -69,6 +71,9 @@ class HeldBack:
             except DataError as error:
                 waiting.popleft()
                 self._refuse(name, error)
+            except Exception:
+                waiting.popleft()
+                self._fail(name)
             else:
                 waiting.popleft()
                 self._push(name, located)

@@ -48,7 +48,9 @@ class Ingest:
         self._log = log
         #: By stream whose sensor may move, the newest stamp that two in a row have reached, and its last one, ns.
         self._newest: dict[str, tuple[int, int]] = {}
-        self._held_back = HeldBack(pipeline.streams, pipeline.config.sync, self._located, pipeline.push, self.refuse)
+        self._held_back = HeldBack(
+            pipeline.streams, pipeline.config.sync, self._located, pipeline.push, self.refuse, self._fail
+        )
         pipeline.num_held_back = self._held_back.num_waiting
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream, types) for name, stream in pipeline.streams.items()}
@@ -74,8 +76,7 @@ class Ingest:
         except DataError as error:
             self.refuse(name, error)
         except Exception:
-            self._pipeline.drop(name, Reason.INTERNAL_ERROR)
-            self._log.fail(name, f'{name}: message dropped ({Reason.INTERNAL_ERROR})')
+            self._fail(name)
         return None
 
     def push(self, name: str, sample: Sample) -> None:
@@ -105,6 +106,11 @@ class Ingest:
         """Drop a message that was announced, and explain why."""
         self._pipeline.drop(name, error.reason)
         self._log.explain(name, error.reason, str(error))
+
+    def _fail(self, name: str) -> None:
+        """Drop a message for the exception at hand, which nothing foresees."""
+        self._pipeline.drop(name, Reason.INTERNAL_ERROR)
+        self._log.fail(name, f'{name}: message dropped ({Reason.INTERNAL_ERROR})')
 
     def calibrate(self, name: str, raw: Raw, when: str = '') -> None:
         """Take in a serialized CameraInfo of camera ``name``, which holds until another one comes."""

@@ -86,6 +86,25 @@ def test_a_bad_message_is_counted_and_explained():
     assert_adds_up(bench.runtime)
 
 
+def test_an_exception_in_a_search_for_a_pose_costs_one_message():
+    """Not those behind it, nor those of other streams."""
+
+    class Broken(Poses):
+        def pose(self, frame_id, target, stamp_ns):
+            if not self.asked:
+                self.asked.append((frame_id, target))
+                raise ZeroDivisionError('planted')
+            return super().pose(frame_id, target, stamp_ns)
+
+    bench = make(IN_BASE, lambda pipeline: Broken())
+    take(bench, 'lidar', cloud(0), cloud(100))
+    assert len(bench.runtime.pipeline.poll()) == 1
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'internal_error': 1}
+    (line,) = bench.log.of('error')
+    assert line.startswith('lidar: message dropped (internal_error):\nTraceback')
+    assert_adds_up(bench.runtime)
+
+
 def test_an_exception_in_decode_costs_one_message(monkeypatch):
     bench = make(PipelineConfig(lidars=(LIDAR,)))
     broken = dataclasses.replace(SOURCES[LIDAR.message_type], decode=lambda message, config: 1 // 0)
