@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from robocache_core.config import DepthConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_ros.period import listed, span
@@ -85,7 +86,7 @@ def describe_missing(name: str, num_received: int, num_missing: int) -> str:
 
 
 def describe_without_voxels(pipeline: Pipeline, name: str, count: int, num_frames: int) -> str:
-    """Say how many frames have points of a lidar, and no voxel, and what to look at; empty where they are few.
+    """Say how many frames have points of a stream, and no voxel, and what to look at; empty where they are few.
 
     Args:
         pipeline: takes the stream, or has taken it.
@@ -93,12 +94,13 @@ def describe_without_voxels(pipeline: Pipeline, name: str, count: int, num_frame
         count: frames without a voxel of it.
         num_frames: all frames.
     """
+    measured = 'depth' if isinstance(pipeline.streams[name], DepthConfig) else 'range'
     grid = next((grid.name for grid in pipeline.config.grids if name in grid.from_), name)
     dropped = pipeline.points_dropped[name] | pipeline.points_dropped[grid]
     lost = {reason: num for reason, num in dropped.items() if num}
     return (
         f'{count} of {num_frames} frames have no voxel of {name} (points dropped so far: {listed(lost)}): are its '
-        f'points in m, and do {grid}.voxel.lower and upper, min_range, max_range and extrinsics fit?'
+        f'points in m, and do {grid}.voxel.lower and upper, min_{measured}, max_{measured} and extrinsics fit?'
         if _many(count, num_frames)
         else ''
     )

@@ -256,6 +256,17 @@ def test_a_depth_camera_that_is_missing_is_blank(bag):
     assert not any(frame.tensors['gone'].any() or frame.tensors['gone.valid'].any() for frame in frames)
 
 
+def test_an_image_of_which_no_point_is_in_a_voxel_is_a_warning_by_the_parameters_that_it_has(bag):
+    config, _ = parameters.from_dict(
+        only('metres') | {'metres.voxel.lower': [20.0, 20.0, 20.0], 'metres.voxel.upper': [30.0, 30.0, 30.0]}
+    )
+    frames = fused_frames(bag, config)
+    assert len(list(frames)) >= 9
+    (line,) = frames.warnings
+    assert 'frames have no voxel of metres (points dropped so far: ' in line
+    assert line.endswith('do metres.voxel.lower and upper, min_depth, max_depth and extrinsics fit?')
+
+
 def test_a_turned_camera_is_not_rectified():
     config, _ = parameters.from_dict(only('metres'), warn=pytest.fail)
     pipeline = make_pipeline(config)
