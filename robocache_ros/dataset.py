@@ -48,6 +48,7 @@ class FusedDataset(IterableDataset[FusedFrame]):
 
     Raises:
         BagError: a bag cannot be read.
+        ValueError: there is no bag.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class FusedDataset(IterableDataset[FusedFrame]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
+        if not bags:
+            raise ValueError('bags is empty: must name at least one bag')
         types = {route.type_name for route in routes(config)}
         self._bags = [open_bag(Path(bag), types) for bag in bags]
         self._config, self._shuffle, self._seed, self._buffer = config, shuffle, seed, buffer

@@ -41,6 +41,11 @@ def test_frames_come_in_the_order_of_the_bags(bags: list[Path], frames: list[Fus
     assert list(map(facts, found)) == list(map(facts, frames)) * 2
 
 
+def test_no_bag_is_refused() -> None:
+    with pytest.raises(ValueError, match='bags is empty: must name at least one bag'):
+        FusedDataset([], CONFIG)
+
+
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_ranks_and_workers_share_the_frames(bags: list[Path], frames: list[FusedFrame], num_workers: int) -> None:
     """A pipeline has run in this process before it is forked."""
