@@ -20,6 +20,9 @@ from robocache_ros.tools.export.lerobot.limits import FILES_IN_CHUNK
 
 Array = npt.NDArray[Any]
 
+#: Path of a file without the suffix, below the folder of its kind.
+PLACE = 'chunk-{chunk_index:03d}/file-{file_index:03d}'
+
 
 def numbered(number: int) -> dict[str, int]:
     """Chunk and file of the ``number``-th file of a kind."""
@@ -28,8 +31,8 @@ def numbered(number: int) -> dict[str, int]:
 
 
 def place_of(number: int) -> str:
-    """Its path without the suffix, below the folder of the kind."""
-    return 'chunk-{chunk_index:03d}/file-{file_index:03d}'.format(**numbered(number))
+    """``PLACE`` of the ``number``-th file of a kind."""
+    return PLACE.format(**numbered(number))
 
 
 class DataFile:

@@ -15,14 +15,13 @@ from robocache_ros.export_config import LeRobotConfig
 from robocache_ros.parameters import NodeConfig
 from robocache_ros.tools.export.lerobot import stats
 from robocache_ros.tools.export.lerobot.bag import LeRobotBag
-from robocache_ros.tools.export.lerobot.data_file import read_column, write_table, write_tasks
+from robocache_ros.tools.export.lerobot.data_file import PLACE, place_of, read_column, write_table, write_tasks
 from robocache_ros.tools.export.lerobot.features import INDICES, Feature, features_of
 from robocache_ros.tools.export.lerobot.limits import DATA_MB, FILES_IN_CHUNK, VIDEO_MB
 from robocache_ros.tools.export.lerobot.video import video_info
 from robocache_ros.tools.export.writer import BagWriter, ExportError, Part, SetWriter, State
 
 _VERSION = 'v3.0'
-_FILE = 'chunk-{chunk_index:03d}/file-{file_index:03d}'
 
 
 class LeRobotWriter(SetWriter):
@@ -40,7 +39,7 @@ class LeRobotWriter(SetWriter):
     def finish(self, states: Sequence[State], manifest: Mapping[str, Any]) -> None:
         meta = self.folder / 'meta'
         episodes = [episode for state in states for episode in state['episodes']]
-        write_table(meta / 'episodes' / 'chunk-000' / 'file-000.parquet', episodes)
+        write_table(meta / 'episodes' / f'{place_of(0)}.parquet', episodes)
         write_tasks(meta / 'tasks.parquet', [self._wanted.task])
         _write_json(meta / 'stats.json', self._stats(states))
         _write_json(meta / 'info.json', self._info(episodes))
@@ -59,8 +58,8 @@ class LeRobotWriter(SetWriter):
             'chunks_size': FILES_IN_CHUNK,
             'data_files_size_in_mb': DATA_MB,
             'video_files_size_in_mb': VIDEO_MB,
-            'data_path': f'data/{_FILE}.parquet',
-            'video_path': f'videos/{{video_key}}/{_FILE}.mp4' if has_videos else None,
+            'data_path': f'data/{PLACE}.parquet',
+            'video_path': f'videos/{{video_key}}/{PLACE}.mp4' if has_videos else None,
             'robot_type': self._wanted.robot_type or None,
             'splits': {'train': f'0:{len(episodes)}'},
         }
