@@ -11,7 +11,7 @@ from typing import Any
 from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
 from robocache_core.streams.lidar import LIVOX
 from robocache_core.streams.message_vector import PRESETS
-from robocache_core.text import printable, shown
+from robocache_core.text import shown
 from robocache_core.tunable import ConfigError
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
@@ -29,6 +29,7 @@ from robocache_ros.tools.plausibility import (
     why_no_depth,
 )
 from robocache_ros.tools.propose_vector import numbers_of, why_no_vector
+from robocache_ros.tools.remarks import LeftOut, Remarks
 from robocache_ros.tools.stream_names import stream_names
 
 #: Types of the topics for which a stream is proposed.
@@ -46,33 +47,6 @@ _RECORD_AGAIN = 'record it again, as CDR of the type that the topic has'
 _BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
 _GRID = 'all_lidars'
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Why a topic is no stream; ``remedy`` is what would make it one, empty where none is needed or there is none."""
-
-    why: str
-    remedy: str = ''
-
-
-@dataclass
-class Remarks:
-    """What is found while a configuration is made.
-
-    Attributes:
-        doubts: a line for each thing that could not be found or that looks wrong.
-        left_out: by topic whose type could be a stream, why it is none.
-    """
-
-    doubts: list[str] = field(default_factory=list)
-    left_out: dict[str, LeftOut] = field(default_factory=dict)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """A line for each, without what would break it."""
-        left_out = (f'left out: {topic}: {each.why}' for topic, each in self.left_out.items())
-        return tuple(map(printable, (*self.doubts, *left_out)))
 
 
 @dataclass(frozen=True)
