@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+import yaml
 from support.runtime import assert_adds_up, make
 
 from robocache_core import ConfigError
@@ -14,7 +15,10 @@ from robocache_ros.received import Received
 from robocache_ros.sources import routes
 from robocache_ros.tools import simulate
 from robocache_ros.tools.config_from_bag import config_from_bag
+from robocache_ros.tools.inspect.inspection import inspect
 from robocache_ros.tools.replay.frame_sections import frame_sections
+
+LIDARS = ('lidar', 'lidar_rear')
 
 
 @pytest.fixture(scope='module')
@@ -35,7 +39,7 @@ def proposed(bag):
 def config(proposed):
     """As proposed, with what the proposal says to set."""
     made = dict(proposed.parameters)
-    for lidar in ('lidar', 'lidar_rear'):
+    for lidar in LIDARS:
         made[lidar] = made[lidar] | {'deskew.source': 'odom'}
     config, _ = parameters.from_dict(made, warn=pytest.fail)
     return config
@@ -90,6 +94,14 @@ def test_tools_and_viewers_show_the_grid(config, frames):
     assert encode_voxels(frame, grid).width == len(frame.tensors['all_lidars.coords']) > 1000
     page = frame_sections(frame, config)
     assert 'all_lidars (lidar, lidar_rear)' in page
+
+
+def test_inspect_counts_the_frames_of_a_grid(bag, proposed, frames, tmp_path):
+    made = proposed.parameters | {lidar: proposed.parameters[lidar] | {'deskew.source': 'odom'} for lidar in LIDARS}
+    path = tmp_path / 'preprocess.yaml'
+    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': made}}))
+    report = inspect(bag, path)
+    assert report['outcome']['valid'] == {name: sum(frame.valid[name] for frame in frames) for name in frames[0].valid}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ class Outcome:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._frames = 0
-        self._valid = dict.fromkeys(pipeline.streams, 0)
+        self._valid = dict.fromkeys((*pipeline.streams, *(grid.name for grid in pipeline.config.grids)), 0)
         self._ages = {name: Spread() for name in pipeline.streams}
 
     def take(self, frame: FusedFrame) -> None:

@@ -50,7 +50,7 @@ REMEDIES: dict[str, str] = {
     Reason.CAMERA_INFO_BINNING: _CALIBRATE,
     Reason.CAMERA_INFO_ROI: _CALIBRATE,
     Reason.UNKNOWN_TIME_FIELD: "set the stream's deskew.time_field, time_unit, time_reference and scan_duration",
-    Reason.NO_MOTION: 'record the IMU of deskew.source throughout, or set deskew.source to none',
+    Reason.NO_MOTION: 'record the stream of deskew.source throughout, or set deskew.source to none',
     Reason.ALL_NON_FINITE: 'look at the sensor: none of the points is a return',
     Reason.INTERNAL_ERROR: 'report the traceback to the maintainers of robocache_ros',
 }
