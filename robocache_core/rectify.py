@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,13 @@ MODELS = {'plumb_bob': (0, 4, 5), 'rational_polynomial': (8, 12), 'equidistant':
 _ATAN_RATIO = [1 / (2 * k + 1) for k in range(13)]
 
 
+class _Refusal(NamedTuple):
+    """Why a calibration gives no table."""
+
+    reason: Reason
+    text: str
+
+
 class CameraTables(ABC):
     """Gives the images of one camera, which may change in size, a table that is made from its calibration.
 
@@ -51,9 +58,9 @@ class CameraTables(ABC):
     def __init__(self, info_topic: str) -> None:
         self._info_topic = info_topic
         self.info: CameraInfo | None = None
-        #: By calibration, size and reduction of the image, the last used at the end.
-        self._tables: dict[tuple[CameraInfo, int, int, Reduction | None], torch.Tensor] = {}
-        #: Stamps of the images for which the last tables were made, ns.
+        #: By calibration, size and reduction of the image, the last used at the end; or why there is none.
+        self._tables: dict[tuple[CameraInfo, int, int, Reduction | None], torch.Tensor | _Refusal] = {}
+        #: Stamps of the images for which the last tables were made, or refused, ns.
         self._made_ns: deque[int] = deque(maxlen=MAX_MAPS)
 
     @abstractmethod
@@ -88,11 +95,19 @@ class CameraTables(ABC):
         found = self._tables.pop(key, None)
         if found is None:
             self._check_rate(frame)
-            found = self.make(info, frame)
+            found = self._make(info, frame)
             if len(self._tables) == MAX_MAPS:
                 self._tables.pop(next(iter(self._tables)))
         self._tables[key] = found
+        if isinstance(found, _Refusal):
+            raise DataError(*found)
         return self.with_table(frame, found)
+
+    def _make(self, info: CameraInfo, frame: CameraFrame) -> torch.Tensor | _Refusal:
+        try:
+            return self.make(info, frame)
+        except DataError as error:
+            return _Refusal(error.reason, str(error))
 
     def _check_rate(self, frame: CameraFrame) -> None:
         made = self._made_ns

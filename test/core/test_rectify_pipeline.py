@@ -96,8 +96,9 @@ class TestPipeline:
     def test_a_bad_calibration_drops_with_its_reason(self):
         pipeline = Pipeline(PipelineConfig(cameras=(CONFIG,)))
         pipeline.set_camera_info('cam', make_info(binning=(2, 2)))
-        self.push(pipeline, 1)
-        assert pipeline.ledger['cam'].counts().dropped == {'camera_info_binning': 1}
+        for i in range(10):
+            self.push(pipeline, 1 + i)
+        assert pipeline.ledger['cam'].counts().dropped == {'camera_info_binning': 10}
         assert pipeline.poll() == []
 
     def test_a_camera_that_is_not_rectified_needs_none(self):
