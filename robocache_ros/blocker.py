@@ -13,7 +13,7 @@ from robocache_core.pipeline import Pipeline
 from robocache_core.text import printable
 from robocache_core.units import SECOND
 from robocache_ros import dds_environment
-from robocache_ros.clock_differences import against_arrival, explained
+from robocache_ros.clock_differences import Suspect, against_arrival, explained
 from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, listed, span
@@ -205,7 +205,8 @@ class Blocker:
             return {f'{behind} and {ahead}': apart} if apart else {}
         newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
         return {
-            name: _compared(name, offset_ns, newest.keys() - odd.keys()) + explained({name: (offset_ns, newest[name])})
+            name: _compared(name, offset_ns, newest.keys() - odd.keys())
+            + explained({name: self._suspect(name, offset_ns, newest[name])})
             for name, offset_ns in odd.items()
         }
 
@@ -218,7 +219,7 @@ class Blocker:
         if base_ns and not with_all:
             return ''
         ahead_ns = wrong.get(name, 0) + base_ns
-        known = explained({name: (ahead_ns, self._newest_stamp_ns(name))})
+        known = explained({name: self._suspect(name, ahead_ns, self._newest_stamp_ns(name))})
         if not ahead_ns or not known:
             return ''
         side = 'ahead of' if ahead_ns > 0 else 'behind'
@@ -229,6 +230,9 @@ class Blocker:
         streams = (name for name, stream in self._pipeline.streams.items() if not stream.stamped_by_arrival)
         least = {name: self._metrics.inputs[name].delays.least_ns for name in streams}
         return {name: delay for name, delay in least.items() if delay is not None}
+
+    def _suspect(self, name: str, ahead_ns: int, stamp_ns: int) -> Suspect:
+        return Suspect(ahead_ns, stamp_ns, self._pipeline.streams[name].stamp_offset_ns)
 
     def _newest_stamp_ns(self, name: str) -> int:
         return next(reversed(self._metrics.inputs[name].stamps_ns), 0)
@@ -258,7 +262,10 @@ class Blocker:
             f'the stamps of {behind} are {span(apart_ns)} behind those of {ahead}: one clock is wrong, or {behind} '
             f'comes late (sync.max_wait is {span(max_wait_ns)})'
         )
-        suspects = {behind: (-apart_ns, readings[behind]), ahead: (apart_ns, readings[ahead])}
+        suspects = {
+            name: self._suspect(name, ahead_ns, readings[name])
+            for name, ahead_ns in ((behind, -apart_ns), (ahead, apart_ns))
+        }
         wrong, base_ns = against_arrival(self._delays())
         shown = {name: suspect for name, suspect in suspects.items() if name in wrong and not base_ns}
         return text + explained(shown or suspects)

@@ -21,6 +21,14 @@ _SLACK_NS = SECOND // 2
 _BOOT_NS, _GPS_EPOCH_NS = 5 * _YEAR_NS, 315_964_800 * SECOND
 
 
+class Suspect(NamedTuple):
+    """A stream that may be wrong: by how much it is ahead then, one of its stamps, and its ``stamp_offset``, ns."""
+
+    ahead_ns: int
+    stamp_ns: int
+    offset_ns: int = 0
+
+
 class Scales(NamedTuple):
     """Two time scales that are taken for one another: by how much the one is ahead, ns, and in words."""
 
@@ -74,26 +82,29 @@ def cause(ahead_ns: int, stamp_ns: int) -> str:
     return ''
 
 
-def remedy(name: str, ahead_ns: int, stamp_ns: int) -> str:
-    """Return what to set for stream ``name``, whose stamps are ahead by so much; empty where the cause is not known."""
+def remedy(name: str, ahead_ns: int, stamp_ns: int, offset_ns: int = 0) -> str:
+    """Return what to set for stream ``name``, whose stamps are ahead by so much; empty where the cause is not known.
+
+    ``offset_ns``: the ``stamp_offset`` that it has, with which the stamps are ahead; the one to set replaces it.
+    """
     found = _scales(ahead_ns)
     if found is not None:
-        return f'set {name}.stamp_offset: {-found.ahead_ns / SECOND:.1f}'
+        return f'set {name}.stamp_offset: {(offset_ns - found.ahead_ns) / SECOND:.1f}'
     if _is_since_boot(ahead_ns, stamp_ns):
         return (
             f'set {name}.stamp: arrival, or use_sim_time where all come from a simulation; for one run '
-            f'{name}.stamp_offset: {-ahead_ns / SECOND:.3f}'
+            f'{name}.stamp_offset: {(offset_ns - ahead_ns) / SECOND:.3f}'
         )
     return ''
 
 
-def explained(suspects: Mapping[str, tuple[int, int]]) -> str:
+def explained(suspects: Mapping[str, Suspect]) -> str:
     """Return cause and remedies in brackets, as they follow a sentence; empty where they are not known.
 
     Args:
-        suspects: by stream that may be wrong, by how much it is ahead then, and one of its stamps, ns.
+        suspects: by stream that may be wrong.
     """
-    causes = filter(None, (cause(*suspect) for suspect in suspects.values()))
+    causes = filter(None, (cause(suspect.ahead_ns, suspect.stamp_ns) for suspect in suspects.values()))
     remedies = filter(None, (remedy(name, *suspect) for name, suspect in suspects.items()))
     found = next(causes, '')
     return f' ({found}: {", or ".join(remedies)})' if found else ''

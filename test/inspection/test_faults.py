@@ -252,9 +252,13 @@ def test_the_figures_are_those_of_the_recording(tmp_path: Path) -> None:
     assert outcome['frames'] == outcome['targets']['emitted'] == 20
 
 
-def test_a_clock_that_an_offset_sets_right_is_no_finding(tmp_path: Path) -> None:
+def test_a_clock_that_an_offset_sets_right_is_no_finding_and_one_that_does_not_is_named(tmp_path: Path) -> None:
     bag = faulty_bag(tmp_path / 'bag', restamped(IMU, lambda ns, _: ns + 37 * 10**9))
     report = inspect(bag, configured(tmp_path / 'config.yaml', **{'inertial.stamp_offset': -37.0}))
     assert [each for each in report['findings'] if each['level'] == 'error'] == []
     (found,) = [topic['stamping'] for name, topic in report['topics'].items() if name == IMU]
     assert found == {'by_arrival': False, 'offset_s': -37.0}
+
+    report = inspect(bag, configured(tmp_path / 'config.yaml', **{'inertial.stamp_offset': -18.0}))
+    (remedy,) = (each['remedy'] for each in report['findings'] if each['code'] == 'clock_offset')
+    assert 'set inertial.stamp_offset: -37.0' in remedy

@@ -9,7 +9,7 @@ from support.runtime import FRONT, IMU, LIDAR, START_NS, cloud, image, imu, make
 
 from robocache_core.config import PipelineConfig
 from robocache_core.units import MS, SECOND
-from robocache_ros.clock_differences import against_arrival, cause, explained, remedy
+from robocache_ros.clock_differences import Suspect, against_arrival, cause, explained, remedy
 from robocache_ros.delays import RecentDelays
 
 HOUR = 3600 * SECOND
@@ -42,7 +42,7 @@ def test_a_difference_is_named_with_its_remedy(ahead_ns, named, offset):
     assert bool(cause(ahead_ns, stamp_ns)) == bool(named)
     found = remedy('lidar', ahead_ns, stamp_ns)
     assert found.endswith(f'lidar.stamp_offset: {offset}') if offset else found == ''
-    assert bool(explained({'lidar': (ahead_ns, stamp_ns)})) == bool(named)
+    assert bool(explained({'lidar': Suspect(ahead_ns, stamp_ns)})) == bool(named)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,13 @@ def test_with_the_offset_that_is_named_all_is_well(wrong):
     assert float(values_of(found[f'input {wrong}'])['least_delay_ms']) == pytest.approx(10, abs=10)
     assert {frame.stamp_offset_ns[wrong] for frame in bench.frames} == {-37 * SECOND}
     assert len(bench.frames) > 25
+
+
+@pytest.mark.parametrize('names', [tuple(STREAMS), ('lidar', 'imu')])
+def test_the_offset_that_is_named_replaces_one_that_is_wrong(names):
+    found, _ = statuses({'imu': 3_600_000}, names, imu={'stamp_offset_ns': HOUR})
+    for status in ('input imu', 'sync'):
+        assert '(2 h is what local times are apart: set imu.stamp_offset: -3600.0)' in found[status].message
 
 
 def test_all_streams_may_be_an_hour_ahead():

@@ -59,7 +59,8 @@ def _of_all(delays: Mapping[str, int], base_ns: int, start_ns: int) -> ClockFind
 def _offset(name: str, topic: Mapping[str, Any], ahead_ns: int, stamp_ns: int, base_ns: int) -> ClockFinding:
     others = 'those of most topics, compared by the record times' if base_ns else 'the record times'
     what, found = f'its stamps are {_span(ahead_ns)} {others}', cause(ahead_ns, stamp_ns)
-    cures = [remedy(stream, ahead_ns, stamp_ns) for stream in topic['streams']] if found else []
+    offset_ns = round(topic['stamping']['offset_s'] * SECOND)
+    cures = [remedy(stream, ahead_ns, stamp_ns, offset_ns) for stream in topic['streams']] if found else []
     cures = cures or ["set its stream's stamp_offset"]
     return ClockFinding(
         'error', 'clock_offset', name, f'{what}: {found}' if found else what, f'{_CURE}; or {", ".join(cures)}'
