@@ -239,7 +239,8 @@ def check_channels(layout: CloudLayout, config: LidarConfig) -> None:
     for channel in config.voxel.channels:
         _, field = parse_channel(channel)
         if field:
-            _field(layout, field, f'the channel {channel} needs it: set {config.name}.voxel.channels')
+            where = f'voxel.channels of {config.name}, or of the grid that it is in'
+            _field(layout, field, f'the channel {channel} needs it: set {where}')
 
 
 def _field(layout: CloudLayout, name: str, remedy: str) -> PointField:

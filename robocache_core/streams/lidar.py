@@ -165,7 +165,15 @@ class LidarConfig(StreamConfig):
         prefix = f'{self.name}.deskew'
         check_motion_source(self.deskew.source, self.name, pipeline)
         if any(self.deskew.gyro_bias) and self.deskew.source not in {imu.name for imu in pipeline.imus}:
-            raise ConfigError(f'{prefix}.gyro_bias = {self.deskew.gyro_bias}: is of an IMU, {prefix}.source is none')
+            raise ConfigError(
+                f'{prefix}.gyro_bias = {self.deskew.gyro_bias}: is of an IMU, which {self.deskew.source} is not'
+            )
+        has_times, reference = self.deskew.time_field != 'none', self.deskew.time_reference
+        if self.stamped_by_arrival and has_times and reference not in ('start', 'end'):
+            raise ConfigError(
+                f'{prefix}.time_reference = {reference!r}: must be end with {self.name}.stamp = arrival, as a scan '
+                f'arrives behind its last point; or start, with {self.name}.stamp_offset back to its first one'
+            )
         if pipeline.sync.max_wait_ns < self.deskew.reach_ns[1]:
             raise ConfigError(
                 f'sync.max_wait = {pipeline.sync.max_wait_ns / SECOND} s: must be at least {prefix}.scan_duration = '

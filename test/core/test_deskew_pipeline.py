@@ -255,11 +255,28 @@ def test_the_bias_of_the_gyro_is_taken_off():
         ({'imus': (dataclasses.replace(IMU, fields=('orientation',)),)}, 'imu.fields = .* must have angular_velocity'),
         ({'imus': (dataclasses.replace(IMU, extrinsics=()),)}, r'imu.extrinsics = \(\): must be the pose of the IMU'),
         ({'sync': SyncConfig(max_wait_ns=99 * MS)}, 'sync.max_wait = 0.099 s: must be .*scan_duration = 0.1 s'),
+        (
+            {'lidars': (lidar(dataclasses.replace(DESKEW, time_reference='auto'), stamp='arrival'),)},
+            "lidar.deskew.time_reference = 'auto': must be end with lidar.stamp = arrival",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_each_other(changes, message):
     with pytest.raises(ConfigError, match=message):
         config(**changes)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'time_reference': 'end'},
+        {'time_reference': 'start'},
+        {'time_field': 'none', 'time_unit': 'auto', 'time_reference': 'auto'},
+        {'source': 'none'},
+    ],
+)
+def test_a_scan_by_arrival_is_deskewed_where_it_is_known_what_its_times_count_from(change):
+    config(lidars=(lidar(dataclasses.replace(DESKEW, **change), stamp='arrival'),))
 
 
 @pytest.mark.parametrize('change', [{'time_unit': 'min'}, {'time_reference': 'mid'}, {'scan_duration_ns': 0}])

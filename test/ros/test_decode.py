@@ -222,7 +222,7 @@ def test_a_cloud_without_a_channel_s_field() -> None:
     config = LidarConfig('lidar', voxel=VoxelConfig(channels=('count', 'mean:reflectivity')))
     text = (
         r"no field 'reflectivity' \(it has: x, y, z, intensity, t, ring\); the channel mean:reflectivity needs it: "
-        r'set lidar\.voxel\.channels'
+        r'set voxel\.channels of lidar, or of the grid that it is in'
     )
     assert_refused('missing_field', text, decode.decode_cloud, make_cloud(), config)
 

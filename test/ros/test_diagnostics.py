@@ -203,7 +203,7 @@ UNUSABLE = {
         PipelineConfig(lidars=(dataclasses.replace(LIDAR, voxel=VoxelConfig(channels=('count', 'max:ring'))),)),
         cloud,
         "lidar: dropped 2 missing_field (the cloud has no field 'ring' (it has: x, y, z); the channel max:ring needs "
-        'it: set lidar.voxel.channels)',
+        'it: set voxel.channels of lidar, or of the grid that it is in)',
     ),
     'coordinate': (
         ONE,
