@@ -144,8 +144,9 @@ class TransformBuffer:
         what = f'the pose of {shown(frame)} in {target!r} is unknown'
         ends = [name for name in reached if name in self._histories and self._histories[name].at(stamp_ns) is None]
         if not ends or not self._has(frame) or not self._has(target):
+            ignored = [self.ignored[name] for name in reached if name in self.ignored]
             why = 'neither /tf nor /tf_static of the bag joins them; record them with the bag'
-            return DataError(Reason.NO_TRANSFORM, f'{what}: {why}')
+            return DataError(Reason.NO_TRANSFORM, f'{what}: {"; ".join(ignored) or why}')
         first_ns, last_ns = self._histories[ends[0]].stamps_ns[0], self._histories[ends[0]].stamps_ns[-1]
         kind = PoseNotYet if stamp_ns > last_ns else DataError
         return kind(

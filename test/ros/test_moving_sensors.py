@@ -343,3 +343,12 @@ def test_what_tf2_ignores_on_tf_is_named_and_costs_itself_alone(tmp_path, caplog
     frames = list(fused_frames(bag_of(tmp_path / 'bag', drive, (250, '/tf', bad)), CONFIG))
     assert len(frames) == len([event for event in drive if event[1] == 'lidar'])
     assert "a transform from 'base_link' to 'mast' on /tf is ignored: translation (nan" in caplog.text
+
+
+def test_a_pose_that_is_unknown_since_its_transforms_are_ignored_names_why(tmp_path):
+    scans = [event for event in events(0, 500) if event[1] == 'lidar']
+    turns = [(ms, '/tf', bags.transforms(('base_link', 'mast', FOOT, (0.0, 0.0, 0.0, 0.5)), ms=ms)) for ms in (0, 250)]
+    found = fused_frames(bag_of(tmp_path / 'bag', scans, *turns), CONFIG)
+    assert list(found) == []
+    ((text, _),) = refusals(found.explanations).values()
+    assert "a transform from 'base_link' to 'mast' on /tf is ignored: the quaternion (0.0, 0.0, 0.0, 0.5)" in text
