@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from robocache_core.buffer import Entry, bracket
+from robocache_core.ledger import Reason
 from robocache_core.motion import Stamps, motion_from_gyro, motion_from_odometry, on_mount
 from robocache_core.rotation import Array
-from robocache_core.samples import VectorSample
+from robocache_core.samples import DataError, VectorSample
 from robocache_core.streams.message_vector import MessageVectorConfig
 from robocache_core.streams.vector import ImuConfig
 from robocache_core.tunable import ConfigError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from robocache_core.sensor_poses import SensorPoses
 
 MotionConfig = ImuConfig | MessageVectorConfig
+
+#: How far from its origin odometry may be in float32, m: there steps are of 8 mm already.
+FURTHEST_FLOAT32 = 1e5
 
 
 class MotionSource(ABC):
@@ -100,6 +104,7 @@ class OdometryMotion(MotionSource):
     ) -> Array:
         columns = self._config.pose_columns
         position, orientation = columns[:3], columns[3:]
+        self._check_steps(values[:, position])
         motion = motion_from_odometry(
             stamps_ns,
             values[:, position],
@@ -109,6 +114,17 @@ class OdometryMotion(MotionSource):
             tolerance_ns=self._config.tolerance_ns,
         )
         return motion if mount is None else on_mount(mount, motion)
+
+    def _check_steps(self, positions: Array) -> None:
+        """Refuse positions that float32, in steps, has made a motion of."""
+        furthest = float(np.abs(positions).max(initial=0.0))
+        if self._config.values_dtype == torch.float32 and furthest > FURTHEST_FLOAT32:
+            name, step = self._config.name, np.spacing(np.float32(furthest))
+            raise DataError(
+                Reason.NO_MOTION,
+                f'{name} is {furthest:.0f} m from its origin, where float32 has steps of {step:.2g} m: '
+                f'set {name}.dtype: float64',
+            )
 
 
 def readings_of(instants_ns: Stamps, target_ns: int, around: Sequence[Entry]) -> list[Entry]:

@@ -102,6 +102,28 @@ def test_odometry_that_is_reset_within_a_scan_is_no_motion():
     assert_ledger(pipeline)
 
 
+@pytest.mark.parametrize(('dtype', 'num_frames'), [('float32', 0), ('float64', 1)])
+def test_odometry_too_far_from_its_origin_for_float32_is_no_motion(dtype, num_frames):
+    """As that of a robot in UTM coordinates: float32 has steps of half a metre there."""
+    refused = []
+    odom = dataclasses.replace(ODOM, dtype=dtype)
+    far = Robot(lidar=scan, odom=lambda stamp_ns: of_utm(stamp_ns, odom.values_dtype))
+    pipeline = Pipeline(config(odom))
+    pipeline.on_refused = lambda *refusal: refused.append(refusal)
+    frames = far.feed(pipeline, *readings(0, 100), ('lidar', 100), *readings(110, 200))
+    assert len(frames) == num_frames
+    assert [coords(frame) for frame in frames] == [[[4, 4, 6], [4, 5, 6]]] * num_frames
+    assert [text for _, _, text in refused] == [
+        'odom is 5000007 m from its origin, where float32 has steps of 0.5 m: set odom.dtype: float64'
+    ] * (1 - num_frames)
+    assert_ledger(pipeline)
+
+
+def of_utm(stamp_ns, dtype):
+    near = reading(stamp_ns)
+    return dataclasses.replace(near, values=near.values.to(dtype) + torch.tensor([5e6] + [0.0] * 12, dtype=dtype))
+
+
 def test_odometry_of_a_body_whose_place_is_unknown_is_dropped():
     pipeline = Pipeline(config())
     ROBOT.feed(pipeline, *readings(0, 20, 0.0, 'base_footprint'))
