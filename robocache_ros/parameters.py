@@ -29,6 +29,7 @@ from rclpy.parameter import Parameter
 
 from robocache_core.config import GROUPS, NAMED, LidarConfig, PipelineConfig
 from robocache_core.frame import WAITS
+from robocache_core.text import shown
 from robocache_core.tunable import Checked, ConfigError, check_tunables, tunable
 from robocache_core.units import SECOND
 from robocache_ros import params_file
@@ -183,7 +184,7 @@ def from_file(
     """``read`` for the sections of a params file that a node of this full name would get (``/**`` and ``/*`` match).
 
     Raises:
-        ConfigError: as ``read``, or no section is for this node.
+        ConfigError: as ``read``, no section is for this node, or the node itself would refuse the file.
         yaml.YAMLError: the file is no YAML.
         ValueError: it has a date that there is not.
     """
@@ -194,6 +195,9 @@ def from_file(
     merged: dict[str, Any] = {}
     for section in sections:
         merged |= dict(flatten(section))
+    for name, value in merged.items():
+        if isinstance(value, list) and {type(element) for element in value} == {int, float}:
+            raise ConfigError(f'{name} = {shown(value)}: must have a point in every number, or ROS refuses the file')
     return from_dict(merged, warn)
 
 

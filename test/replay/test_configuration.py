@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig
+from robocache_core.tunable import ConfigError
+from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError, Topic
 from robocache_ros.tools.configuration import absent_topics, expected_types
 
@@ -51,3 +53,12 @@ def test_topics_that_the_bag_lacks_are_absent():
 def test_a_bag_that_cannot_serve_the_configuration_is_refused(wanted, expected):
     with pytest.raises(BagError, match=expected):
         absent_topics(bag(a=IMAGE), wanted)
+
+
+def test_an_array_that_ros_refuses_is_refused_without_a_node_too(tmp_path):
+    file = tmp_path / 'params.yaml'
+    file.write_text('/**: {ros__parameters: {lidars: [a], a: {voxel: {lower: [-10.0, -10.0, -2]}}}}')
+    with pytest.raises(
+        ConfigError, match=r'a\.voxel\.lower = \[-10\.0, -10\.0, -2\]: must have a point in every number'
+    ):
+        parameters.from_file(file)
