@@ -34,12 +34,13 @@ _SPARSE = ('coords', 'features', 'counts')
 class FusedDataset(IterableDataset[FusedFrame]):
     """All frames of some bags, each once, over all ranks and workers together.
 
-    Bags are cut into as many shards as there are workers on all ranks, or more, which are dealt out to them. Without
-    ``shuffle`` a worker gives its frames in their order. With it shards are dealt out in another order in every epoch,
-    and frames are drawn from ``buffer`` of them; ``seed``, the epoch and the numbers of ranks and workers decide which.
+    Bags are cut into as many shards as there are workers on all ranks, or more, which are dealt out to them: some ranks
+    get more frames than others. ``sequence`` counts the frames of a shard. Without ``shuffle`` a worker gives its
+    frames in their order. With it shards are dealt out in another order in every epoch, and frames are drawn from
+    ``buffer`` of them; ``seed``, the epoch and the numbers of ranks and workers decide which.
 
     Args:
-        bags: rosbag2s.
+        bags: rosbag2s, one at least.
         config: of the pipeline.
         shuffle: whether the order is random.
         seed: of that order; the same on all ranks.
@@ -48,7 +49,7 @@ class FusedDataset(IterableDataset[FusedFrame]):
 
     Raises:
         BagError: a bag cannot be read.
-        ValueError: there is no bag.
+        ValueError: there is no bag, or no such rank.
     """
 
     def __init__(
@@ -72,11 +73,19 @@ class FusedDataset(IterableDataset[FusedFrame]):
         self._world_size = (
             (torch.distributed.get_world_size() if is_distributed else 1) if world_size is None else world_size
         )
-        self._epoch = 0
+        if not 0 <= self._rank < self._world_size:
+            raise ValueError(f'rank = {self._rank}: must be from 0 to {self._world_size - 1}, below world_size')
+        #: In memory that workers which persist share.
+        self._shared_epoch = torch.zeros((), dtype=torch.int64)
+        self._shared_epoch.share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; call before it on all ranks, as of a DistributedSampler."""
-        self._epoch = epoch
+        self._shared_epoch.fill_(epoch)
+
+    @property
+    def _epoch(self) -> int:
+        return int(self._shared_epoch)
 
     def __iter__(self) -> Iterator[FusedFrame]:
         worker = get_worker_info()
@@ -123,8 +132,8 @@ class FusedTargets(Dataset[FusedFrame | None]):
     """The targets of some bags, by number: ``targets[i]`` is the frame of ``targets.refs[i]``.
 
     It is None where no frame could be computed, as of a damaged image, which only shows then; ``collate`` leaves that
-    out. All of a bag up to the target is aligned for each, without computing anything: to train on frames in any order,
-    export them.
+    out. Its ``sequence`` is 0: how many frames there are before it is unknown. All of a bag up to the target is aligned
+    for each, without computing anything: to train on frames in any order, export them.
 
     Args:
         bags: rosbag2s; they are passed over once, to find the targets.

@@ -69,6 +69,27 @@ def test_the_order_is_that_of_the_seed_and_the_epoch(bags: list[Path]) -> None:
     assert len({tuple(each) for each in (first, order(0, 1), order(1, 0))}) == 3
 
 
+def test_workers_that_persist_take_the_next_epoch(bags: list[Path]) -> None:
+    dataset = FusedDataset(bags, CONFIG, shuffle=True, buffer=16)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, persistent_workers=True)
+    orders = []
+    for epoch in (0, 1, 0):
+        dataset.set_epoch(epoch)
+        orders.append([(frame.epoch, frame.stamp_ns) for frame in loader])
+    assert orders[0] == orders[2] != orders[1]
+
+
+@pytest.mark.parametrize(('rank', 'world_size'), [(1, None), (2, 2), (-1, 2)])
+def test_a_rank_that_there_is_not_is_refused(bags: list[Path], rank: int, world_size: int | None) -> None:
+    with pytest.raises(ValueError, match=f'rank = {rank}: must be from 0 to {(world_size or 1) - 1}'):
+        FusedDataset(bags, CONFIG, rank=rank, world_size=world_size)
+
+
+def test_a_dataset_has_a_bag() -> None:
+    with pytest.raises(ValueError, match='bags is empty'):
+        FusedDataset([], CONFIG)
+
+
 def test_a_target_by_its_number_is_the_frame_of_one_pass(bags: list[Path], frames: list[FusedFrame]) -> None:
     targets = FusedTargets(bags, CONFIG)
     assert len(targets) >= 2 * len(frames)
