@@ -289,6 +289,16 @@ def test_a_set_of_bags_is_the_same_by_several_processes_and_after_an_interruptio
             {'grids': ('all',)},
             r'grids has all, whose voxels are sparse: set all.voxel.output: dense',
         ),
+        (
+            {'cameras': (CameraConfig('front', width=97, height=64, dtype='uint8'),)},
+            {'codec': 'h264'},
+            r' h264 cannot encode front, 97 x 64 at 15 Hz with crf \d+: use codec av1 or png, or an even width',
+        ),
+        (
+            {'cameras': (CameraConfig('front', width=96, height=64, dtype='uint8'),)},
+            {'codec': 'hevc', 'crf': 52},
+            r' hevc cannot encode front, 96 x 64 at 15 Hz with crf 52: .* and crf up to 51',
+        ),
     ],
 )
 def test_what_cannot_be_a_feature_is_refused(tmp_path: Path, config: dict, fields: dict, why: str) -> None:

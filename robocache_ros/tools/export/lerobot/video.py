@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_ros.export_config import LeRobotConfig
+from robocache_ros.tools.export.writer import ExportError
 
 #: Every second image is a key frame, so that any one is found at once.
 _GOP = 2
@@ -57,6 +58,26 @@ class VideoFile:
         """Write what is left."""
         self._encode(None)
         self._container.close()
+
+
+def check_encoder(name: str, width: int, height: int, fps: int, config: LeRobotConfig) -> None:
+    """Refuse what the encoder would refuse at the first image; ``name`` is that of the camera.
+
+    Raises:
+        ExportError: it cannot encode images of this size, at this rate or in this quality.
+    """
+    encoder, options = _ENCODERS[config.codec]
+    context: Any = av.CodecContext.create(encoder, 'w')
+    context.width, context.height, context.pix_fmt = width, height, _PIXELS
+    context.framerate, context.time_base = fps, Fraction(1, fps)
+    context.options = {**options, 'crf': str(config.crf)}
+    try:
+        context.open()
+    except av.FFmpegError as error:
+        raise ExportError(
+            f'export.lerobot: {config.codec} cannot encode {name}, {width} x {height} at {fps} Hz with crf '
+            f'{config.crf}: use codec av1 or png, or an even width and height of 32 at least, and crf up to 51'
+        ) from error
 
 
 def video_info(width: int, height: int, fps: int, config: LeRobotConfig) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from robocache_ros.tools.export.lerobot.bag import LeRobotBag
 from robocache_ros.tools.export.lerobot.data_file import PLACE, place_of, read_column, write_table, write_tasks
 from robocache_ros.tools.export.lerobot.features import INDICES, Feature, features_of
 from robocache_ros.tools.export.lerobot.limits import DATA_MB, FILES_IN_CHUNK, VIDEO_MB
-from robocache_ros.tools.export.lerobot.video import video_info
+from robocache_ros.tools.export.lerobot.video import check_encoder, video_info
 from robocache_ros.tools.export.writer import BagWriter, ExportError, Part, SetWriter, State
 
 _VERSION = 'v3.0'
@@ -31,6 +31,10 @@ class LeRobotWriter(SetWriter):
         self._wanted: LeRobotConfig = node.export.lerobot
         self._features = features_of(config, self._wanted)
         self._fps = _fps(config, self._wanted)
+        for feature in self._features:
+            if feature.dtype == 'video':
+                height, width, _ = feature.shape
+                check_encoder(feature.streams[0].name, width, height, self._fps, self._wanted)
         super().__init__(folder, config, node)
 
     def begin(self, part: Part) -> BagWriter:
