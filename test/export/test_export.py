@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
+import select
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +17,7 @@ from pathlib import Path
 import pytest
 from support import bags, exports, hard_bag
 
+import robocache_ros
 from robocache_core import payload
 from robocache_ros.offline import fused_frames
 from robocache_ros.parameters import NodeConfig
@@ -86,6 +91,62 @@ def test_an_export_that_is_interrupted_goes_on_behind_the_last_whole_bag(
     assert not out.with_name('out.part').exists()
 
 
+def test_an_export_that_wrote_no_bag_is_no_obstacle(both: list[Path], whole: Path, tmp_path: Path) -> None:
+    """As one that was refused for its configuration."""
+    out = tmp_path / 'out'
+    with pytest.raises(ExportError, match='names no stream'):
+        run.export(both, exports.configuration(hard_bag.config(rate_hz=5.0)), out, ('webdataset', 'lerobot'))
+    run.export(both, exports.configuration(), out, FORMATS)
+    assert exports.contents(out) == exports.contents(whole)
+
+
+def test_a_set_that_only_lacks_its_name_is_not_computed_again(
+    both: list[Path], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / 'out'
+
+    def take_name(done_s: float, frames: int) -> None:
+        out.touch()
+
+    with pytest.raises(OSError, match='Not a directory'):
+        run.export(both, exports.configuration(), out, FORMATS, progress=take_name)
+    out.unlink()
+    monkeypatch.setattr(run, 'fused_frames', None)
+    run.export(both, exports.configuration(), out, FORMATS)
+    assert exports.contents(out) == exports.contents(whole)
+
+
+_EXPORT = """
+import os, sys
+from pathlib import Path
+from support import exports
+from robocache_ros.tools.export import run
+
+def show(done_s, frames):
+    print(Path('/proc/self/task', str(os.getpid()), 'children').read_text(), flush=True)
+    sys.stdin.read()
+
+if __name__ == '__main__':
+    run.export([Path(sys.argv[1])], exports.configuration(), Path(sys.argv[2]), ['webdataset'], jobs=2, progress=show)
+"""
+
+
+def test_processes_that_compute_end_with_the_one_that_started_them(both: list[Path], tmp_path: Path) -> None:
+    """It is killed, as where memory is short; another export must not meet those that it left."""
+    script = tmp_path / 'export.py'
+    script.write_text(_EXPORT)
+    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True}
+    paths = os.pathsep.join([str(Path(bags.__file__).parents[1]), os.environ.get('PYTHONPATH', '')])
+    arguments = [sys.executable, str(script), str(both[0]), str(tmp_path / 'out')]
+    with subprocess.Popen(arguments, env={**os.environ, 'PYTHONPATH': paths}, **pipes) as process:
+        workers = [os.pidfd_open(int(child)) for child in process.stdout.readline().split()]
+        process.kill()
+    assert len(workers) >= 2
+    for worker in workers:
+        assert select.select([worker], [], [], 60)[0], 'a process is left'
+        os.close(worker)
+
+
 @pytest.fixture
 def small_files() -> Iterator[None]:
     """No file can be larger than 400 kB, less than a frame: a write beyond fails as on a full disk."""
@@ -109,6 +170,14 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path, capsys: pyt
     assert f'{out}.part' in line
 
 
+def test_a_configuration_that_is_not_there_is_not_a_set_that_is_begun(
+    tmp_path: Path, both: list[Path], capsys: pytest.CaptureFixture
+) -> None:
+    config, out = str(tmp_path / 'none.yaml'), str(tmp_path / 'out')
+    assert cli.main([str(both[0]), '--config', config, '--out', out, '--format', 'mcap']) == 2
+    assert capsys.readouterr().err == f"export: [Errno 2] No such file or directory: '{config}'\n"
+
+
 def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith('robocache_ros.tools.export.lerobot')]:
         monkeypatch.delitem(sys.modules, name)
@@ -122,13 +191,54 @@ def existing(both: list[Path], tmp_path: Path) -> None:
     run.export(both, exports.configuration(), tmp_path / 'out', FORMATS)
 
 
-def of_another_configuration(both: list[Path], tmp_path: Path) -> None:
+def where_a_link_leads_nowhere(both: list[Path], tmp_path: Path) -> None:
+    (tmp_path / 'out').symlink_to('nowhere')
+    run.export(both, exports.configuration(), tmp_path / 'out', FORMATS)
+
+
+def where_one_is(both: list[Path], tmp_path: Path) -> None:
+    run.export(both, exports.configuration(), Path(), FORMATS)
+
+
+def beside_files_of_something_else(both: list[Path], tmp_path: Path) -> None:
+    stale = tmp_path / 'out.part' / 'webdataset' / '002-00000.tar'
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    run.export(both, exports.configuration(), tmp_path / 'out', FORMATS)
+
+
+def begin(both: list[Path], out: Path, num_frames: int) -> None:
+    """An export that is interrupted after some frames; the first bag has 32."""
+
     def interrupt(done_s: float, frames: int) -> None:
-        raise KeyboardInterrupt
+        if frames == num_frames:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.export(both, exports.configuration(), tmp_path / 'out', FORMATS, progress=interrupt)
+        run.export(both, exports.configuration(), out, FORMATS, progress=interrupt)
+
+
+def of_another_configuration(both: list[Path], tmp_path: Path) -> None:
+    begin(both, tmp_path / 'out', 45)
     run.export(both, exports.configuration(hard_bag.config(rate_hz=5.0)), tmp_path / 'out', FORMATS)
+
+
+def by_another_version(both: list[Path], tmp_path: Path) -> None:
+    begin(both, tmp_path / 'out', 45)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robocache_ros, '__version__', '0.0.0')
+        run.export(both, exports.configuration(), tmp_path / 'out', FORMATS)
+
+
+def of_a_bag_that_is_being_recorded(both: list[Path], tmp_path: Path) -> None:
+    bag = tmp_path / 'bag'
+    shutil.copytree(both[0], bag)
+
+    def record(done_s: float, frames: int) -> None:
+        with next(bag.glob('*.mcap')).open('ab') as file:
+            file.write(b'more')
+
+    run.export([bag], exports.configuration(), tmp_path / 'out', FORMATS, progress=record)
 
 
 def by_two_at_once(both: list[Path], tmp_path: Path) -> None:
@@ -147,7 +257,12 @@ def without_a_frame(both: list[Path], tmp_path: Path) -> None:
     ('attempt', 'why'),
     [
         (existing, 'exists: choose another name, or remove it'),
-        (of_another_configuration, 'was begun with other bags, formats or another configuration: remove it'),
+        (where_a_link_leads_nowhere, 'exists: choose another name, or remove it'),
+        (where_one_is, r'\. exists: choose another name, or remove it'),
+        (beside_files_of_something_else, r'out\.part has files that no export left there: remove it'),
+        (of_another_configuration, 'was begun with other bags, formats, versions or another configuration: remove it'),
+        (by_another_version, 'was begun with other bags, formats, versions or another configuration: remove it'),
+        (of_a_bag_that_is_being_recorded, 'bag was written while it was read: export it once its recording has ended'),
         (by_two_at_once, 'is being written by another process'),
         (without_a_frame, 'no frame came of .*: `inspect` says why'),
     ],

@@ -19,7 +19,7 @@ from robocache_ros.tools.export import run, webdataset
 
 @pytest.fixture(scope='module')
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return hard_bag.write(tmp_path_factory.mktemp('formats') / 'bag')
+    return hard_bag.write(tmp_path_factory.mktemp('formats') / 'bag.1')
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +48,7 @@ def test_webdataset_has_the_payload_of_each_frame_and_a_json(out: Path, frames: 
     for frame, (_, data), (_, text) in zip(frames, members[::2], members[1::2], strict=True):
         assert payload.digest(payload.decode(bytearray(data))) == payload.digest(frame)
         described = json.loads(text)
-        assert (described['stamp_ns'], described['bag']) == (frame.stamp_ns, 'bag')
+        assert (described['stamp_ns'], described['bag']) == (frame.stamp_ns, 'bag.1')
         assert (described['valid'], described['age_ns']) == (frame.valid, frame.age_ns)
         assert {name: each['shape'] for name, each in described['tensors'].items()} == {
             name: list(tensor.shape) for name, tensor in frame.tensors.items()

@@ -80,6 +80,10 @@ def _run(args: argparse.Namespace) -> int:
 
     try:
         configuration = _configuration(args)
+    except (BagError, ConfigError, OSError) as error:
+        print(f'export: {printable(str(error))}', file=sys.stderr)
+        return _UNUSABLE
+    try:
         bar = ProgressBar(sum(open_bag(path).duration_s for path in args.bags))
         formats = list(dict.fromkeys(args.format))
         try:
@@ -93,14 +97,16 @@ def _run(args: argparse.Namespace) -> int:
         print(f'export: {printable(str(error))}', file=sys.stderr)
         return _FAILED
     except OSError as error:
-        rest = f'{args.out}.part holds what is written: the same command goes on with it'
-        print(f'export: {printable(str(error))}; {rest}', file=sys.stderr)
+        rest = f'; {args.out}.part holds what is written: the same command goes on with it'
+        is_begun = Path(f'{args.out}.part').is_dir()
+        print(f'export: {printable(str(error) + rest * is_begun)}', file=sys.stderr)
         return _FAILED
-    print(_outcome(manifest, args.out))
+    print(*map(printable, _outcome(manifest, args.out)), sep='\n')
     return 0
 
 
 def _configuration(args: argparse.Namespace) -> Configuration:
+    from robocache_core.text import printable
     from robocache_ros import parameters
     from robocache_ros.bag_types import types_in
     from robocache_ros.bags import open_bag
@@ -115,12 +121,12 @@ def _configuration(args: argparse.Namespace) -> Configuration:
     made = config_from_bag(bag, types_in(bag))
     for note in made.notes:
         print(f'note: {note}', file=sys.stderr)
-    return Configuration(*parameters.from_dict(made.parameters), made.to_yaml(bag.path.name))
+    return Configuration(*parameters.from_dict(made.parameters), made.to_yaml(printable(bag.path.name)))
 
 
-def _outcome(manifest: dict[str, Any], out: Path) -> str:
+def _outcome(manifest: dict[str, Any], out: Path) -> list[str]:
     lines = [f'{out}: {manifest["frames"]} frames of {len(manifest["bags"])} bag(s), sha256 {manifest["sha256"]}']
     for bag in manifest['bags']:
         dropped = ', '.join(f'{count} {reason}' for reason, count in bag['targets']['dropped'].items()) or 'none'
         lines.append(f'{bag["path"]}: {bag["frames"]} of {bag["targets"]["received"]} targets, dropped: {dropped}')
-    return '\n'.join(lines)
+    return lines

@@ -32,6 +32,11 @@ def identity(bag: Bag) -> dict[str, Any]:
     }
 
 
+def state_of(bag: Bag) -> list[tuple[int, int]]:
+    """Of each file of a bag its size and when it was last written: another one where it is written while it is read."""
+    return [(stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in bag.files)]
+
+
 def outcome(digests: Sequence[str], counts: Mapping[str, Counts]) -> dict[str, Any]:
     """What became of a bag: its frames, their SHA-256, and the accounts of its targets and streams."""
     accounts = {
@@ -53,14 +58,19 @@ def manifest(
     """The manifest of a set; ``bags`` has of each its identity and outcome, ``digests`` those of all frames."""
     return {
         'version': 1,
-        'robocache': robocache_ros.__version__,
-        'versions': {'python': platform.python_version(), **_versions(), 'jpeg_decoder': JPEG_DECODER},
+        **made_by(),
         'formats': list(formats),
         'frames': len(digests),
         'sha256': of_frames(digests),
         'bags': list(bags),
         'configuration': configuration,
     }
+
+
+def made_by() -> dict[str, Any]:
+    """The version of this package, and of all else that a set could depend on."""
+    versions = {'python': platform.python_version(), **_versions(), 'jpeg_decoder': JPEG_DECODER}
+    return {'robocache': robocache_ros.__version__, 'versions': versions}
 
 
 def _versions() -> dict[str, str]:

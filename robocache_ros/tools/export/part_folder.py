@@ -24,14 +24,17 @@ class PartFolder:
         settings: what makes the set; what was written by others is not gone on with.
 
     Raises:
-        ExportError: ``out`` exists, another process writes it, or what is in ``OUT.part`` was made by other settings.
+        ExportError: ``out`` exists or names no folder, another process writes it, or what is in ``OUT.part`` was made
+            by other settings, or by something else.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
-        self.out, self.path = out, out.with_name(f'{out.name}.part')
-        if out.exists():
+        if out.exists() or out.is_symlink():
             raise ExportError(f'{out} exists: choose another name, or remove it')
+        self.out, self.path = out, out.with_name(f'{out.name}.part')
         self._progress = self.path / _PROGRESS
+        if self.path.is_dir() and not self._progress.exists() and any(self.path.iterdir()):
+            raise ExportError(f'{self.path} has files that no export left there: remove it')
         self._progress.mkdir(parents=True, exist_ok=True)
         self._lock = (self._progress / 'lock').open('w')
         try:
@@ -39,12 +42,20 @@ class PartFolder:
         except BlockingIOError as error:
             self._lock.close()
             raise ExportError(f'{self.path} is being written by another process') from error
-        known = self._read('settings')
-        if known is None:
-            self._write('settings', settings)
-        elif known != json.loads(json.dumps(settings)):
-            self.close()
-            raise ExportError(f'{self.path} was begun with other bags, formats or another configuration: remove it')
+        if self._read('settings') != json.loads(json.dumps(settings)):
+            if self.written(0) is not None:
+                self.close()
+                raise ExportError(
+                    f'{self.path} was begun with other bags, formats, versions or another configuration: remove it'
+                )
+            self._begin(settings)
+
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        """Remove what an export left that wrote no bag: its folders would be part of the set."""
+        for path in self.path.iterdir():
+            if path != self._progress:
+                shutil.rmtree(path)
+        self._write('settings', settings)
 
     def close(self) -> None:
         """Let others have it."""
@@ -63,14 +74,15 @@ class PartFolder:
         return self._read(f'bag-{index}')
 
     def note(self, index: int, record: Mapping[str, Any]) -> None:
-        """Note that a bag is written."""
+        """Note that a bag is written; what it has in files of the set is on the disk before the note of it."""
+        os.sync()
         self._write(f'bag-{index}', record)
 
     def complete(self) -> None:
-        """Make it ``OUT``."""
-        shutil.rmtree(self._progress)
+        """Make it ``OUT``; until then the next export goes on with it."""
         os.sync()  # a name must not outlive its files' contents
         self.path.rename(self.out)
+        shutil.rmtree(self.out / _PROGRESS)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         file = self._progress / f'{name}.json'

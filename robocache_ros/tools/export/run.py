@@ -67,7 +67,8 @@ def export(
         progress: is called for each frame.
 
     Raises:
-        ExportError: the configuration does not fit a format, a library is missing, ``out`` exists, no frame comes.
+        ExportError: the configuration does not fit a format, a library is missing, ``out`` exists, a bag is written
+            meanwhile, no frame comes.
         BagError: a bag cannot be read, or lacks all topics of the configuration.
         OSError: a file cannot be written: what is written stays in ``OUT.part``.
     """
@@ -75,13 +76,19 @@ def export(
     bags = [open_bag(path, types.values()) for path in paths]
     for bag in bags:
         absent_topics(bag, types)
+    states = [manifest.state_of(bag) for bag in bags]
     identities = [manifest.identity(bag) for bag in bags]
-    settings = {'formats': list(formats), 'configuration': configuration.text, 'bags': identities}
+    settings = {
+        'formats': list(formats),
+        'configuration': configuration.text,
+        'bags': identities,
+        **manifest.made_by(),
+    }
     with closing(PartFolder(out, settings)) as folder:
         writers = {
             name: make_writer(name, folder.path / name, configuration.pipeline, configuration.node) for name in formats
         }
-        records = _Exporter(bags, configuration.pipeline, writers, folder, progress).run(jobs)
+        records = _Exporter(bags, states, configuration.pipeline, writers, folder, progress).run(jobs)
         digests = [digest for record in records for digest in record['digests']]
         if not digests:
             raise ExportError(f'no frame came of {", ".join(map(str, paths))}: `inspect` says why')
@@ -100,12 +107,13 @@ class _Exporter:
     def __init__(
         self,
         bags: Sequence[Bag],
+        bag_states: Sequence[list[tuple[int, int]]],
         config: PipelineConfig,
         writers: Mapping[str, SetWriter],
         folder: PartFolder,
         progress: Progress,
     ) -> None:
-        self._bags, self._config, self._writers = bags, config, writers
+        self._bags, self._bag_states, self._config, self._writers = bags, bag_states, config, writers
         self._folder, self._progress = folder, progress
         self._num_frames = 0
 
@@ -149,13 +157,14 @@ class _Exporter:
 
     def _write(self, index: int, frames: Frames, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         bag = self._bags[index]
-        name = bag.path.stem
         parts = {
-            key: writer.begin(Part(index, name, [record['states'][key] for record in before]))
+            key: writer.begin(Part(index, _name_of(bag), [record['states'][key] for record in before]))
             for key, writer in self._writers.items()
         }
         try:
             digests, counts = self._copy(index, frames, list(parts.values()))
+            if manifest.state_of(bag) != self._bag_states[index]:
+                raise ExportError(f'{bag.path} was written while it was read: export it once its recording has ended')
             states = {key: part.close() for key, part in parts.items()}
         except BaseException:
             for part in parts.values():
@@ -177,6 +186,12 @@ class _Exporter:
             self._num_frames += 1
             into_s = (frame.stamp_ns - self._bags[index].start_ns) / 1e9
             self._progress(done_s + min(max(into_s, 0.0), self._bags[index].duration_s), self._num_frames)
+
+
+def _name_of(bag: Bag) -> str:
+    """What a set calls a bag: the name of its folder, or that of its file without the suffix."""
+    path = bag.path.resolve()
+    return path.name if path.is_dir() else path.stem
 
 
 def _plain(frame: FusedFrame) -> FusedFrame:

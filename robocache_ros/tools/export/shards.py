@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import struct
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -80,11 +81,19 @@ class Workers:
 
 
 def _enter(stop: Event) -> None:
-    """Leave signals to the process that started this one, and listen to its ``stop``."""
+    """Leave signals to the process that started this one, listen to its ``stop``, and end when it is killed."""
     global _stopped
     _stopped = stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> dict[str, Counts]:
