@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +35,7 @@ pq = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed: re
 
 from robocache_ros.tools.export.lerobot import bag as lerobot_bag  # noqa: E402  needs both
 from robocache_ros.tools.export.lerobot import episodes  # noqa: E402
+from robocache_ros.tools.export.lerobot.video import VideoFile  # noqa: E402
 from robocache_ros.tools.export.lerobot.writer import LeRobotWriter  # noqa: E402
 
 FPS = 15
@@ -182,6 +184,23 @@ def test_each_frame_of_a_video_is_at_its_time(tmp_path: Path, codec: str) -> Non
     info = json.loads((folder / 'meta/info.json').read_text())
     assert info['features']['observation.images.front']['info']['video.codec'] == codec
     assert info['video_path']
+
+
+@pytest.mark.parametrize(('codec', 'times'), [('av1', 24), ('h264', 200), ('hevc', 24)])
+def test_a_video_does_not_depend_on_what_else_the_machine_does(tmp_path: Path, codec: str, times: int) -> None:
+    """Many are encoded side by side: libx264 gave other bytes one time in ten."""
+    squares = np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    images = [np.roll(squares, 3 * index, 1) for index in range(10)]
+
+    def encoded(number: int) -> bytes:
+        file = VideoFile(tmp_path / f'{number}.mp4', 96, 64, FPS, LeRobotConfig(codec=codec))
+        for image in images:
+            file.add(image)
+        file.close()
+        return (tmp_path / f'{number}.mp4').read_bytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(encoded, range(times)))) == 1
 
 
 def test_files_end_with_an_episode_once_they_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ os.environ.setdefault('SVT_LOG', '1')  # of the encoder of AV1: errors alone
 #: By codec: its encoder, and the options of that.
 _ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     'av1': ('libsvtav1', {'preset': '9'}),
-    'h264': ('libx264', {'preset': 'veryfast'}),
+    # With mbtree the same images give other bytes now and then; between so many key frames it is of no use.
+    'h264': ('libx264', {'preset': 'veryfast', 'x264-params': 'mbtree=0'}),
     'hevc': ('libx265', {'preset': 'veryfast', 'x265-params': 'log-level=error'}),
 }
 
