@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -147,27 +148,40 @@ def test_processes_that_compute_end_with_the_one_that_started_them(both: list[Pa
         os.close(worker)
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file can be larger than 400 kB, less than a frame: a write beyond fails as on a full disk."""
+@contextmanager
+def files_of_at_most(nbytes: int) -> Iterator[None]:
+    """No file can be larger: a write beyond fails as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize('jobs', [1, 2])
-@pytest.mark.usefixtures('small_files')
 def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path, capsys: pytest.CaptureFixture, jobs: int) -> None:
     bag = bags.write(tmp_path / 'bag', bags.every(100, '/image', bags.image, 1000))
     out = tmp_path / 'out'
     arguments = [str(bag), '--out', str(out), '--format', 'webdataset', '--jobs', str(jobs)]
-    assert cli.main(arguments) == 1
+    with files_of_at_most(400_000):  # less than a frame
+        assert cli.main(arguments) == 1
     assert not out.exists()
     assert not list(tmp_path.rglob('manifest.json'))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('export: ')]
     assert 'File too large' in line
     assert f'{out}.part' in line
+
+
+def test_a_disk_that_is_full_just_before_the_end_is_an_error_and_no_other_follows(
+    both: list[Path], tmp_path: Path
+) -> None:
+    """The last bytes are written where a file is closed."""
+    run.export(both[:1], exports.configuration(), tmp_path / 'out', ('mcap',))
+    (file,) = (tmp_path / 'out').rglob('*.mcap')
+    with files_of_at_most(file.stat().st_size - 1), pytest.raises(OSError, match='File too large'):
+        run.export(both[:1], exports.configuration(), tmp_path / 'again', ('mcap',))
+    assert not (tmp_path / 'again').exists()
 
 
 def test_a_configuration_that_is_not_there_is_not_a_set_that_is_begun(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class _Record(BagWriter):
         return {}
 
     def abort(self) -> None:
-        self._writer.close()
+        with suppress(OSError, ValueError):  # what is left may not fit on the disk either, or its file be closed
+            self._writer.close()
 
 
 def _type_name(message: Any) -> str:
