@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example of a training loop: a set and the bags that it is of teach the same, to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from support import exports, hard_bag
+
+from robocache_ros.tools.export import run
+
+pytest.importorskip('webdataset', reason='webdataset is not installed: requirements/export.txt')
+from robocache_ros.examples import train
+
+
+def test_ten_steps_on_a_set_are_those_on_its_bags(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bags = [hard_bag.write(tmp_path / name) for name in ('one', 'two')]
+    config = dataclasses.replace(exports.CONFIG, cameras=())
+    run.export(bags, exports.configuration(config), tmp_path / 'out', ('webdataset',))
+    folder = tmp_path / 'out' / 'webdataset'
+    losses = train.train(train.batches_of_set(folder, 0), 'lidar', 'imu')
+    assert len(losses) == 10
+    assert losses == train.train(train.batches_of_bags(bags, config, 0), 'lidar', 'imu')
+    assert losses[-1] < losses[0]
+    assert train.main(['--lidar', 'lidar', '--vector', 'imu', '--set', str(folder)]) == 0
+    assert capsys.readouterr().out.count('step ') == 10
