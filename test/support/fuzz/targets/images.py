@@ -17,7 +17,7 @@ from support.fuzz.targets.target import Target, Unlike, exact, messages, receive
 
 from robocache_core import backends, jpeg, ops
 from robocache_core.config import CameraConfig
-from robocache_core.encodings import ENCODINGS
+from robocache_core.encodings import ENCODINGS, in_planes
 from robocache_core.rectify import rectify_map, result_info
 from robocache_core.samples import CameraFrame
 from robocache_ros.decode_image import decode_camera_info, decode_compressed, decode_image
@@ -119,7 +119,7 @@ def _prepared(frame: CameraFrame, config: CameraConfig) -> None:
         raise Unlike
     image = _same(
         exact(frame.data),
-        encoding=frame.encoding,
+        encoding=in_planes(frame.encoding, frame.sampling),
         width=frame.width,
         height=frame.height,
         step=frame.step,
