@@ -140,7 +140,7 @@ def decode_multi_echo(msg: MultiEchoLaserScan, config: LidarConfig) -> LidarScan
             ``bad_layout``: an echo without an intensity, or the other way round.
     """
     ranges, intensities = ([each.echoes for each in rays] for rays in (msg.ranges, msg.intensities))
-    if config.echo == 'strongest' and not intensities:
+    if config.echo == 'strongest' and ranges and not intensities:
         raise DataError(
             Reason.MISSING_FIELD, f'the scan has no intensities, which show the strongest echo: set {config.name}.echo'
         )

@@ -168,6 +168,7 @@ def test_one_echo_a_ray_is_a_laser_scan(types):
         (RANGES, STRENGTHS[:4], 'first', 'bad_layout', 'not as many intensities as echoes'),
         (RANGES, [[1.0], *STRENGTHS[1:]], 'last', 'bad_layout', 'not as many intensities as echoes'),
         ([], [], 'first', 'empty_cloud', 'no ranges'),
+        ([], [], 'strongest', 'empty_cloud', 'no ranges'),
     ],
 )
 def test_impossible_echoes_are_refused_by_name(types, ranges, strengths, echo, reason, said):
