@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robocache_core.config import PipelineConfig
 from robocache_ros.bags import Bag
-from robocache_ros.offline import BagFrames, fused_frames
+from robocache_ros.offline import BagFrames, Messages, fused_frames
 
 #: What it takes to pass over a second of a bag, as a share of what it takes to compute one.
 _PASSING_OVER = 0.25
@@ -22,9 +22,9 @@ class Shard:
     start_ns: int | None = None
     end_ns: int | None = None
 
-    def frames(self, config: PipelineConfig) -> BagFrames:
-        """Return its frames, computed as they are asked for."""
-        return fused_frames(self.bag, config, start_ns=self.start_ns, end_ns=self.end_ns)
+    def frames(self, config: PipelineConfig, messages: Messages = Bag.messages) -> BagFrames:
+        """Return its frames, computed as they are asked for; ``messages`` reads the bag."""
+        return fused_frames(self.bag, config, messages=messages, start_ns=self.start_ns, end_ns=self.end_ns)
 
 
 def shards_of(bag: Bag, count: int) -> list[Shard]:

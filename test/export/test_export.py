@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import resource
 import select
@@ -20,9 +21,11 @@ from support import bags, exports, hard_bag
 
 import robocache_ros
 from robocache_core import payload
+from robocache_ros.bags import Bag
 from robocache_ros.offline import fused_frames
 from robocache_ros.parameters import NodeConfig
-from robocache_ros.tools.export import cli, formats, run
+from robocache_ros.shards import Shard
+from robocache_ros.tools.export import cli, formats, run, shards
 from robocache_ros.tools.export.writer import ExportError
 
 FORMATS = ('webdataset', 'mcap')
@@ -146,6 +149,20 @@ def test_processes_that_compute_end_with_the_one_that_started_them(both: list[Pa
     for worker in workers:
         assert select.select([worker], [], [], 60)[0], 'a process is left'
         os.close(worker)
+
+
+def test_a_shard_that_is_still_passed_over_ends_too(
+    both: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or an interrupted export waits until it has read the bag."""
+    read = []
+    messages = Bag.messages
+    monkeypatch.setattr(Bag, 'messages', lambda *args: (read.append(each) or each for each in messages(*args)))
+    stopped = multiprocessing.Event()
+    stopped.set()
+    monkeypatch.setattr(shards, '_stopped', stopped)
+    shards._compute(Shard(both[0], start_ns=1 << 62), exports.CONFIG, tmp_path / 'spool')
+    assert len({record_ns for topic, record_ns, _ in read if topic != '/tf_static'}) == 1
 
 
 @contextmanager

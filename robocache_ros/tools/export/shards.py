@@ -12,7 +12,7 @@ import signal
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
@@ -24,6 +24,7 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import CameraView, FusedFrame
 from robocache_core.ledger import Counts
 from robocache_core.samples import CameraInfo
+from robocache_ros.bags import Bag
 from robocache_ros.shards import Shard
 from robocache_ros.tools.export.writer import ExportError
 
@@ -102,17 +103,23 @@ def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> dict[str, Cou
     logging.disable(logging.NOTSET if shard.end_ns is None else logging.CRITICAL)
     with (
         spool.open('wb') as file,
-        shard.frames(config) as frames,
+        shard.frames(config, _until_stopped) as frames,
     ):
         for frame in frames:
-            assert _stopped is not None
-            if _stopped.is_set():
-                break
             views = json.dumps({name: dataclasses.asdict(view) for name, view in frame.views.items()}).encode()
             data = payload.encode(frame)
             file.write(_HEAD.pack(len(views), len(data)) + views)
             file.write(data)
         return dict(frames.counts)
+
+
+def _until_stopped(bag: Bag, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+    """Read a bag until the processes end: also while a shard passes over what is before it, and gives no frame."""
+    assert _stopped is not None
+    for message in bag.messages(topics):
+        if _stopped.is_set():
+            return
+        yield message
 
 
 def _spooled(spool: Path) -> Iterator[FusedFrame]:
