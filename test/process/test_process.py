@@ -144,6 +144,7 @@ def test_a_signal_ends_the_node_in_every_state(state, number):
     for delay_s, signals in ((0.2, 1), (0.8, 2)):
         with Terminal(NODE, arguments) as terminal:
             terminal.until(printed)
+            terminal.until_it_takes(signal.SIGTERM)  # as Python begins, it does not
             time.sleep(delay_s)  # somewhere within the state
             for _ in range(signals):
                 terminal.interrupt(number)

@@ -4,9 +4,12 @@
 import contextlib
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import rclpy
 
@@ -44,6 +47,16 @@ class Terminal:
         """Wait until ``text`` was printed."""
         with self._changed:
             assert self._changed.wait_for(lambda: text in self.text, 60), f'{text!r} was not printed:\n{self.text}'
+
+    def until_it_takes(self, number):
+        """Wait until the main thread blocks a signal, which another takes: it no longer ends the process at once."""
+        end = time.monotonic() + 60
+        while not int(re.search(r'SigBlk:\s*(\w+)', self._status())[1], 16) >> (number - 1) & 1:
+            assert time.monotonic() < end, f'{number!r} is not taken:\n{self.text}'
+            time.sleep(0.005)
+
+    def _status(self):
+        return Path(f'/proc/{self.pid}/status').read_text(encoding='utf-8')
 
     @property
     def pid(self):
