@@ -2,7 +2,7 @@
 """Writes the table of a benchmark into a page, between two markers, from the file that the benchmark left.
 
     python -m benchmark.table build/bench/cpu.json [--page docs/performance.md]
-    python -m benchmark.table benchmark/results/h100.json
+    python -m benchmark.table benchmark/results/h200.json
 
 The markers are named after the file: ``<!-- cpu.json -->`` and ``<!-- end of cpu.json -->``.
 """

@@ -164,7 +164,7 @@ def test_the_table_replaces_its_own_block_alone():
         table.replaced(page, 'gpu.json', 'new')
 
 
-@pytest.mark.parametrize('name', ['cpu.json', 'h100.json'])
+@pytest.mark.parametrize('name', ['cpu.json', 'h200.json'])
 def test_the_page_has_the_markers(name):
     table.replaced((ROOT / 'docs/performance.md').read_text(), name, '')
 
