@@ -233,7 +233,7 @@ setup(
         'tracing': ['opentelemetry-sdk', 'opentelemetry-exporter-otlp-proto-http'],
         'tools': ['matplotlib', 'rosbags'],
         'jpeg': ['simplejpeg'],
-        'export': ['av', 'pyarrow', 'rosbags'],
+        'export': ['av', 'pyarrow', 'rosbags', 'webdataset'],
     },
     zip_safe=False,
     entry_points={

@@ -37,7 +37,7 @@ KEYS = {
 }
 
 #: Optional, and rosdep has no key for them.
-WITHOUT_KEY = {'av', 'opentelemetry', 'pyarrow', 'simplejpeg'}
+WITHOUT_KEY = {'av', 'opentelemetry', 'pyarrow', 'simplejpeg', 'webdataset'}
 
 
 def declared(*tags):
