@@ -22,14 +22,14 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from robocache_core import jpeg, png
 from robocache_core.config import DepthConfig
-from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
+from robocache_core.encodings import DEPTH_ENCODINGS
 from robocache_core.ledger import Reason
 from robocache_core.ops.depth import check_depth_encoding
 from robocache_core.rvl import decode_rvl
 from robocache_core.samples import CameraFrame, DataError, EncodedImage
 from robocache_core.text import shown
-from robocache_ros.decode import stamp_ns, view_bytes
-from robocache_ros.decode_image import check_size
+from robocache_ros.decode import stamp_ns
+from robocache_ros.decode_image import check_size, view_image
 from robocache_ros.pixels import decode_png
 
 #: Bytes before what compressedDepth has compressed: a number, and two floats.
@@ -50,17 +50,7 @@ def decode_depth(msg: Image, config: DepthConfig) -> CameraFrame:
     stamp = stamp_ns(msg.header, config)
     check_size(msg.width, msg.height, config)
     check_depth_encoding(msg.encoding)
-    encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
-    return CameraFrame(
-        stamp_ns=stamp,
-        frame_id=msg.header.frame_id,
-        data=view_bytes(msg.data),
-        encoding=msg.encoding,
-        width=msg.width,
-        height=msg.height,
-        step=msg.step,
-        is_bigendian=bool(msg.is_bigendian),
-    )
+    return view_image(msg, stamp)
 
 
 def decode_compressed_depth(msg: CompressedImage, config: DepthConfig) -> EncodedImage:

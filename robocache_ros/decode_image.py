@@ -43,6 +43,15 @@ def decode_image(msg: Image, config: CameraConfig) -> CameraFrame:
     """
     stamp = stamp_ns(msg.header, config)
     check_size(msg.width, msg.height, config)
+    return view_image(msg, stamp)
+
+
+def view_image(msg: Image, stamp: int) -> CameraFrame:
+    """View the pixels of a raw image of stamp ``stamp``, ns.
+
+    Raises:
+        DataError: ``unknown_encoding``, ``empty_image``, ``bad_image_size``, ``step_too_small``, ``data_too_short``.
+    """
     message_encoding_of(msg.encoding).check(msg.encoding, msg.width, msg.height, msg.step, len(msg.data))
     return CameraFrame(
         stamp_ns=stamp,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import cv2
@@ -179,14 +179,17 @@ def _imu(imu: Imu, end_ns: int) -> Iterator[Recorded]:
 
 
 def _images(camera: Camera, end_ns: int, encoding: str) -> Iterator[Recorded]:
-    topic = f'/camera/{camera.name}'
-    suffix = '' if encoding == 'raw' else '/compressed'
+    topic = 'image_raw' if encoding == 'raw' else 'image_raw/compressed'
+    return _pictures(camera, end_ns, topic, lambda index: _image(camera.read(index), camera, encoding))
+
+
+def _pictures(camera: Camera, end_ns: int, topic: str, message: Callable[[int], Any]) -> Iterator[Recorded]:
+    """Yield the messages of a camera's pictures on ``topic`` of its namespace, by their number, and its CameraInfo."""
     index = 0
-    while camera.stamp_ns(index) < end_ns:
-        picture = camera.read(index)
-        record_ns = picture.stamp_ns + _delay_ns(camera, index, CAMERA_DELAY_NS)
-        yield Recorded(record_ns, f'{topic}/image_raw{suffix}', _image(picture, camera, encoding))
-        yield Recorded(record_ns, f'{topic}/camera_info', _camera_info(picture.stamp_ns, camera))
+    while (stamp_ns := camera.stamp_ns(index)) < end_ns:
+        record_ns = stamp_ns + _delay_ns(camera, index, CAMERA_DELAY_NS)
+        yield Recorded(record_ns, f'/camera/{camera.name}/{topic}', message(index))
+        yield Recorded(record_ns, f'/camera/{camera.name}/camera_info', _camera_info(stamp_ns, camera))
         index += 1
 
 
@@ -213,15 +216,8 @@ def _image(picture: Picture, camera: Camera, encoding: str) -> Any:
 
 
 def _depth_images(camera: DepthCamera, end_ns: int, encoding: str) -> Iterator[Recorded]:
-    topic = f'/camera/{camera.name}'
-    suffix = '' if encoding == 'raw' else '/compressedDepth'
-    index = 0
-    while camera.stamp_ns(index) < end_ns:
-        picture = camera.read_depth(index)
-        record_ns = picture.stamp_ns + _delay_ns(camera, index, CAMERA_DELAY_NS)
-        yield Recorded(record_ns, f'{topic}/image_rect_raw{suffix}', _depth_image(picture, camera, encoding))
-        yield Recorded(record_ns, f'{topic}/camera_info', _camera_info(picture.stamp_ns, camera))
-        index += 1
+    topic = 'image_rect_raw' if encoding == 'raw' else 'image_rect_raw/compressedDepth'
+    return _pictures(camera, end_ns, topic, lambda index: _depth_image(camera.read_depth(index), camera, encoding))
 
 
 def _depth_image(picture: DepthPicture, camera: DepthCamera, encoding: str) -> Any:
