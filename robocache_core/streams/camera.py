@@ -12,13 +12,12 @@ import torch
 from robocache_core import ops
 from robocache_core.device import Device
 from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of, in_planes
-from robocache_core.frame import CameraView
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import check_uint8, image_factors, largest_result
-from robocache_core.rectify import Rectifier, decoded_info, result_info
-from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Sample
+from robocache_core.samples import CameraFrame, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig
+from robocache_core.streams.base import FrameDraft, Job, StreamConfig
+from robocache_core.streams.image_stream import ImageStream
 from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
@@ -176,50 +175,16 @@ class CameraConfig(StreamConfig):
         return self.rectify
 
 
-def view_of(
-    image: CameraFrame, info: CameraInfo | None, *, out_width: int, out_height: int, letterbox: bool, rectified: bool
-) -> CameraView:
-    """Return where the result of ``image`` comes from, as ``result_info`` says by its camera's calibration ``info``."""
-    found = None
-    if info is not None:
-        with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
-            found = result_info(
-                decoded_info(info, image.reduction),
-                width=image.width,
-                height=image.height,
-                out_width=out_width,
-                out_height=out_height,
-                letterbox=letterbox,
-                rectified=rectified,
-            )
-    return CameraView(image.frame_id, found)
-
-
-class CameraStream(Stream[CameraConfig]):
+class CameraStream(ImageStream[CameraConfig]):
     """Prepares a camera's images."""
 
     def __init__(self, config: CameraConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.dtype = _DTYPES[config.dtype]
-        #: The camera's calibration, if it has come.
-        self.info: CameraInfo | None = None
         #: Encoding of the last image that was a picture; empty before that.
         self._picture = ''
         #: Channels of the last image: what a frame without one has.
         self.num_channels = 3
-        self._rectifier = None
-        if config.rectify:
-            self._rectifier = Rectifier(
-                out_width=config.width,
-                out_height=config.height,
-                letterbox=config.letterbox,
-                info_topic=config.calibration_topic,
-            )
-
-    def calibrate(self, info: CameraInfo) -> None:
-        self.info = info
-        if self._rectifier is not None:
-            self._rectifier.info = info
 
     def check_encoding(self, encoding: str) -> None:
         """Refuse an image whose pixels give no picture of this stream.
@@ -258,32 +223,14 @@ class CameraStream(Stream[CameraConfig]):
             self._picture = encoding
 
     def show(self, image: CameraFrame) -> None:
-        """Take ``image`` for the one that the frame, and those after it that have none, show."""
-        config = self.config
         self.learn(image.encoding)
-        self.view = view_of(
-            image,
-            self.info,
-            out_width=config.width,
-            out_height=config.height,
-            letterbox=config.letterbox,
-            rectified=config.rectify,
-        )
-
-    @property
-    def decodes(self) -> bool:
-        return self.config.is_compressed
+        super().show(image)
 
     def admit(self, sample: Sample) -> Sample:
         if self._rectifier is None:
             return sample
         assert isinstance(sample, CameraFrame | EncodedImage)
         return self._rectifier.apply(sample)
-
-    def prepare(self, pick: Pick) -> None:
-        for entry in pick.entries:
-            if isinstance(entry.sample, EncodedImage):
-                entry.sample.begin()
 
     def job(self, target: Target, draft: FrameDraft) -> CameraJob:
         return CameraJob(self, target, draft)

@@ -16,18 +16,17 @@ from robocache_core.ops import DenseVoxels, DepthLayout, SparseVoxels
 from robocache_core.ops.depth import check_depth_encoding
 from robocache_core.ops.points import AXES
 from robocache_core.rays import RaySource
-from robocache_core.rectify import Rectifier
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams.base import FrameDraft, Job, Stream, StreamConfig, check_pose
-from robocache_core.streams.camera import view_of
+from robocache_core.streams.base import FrameDraft, Job, StreamConfig, check_pose
+from robocache_core.streams.image_stream import ImageStream
 from robocache_core.streams.lidar import VoxelConfig
 from robocache_core.streams.voxels import blank_voxels, named_voxels, voxelize
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
 if TYPE_CHECKING:
     from robocache_core.config import PipelineConfig
-    from robocache_core.target import Pick, Target
+    from robocache_core.target import Target
 
 #: Transports whose name ends the topic of a CompressedImage.
 _TRANSPORTS = ('/compressedDepth', '/compressed')
@@ -173,47 +172,20 @@ class DepthConfig(StreamConfig):
             raise ConfigError(f'{self.name}.extrinsics: needs target_frame, the frame that they lead to')
 
 
-class DepthStream(Stream[DepthConfig]):
+class DepthStream(ImageStream[DepthConfig]):
     """Prepares a depth camera's images."""
 
     def __init__(self, config: DepthConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.poses = poses
-        #: The camera's calibration, if it has come.
-        self.info: CameraInfo | None = None
         self._rays = None
         if config.has_voxels:
             self._rays = RaySource(is_rectified=config.is_rectified, info_topic=config.calibration_topic)
-        self._rectifier = None
-        if config.rectify:
-            self._rectifier = Rectifier(
-                out_width=config.width,
-                out_height=config.height,
-                letterbox=config.letterbox,
-                info_topic=config.calibration_topic,
-            )
 
     def calibrate(self, info: CameraInfo) -> None:
-        self.info = info
-        for tables in (self._rectifier, self._rays):
-            if tables is not None:
-                tables.info = info
-
-    def show(self, image: CameraFrame) -> None:
-        """Take ``image`` for the one that the frame, and those after it that have none, show."""
-        config = self.config
-        self.view = view_of(
-            image,
-            self.info,
-            out_width=config.width,
-            out_height=config.height,
-            letterbox=config.letterbox,
-            rectified=config.rectify,
-        )
-
-    @property
-    def decodes(self) -> bool:
-        return self.config.is_compressed
+        super().calibrate(info)
+        if self._rays is not None:
+            self._rays.info = info
 
     def admit(self, sample: Sample) -> Sample:
         assert isinstance(sample, CameraFrame | EncodedImage)
@@ -230,11 +202,6 @@ class DepthStream(Stream[DepthConfig]):
                 f'CameraInfo: R = {self.info.r} turns the camera, which changes what its distances are along: must be '
                 f'the identity for {self.name}.rectify',
             )
-
-    def prepare(self, pick: Pick) -> None:
-        for entry in pick.entries:
-            if isinstance(entry.sample, EncodedImage):
-                entry.sample.begin()
 
     def job(self, target: Target, draft: FrameDraft) -> DepthJob:
         return DepthJob(self, target, draft)
