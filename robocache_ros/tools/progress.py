@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TextIO
 
+from robocache_ros.tools import interruption
+
 _WIDTH = 30
 _REDRAW_S = 0.1
 
@@ -22,7 +24,12 @@ class ProgressBar:
         self._quarter = 0
 
     def show(self, done_s: float, note: str) -> None:
-        """Draw, unless the last drawing is only a moment old."""
+        """Draw, unless the last drawing is only a moment old.
+
+        Raises:
+            KeyboardInterrupt: a signal has come, which Python may have dropped.
+        """
+        interruption.check()
         done_s = min(max(done_s, 0.0), self._total_s)
         share = done_s / self._total_s
         now = time.monotonic()

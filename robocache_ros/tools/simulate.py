@@ -218,11 +218,6 @@ def main(argv: list[str] | None = None) -> int:
         _parser().error(str(error))
     interruption.raise_from_now_on()
     bar = ProgressBar(args.seconds)
-
-    def show(done_s: float) -> None:
-        interruption.check()
-        bar.show(done_s, args.out.name)
-
     began = time.monotonic()
     try:
         counts = write_bag(
@@ -236,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
             clocks=clocks,
             odometry=WheelOdometry(robot.world) if args.odometry else None,
             overwrite=args.overwrite,
-            progress=show,
+            progress=lambda done_s: bar.show(done_s, args.out.name),
         )
     except OSError as error:
         print(f'simulate: {error}', file=sys.stderr)

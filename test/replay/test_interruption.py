@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from support import bags
 
 CODE = """
 import os, signal
@@ -66,10 +67,19 @@ def test_an_interrupt_within_an_import(tool: str, number: signal.Signals) -> Non
     assert (run.returncode, run.stderr) == (130, f'{tool}: interrupted\n')
 
 
+#: Tools that write a bag to ``out``, for an hour.
+RECORDING = {
+    'simulate': lambda out, bag: [str(out), '--seconds', '3600'],
+    'faults': lambda out, bag: [str(bag), str(out), '--fault', 'loop:times=1000000'],
+}
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupt_of_a_recording(tmp_path, number: signal.Signals) -> None:
+@pytest.mark.parametrize('tool', RECORDING)
+def test_an_interrupt_of_a_recording(tmp_path, tmp_path_factory, tool: str, number: signal.Signals) -> None:
+    bag = bags.write(tmp_path_factory.mktemp('given') / 'bag', bags.every(100, '/imu', bags.imu))
     out = tmp_path / 'bag'
-    command = [sys.executable, '-m', 'robocache_ros.tools.simulate', str(out), '--seconds', '3600']
+    command = [sys.executable, '-m', f'robocache_ros.tools.{tool}', *RECORDING[tool](out, bag)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             while not list(tmp_path.rglob('*.mcap')):
@@ -80,6 +90,6 @@ def test_an_interrupt_of_a_recording(tmp_path, number: signal.Signals) -> None:
         finally:
             process.kill()
     assert process.returncode == 130
-    assert text.splitlines()[-1] == 'simulate: interrupted'
+    assert text.splitlines()[-1] == f'{tool}: interrupted'
     assert 'Traceback' not in text
     assert not out.exists()

@@ -2,7 +2,11 @@
 """The progress bar, on a terminal and elsewhere."""
 
 import io
+import signal
 
+import pytest
+
+from robocache_ros.tools import interruption
 from robocache_ros.tools.progress import ProgressBar
 
 
@@ -30,3 +34,14 @@ def test_a_terminal_gets_one_line_that_ends_full():
     first, last = text.rstrip('\n').split('\r')[1:]
     assert (first.count('█'), last.count('░')) == (0, 0)
     assert (text.count('\n'), first.count('░')) == (1, last.count('█'))
+
+
+def test_a_signal_that_was_dropped_ends_what_is_shown():
+    bar = ProgressBar(4.0, io.StringIO())
+    with pytest.raises(KeyboardInterrupt):
+        interruption.on_signal(signal.SIGINT, None)  # where Python finalises an object, nothing more comes of it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bar.show(1.0, 'none')
+    finally:
+        interruption._requested.clear()

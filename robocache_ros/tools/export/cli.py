@@ -71,13 +71,6 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_ros.tools.progress import ProgressBar
 
     interruption.raise_from_now_on()
-    bar: ProgressBar | None = None
-
-    def show(done_s: float, frames: int) -> None:
-        interruption.check()
-        if bar is not None:
-            bar.show(done_s, f'{frames} frames')
-
     try:
         configuration = _configuration(args)
     except (BagError, ConfigError, OSError) as error:
@@ -87,7 +80,14 @@ def _run(args: argparse.Namespace) -> int:
         bar = ProgressBar(sum(open_bag(path).duration_s for path in args.bags))
         formats = list(dict.fromkeys(args.format))
         try:
-            manifest = export(args.bags, configuration, args.out, formats, jobs=args.jobs, progress=show)
+            manifest = export(
+                args.bags,
+                configuration,
+                args.out,
+                formats,
+                jobs=args.jobs,
+                progress=lambda done_s, frames: bar.show(done_s, f'{frames} frames'),
+            )
         finally:
             bar.close()
     except (BagError, ConfigError) as error:

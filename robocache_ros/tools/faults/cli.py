@@ -22,7 +22,7 @@ The same seed and arguments give the same bag.
 With --live, messages of a topic are published on another one, with faults, until the process is interrupted; times
 count from the first message. The list is in the file that --log names.
 
-Exit status: 0; 1 where nothing was written; 2 where the arguments are wrong.
+Exit status: 0; 1 where nothing was written; 2 where the arguments are wrong; 130 where it was interrupted.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from pathlib import Path
 
 from robocache_core.tunable import ConfigError
 from robocache_ros.bags import Bag, BagError, open_bag
+from robocache_ros.tools import interruption
 from robocache_ros.tools.faults.bag import LIST, num_laps, write_faulty
 from robocache_ros.tools.faults.fault import Fault
 from robocache_ros.tools.faults.kinds import KINDS, fault_of, listing
@@ -55,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     except (BagError, ConfigError, OSError) as error:
         print(f'faults: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return interruption.status_of('faults')
 
 
 def _run_live(args: argparse.Namespace) -> int:
@@ -69,6 +72,7 @@ def _run_live(args: argparse.Namespace) -> int:
 
 
 def _write_bag(args: argparse.Namespace) -> int:
+    interruption.raise_from_now_on()
     began = time.monotonic()
     bag = open_bag(args.bag)
     _warn(bag, args.fault)

@@ -66,7 +66,6 @@ def _run(args: argparse.Namespace) -> int:
 
     def show(done_s: float, duration_s: float) -> None:
         nonlocal bar
-        interruption.check()
         bar = bar or ProgressBar(duration_s)
         bar.show(done_s, '')
 
