@@ -29,6 +29,24 @@ _ENCODINGS = {
 }
 
 
+def prepared(data: torch.Tensor, encoding: str, width: int, height: int, step: int, **more: Any) -> torch.Tensor:
+    """Our way of all of them; ``more``: other arguments of ``ops.prepare_image``."""
+    return ops.prepare_image(
+        data,
+        encoding=encoding,
+        width=width,
+        height=height,
+        step=step,
+        out_width=WIDTH,
+        out_height=HEIGHT,
+        scale=1 / 255,
+        mean=MEAN,
+        std=STD,
+        dtype=torch.float16,
+        **more,
+    )
+
+
 def workloads(peers: Peers, threads: int, quick: bool) -> dict[str, Callable[[], Workload]]:
     """By name."""
     height = 120 if quick else 1080
@@ -51,20 +69,7 @@ def _workload(encoding: str, cameras: int, height: int, peers: Peers, threads: i
 
     def ours(number: int) -> tuple[torch.Tensor, ...]:
         return tuple(
-            ops.prepare_image(
-                data,
-                encoding=encoding,
-                width=width,
-                height=height,
-                step=width * nbytes,
-                out_width=WIDTH,
-                out_height=HEIGHT,
-                scale=1 / 255,
-                mean=MEAN,
-                std=STD,
-                dtype=torch.float16,
-                out=buffer,
-            )
+            prepared(data, encoding, width, height, width * nbytes, out=buffer)
             for data, buffer in zip(inputs[number % 2], out, strict=True)
         )
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from benchmark import inputs
-from benchmark.images import HEIGHT, MEAN, STD, WIDTH
+from benchmark.images import HEIGHT, WIDTH, prepared
 from benchmark.peers import Peers
 from benchmark.row import Goal
 from benchmark.runner import Call, Workload, on_threads
@@ -51,12 +51,13 @@ def _workload(images: list[Bytes], peers: Peers, threads: int) -> Workload:
     out = torch.empty(3, HEIGHT, WIDTH, dtype=torch.float16)
 
     def ours(number: int) -> tuple[torch.Tensor, ...]:
-        data = images[number % len(images)]
-        planes = read_planes(jpeg.read_jpeg(data), data)
+        image = images[number % len(images)]
+        planes = read_planes(jpeg.read_jpeg(image), image)
         if planes is None:
             raise RuntimeError('the JPEG has no planes')
         encoding = in_planes('bgr8', planes.sampling)
-        return (_prepared(planes.data, encoding, planes.width, planes.height, planes.step, out),)
+        data = torch.from_numpy(planes.data)
+        return (prepared(data, encoding, planes.width, planes.height, planes.step, out=out),)
 
     found: dict[str, Call] = {}
     simplejpeg = peers.get('simplejpeg')
@@ -81,23 +82,6 @@ def _by_library(images: list[Bytes], decode: Callable[[Bytes], Any], number: int
     before = ops.num_threads()
     ops.set_num_threads(threads)
     try:
-        return _prepared(pixels.reshape(-1), 'bgr8', width, height, 3 * width, None)
+        return prepared(torch.from_numpy(pixels.reshape(-1)), 'bgr8', width, height, 3 * width)
     finally:
         ops.set_num_threads(before)
-
-
-def _prepared(data: Bytes, encoding: str, width: int, height: int, step: int, out: torch.Tensor | None) -> torch.Tensor:
-    return ops.prepare_image(
-        torch.from_numpy(data),
-        encoding=encoding,
-        width=width,
-        height=height,
-        step=step,
-        out_width=WIDTH,
-        out_height=HEIGHT,
-        scale=1 / 255,
-        mean=MEAN,
-        std=STD,
-        dtype=torch.float16,
-        out=out,
-    )

@@ -11,8 +11,7 @@ import torch
 
 from benchmark.gpu import in_torch
 from benchmark.gpu.workload import Inputs, Out, Workload
-from benchmark.images import HEIGHT, MEAN, STD, WIDTH
-from robocache_core import ops
+from benchmark.images import HEIGHT, MEAN, STD, WIDTH, prepared
 from robocache_core.encodings import encoding_of, in_planes
 from robocache_core.rectify import rectify_map
 from robocache_core.samples import CameraInfo
@@ -39,20 +38,7 @@ def workloads(quick: bool) -> dict[str, Callable[[], Workload]]:
 
 def prepare(data: torch.Tensor, encoding: str, width: int, height: int, **more: Any) -> torch.Tensor:
     """Our way of all of them."""
-    return ops.prepare_image(
-        data,
-        encoding=encoding,
-        width=width,
-        height=height,
-        step=width * ENCODINGS[encoding][0],
-        out_width=WIDTH,
-        out_height=HEIGHT,
-        scale=1 / 255,
-        mean=MEAN,
-        std=STD,
-        dtype=torch.float16,
-        **more,
-    )
+    return prepared(data, encoding, width, height, width * ENCODINGS[encoding][0], **more)
 
 
 def in_torch_by(encoding: str, data: torch.Tensor, width: int, height: int) -> torch.Tensor:
