@@ -33,6 +33,8 @@ from robocache_core.units import SECOND
 
 #: What ``Aligner.jumps`` has for the ROS clock, among streams.
 ROS_CLOCK = '/clock'
+#: Readings that are given beyond those before a sample: they show how the robot moved when it began.
+EARLIER = 1
 
 
 @dataclass(frozen=True)
@@ -352,7 +354,7 @@ class Aligner:
         return None if at is None else stamps[at]
 
     def _motion(self, picks: Mapping[str, Pick], stamp_ns: int) -> dict[str, tuple[Entry, ...]]:
-        """By stream, the readings from the earliest possible begin of its sample, or the target, to its end."""
+        """By stream, the readings from the earliest begin that its sample, or the target, can have, and to its end."""
         motion = {}
         for source, streams in self._moved.items():
             for stream in streams:
@@ -360,7 +362,7 @@ class Aligner:
                 stamps = [entry.sample.stamp_ns for entry in picks[stream.name].entries]
                 first = min((stamp_ns, *(sample_ns - before for sample_ns in stamps)))
                 last = max((stamp_ns, *(sample_ns + after for sample_ns in stamps)))
-                motion[stream.name] = self.buffers[source].window(first, last) if stamps else ()
+                motion[stream.name] = self.buffers[source].window(first, last, EARLIER) if stamps else ()
         return motion
 
     def _pick(self, stream: StreamConfig, stamp_ns: int) -> Pick:
@@ -384,7 +386,7 @@ class Aligner:
         """Drop what no target after ``stamp_ns`` can need."""
         for s in self._streams:
             buffer = self.buffers[s.name]
-            buffer.discard_before(self._keep_from_ns(s, stamp_ns))
+            buffer.discard_before(self._keep_from_ns(s, stamp_ns), EARLIER if s.name in self._moved else 0)
             if s.name == self._trigger:
                 buffer.close_at(stamp_ns)
 

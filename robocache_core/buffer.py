@@ -154,13 +154,17 @@ class StreamBuffer:
         at = previous_index(self._stamps, stamp_ns)
         return None if at is None else self._entries[at]
 
-    def window(self, first_ns: int, last_ns: int) -> tuple[Entry, ...]:
-        """Return the samples in ``[first_ns, last_ns]``, with the neighbour on either side."""
-        return tuple(self._entries[bracket(self._stamps, first_ns, last_ns)])
+    def window(self, first_ns: int, last_ns: int, earlier: int = 0) -> tuple[Entry, ...]:
+        """Return the samples in ``[first_ns, last_ns]``, with the neighbour on either side, and ``earlier`` ones."""
+        span = bracket(self._stamps, first_ns, last_ns)
+        return tuple(self._entries[max(0, span.start - earlier) : span.stop])
 
-    def discard_before(self, before_ns: int) -> None:
-        """Drop as ``unselected`` what no instant from ``before_ns`` on needs: all but the newest sample before it."""
-        while len(self._stamps) > 1 and self._stamps[1] <= before_ns:
+    def discard_before(self, before_ns: int, earlier: int = 0) -> None:
+        """Drop as ``unselected`` what no instant from ``before_ns`` on needs.
+
+        That is all but the newest sample before it, and ``earlier`` ones.
+        """
+        while len(self._stamps) > 1 + earlier and self._stamps[1 + earlier] <= before_ns:
             self._floor_ns = self._stamps[0]
             self._pop_oldest(Reason.UNSELECTED)
 

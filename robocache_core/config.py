@@ -12,15 +12,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from robocache_core.deskew_config import DeskewConfig
+from robocache_core.deskew_config import DeskewConfig, EgoMotionConfig
 from robocache_core.frame import WAITS
 from robocache_core.grid_config import GridConfig, in_grids
 from robocache_core.streams import KINDS
 from robocache_core.streams.base import QueueConfig, StreamConfig
 from robocache_core.streams.camera import CameraConfig
-from robocache_core.streams.depth import DepthConfig, DepthVoxelConfig
+from robocache_core.streams.depth import DepthConfig
+from robocache_core.streams.depth_voxels import DepthVoxelConfig
 from robocache_core.streams.lidar import LidarConfig, VoxelConfig
 from robocache_core.streams.message_vector import MessageVectorConfig
+from robocache_core.streams.registration import as_registered
 from robocache_core.streams.vector import VECTOR_FIELDS, ImuConfig
 from robocache_core.text import shown
 from robocache_core.tunable import Checked, ConfigError, tunable
@@ -36,6 +38,7 @@ __all__ = [
     'DepthConfig',
     'DepthVoxelConfig',
     'DeskewConfig',
+    'EgoMotionConfig',
     'GridConfig',
     'ImuConfig',
     'LidarConfig',
@@ -130,7 +133,11 @@ class ComputeConfig(Checked):
 
 @dataclass(frozen=True)
 class PipelineConfig(Checked):
-    """A whole pipeline. Lidars in a grid have its voxel settings."""
+    """A whole pipeline.
+
+    Lidars and depth cameras in a grid have its voxel settings, depth cameras that are registered to a camera have its
+    size and letterbox.
+    """
 
     lidars: tuple[LidarConfig, ...] = ()
     cameras: tuple[CameraConfig, ...] = ()
@@ -144,7 +151,9 @@ class PipelineConfig(Checked):
     compute: ComputeConfig = ComputeConfig()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'lidars', in_grids(self.lidars, self.grids))
+        lidars, depths = in_grids(self.lidars, self.depths, self.grids)
+        object.__setattr__(self, 'lidars', lidars)
+        object.__setattr__(self, 'depths', as_registered(depths, self.cameras))
         super().__post_init__()
 
     def check(self, prefix: str) -> None:
@@ -173,6 +182,10 @@ class PipelineConfig(Checked):
             raise ConfigError(
                 f'sync.trigger = {self.sync.trigger!r}: must name a stream ({", ".join(streams)}), or set sync.rate_hz'
             )
+        if self.target_frame.startswith('/'):
+            raise ConfigError(
+                f'target_frame = {shown(self.target_frame)}: must be without the slash before it, as frames are in TF'
+            )
         if not self.target_frame and sum(stream.is_located for stream in self.streams()) > 1:
             raise ConfigError(
                 'target_frame: must be set where there are several lidars, or depth cameras with voxels, as their '
@@ -186,12 +199,17 @@ class PipelineConfig(Checked):
         for group in KINDS:
             yield from getattr(self, group)
 
+    def needs_calibration(self, stream: StreamConfig) -> bool:
+        """Whether samples of ``stream``, or of one that is registered to it, cannot be used before its CameraInfo."""
+        return stream.needs_calibration or any(other.registered_to == stream.name for other in self.streams())
+
     @property
     def voxelized(self) -> tuple[Voxelized, ...]:
-        """What has voxels in a frame: lidars that are in no grid, grids, and depth cameras with voxels."""
+        """What has voxels in a frame: lidars and depth cameras with voxels that are in no grid, and grids."""
         taken = {name for grid in self.grids for name in grid.from_}
         lidars = (lidar for lidar in self.lidars if lidar.name not in taken)
-        return (*lidars, *self.grids, *(depth for depth in self.depths if depth.has_voxels))
+        depths = (depth for depth in self.depths if depth.has_voxels and depth.name not in taken)
+        return (*lidars, *self.grids, *depths)
 
     @property
     def trigger(self) -> str:

@@ -45,7 +45,7 @@ class Deskewer:
 
     def __init__(self, config: DeskewConfig, source: MotionSource) -> None:
         self._config = config
-        self._source = source
+        self.source = source
         self._fields: dict[tuple[tuple[PointField, ...], bool], TimeField] = {}
 
     def pose_table(
@@ -74,30 +74,13 @@ class Deskewer:
             DataError: ``no_motion``.
         """
         instants = self.instants_ns(field, stamp_ns)
-        motion, readings = self._source.poses(instants, target_ns, around, poses)
+        motion, readings = self.source.poses(instants, target_ns, around, poses)
         return pose_table(field, stamp_ns, instants, motion, sensor), readings
 
     @property
     def moves_whole(self) -> bool:
         """Whether a scan is moved as a whole, as its points have no times."""
         return self._config.time_field == 'none'
-
-    def moved(
-        self,
-        stamp_ns: int,
-        target_ns: int,
-        around: Sequence[Entry],
-        sensor: torch.Tensor | None,
-        poses: SensorPoses,
-    ) -> tuple[torch.Tensor, list[Entry]]:
-        """Return where the sensor was at ``stamp_ns``, ``[4, 4] float32`` in the target frame at the target time.
-
-        Arguments, the other result and errors are those of ``pose_table``.
-        """
-        motion, readings = self._source.poses(np.array([stamp_ns]), target_ns, around, poses)
-        transform = torch.eye(4)
-        transform[:3] = _float32(_on_robot(motion, sensor))[0]
-        return transform, readings
 
     def readings(
         self, scan: LidarScan, field: TimeField | None, target_ns: int, around: Sequence[Entry]
@@ -140,6 +123,24 @@ class Deskewer:
         # the end of the scan, needs no reading after it.
         step = duration // intervals
         return stamp_ns + field.begin_ns + step * np.arange(intervals + 1, dtype=np.int64)
+
+
+def moved(
+    source: MotionSource,
+    stamp_ns: int,
+    target_ns: int,
+    around: Sequence[Entry],
+    sensor: torch.Tensor | None,
+    poses: SensorPoses,
+) -> tuple[torch.Tensor, list[Entry]]:
+    """Return where the sensor was at ``stamp_ns``, ``[4, 4] float32`` in the target frame at the target time.
+
+    ``source`` gives the motion. The other arguments and result, and errors, are those of ``Deskewer.pose_table``.
+    """
+    motion, readings = source.poses(np.array([stamp_ns]), target_ns, around, poses)
+    transform = torch.eye(4)
+    transform[:3] = _float32(_on_robot(motion, sensor))[0]
+    return transform, readings
 
 
 def pose_table(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of deskewing."""
+"""Settings of what undoes the motion of the robot."""
 
 from __future__ import annotations
 
@@ -10,14 +10,28 @@ from robocache_core.units import MS, SECOND
 
 
 @dataclass(frozen=True)
-class DeskewConfig(Checked):
-    """How the sensor's motion during a scan is undone: which readings give the motion, which field the times."""
+class EgoMotionConfig(Checked):
+    """Which readings give the robot's motion from the time of a point to the target."""
 
     source: str = tunable(
         'none',
-        'stream that undoes the motion during a scan: an IMU, whose angular velocity gives the turning, or a vector of '
-        'odometry, whose poses give turning and driving; or none',
+        'stream that undoes the motion from the time of a point to the target: an IMU, whose angular velocity gives '
+        'the turning, or a vector of odometry, whose poses give turning and driving; or none',
     )
+    gyro_bias: tuple[float, ...] = tunable(
+        (0.0, 0.0, 0.0), "angular velocity of the IMU at rest, x y z in the IMU's frame", unit='rad/s', length=3
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the motion is undone."""
+        return self.source != 'none'
+
+
+@dataclass(frozen=True)
+class DeskewConfig(EgoMotionConfig):
+    """How the motion during a scan, and from there to the target, is undone: also which field has the points' times."""
+
     time_field: str = tunable(
         'auto',
         "field of a point's time; auto: found by its name, and by the values of a scan; none: all points are of the "
@@ -39,20 +53,12 @@ class DeskewConfig(Checked):
         low=MS,
         high=SECOND,
     )
-    gyro_bias: tuple[float, ...] = tunable(
-        (0.0, 0.0, 0.0), "angular velocity of the IMU at rest, x y z in the IMU's frame", unit='rad/s', length=3
-    )
 
     def check(self, prefix: str) -> None:
         if self.time_field == 'none' and (self.time_unit, self.time_reference) != ('auto', 'auto'):
             raise ConfigError(
                 f'{prefix}time_field = none: time_unit and time_reference must be auto, as there are no times'
             )
-
-    @property
-    def is_on(self) -> bool:
-        """Whether scans are deskewed."""
-        return self.source != 'none'
 
     @property
     def reach_ns(self) -> tuple[int, int]:

@@ -23,10 +23,13 @@ class CameraView:
     Attributes:
         frame_id: the camera's optical frame.
         info: calibration of the image in the frame, as ``rectify.result_info`` gives it; None where it is unknown.
+        rotation: of the optical frame into that of the image, 9 elements by rows: R of the camera's calibration where
+            the image is rectified, else the identity.
     """
 
     frame_id: str
     info: CameraInfo | None
+    rotation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

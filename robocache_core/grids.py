@@ -40,9 +40,8 @@ class Grids:
         Grids come after their sources; what must be decoded first comes last, so that it is decoded while all else is
         computed.
         """
-        waiting = [job for job in jobs.values() if job.stream.decodes]
-        ready = [job for job in jobs.values() if not job.stream.decodes]
-        return [*ready, *(grid.job(jobs, draft) for grid in self._grids), *waiting]
+        all_jobs: list[Job | GridJob] = [*jobs.values(), *(grid.job(jobs, draft) for grid in self._grids)]
+        return sorted(all_jobs, key=lambda job: job.decodes)
 
     def left_out(self, target: Target) -> list[str]:
         """Return the sources whose samples are too far from a target to be in their grid."""
@@ -85,6 +84,11 @@ class GridJob:
         self._sources = sources
         self._draft = draft
         self._result: Any = None
+
+    @property
+    def decodes(self) -> bool:
+        """Whether a source is decoded before the points are there."""
+        return any(source.decodes for source in self._sources)
 
     def upload(self, device: Device) -> None:
         """Nothing: the sources have uploaded theirs."""

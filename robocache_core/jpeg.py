@@ -113,7 +113,8 @@ def read_jpeg(data: npt.NDArray[np.uint8], *, may_be_cut: bool = False) -> Jpeg:
 
     Raises:
         DataError: ``decode_failed`` (cut short, or a segment is malformed), ``too_costly``, ``unknown_encoding`` (not 8
-            bits a channel, or lossless, hierarchical or arithmetic).
+            bits a channel, or lossless, hierarchical or arithmetic), ``empty_image`` (no pixels; or its height is
+            behind its first scan, where decoders do not look).
     """
     segments, is_whole = _segments(data)
     has_scan = any(segment.marker == _SCAN for segment in segments)
@@ -129,6 +130,8 @@ def read_jpeg(data: npt.NDArray[np.uint8], *, may_be_cut: bool = False) -> Jpeg:
             f'a JPEG of process {marker - 0xC0} with {content[0]} bits: must be sequential or progressive with 8',
         )
     height, width = int.from_bytes(content[1:3], 'big'), int.from_bytes(content[3:5], 'big')
+    if not (width and height):
+        raise DataError(Reason.EMPTY_IMAGE, f'a JPEG of {width} x {height} pixels')
     return Jpeg(width, height, content[5], marker in _SEQUENTIAL, segments, is_whole)
 
 

@@ -102,7 +102,7 @@ def _is_usual(jpeg: Jpeg) -> bool:
         and all(_is_sound(segment) for segment in headers)
         and not any(segment.marker == 0xDA for segment in headers)
         and (jpeg.num_channels == 1 or _is_luma_and_chroma(headers, numbers))
-        and scan.content[0] == jpeg.num_channels
+        and scan.content[:1] == bytes((jpeg.num_channels,))
         and scan.content[1 : 1 + 2 * jpeg.num_channels : 2] == numbers
         and scan.content[1 + 2 * jpeg.num_channels :] == _SEQUENTIAL
     )

@@ -82,20 +82,28 @@ class Reason(Explained):
         'a JointState lacks a joint of `joints`, has one twice, or one that `joints` does not name',
     )
     NO_FIX = 'no_fix', 'the NavSatFix has no position: its status is -1'
+    OUT_OF_RANGE = 'out_of_range', 'the Range has no distance: it is infinite, or not in its `min_range` to `max_range`'
 
     # A message that cannot be used as the stream is configured.
     NO_TRANSFORM = (
         'no_transform',
-        'the pose of the sensor in `target_frame`, at the stamp if it moves, is unknown: `<stream>.extrinsics`, or TF',
+        'the pose of the sensor in `target_frame`, or in the camera that it is registered to, is unknown (at the '
+        'stamp, if it moves): `<stream>.extrinsics`, or TF',
     )
-    NO_CAMERA_INFO = 'no_camera_info', 'an image cannot be rectified before its CameraInfo has come'
+    NO_CAMERA_INFO = (
+        'no_camera_info',
+        'the CameraInfo that the image needs, its own or that of the camera it is registered to, has not come',
+    )
     BAD_CAMERA_INFO = 'bad_camera_info', 'the CameraInfo is not calibrated, of an unknown model, or not that of a lens'
     CAMERA_INFO_CHANGES = 'camera_info_changes', 'the CameraInfo changes more often than maps to rectify by can be made'
     CAMERA_INFO_SIZE = 'camera_info_size', 'the CameraInfo is of an image of another aspect ratio'
     CAMERA_INFO_BINNING = 'camera_info_binning', 'the CameraInfo has binning, which is not supported'
     CAMERA_INFO_ROI = 'camera_info_roi', 'the CameraInfo is of a part of the image, which is not supported'
     UNKNOWN_TIME_FIELD = 'unknown_time_field', 'the times of the points cannot be read: the log says what to set'
-    NO_MOTION = 'no_motion', 'a scan cannot be deskewed: the readings do not cover it, or are no motion of a robot'
+    NO_MOTION = (
+        'no_motion',
+        'points cannot be moved to the target: the readings do not cover it, or are no motion of a robot',
+    )
     ALL_NON_FINITE = 'all_non_finite', 'no point of the cloud is finite'
     SUM_OVERFLOW = 'sum_overflow', 'a field is too large for the sums of its mean: most points of the cloud are lost'
     INTERNAL_ERROR = 'internal_error', 'a fault of this package: the log has the traceback'

@@ -15,14 +15,12 @@ import numpy.typing as npt
 from robocache_core import rotation
 from robocache_core.buffer import bracket
 from robocache_core.ledger import Reason
+from robocache_core.odometry_steps import Steps, check_steps
 from robocache_core.rotation import Array
 from robocache_core.samples import DataError
 from robocache_core.units import MS, SECOND
 
 Stamps = npt.NDArray[np.int64]
-
-#: Greatest speed of a robot, m/s, and the least time that a step from pose to pose is taken for: stamps jitter, s.
-FASTEST, SHORTEST_STEP = 100.0, 0.1
 
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 
@@ -99,7 +97,7 @@ def motion_from_odometry(
     Positions go linearly, orientations by slerp, the shortest way.
 
     Args:
-        stamps_ns: ``[S]`` of the poses, ascending, at least one.
+        stamps_ns: ``[S]`` of the poses, ascending, at least one; those beyond the instants show how the robot moves.
         positions: ``[S, 3]`` of the target frame in a fixed frame, m.
         orientations: ``[S, 4]`` (x y z w), likewise, of any length but 0.
         instants_ns: ``[P]``, ascending.
@@ -108,12 +106,13 @@ def motion_from_odometry(
 
     Raises:
         DataError: ``no_motion``: an instant, or the target time, has no pose within the tolerance on either side, or
-            two poses are further apart than a robot can drive.
+            no robot makes the step from one pose to the next (``odometry_steps``).
     """
-    _covered(stamps_ns, instants_ns, target_ns, tolerance_ns)
-    _check_steps(stamps_ns, positions)
+    first, last = _covered(stamps_ns, instants_ns, target_ns, tolerance_ns)
     unit = rotation.normalized(orientations)
     ways = rotation.log(rotation.product(rotation.inverse(unit[:-1]), unit[1:]))
+    used = bracket(stamps_ns, first, last)
+    check_steps(Steps(stamps_ns, np.diff(positions, axis=0), ways), used.start, min(used.stop, len(stamps_ns)) - 1)
     lower, fraction = _locate(stamps_ns, np.append(target_ns, instants_ns))
     way = ways[np.minimum(lower, len(ways) - 1)] * fraction if len(ways) else np.zeros((len(lower), 3))
     orientation = rotation.normalized(rotation.product(unit[lower], rotation.exp(way)))
@@ -144,7 +143,11 @@ def _covered(stamps_ns: Stamps, instants_ns: Stamps, target_ns: int, tolerance_n
         raise DataError(Reason.NO_MOTION, f'the scan needs readings from {first} to {last} ns; there are {has}')
     gap = int(np.diff(stamps_ns[bracket(stamps_ns, first, last)]).max(initial=0))
     if gap > tolerance_ns:
-        raise DataError(Reason.NO_MOTION, f'readings are {gap / SECOND} s apart, more than {tolerance_ns / SECOND} s')
+        raise DataError(
+            Reason.NO_MOTION,
+            f'readings are {gap / SECOND:g} s apart, more than {tolerance_ns / SECOND:g} s: have them sent more often, '
+            'or raise the tolerance of their stream; between two of them the motion is taken for even',
+        )
     return first, last
 
 
@@ -179,20 +182,6 @@ def _check_turns(turns: Array, rates: Array) -> None:
             Reason.NO_MOTION,
             f'the robot would turn by {largest:.3g} rad from one reading to the next, more than half a turn: angular '
             f'velocities are up to {np.abs(rates).max():.3g} rad/s',
-        )
-
-
-def _check_steps(stamps_ns: Stamps, positions: Array) -> None:
-    """Refuse poses that are further apart than a robot can drive."""
-    with np.errstate(over='ignore'):  # infinite is too far, too
-        distance = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    seconds = np.diff(stamps_ns) / SECOND
-    if not (distance <= FASTEST * np.maximum(seconds, SHORTEST_STEP)).all():
-        at = int(np.argmax(distance / np.maximum(seconds, SHORTEST_STEP)))
-        raise DataError(
-            Reason.NO_MOTION,
-            f'the robot would move by {distance[at]:.3g} m in {seconds[at]:.3g} s, faster than {FASTEST:g} m/s: the '
-            'odometry was reset, or its pose was corrected',
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from robocache_core.buffer import Entry, bracket
+from robocache_core.deskew_config import EgoMotionConfig
 from robocache_core.ledger import Reason
 from robocache_core.motion import Stamps, motion_from_gyro, motion_from_odometry, on_mount
 from robocache_core.rotation import Array
@@ -46,14 +47,19 @@ class MotionSource(ABC):
         Raises:
             DataError: ``no_motion``.
         """
-        readings = readings_of(instants_ns, target_ns, around)
-        samples = [cast(VectorSample, entry.sample) for entry in readings]
+        used = _span(instants_ns, target_ns, around)
+        readings = list(around[used])
+        # The one before them shows how the robot moved when the scan began.
+        samples = [cast(VectorSample, entry.sample) for entry in around[max(0, used.start - 1) : used.stop]]
         stamps_ns = np.array([sample.stamp_ns for sample in samples], dtype=np.int64)
         rows = [sample.values for sample in samples]
         values = torch.stack(rows).numpy().astype(np.float64) if rows else np.empty((0, sum(self._config.widths)))
-        mount = mounts.get(self._config, self._config.mounted_frame(samples[0])) if samples else None
+        mount = mounts.get(self._config, self._config.mounted_frame(readings[0].sample)) if readings else None
         pose = None if mount is None else mount.numpy().astype(np.float64)
-        return self._interpolate(stamps_ns, values, instants_ns, target_ns, pose), readings
+        try:
+            return self._interpolate(stamps_ns, values, instants_ns, target_ns, pose), readings
+        except DataError as error:
+            raise DataError(error.reason, f'{self._config.name}: {error}') from error
 
     _config: MotionConfig
 
@@ -122,36 +128,41 @@ class OdometryMotion(MotionSource):
             name, step = self._config.name, np.spacing(np.float32(furthest))
             raise DataError(
                 Reason.NO_MOTION,
-                f'{name} is {furthest:.0f} m from its origin, where float32 has steps of {step:.2g} m: '
+                f'it is {furthest:.0f} m from its origin, where float32 has steps of {step:.2g} m: '
                 f'set {name}.dtype: float64',
             )
 
 
 def readings_of(instants_ns: Stamps, target_ns: int, around: Sequence[Entry]) -> list[Entry]:
     """Return those of the readings ``around`` that give the motion from ``instants_ns``, ascending, to the target."""
+    return list(around[_span(instants_ns, target_ns, around)])
+
+
+def _span(instants_ns: Stamps, target_ns: int, around: Sequence[Entry]) -> slice:
     first, last = min(target_ns, int(instants_ns[0])), max(target_ns, int(instants_ns[-1]))
-    return list(around[bracket([entry.sample.stamp_ns for entry in around], first, last)])
+    return bracket([entry.sample.stamp_ns for entry in around], first, last)
 
 
-def motion_source(name: str, gyro_bias: Sequence[float], pipeline: PipelineConfig) -> MotionSource:
-    """Return the source of motion that stream ``name`` is; ``check_motion_source`` has accepted it."""
-    config = _stream(name, pipeline)
+def motion_source(settings: EgoMotionConfig, pipeline: PipelineConfig) -> MotionSource:
+    """Return the source of motion that ``settings`` name; ``check_motion_source`` has accepted it."""
+    config = _stream(settings.source, pipeline)
     assert config is not None
-    return GyroMotion(config, gyro_bias) if isinstance(config, ImuConfig) else OdometryMotion(config)
+    return GyroMotion(config, settings.gyro_bias) if isinstance(config, ImuConfig) else OdometryMotion(config)
 
 
-def check_motion_source(name: str, user: str, pipeline: PipelineConfig) -> None:
-    """Check that stream ``name`` can give motion.
+def check_motion_source(settings: EgoMotionConfig, user: str, pipeline: PipelineConfig) -> None:
+    """Check that the stream that ``settings`` name can give motion.
 
     Args:
-        name: what the configuration says.
-        user: the stream whose samples are moved; its parameter ``deskew.source`` is named in an error.
+        settings: what the configuration says.
+        user: the stream whose samples are moved; its parameters ``deskew`` are named in an error.
         pipeline: configuration of the whole pipeline.
 
     Raises:
         ConfigError: it cannot.
     """
-    config, prefix = _stream(name, pipeline), f'{user}.deskew.source'
+    name, prefix = settings.source, f'{user}.deskew.source'
+    config = _stream(name, pipeline)
     if config is None:
         names = ', '.join(each.name for each in (*pipeline.imus, *pipeline.vectors)) or 'there is none'
         raise ConfigError(f'{prefix} = {name!r}: must be none or name an IMU stream, or a vector of odometry ({names})')
@@ -167,6 +178,8 @@ def check_motion_source(name: str, user: str, pipeline: PipelineConfig) -> None:
             f'{name}.extrinsics = (): must be the pose of the {what} in the frame of {user}, for {prefix}, since '
             'target_frame is empty'
         )
+    if any(settings.gyro_bias) and not isinstance(config, ImuConfig):
+        raise ConfigError(f'{user}.deskew.gyro_bias = {settings.gyro_bias}: is of an IMU, which {name} is not')
 
 
 def _stream(name: str, pipeline: PipelineConfig) -> MotionConfig | None:

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from robocache_core.frame import FusedFrame
 from robocache_core.target import Target
+
+if TYPE_CHECKING:
+    from robocache_core.streams.placed_cloud import PlacedCloud
 
 
 class Observer:
@@ -16,8 +22,8 @@ class Observer:
     def ready(self, target: Target) -> None:
         """Take note that ``target`` has what it takes: its picks are final. It is not to be kept: it holds samples."""
 
-    def used(self, frame: FusedFrame) -> None:
-        """Take note that the target of ``frame`` became this frame, which is not to be kept."""
+    def used(self, frame: FusedFrame, scans: Mapping[str, PlacedCloud]) -> None:
+        """Take note that the target of ``frame`` became this frame, and of the scans in it by lidar; keep neither."""
 
     def dropped(self, stamp_ns: int, reason: str) -> None:
         """Take note that the target at ``stamp_ns`` was dropped, ready or not."""

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from robocache_core.device import copy_to_host, on_host
+from robocache_core.dtypes import itemsize
 from robocache_core.frame import SCHEMA, FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
@@ -229,9 +230,9 @@ def _entry(name: str, entry: Any, nbytes: int) -> tuple[int, int, torch.dtype, l
         _refuse(f'tensor {shown(name)}: data_offsets {shown(offsets)}')
     begin, end = offsets
     # An empty tensor's other sizes count too: their product becomes its strides.
-    if math.prod(max(size, 1) for size in shape) * dtype.itemsize >= _INT64:
+    if math.prod(max(size, 1) for size in shape) * itemsize(dtype) >= _INT64:
         _refuse(f'tensor {shown(name)}: shape {shown(shape)}')
-    if not begin <= end <= nbytes or end - begin != math.prod(shape) * dtype.itemsize:
+    if not begin <= end <= nbytes or end - begin != math.prod(shape) * itemsize(dtype):
         _refuse(f'tensor {shown(name)}: {kind} {shown(shape)} in bytes {begin} to {end} of {nbytes}')
     return begin, end, dtype, shape
 
@@ -240,7 +241,7 @@ def _view(raw: torch.Tensor, dtype: torch.dtype, shape: list[int], name: str) ->
     """``raw [nbytes] uint8`` as ``dtype`` in ``shape``, in place where it is aligned."""
     if dtype == torch.bool and bool((raw > 1).any()):
         _refuse(f'tensor {shown(name)}: a bool that is neither 0 nor 1')
-    if raw.data_ptr() % dtype.itemsize or raw.storage_offset() % dtype.itemsize:
+    if raw.data_ptr() % itemsize(dtype) or raw.storage_offset() % itemsize(dtype):
         raw = raw.clone()
     return raw.view(dtype).view(shape)
 

@@ -11,7 +11,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.align import Aligner, Jumps
-from robocache_core.clocks import odd_clocks
+from robocache_core.clocks import Clocks, odd_clocks
 from robocache_core.config import PipelineConfig
 from robocache_core.device import Device, choose_device, one_line
 from robocache_core.frame import FusedFrame
@@ -23,6 +23,7 @@ from robocache_core.samples import CameraInfo, DataError, Sample, VectorSample, 
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams import make_streams
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
+from robocache_core.streams.no_depth import WithoutDepth
 from robocache_core.target import Target
 from robocache_core.text import shown
 
@@ -75,10 +76,13 @@ class Pipeline:
         self.points_dropped: dict[str, dict[str, int]] = {name: {} for name in (*self.streams, *self._grids.names)}
         #: By stream, frames with points of it, and no voxel.
         self.without_voxels = dict.fromkeys(self.streams, 0)
+        self.without_depth = WithoutDepth(self.streams)
         #: By stream in a grid, frames that are without its points: it had none that was near enough.
         self.left_out = dict.fromkeys(self._grids.sources, 0)
         self._poses = SensorPoses()
         self._streams = make_streams(config, self._poses)
+        #: By depth camera that is registered to a camera: takes the pose of a frame of it in that camera's.
+        self.registrations = {n: s.registration for n, s in self._streams.items() if s.registration is not None}
         self._motion_sources = {stream.motion_source for stream in config.streams()}
         self._aligner = Aligner(config, self.ledger, self.targets, self._refuse, self._observer)
         #: By stream, targets that gave up on it, though a sample may have been near enough to be valid.
@@ -107,19 +111,22 @@ class Pipeline:
     def push(self, name: str, sample: Sample) -> None:
         """Hand over the sample of a message that was announced; what cannot be used is counted as dropped.
 
-        Its stamp is that of the message: ``stamp_offset`` of its stream is added here.
+        Its stamp is that of the message, which is corrected here (``StreamConfig.corrected_ns``).
         """
         if self.needs_pose(name) and not self._is_located(name, sample):
             frame_id = self.streams[name].mounted_frame(sample)
             self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, frame_id))
             return
         try:
-            if offset_ns := self.streams[name].stamp_offset_ns:
-                sample = restamped(sample, sample.stamp_ns + offset_ns)
+            if (stamp_ns := self.streams[name].corrected_ns(sample.stamp_ns)) != sample.stamp_ns:
+                sample = restamped(sample, stamp_ns)
             sample = self._streams[name].admit(sample)
         except DataError as error:
             self._refuse(name, error.reason, str(error))
             return
+        except Exception:
+            self.drop(name, Reason.INTERNAL_ERROR)
+            raise
         self._aligner.push(name, sample)
         self._queue_ready()
 
@@ -132,8 +139,11 @@ class Pipeline:
         self._poses.set(name, frame_id, matrix)
 
     def set_camera_info(self, name: str, info: CameraInfo) -> None:
-        """State the calibration of camera ``name`` from here on."""
+        """State the calibration of camera ``name``, and the name of its frame, from here on."""
         self._streams[name].calibrate(info)
+        for registration in self.registrations.values():
+            if registration.camera == name:
+                registration.calibrate_camera(info)
 
     def needs_pose(self, name: str) -> bool:
         """Whether samples of stream ``name`` are brought into the target frame, or give the motion of such ones."""
@@ -252,25 +262,14 @@ class Pipeline:
         """How often the stamps of each stream have jumped, and those of the ROS clock (``ROS_CLOCK``)."""
         return self._aligner.jumps
 
-    def newest_ns(self) -> dict[str, int]:
-        """Newest stamp in this epoch of each stream that has come and is not silent, ns."""
-        return self._aligner.clocks.alive()
-
-    def first_ns(self) -> dict[str, int]:
-        """First stamp in this epoch of each stream that has come, ns."""
-        return self._aligner.clocks.first
-
-    def clock_readings(self) -> dict[str, int]:
-        """What the clock of each stream that is not silent shows by now, ns."""
-        return self._aligner.clocks.readings()
-
-    def period_ns(self, name: str) -> int:
-        """Usual difference between stamps of a stream, ns; 0 where it is not known."""
-        return self._aligner.clocks.period_ns(name)
+    @property
+    def clocks(self) -> Clocks:
+        """The stamps of the streams in this epoch, and how they advance."""
+        return self._aligner.clocks
 
     def odd_clocks(self) -> dict[str, int]:
         """By stream that is the odd one out, how far its stamps are ahead of the others' (negative: behind), ns."""
-        return odd_clocks(self.clock_readings(), self.config.sync.max_wait_ns)
+        return odd_clocks(self.clocks.readings(), self.config.sync.max_wait_ns)
 
     def behind(self) -> dict[str, int | None]:
         """Streams that the oldest target waits for, and by how much each falls short of it, ns (None: no sample)."""
@@ -381,6 +380,7 @@ class Pipeline:
             self.points_dropped[name] = {reason: totals.get(reason, 0) + n for reason, n in dropped.items()}
         for name in draft.without_voxels:
             self.without_voxels[name] += 1
+        self.without_depth.take(draft.without_depth)
         for name in draft.left_out:
             self.left_out[name] += 1
         self._count_damaged(target, draft)
@@ -388,7 +388,7 @@ class Pipeline:
         self._sequence += 1
         target.close(used=True, motion=draft.motion, left_out=draft.left_out)
         self.targets.use()
-        self._observer.used(frame)
+        self._observer.used(frame, draft.scans)
         return frame
 
     def _count_damaged(self, target: Target, draft: FrameDraft) -> None:

@@ -206,6 +206,7 @@ def result_info(
     result = _resized(info, scale, (left, top), (out_width, out_height))
     if not rectified:
         return result
+    inverse_of(np.array(info.p).reshape(3, 4)[:, :3], np.array(info.r).reshape(3, 3))  # raises where there is none
     p = result.p
     return dataclasses.replace(
         result,
@@ -294,11 +295,21 @@ def check_info(info: CameraInfo, width: int, height: int) -> None:
         raise DataError(
             Reason.CAMERA_INFO_ROI, f'CameraInfo has the region of interest {info.roi}: must be the whole image'
         )
+    check_size((info.width, info.height), width, height)
+
+
+def check_size(calibrated: tuple[int, int], width: int, height: int) -> None:
+    """Refuse an image of ``width x height`` px that is not the ``calibrated`` one, scaled.
+
+    Raises:
+        DataError: ``camera_info_size``.
+    """
+    info_width, info_height = calibrated
     # A scaled image has whole pixels, so its aspect ratio is that of the calibration to a pixel.
-    if abs(width * info.height - height * info.width) > max(info.width, info.height):
+    if abs(width * info_height - height * info_width) > max(calibrated):
         raise DataError(
             Reason.CAMERA_INFO_SIZE,
-            f'CameraInfo is of {info.width} x {info.height} pixels, the image has {width} x {height}: '
+            f'CameraInfo is of {info_width} x {info_height} pixels, the image has {width} x {height}: '
             'must be the same, or scaled',
         )
 

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from robocache_core.ledger import Reason
 from robocache_core.text import printable, shown
 from robocache_core.units import SECOND
 from robocache_core.validation import all_are, as_bool, as_int, check_kind
+
+if TYPE_CHECKING:
+    from robocache_core.camera_model import CameraModel
 
 _MAX_INT64 = (1 << 63) - 1
 #: Characters that are shown of the names of a cloud's fields.
@@ -179,6 +183,7 @@ class CameraInfo:
         p: projection of the rectified camera, 12 elements by rows, px.
         binning: pixels of the sensor in one of the image, x y; 0 means 1.
         roi: part of the sensor that the image shows, x y width height, px; all 0: all of it.
+        frame_id: the camera's optical frame.
     """
 
     width: int
@@ -190,6 +195,7 @@ class CameraInfo:
     p: tuple[float, ...]
     binning: tuple[int, int] = (0, 0)
     roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+    frame_id: str = ''
 
 
 @dataclass(frozen=True)
@@ -211,11 +217,13 @@ class Reduction:
 class CameraFrame:
     """A camera's image as raw bytes: ``data [nbytes] uint8``, rows ``step`` bytes apart, in a ROS ``encoding``.
 
-    ``rectify``: the map to rectify it by, and ``rays``: those of a depth image's pixels, ``[height, width, 3]``; the
-    pipeline puts them here as it takes the image in. ``reduction``: None where the image has the pixels that were sent.
+    ``rectify``: the map to rectify it by, and of a depth image ``rays`` of its pixels, ``[height, width, 3]``, and
+    ``corners``, those of their corners, ``[3, height + 1, width + 1]``; the pipeline puts them here as it takes the
+    image in. ``reduction``: None where the image has the pixels that were sent.
     ``sampling``: of ``JPEG_SAMPLINGS`` where the data are the planes of a JPEG (``jpeg_planes``), which are prepared as
     pixels of ``encoding`` are. ``damage``: what is wrong with it, in words; a frame that shows it marks it invalid.
-    ``pose``: as that of a ``LidarScan``.
+    ``pose``: as that of a ``LidarScan``. ``pose_in_camera``: of a depth image that is registered, the pose of its
+    sensor ``[4, 4] float32`` in the optical frame of the other camera, and ``camera_model``: of its prepared image.
     """
 
     stamp_ns: int
@@ -231,7 +239,10 @@ class CameraFrame:
     sampling: str = ''
     damage: str = ''
     rays: torch.Tensor | None = None
+    corners: torch.Tensor | None = None
     pose: torch.Tensor | None = None
+    pose_in_camera: torch.Tensor | None = None
+    camera_model: CameraModel | None = None
 
     @property
     def nbytes(self) -> int:
@@ -246,7 +257,8 @@ class EncodedImage:
     ``decode`` gives the ``CameraFrame``; it raises ``DataError`` where the image is damaged. ``begin`` is called when a
     frame is known to use it, perhaps more than once: what decodes ahead may begin then. Its own stamp counts, not that
     of what ``decode`` gives. ``encoding``: of the ``CameraFrame``, as the header of the file has it; empty where that
-    is not known before it is decoded. ``pose``: as that of a ``LidarScan``; what ``decode`` gives has none.
+    is not known before it is decoded. ``pose``, ``pose_in_camera`` and ``camera_model``: as those of a ``CameraFrame``;
+    what ``decode`` gives has none of them.
     """
 
     stamp_ns: int
@@ -256,6 +268,8 @@ class EncodedImage:
     begin: Callable[[], None] = lambda: None
     encoding: str = ''
     pose: torch.Tensor | None = None
+    pose_in_camera: torch.Tensor | None = None
+    camera_model: CameraModel | None = None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,11 @@ class SensorPoses:
         """Return the pose of a sensor frame; None: it is not known, or is the target frame."""
         if stream.known_pose:
             return _stated(stream.known_pose)
-        return self._poses.get(stream.name, {}).get(frame_id)
+        return self.found(stream.name, frame_id)
+
+    def found(self, stream: str, frame_id: str) -> torch.Tensor | None:
+        """Return the pose of a sensor frame that was set; None: none was."""
+        return self._poses.get(stream, {}).get(frame_id)
 
 
 @functools.lru_cache(maxsize=64)

@@ -41,7 +41,7 @@ class Backend:
         version: of robocache_core, whose arithmetic it has.
         compiler_flags: compiler and flags of the compiled module; the version of NumPy where it is the reference.
         module: has the operations: ``voxelize_dense``, ``voxelize_sparse``, ``voxelize_hard``, ``deskew_points``,
-            ``prepare_image``, ``prepare_depth``, ``fuse``, ``jpeg_damage``, ``jpeg_planes``,
+            ``prepare_image``, ``prepare_depth``, ``register_depth``, ``fuse``, ``jpeg_damage``, ``jpeg_planes``,
             ``decode_rvl``.
     """
 

@@ -28,6 +28,7 @@ from robocache_core.ops.grid import BoxPlan
 from robocache_core.ops.hard_voxels import HardPlan
 from robocache_core.ops.image import ImagePlan
 from robocache_core.ops.points import POINT_DROP_REASONS, Cloud, PointPlan
+from robocache_core.ops.registration import RegistrationPlan
 from robocache_core.ops.resampling import FusePlan, StreamLayout
 from robocache_core.ops.voxels import VoxelPlan
 
@@ -35,7 +36,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 11
+_INTERFACE = 12
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))
@@ -145,6 +146,28 @@ def prepare_depth(
         data.data_ptr(),
         step,
         0 if rectify is None else rectify.data_ptr(),
+        depth.data_ptr(),
+        valid.data_ptr(),
+    )
+
+
+def register_depth(
+    plan: RegistrationPlan,
+    data: torch.Tensor,
+    step: int,
+    corners: torch.Tensor,
+    transform: torch.Tensor,
+    depth: torch.Tensor,
+    valid: torch.Tensor,
+) -> None:
+    """See ``reference.register_depth``."""
+    core.register_depth(
+        _where(depth),
+        _registration_params(plan),
+        transform.data_ptr(),
+        data.data_ptr(),
+        step,
+        corners.data_ptr(),
         depth.data_ptr(),
         valid.data_ptr(),
     )
@@ -341,6 +364,20 @@ def _depth_params(plan: DepthPlan) -> Any:
         scale=plan.scale,
         unit=plan.values.unit,
         range=(plan.values.least, plan.values.most),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _registration_params(plan: RegistrationPlan) -> Any:
+    """The plan as the module takes it; made once."""
+    camera_model = plan.camera_model
+    return core.RegistrationParams(
+        image=_depth_params(plan.image),
+        lens=camera_model.info.distortion_model if any(camera_model.info.d) else '',
+        k=camera_model.info.k,
+        coefficients=camera_model.info.d,
+        most_r2=camera_model.most_r2,
+        most_half=plan.most_half,
     )
 
 

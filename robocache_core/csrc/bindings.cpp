@@ -13,7 +13,7 @@
 #endif
 
 // Raised with every change of a signature in the bindings, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 11
+#define ROBOCACHE_INTERFACE 12
 
 using namespace robocache;
 
@@ -77,6 +77,7 @@ PYBIND11_MODULE(_robocache_core, m) {
   bind_hard_voxels(m);
   bind_image(m);
   bind_depth(m);
+  bind_registration(m);
   bind_jpeg(m);
   bind_rvl(m);
   bind_resampling(m);

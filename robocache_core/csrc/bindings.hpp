@@ -31,6 +31,7 @@ void bind_voxels(py::module_& m);
 void bind_hard_voxels(py::module_& m);
 void bind_image(py::module_& m);
 void bind_depth(py::module_& m);
+void bind_registration(py::module_& m);
 void bind_jpeg(py::module_& m);
 void bind_rvl(py::module_& m);
 void bind_resampling(py::module_& m);

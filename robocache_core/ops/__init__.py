@@ -18,6 +18,7 @@ from robocache_core.ops.grid import VoxelGrid
 from robocache_core.ops.hard_voxels import HardVoxels, voxelize_hard
 from robocache_core.ops.image import prepare_image
 from robocache_core.ops.points import POINT_DROP_REASONS, PoseTable, deskew_points
+from robocache_core.ops.registration import register_depth
 from robocache_core.ops.resampling import fuse, resample
 from robocache_core.ops.threads import num_threads, set_num_threads
 from robocache_core.ops.voxels import DenseVoxels, SparseVoxels, voxelize_dense, voxelize_sparse
@@ -35,6 +36,7 @@ __all__ = [
     'num_threads',
     'prepare_depth',
     'prepare_image',
+    'register_depth',
     'resample',
     'set_num_threads',
     'voxelize_dense',

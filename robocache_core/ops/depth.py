@@ -94,11 +94,7 @@ def prepare_depth(
     )
     plan, shape = backends.checked_once(_checked_preparation, (data, rectify, out), settings)
     device = data.device
-    if out is None:
-        depth = torch.empty(*shape, dtype=torch.float32, device=device)
-        valid = torch.empty(*shape, dtype=torch.bool, device=device)
-    else:
-        depth, valid = out
+    depth, valid = new_depth(shape, device) if out is None else out
     backends.for_device(device).prepare_depth(plan, data, int(step), rectify, depth, valid)
     return depth, valid
 
@@ -142,10 +138,25 @@ def _checked_preparation(
             raise ValueError("resize = 'min': must be nearest with rectify")
         checked_out('rectify', rectify, (out_height, out_width, 2), torch.float32, device)
     if out is not None:
-        check_number_of('out', out, ('depth', 'valid'))
-        checked_out('out[0] (depth)', out[0], shape, torch.float32, device)
-        checked_out('out[1] (valid)', out[1], shape, torch.bool, device)
+        check_depth_out(out, shape, device)
     return plan, shape
+
+
+def new_depth(shape: tuple[int, int, int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make a depth ``[1, H, W]`` float32 and its validity ``[1, H, W]`` bool, which are not written yet."""
+    depth = torch.empty(*shape, dtype=torch.float32, device=device)
+    return depth, torch.empty(*shape, dtype=torch.bool, device=device)
+
+
+def check_depth_out(out: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, int, int], device: torch.device) -> None:
+    """Check that ``out`` is a depth and its validity, to be written.
+
+    Raises:
+        ValueError, TypeError: it is not.
+    """
+    check_number_of('out', out, ('depth', 'valid'))
+    checked_out('out[0] (depth)', out[0], shape, torch.float32, device)
+    checked_out('out[1] (valid)', out[1], shape, torch.bool, device)
 
 
 def check_depth_encoding(encoding: str) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from robocache_core.buffer import Entry
     from robocache_core.config import PipelineConfig
     from robocache_core.frame import CameraView
+    from robocache_core.streams.placed_cloud import PlacedCloud
+    from robocache_core.streams.registration import Registration
     from robocache_core.target import Pick, Target
 
 #: Greatest coordinate of a sensor or a grid, m: a float32 there still holds 6 cm.
@@ -80,6 +82,10 @@ class StreamConfig(Checked):
     buffer_depth: int = tunable(4096, 'samples kept for alignment', low=2)
     queue: QueueConfig = QueueConfig()
 
+    def corrected_ns(self, stamp_ns: int) -> int:
+        """Return the time of a message of stamp ``stamp_ns``, ns: ``stamp_offset`` is added here and nowhere else."""
+        return stamp_ns + self.stamp_offset_ns
+
     @property
     def message_type(self) -> str:
         """ROS name of the topic's message type."""
@@ -125,6 +131,11 @@ class StreamConfig(Checked):
         return sample.frame_id
 
     @property
+    def registered_to(self) -> str:
+        """Camera whose calibration and pose samples need, as they are brought into its image; empty: none."""
+        return ''
+
+    @property
     def reads_previous(self) -> bool:
         """Whether the target reads the newest sample at or before it; else the nearest one."""
         return False
@@ -152,6 +163,12 @@ class StreamConfig(Checked):
             )
 
 
+def check_extrinsics(stream: StreamConfig, pipeline: PipelineConfig) -> None:
+    """Raise ``ConfigError`` where a stream states its pose in a target frame that there is not."""
+    if stream.known_pose and not pipeline.target_frame:
+        raise ConfigError(f'{stream.name}.extrinsics: needs target_frame, the frame that they lead to')
+
+
 def check_pose(name: str, pose: tuple[float, ...]) -> None:
     """Raise ``ConfigError`` where a pose x y z qx qy qz qw, if not empty, is no unit quaternion, or too far away."""
     if pose and abs(math.hypot(*pose[3:]) - 1) > 1e-3:
@@ -173,9 +190,12 @@ class FrameDraft:
         valid, latency_ns: as in the frame.
         voxels: results whose numbers are read when the device has finished.
         points_dropped: by stream, points that no voxel took, by reason.
+        image_sizes: by camera, width and height of its image, as it was sent, px.
         without_voxels: streams of whose points no voxel took one.
-        left_out: streams that had nothing for the grid that they are in.
+        without_depth: by stream of whose depth image no pixel is valid, which distances it has.
+        left_out: streams that had nothing for the grid that they are in, and so nothing for the frame.
         motion: readings that were used to undo motion.
+        scans: by lidar, the scan in the frame, on the device.
         refused: by stream, the reason for which its sample cannot be used, and what is wrong with it.
         damaged: by stream whose sample is damaged and is shown, not valid, what is wrong with it.
         lost: why there is no frame.
@@ -186,9 +206,12 @@ class FrameDraft:
     latency_ns: dict[str, int] = field(default_factory=dict)
     voxels: list[DenseVoxels | SparseVoxels] = field(default_factory=list)
     points_dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    image_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     without_voxels: list[str] = field(default_factory=list)
+    without_depth: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     motion: list[Entry] = field(default_factory=list)
+    scans: dict[str, PlacedCloud] = field(default_factory=dict)
     refused: dict[str, tuple[Reason, str]] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     lost: str | None = None
@@ -221,6 +244,8 @@ class Stream(ABC, Generic[Config]):
         self.name = config.name
         #: Of the last image, where the stream has images.
         self.view: CameraView | None = None
+        #: What brings samples into the image of another camera, where that is asked for.
+        self.registration: Registration | None = None
 
     @property
     def decodes(self) -> bool:
@@ -277,6 +302,8 @@ class Job(ABC):
         self.stream = stream
         self.target_ns = target.stamp_ns
         self.pick: Pick = target.picks[stream.name]
+        #: Readings of the source of motion around the samples and the target time.
+        self.around = target.motion.get(stream.name, ())
         self.draft = draft
         self._is_blank = False
 
@@ -294,6 +321,11 @@ class Job(ABC):
     def collect(self, device: Device) -> None:
         """Read what the operation found out, once the device has finished."""
         self._run(device, self._collect)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether samples are decoded before anything is computed."""
+        return self.stream.decodes
 
     @property
     def has_samples(self) -> bool:

@@ -11,13 +11,14 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
+from robocache_core.dtypes import itemsize
 from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of, in_planes
 from robocache_core.ledger import Reason
 from robocache_core.ops.image import check_uint8, image_factors, largest_result
 from robocache_core.samples import CameraFrame, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams.base import FrameDraft, Job, StreamConfig
-from robocache_core.streams.image_stream import ImageStream
+from robocache_core.streams.base import FrameDraft, Job, StreamConfig, check_extrinsics, check_pose
+from robocache_core.streams.image_stream import ImageStream, info_topic_beside, is_of_rectified
 from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
 
@@ -86,12 +87,19 @@ class CameraConfig(StreamConfig):
     )
     layout: str = tunable('chw', 'axes of the result: chw [C, H, W] or hwc [H, W, C]', choices=('chw', 'hwc'))
     read: str = tunable('nearest', 'which image is taken at the target', choices=('nearest', 'previous'))
+    extrinsics: tuple[float, ...] = tunable(
+        (),
+        'pose of the optical frame in the target frame, x y z (m) qx qy qz qw, for depth cameras that are registered '
+        'to it; empty: from TF',
+        length=7,
+    )
 
     def check(self, prefix: str) -> None:
+        check_pose(f'{prefix}extrinsics', self.extrinsics)
         if self.rectify and self.resize == 'area':
             raise ConfigError(f"{prefix}resize = 'area': must be bilinear or nearest with {prefix}rectify")
         self._check_decode_scale(prefix)
-        check_bytes_of(f'{prefix}width = {self.width}', (3, self.height, self.width), _DTYPES[self.dtype].itemsize)
+        check_bytes_of(f'{prefix}width = {self.width}', (3, self.height, self.width), itemsize(_DTYPES[self.dtype]))
         self._check_not_normalised(prefix)
         try:
             factors = image_factors(*self.normalisation, self.pad)
@@ -163,16 +171,31 @@ class CameraConfig(StreamConfig):
         return self.read == 'previous'
 
     @property
+    def known_pose(self) -> tuple[float, ...]:
+        return self.extrinsics
+
+    @property
+    def comes_rectified(self) -> bool:
+        """Whether images that come are rectified already, by the name of their topic."""
+        return not self.rectify and is_of_rectified(self._image_topic)
+
+    @property
     def calibration_topic(self) -> str:
         """Topic of the CameraInfo, as image_transport derives it where none is set."""
-        if self.camera_info_topic:
-            return self.camera_info_topic
-        base = self.topic.removesuffix('/compressed') if self.is_compressed else self.topic
-        return ''.join(base.rpartition('/')[:2]) + 'camera_info'
+        return self.camera_info_topic or info_topic_beside(self._image_topic)
+
+    @property
+    def _image_topic(self) -> str:
+        """The topic without the name of a transport."""
+        return self.topic.removesuffix('/compressed') if self.is_compressed else self.topic
 
     @property
     def needs_calibration(self) -> bool:
         return self.rectify
+
+    def check_within(self, pipeline: PipelineConfig) -> None:
+        super().check_within(pipeline)
+        check_extrinsics(self, pipeline)
 
 
 class CameraStream(ImageStream[CameraConfig]):
@@ -256,6 +279,8 @@ class CameraJob(Job):
         assert isinstance(image, CameraFrame)
         self.stream.check_encoding(image.encoding)
         self._image = image
+        sent = image.reduction or image
+        self.draft.image_sizes[self.stream.name] = sent.width, sent.height
         self._data = device.upload(image.data)
         self._rectify = None if image.rectify is None else device.constant(image.rectify)
 

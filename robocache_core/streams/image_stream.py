@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 Config = TypeVar('Config', bound='CameraConfig | DepthConfig')
 
 
+def info_topic_beside(image_topic: str) -> str:
+    """Return the topic of the CameraInfo of images, as image_transport derives it."""
+    return ''.join(image_topic.rpartition('/')[:2]) + 'camera_info'
+
+
+def is_of_rectified(image_topic: str) -> bool:
+    """Whether a topic has the name that image_pipeline and drivers give to that of rectified images."""
+    return image_topic.rpartition('/')[2].startswith('image_rect')
+
+
 class ImageStream(Stream[Config]):
     """Images, rectified where that is asked for.
 
@@ -47,7 +57,8 @@ class ImageStream(Stream[Config]):
 
     def show(self, image: CameraFrame) -> None:
         """Take ``image`` for the one that the frame, and those after it that have none, show."""
-        found = None
+        view = CameraView(image.frame_id, None)
+        rectified = self.config.rectify or self.config.comes_rectified
         if self.info is not None:
             with contextlib.suppress(DataError):  # where images are rectified, this one was refused with that
                 found = result_info(
@@ -57,13 +68,16 @@ class ImageStream(Stream[Config]):
                     out_width=self.config.width,
                     out_height=self.config.height,
                     letterbox=self.config.letterbox,
-                    rectified=self.config.rectify,
+                    rectified=rectified,
                 )
-        self.view = CameraView(image.frame_id, found)
+                rotation = self.info.r if rectified else view.rotation
+                view = CameraView(image.frame_id, found, rotation)
+        self.view = view
 
     @property
     def decodes(self) -> bool:
-        return self.config.is_compressed
+        # What is registered comes after its camera, whose image shows whether it is the one that was calibrated.
+        return self.config.is_compressed or (self.registration is not None and self.registration.camera_decodes)
 
     def prepare(self, pick: Pick) -> None:
         for entry in pick.entries:

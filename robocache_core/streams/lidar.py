@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from robocache_core import ops
 from robocache_core.channels import MAX_CHANNELS, parse_channel
 from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
@@ -20,8 +21,8 @@ from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
 from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_pose
-from robocache_core.streams.placed_scan import PlacedScan, place, scan_of
+from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_extrinsics, check_pose
+from robocache_core.streams.placed_cloud import PlacedCloud, place, scan_of
 from robocache_core.streams.points_job import PointsJob
 from robocache_core.streams.voxels import blank_voxels, check_overflow, named_voxels, voxelize
 from robocache_core.time_field import TimeField
@@ -158,16 +159,11 @@ class LidarConfig(StreamConfig):
         super().check_within(pipeline)
         if self.deskew.is_on:
             self._check_deskew(pipeline)
-        if self.extrinsics and not pipeline.target_frame:
-            raise ConfigError(f'{self.name}.extrinsics: needs target_frame, the frame that they lead to')
+        check_extrinsics(self, pipeline)
 
     def _check_deskew(self, pipeline: PipelineConfig) -> None:
         prefix = f'{self.name}.deskew'
-        check_motion_source(self.deskew.source, self.name, pipeline)
-        if any(self.deskew.gyro_bias) and self.deskew.source not in {imu.name for imu in pipeline.imus}:
-            raise ConfigError(
-                f'{prefix}.gyro_bias = {self.deskew.gyro_bias}: is of an IMU, which {self.deskew.source} is not'
-            )
+        check_motion_source(self.deskew, self.name, pipeline)
         has_times, reference = self.deskew.time_field != 'none', self.deskew.time_reference
         if self.stamped_by_arrival and has_times and reference not in ('start', 'end'):
             raise ConfigError(
@@ -190,8 +186,7 @@ class LidarStream(Stream[LidarConfig]):
         self._is_in_grid = any(config.name in grid.from_ for grid in pipeline.grids)
         self._deskewer: Deskewer | None = None
         if config.deskew.is_on:
-            source = motion_source(config.deskew.source, config.deskew.gyro_bias, pipeline)
-            self._deskewer = Deskewer(config.deskew, source)
+            self._deskewer = Deskewer(config.deskew, motion_source(config.deskew, pipeline))
         #: What the deskewer has of the scan that was observed last, or why it has nothing; None: it is not asked.
         self._timed: tuple[LidarScan, TimeField | None] | DataError | None = None
 
@@ -210,13 +205,13 @@ class LidarStream(Stream[LidarConfig]):
         scan, times = self._timed
         return self._deskewer.readings(scan, times, target.stamp_ns, target.motion.get(self.name, ()))
 
-    def job(self, target: Target, draft: FrameDraft) -> LidarJob | PointsJob:
-        return (PointsJob if self._is_in_grid else LidarJob)(self, target, draft)
+    def job(self, target: Target, draft: FrameDraft) -> LidarJob | ScanPointsJob:
+        return (ScanPointsJob if self._is_in_grid else LidarJob)(self, target, draft)
 
     def blank(self, device: Device) -> dict[str, torch.Tensor]:
         return {} if self._is_in_grid else blank_voxels(self.name, self.config.voxel, device)
 
-    def placed(self, scan: LidarScan, target_ns: int, around: Sequence[Entry], device: Device) -> PlacedScan:
+    def placed(self, scan: LidarScan, target_ns: int, around: Sequence[Entry], device: Device) -> PlacedCloud:
         """Upload the observed scan, and where its points are at the target time.
 
         Args:
@@ -239,15 +234,11 @@ class LidarJob(Job):
     """Voxelizes one scan."""
 
     stream: LidarStream
-    _placed: PlacedScan
+    _placed: PlacedCloud
     _result: DenseVoxels | SparseVoxels
 
-    def __init__(self, stream: LidarStream, target: Target, draft: FrameDraft) -> None:
-        super().__init__(stream, target, draft)
-        self._around = target.motion.get(stream.name, ())
-
     def _upload(self, device: Device) -> None:
-        self._placed = self.stream.placed(scan_of(self.pick), self.target_ns, self._around, device)
+        self._placed = self.stream.placed(scan_of(self.pick), self.target_ns, self.around, device)
 
     def _launch(self, device: Device) -> None:
         config, placed = self.stream.config, self._placed
@@ -272,3 +263,32 @@ class LidarJob(Job):
         if num_points and sum(dropped.values()) == num_points:
             self.draft.without_voxels.append(name)
         self.draft.motion += self._placed.readings
+        self.draft.scans[name] = self._placed
+
+
+class ScanPointsJob(PointsJob):
+    """Writes the points of one scan for the grid that the lidar is in."""
+
+    stream: LidarStream
+
+    def _upload(self, device: Device) -> None:
+        self.draft.tensors[self.stream.name] = {}
+        self.placed = self.stream.placed(scan_of(self.pick), self.target_ns, self.around, device)
+
+    def _launch(self, device: Device) -> None:
+        return  # by the grid, once all of its sources are uploaded
+
+    @property
+    def limits(self) -> dict[str, float]:
+        return {'min_range': self.stream.config.min_range, 'max_range': self.stream.config.max_range}
+
+    def _collect(self, device: Device) -> None:
+        super()._collect(device)
+        if self.placed is not None:
+            self.draft.scans[self.stream.name] = self.placed
+
+    def _has_measured(self) -> bool:
+        scan = scan_of(self.pick)
+        if not ops.deskew_points(scan.data, scan.layout)[1].any():
+            raise DataError(Reason.ALL_NON_FINITE, f'none of the {self.num_points} points is finite')
+        return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 
+from robocache_core.dtypes import itemsize
 from robocache_core.field_paths import GRAMMAR, FieldPath, parse_path, quaternions
 from robocache_core.samples import Sample, VectorSample
 from robocache_core.streams.base import check_pose
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 JOINT_STATE = 'sensor_msgs/msg/JointState'
 ODOMETRY = 'nav_msgs/msg/Odometry'
+RANGE = 'sensor_msgs/msg/Range'
 #: Arrays of a JointState, with an element a joint each.
 JOINT_ARRAYS = ('position', 'velocity', 'effort')
 
@@ -71,7 +73,7 @@ PRESETS = {
     'sensor_msgs/msg/MagneticField': Preset(_of('magnetic_field')),
     'sensor_msgs/msg/FluidPressure': Preset(('fluid_pressure',)),
     'sensor_msgs/msg/Temperature': Preset(('temperature',)),
-    'sensor_msgs/msg/Range': Preset(('range',)),
+    RANGE: Preset(('range',)),
     'sensor_msgs/msg/BatteryState': Preset(('voltage',)),
     'std_msgs/msg/Float32MultiArray': Preset((), has_header=False),
     'std_msgs/msg/Float64MultiArray': Preset((), has_header=False, dtype='float64'),
@@ -108,9 +110,9 @@ class MessageVectorConfig(VectorConfig):
     window_size: int = tunable(1, 'instants in the window', low=1, high=100_000)
     extrinsics: tuple[float, ...] = tunable(
         (),
-        "where a lidar is deskewed with it: pose of the body whose pose it gives in the target frame (the lidar's own "
-        'where that is empty), x y z (m) qx qy qz qw; empty: of an Odometry from TF, by its child_frame_id; of other '
-        'types the body is the target frame',
+        'where a lidar or a depth camera is deskewed with it: pose of the body whose pose it gives in the target frame '
+        '(where that is empty, in the frame of that one), x y z (m) qx qy qz qw; empty: of an Odometry from TF, by its '
+        'child_frame_id; of other types the body is the target frame',
         length=7,
     )
 
@@ -127,7 +129,7 @@ class MessageVectorConfig(VectorConfig):
         elif self.joints:
             raise ConfigError(f'{prefix}joints = {shown(self.joints)}: is for {JOINT_STATE} alone, not {self.message}')
         check_pose(f'{prefix}extrinsics', self.extrinsics)
-        check_bytes_of(self.name, (self.window_size, len(self.columns)), self.values_dtype.itemsize)
+        check_bytes_of(self.name, (self.window_size, len(self.columns)), itemsize(self.values_dtype))
         twice = [column for column, count in Counter(self.columns).items() if count > 1]
         if twice:
             raise ConfigError(f'{prefix}fields = {shown(self.fields)}: name {shown(twice[0])} twice')

@@ -93,7 +93,7 @@ class ImuConfig(VectorConfig):
     extrinsics: tuple[float, ...] = tunable(
         (),
         "pose of the sensor in the target frame (the lidar's own where that is empty), x y z (m) qx qy qz qw; empty: "
-        'from TF; needed where a lidar is deskewed with it',
+        'from TF; needed where a lidar or a depth camera is deskewed with it',
         length=7,
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voxels as they are in a frame: those of a lidar, a depth camera, or a grid of several lidars."""
+"""Voxels as they are in a frame: those of a lidar, a depth camera, or a grid of several."""
 
 from __future__ import annotations
 

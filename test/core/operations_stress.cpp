@@ -17,6 +17,7 @@
 #include "image.hpp"
 #include "points.hpp"
 #include "pool.hpp"
+#include "registration.hpp"
 #include "resampling.hpp"
 #include "voxels.hpp"
 
@@ -188,10 +189,44 @@ Bytes prepare_image(const Image& image, Resize resize, bool with_rectify) {
   p.inverse_x = 1.0 / p.width;
   p.inverse_y = 1.0 / p.height;
   for (float& multiply : p.multiply) multiply = 1.0f / 255;
-  p.out_type = ScalarType::kFloat16;
+  p.out_type = ResultType::kFloat16;
   Bytes out(2 * 3 * p.out_width * p.out_height);
   prepare_image_cpu(p, {image.pixels.data(), 2 * p.width}, with_rectify ? image.rectify.data() : nullptr, out.data());
   return out;
+}
+
+// A depth image in a coarser one, so that many pixels meet in each; threads share its rows.
+Bytes register_depth(const Image& image) {
+  constexpr int kWidth = Image::kWidth, kHeight = Image::kHeight, kOutWidth = 80, kOutHeight = 60;
+  constexpr int64_t kRow = kWidth + 1, kPlane = kRow * (kHeight + 1);
+  static const std::vector<float> rays = [] {
+    std::vector<float> planes(3 * kPlane, 1.0f);
+    for (int64_t i = 0; i < kPlane; ++i) {
+      planes[i] = static_cast<float>(i % kRow) / kWidth - 0.5f;
+      planes[kPlane + i] = static_cast<float>(i / kRow) / kHeight - 0.5f;
+    }
+    return planes;
+  }();
+  RegistrationParams p{};
+  p.image.width = kWidth;
+  p.image.height = kHeight;
+  p.image.type = PixelType::kUInt16;
+  p.image.out_width = p.image.region_width = kOutWidth;
+  p.image.out_height = p.image.region_height = kOutHeight;
+  p.image.scale = {0.001, 0.0f, 100.0f};
+  p.focal_x = kOutWidth;
+  p.focal_y = kOutHeight;
+  p.centre_x = 0.5f * kOutWidth;
+  p.centre_y = 0.5f * kOutHeight;
+  p.most_r2 = 1e6f;
+  p.most_half_x = p.most_half_y = 8;
+  const RegistrationPose pose{{1, 0, 0, 0.1f, 0, 1, 0, 0, 0, 0, 1, 0}};
+  std::vector<float> depth(kOutWidth * kOutHeight);
+  Bytes valid(depth.size());
+  register_depth_cpu(p, pose, {image.pixels.data(), 2 * kWidth}, {rays.data(), kRow, kPlane}, depth.data(),
+                     reinterpret_cast<bool*>(valid.data()));
+  append(&valid, depth);
+  return valid;
 }
 
 // Poses and other readings of two batches, their stamps in no order.
@@ -245,6 +280,7 @@ int main() {
       {"prepare_image, bilinear", [&] { return prepare_image(image, Resize::kBilinear, false); }},
       {"prepare_image, area", [&] { return prepare_image(image, Resize::kArea, false); }},
       {"prepare_image, rectify", [&] { return prepare_image(image, Resize::kBilinear, true); }},
+      {"register_depth", [&] { return register_depth(image); }},
       {"fuse", [&] { return fuse(readings); }},
   };
 

@@ -324,7 +324,7 @@ def test_a_slow_stream_is_not_taken_for_one_that_is_behind():
         if event[1] != 'rear' or event[0] % 1000 == 0:
             pipeline.run([event])
             assert event[0] < 2100 or pipeline.odd_clocks() == {}, event
-    readings = pipeline.clock_readings()
+    readings = pipeline.clocks.readings()
     assert readings.keys() == PERIODS.keys()
     assert max(readings.values()) - min(readings.values()) <= 200 * MS
 

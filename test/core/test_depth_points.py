@@ -262,7 +262,7 @@ def test_points_wait_for_a_calibration():
 )
 def test_whether_images_are_rectified(topic, changes, rectified):
     config = DepthConfig('depth', topic=topic, **changes)
-    assert config.is_rectified == rectified
+    assert config.comes_rectified == rectified
     assert config.calibration_topic == '/d/camera_info'
 
 

@@ -91,14 +91,23 @@ def test_a_scan_without_times_is_moved_to_the_target_as_a_whole():
     assert_ledger(pipeline)
 
 
-def test_odometry_that_is_reset_within_a_scan_is_no_motion():
+@pytest.mark.parametrize(
+    ('jump', 'text'),
+    [
+        (50.0, 'the robot would move by 50.1 m in 0.01 s, faster than 100 m/s: the odometry was reset, or its pose'),
+        (0.6, 'the robot would move by 0.701 m in 0.01 s, 0.239 m more than the steps around allow: the odometry was'),
+    ],
+)
+@pytest.mark.parametrize('at', [110, 200], ids=['first step', 'last'])
+def test_odometry_that_is_reset_or_corrected_within_a_scan_is_no_motion(at, jump, text):
     refused = []
     pipeline = Pipeline(config())
     pipeline.on_refused = lambda *refusal: refused.append(refusal)
-    assert ROBOT.feed(pipeline, *readings(0, 100), ('lidar', 100), *readings(110, 200, 50.0)) == []
+    before, after = readings(0, at - 10), readings(at, 200, jump)
+    assert ROBOT.feed(pipeline, *before[:11], ('lidar', 100), *before[11:], *after) == []
     assert pipeline.targets.counts().dropped == {'no_motion:lidar': 1}
-    ((_, _, text),) = refused
-    assert text.startswith('the robot would move by 50.1 m in 0.01 s, faster than 100 m/s: the odometry was reset')
+    ((_, _, found),) = refused
+    assert found.startswith(f'odom: {text}')
     assert_ledger(pipeline)
 
 
@@ -114,7 +123,7 @@ def test_odometry_too_far_from_its_origin_for_float32_is_no_motion(dtype, num_fr
     assert len(frames) == num_frames
     assert [coords(frame) for frame in frames] == [[[4, 4, 6], [4, 5, 6]]] * num_frames
     assert [text for _, _, text in refused] == [
-        'odom is 5000007 m from its origin, where float32 has steps of 0.5 m: set odom.dtype: float64'
+        'odom: it is 5000007 m from its origin, where float32 has steps of 0.5 m: set odom.dtype: float64'
     ] * (1 - num_frames)
     assert_ledger(pipeline)
 

@@ -7,15 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from support import driving
+from support import driving, moving_walls
 from support.driving import T0, assert_ledger
 
 from robocache_core import backends
 from robocache_core.config import (
-    DeskewConfig,
     GridConfig,
     LidarConfig,
-    MessageVectorConfig,
     PipelineConfig,
     SyncConfig,
     VoxelConfig,
@@ -24,8 +22,6 @@ from robocache_core.pipeline import Pipeline
 from robocache_core.samples import CloudLayout, LidarScan
 from robocache_core.tunable import ConfigError
 from robocache_core.units import MS
-from robocache_sim.odometry import WheelOdometry
-from robocache_sim.samples import lidar_scan, odometry_sample
 from robocache_sim.sensors import robot
 
 IDENTITY = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -215,7 +211,7 @@ def test_values_too_large_for_the_sums_are_refused_for_all_sources():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'order': ('a', 'x')}, r"all.from = \['a', 'x'\]: must name lidars, of a, b"),
+        ({'order': ('a', 'x')}, r"all.from = \['a', 'x'\]: must name lidars or depth cameras, of a, b"),
         ({'grids': (GridConfig('all'),)}, r'all.from = \[\]: must name lidars'),
         ({'grids': (GridConfig('p', ('a',)), GridConfig('q', ('a',)))}, r"q.from = \['a'\]: a is in p; name another"),
         ({'grids': (GridConfig('a', ('b',)),)}, "stream name 'a': is used more than once"),
@@ -231,7 +227,7 @@ def test_settings_that_do_not_fit_each_other(changes, message):
 
 
 def test_a_lidar_is_named_once():
-    with pytest.raises(ConfigError, match=r'all.from = .*: must name no lidar twice'):
+    with pytest.raises(ConfigError, match=r'all.from = .*: must name no sensor twice'):
         GridConfig('all', ('a', 'a'))
 
 
@@ -244,53 +240,20 @@ def test_a_lidar_in_a_grid_has_its_voxel_settings_and_no_voxels():
 
 # ---- the simulated robot ---------------------------------------------------------------------------------------------
 
-SIZE, LOWER, UPPER = 0.2, (-20.1, -20.1, -1.1), (20.1, 20.1, 5.1)
-CHANNELS = ('count', 'mean:x', 'mean:y', 'mean:z')
-
-
-def drive(names, source, moving):
-    """The grid of lidars at different times on a robot that drives and turns, against the scene.
-
-    Returns:
-        The error of 98 % of the means, m, and the part of the voxels that no surface goes through.
-    """
-    sensors = {each.name: each for each in moving.lidars}
-    deskew = DeskewConfig(source=source)
-    poses = {name: (*s.pose.translation.tolist(), *s.pose.quaternion.tolist()) for name, s in sensors.items()}
-    lidars = tuple(LidarConfig(n, extrinsics=poses[n], deskew=deskew, required=False) for n in names)
-    voxel = VoxelConfig(size=(SIZE,) * 3, lower=LOWER, upper=UPPER, channels=CHANNELS)
-    odom = MessageVectorConfig('odom', message='nav_msgs/msg/Odometry')
-    grids = (GridConfig('all', names, voxel),)
-    settings = PipelineConfig(lidars=lidars, grids=grids, vectors=(odom,), target_frame='base_link')
-    pipeline = Pipeline(settings, on_host=lambda: True)
-    target = moving.world.trajectory.start_ns + 13 * moving.lidar.period_ns
-    odometry = WheelOdometry(moving.world, slip=0.03)
-    samples = [('odom', odometry_sample(odometry, i)) for i in range(200)]
-    samples += [(name, lidar_scan(sensors[name], i)) for name in names for i in (12, 13)]
-    for name, sample in sorted(samples, key=lambda each: each[1].stamp_ns):
-        if abs(sample.stamp_ns - target) < 200 * MS:
-            pipeline.receive(name)
-            pipeline.push(name, sample)
-    frame = next(frame for frame in pipeline.poll() if frame.stamp_ns == target)
-    assert all(frame.valid[name] for name in names)
-    assert abs(frame.age_ns[names[-1]]) == (50 * MS if len(names) > 1 else 0)
-    sure = frame.tensors['all.counts'] >= 3
-    features = frame.tensors['all.features'][sure]
-    centres = (frame.tensors['all.coords'][sure].flip(1).double() + 0.5) * SIZE + torch.tensor(LOWER)
-    pose = moving.world.trajectory.at(np.array([target])).pose
-
-    def distance(points):
-        return moving.world.scene.distance_to_surface(pose.apply(points.numpy()))
-
-    error = np.quantile(distance(centres + features[:, 1:]), 0.98)
-    return error, (distance(centres) > SIZE * 3**0.5 / 2 + 0.03).mean()
-
 
 def test_walls_of_two_lidars_at_different_times_are_as_thin_as_those_of_one():
     """One voxel thick, at 5 m/s and 1.1 rad/s, with odometry that slips; and not so without ego motion."""
     moving = robot(speed=5.0, yaw_rate=5.0 / 4.5, lidar_rings=32, rear_phase_ns=50 * MS)
     both, one = ('lidar', 'lidar_rear'), ('lidar',)
-    found = {(names, source): drive(names, source, moving) for names in (both, one) for source in ('odom', 'none')}
+    measured = moving_walls.samples(moving, both)
+
+    def walls(names, source):
+        frame = moving_walls.frame_at(moving, moving_walls.settings(moving, names, source), 1300, measured)
+        assert all(frame.valid[name] for name in names)
+        assert abs(frame.age_ns[names[-1]]) == (50 * MS if len(names) > 1 else 0)
+        return moving_walls.error_and_stray(moving, frame)
+
+    found = {(names, source): walls(names, source) for names in (both, one) for source in ('odom', 'none')}
     (error, stray), (error_of_one, stray_of_one) = found[both, 'odom'], found[one, 'odom']
     assert error < 0.025, found
     assert error_of_one < 0.025, found

@@ -179,6 +179,17 @@ def test_both_backends_end_the_codes_at_a_stray_byte(encoder: str, stray: bytes)
         assert found[0] == found[1] != '', at
 
 
+@pytest.mark.parametrize('encoder', ['4:2:0', 'restarts', 'progressive'])
+@pytest.mark.parametrize('place', [5, 7], ids=['height', 'width'])
+def test_an_image_without_pixels_is_refused(encoder: str, place: int) -> None:
+    data = encoded(picture(16, 16), encoder)
+    frame = data.tobytes().index(b'\xff\xc2' if encoder == 'progressive' else b'\xff\xc0')
+    data[frame + place : frame + place + 2] = 0
+    with pytest.raises(DataError, match=r'a JPEG of (0 x 16|16 x 0) pixels') as error:
+        jpeg.read_jpeg(data)
+    assert error.value.reason == 'empty_image'
+
+
 @pytest.mark.parametrize(
     ('marker', 'reason'), [(0xC3, 'unknown_encoding'), (0xC9, 'unknown_encoding'), (0xC5, 'unknown_encoding')]
 )

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drop reasons: what they are as strings, and that README explains each of them."""
+"""Drop reasons: what they are as strings, and that each has its sentence."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from robocache_core.ledger import Account, Reason
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_reason_is_its_name() -> None:

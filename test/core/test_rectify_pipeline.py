@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from support.cameras import HEIGHT, MODELS, WIDTH, make_info, make_map, smooth_image
+from support.images import message
 
 from robocache_core import ops, rectify
-from robocache_core.config import CameraConfig, PipelineConfig
+from robocache_core.config import CameraConfig, DepthConfig, PipelineConfig
+from robocache_core.frame import CameraView
 from robocache_core.pipeline import Pipeline
-from robocache_core.rectify import rectify_map
+from robocache_core.rectify import rectify_map, result_info
 from robocache_core.samples import CameraFrame
 from robocache_core.tunable import ConfigError
 
@@ -135,6 +138,28 @@ def test_a_frame_has_the_view_of_its_cameras():
         (frame,) = pipeline.poll()
         assert frame.views['front'].frame_id == 'optical'
         assert (frame.views['front'].info is None) == (info is None)
+
+
+@pytest.mark.parametrize('topic', ['/front/image_raw', '/front/image_rect_color', '/front/image_rect_color/compressed'])
+@pytest.mark.parametrize('kind', [CameraConfig, DepthConfig])
+def test_the_view_of_images_that_come_rectified_is_that_of_rectified_ones(kind, topic):
+    """R and P are of them, as where the pipeline rectifies; without, nothing is known of them."""
+    stream = kind('front', topic=topic, width=32, height=20)
+    is_depth, comes_rectified = kind is DepthConfig, 'image_rect' in topic
+    pixels = np.ones((HEIGHT, WIDTH, 1), np.uint16) if is_depth else smooth_image()
+    data, place = message(pixels)
+    image = CameraFrame(1, 'optical', data, '16UC1' if is_depth else 'bgr8', **place)
+    size = {'width': WIDTH, 'height': HEIGHT, 'out_width': 32, 'out_height': 20, 'letterbox': False}
+    for info in (make_info(), make_info(p=(0.0,) * 12)):
+        pipeline = Pipeline(PipelineConfig(**{'depths' if is_depth else 'cameras': (stream,)}))
+        pipeline.set_camera_info('front', info)
+        pipeline.receive('front')
+        pipeline.push('front', image)
+        (frame,) = pipeline.poll()
+        is_known = any(info.p) or not comes_rectified
+        expected = result_info(info, **size, rectified=comes_rectified) if is_known else None
+        turn = info.r if comes_rectified and is_known else tuple(np.eye(3).ravel())
+        assert frame.views['front'] == CameraView('optical', expected, turn)
 
 
 def test_area_cannot_be_rectified():

@@ -8,9 +8,11 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from support.cameras import straight_info
 
 from benchmark.gpu.workload import differences
 from robocache_core import ops
+from robocache_core.camera_model import camera_model_of
 from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout, DataError, PointField
 
@@ -32,6 +34,10 @@ CALLS = {
     },
     'prepare_depth': {
         'data': PIXELS[:32], 'encoding': '16UC1', 'width': 4, 'height': 4, 'step': 8, 'out_width': 2, 'out_height': 2,
+    },
+    'register_depth': {
+        'data': PIXELS[:32], 'encoding': '16UC1', 'width': 4, 'height': 4, 'step': 8, 'corners': torch.zeros(3, 5, 5),
+        'transform': torch.eye(4), 'camera_model': camera_model_of(straight_info(4, 4, 4.0), out_width=2, out_height=2),
     },
     'resample': {
         'values': STREAM[0], 'stamps_ns': STREAM[1], 'targets_ns': TARGETS, 'method': 'linear', 'tolerance_ns': 5,

@@ -11,6 +11,7 @@ from robocache_core.backends.reference.hard_voxels import voxelize_hard
 from robocache_core.backends.reference.image import prepare_image
 from robocache_core.backends.reference.jpeg import jpeg_damage, jpeg_planes
 from robocache_core.backends.reference.points import deskew_points
+from robocache_core.backends.reference.registration import register_depth
 from robocache_core.backends.reference.resampling import fuse
 from robocache_core.backends.reference.rvl import decode_rvl
 from robocache_core.backends.reference.voxels import voxelize_dense, voxelize_sparse
@@ -24,6 +25,7 @@ __all__ = [
     'num_threads',
     'prepare_depth',
     'prepare_image',
+    'register_depth',
     'set_num_threads',
     'voxelize_dense',
     'voxelize_hard',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scan on the device, and where its points are at the target time."""
+"""A scan or a depth image on the device, and where its points are at the target time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from robocache_core.deskew import Deskewer
+from robocache_core.deskew import Deskewer, moved
 from robocache_core.device import Device
-from robocache_core.ops import PoseTable
+from robocache_core.ops import DepthLayout, PoseTable
 from robocache_core.samples import CloudLayout, LidarScan
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PlacedScan:
-    """The bytes of a scan, and the pose of its points in the target frame at the target time.
+class PlacedCloud:
+    """The bytes of a cloud, and the pose of its points in the target frame at the target time.
 
     Attributes:
         data: ``[nbytes]`` uint8, on the device.
-        layout: of ``data``.
+        layout: of ``data``; of a depth image, whose pixels are points, its own.
         transform: ``[4, 4]`` float32, on the host, of all points; None: the sensor's frame is the target frame.
         deskew: instead, a pose for each point, by its time.
         readings: of the source of motion, that were used.
     """
 
     data: torch.Tensor
-    layout: CloudLayout
+    layout: CloudLayout | DepthLayout
     transform: torch.Tensor | None = None
     deskew: PoseTable | None = None
     readings: list[Entry] = field(default_factory=list)
@@ -50,7 +50,7 @@ def place(
     around: Sequence[Entry],
     mounts: SensorPoses,
     device: Device,
-) -> PlacedScan:
+) -> PlacedCloud:
     """Upload a scan, and its pose table where it is deskewed.
 
     Args:
@@ -67,17 +67,17 @@ def place(
         DataError: ``no_motion``.
     """
     if deskewer is None or not scan.layout.num_points:
-        return PlacedScan(device.upload(scan.data), scan.layout, sensor)
+        return PlacedCloud(device.upload(scan.data), scan.layout, sensor)
     if deskewer.moves_whole:
-        transform, readings = deskewer.moved(scan.stamp_ns, target_ns, around, sensor, mounts)
-        return PlacedScan(device.upload(scan.data), scan.layout, transform, readings=readings)
+        transform, readings = moved(deskewer.source, scan.stamp_ns, target_ns, around, sensor, mounts)
+        return PlacedCloud(device.upload(scan.data), scan.layout, transform, readings=readings)
     data = device.upload(scan.data)  # while the host computes poses
     if times is None:
-        return PlacedScan(data, scan.layout, sensor)
+        return PlacedCloud(data, scan.layout, sensor)
     table, readings = deskewer.pose_table(times, scan.stamp_ns, target_ns, around, sensor, mounts)
     device.record_stage('deskew')
     deskew = dataclasses.replace(table, poses=device.upload(table.poses))
-    return PlacedScan(data, scan.layout, deskew=deskew, readings=readings)
+    return PlacedCloud(data, scan.layout, deskew=deskew, readings=readings)
 
 
 def scan_of(pick: Pick) -> LidarScan:
