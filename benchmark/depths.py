@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images of 848×480 (16UC1) to metres and validity at half the size, and to occupied voxels of 5 cm."""
+"""Depth images of 848×480 (16UC1): at half the size, in a camera's image of 640×480, and as voxels of 5 cm."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from benchmark.peers import Peers
 from benchmark.row import Goal
 from benchmark.runner import Call, Workload, on_threads, torch_on_threads
 from robocache_core import ops
+from robocache_core.camera_model import camera_model_of
 from robocache_core.ops import DepthLayout, VoxelGrid
-from robocache_core.rays import rays_of
+from robocache_core.rays import corner_rays_of, rays_of
+from robocache_core.rotation import pose_matrix
 from robocache_core.samples import CameraInfo
 
 Counts = npt.NDArray[np.uint16]
 
-FOCAL, FURTHEST, SIZE = 420.0, 10.0, 0.05
+FOCAL, FURTHEST, SIZE, BASELINE = 420.0, 10.0, 0.05, 0.05
 GRID = VoxelGrid(lower=(-10.0, -6.0, 0.0), size=(SIZE,) * 3, shape=(400, 240, 202))
 
 
@@ -31,6 +33,7 @@ def workloads(peers: Peers, threads: int, quick: bool) -> dict[str, Callable[[],
     width, height = (106, 60) if quick else (848, 480)
     return {
         'depth 848×480 to 424×240': functools.partial(_prepare, width, height, peers, threads),
+        'depth 848×480 registered to 640×480': functools.partial(_register, width, height, peers, threads),
         'depth 848×480 to voxels, 0.05 m': functools.partial(_voxels, width, height, peers, threads),
     }
 
@@ -96,6 +99,49 @@ def _torch_metres(counts: Counts, size: tuple[int, int]) -> object:
     metres = torch.nn.functional.interpolate(image, (size[1], size[0]), mode='nearest') * 0.001
     valid = (metres > 0) & (metres <= FURTHEST)
     return metres.masked_fill_(~valid, 0), valid
+
+
+def _register(width: int, height: int, peers: Peers, threads: int) -> Workload:
+    """To a camera 5 cm beside, of 640×480 pixels; a peer puts each pixel into one of the result, we draw it whole."""
+    made, info = images(width, height), _info(width, height)
+    inputs = [torch.from_numpy(counts.view(np.uint8).reshape(-1)) for counts in made]
+    size = 640 * width // 848, height
+    camera = _info(*size)
+    camera_model = camera_model_of(camera, out_width=size[0], out_height=size[1])
+    corners, rays = (make(info, width=width, height=height) for make in (corner_rays_of, rays_of))
+    pose = pose_matrix((BASELINE, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    out = torch.empty(1, size[1], size[0]), torch.empty(1, size[1], size[0], dtype=torch.bool)
+
+    def ours(number: int) -> tuple[torch.Tensor, ...]:
+        return ops.register_depth(
+            inputs[number % 2],
+            encoding='16UC1',
+            width=width,
+            height=height,
+            step=2 * width,
+            corners=corners,
+            transform=pose,
+            camera_model=camera_model,
+            max_depth=FURTHEST,
+            out=out,
+        )
+
+    found = torch_on_threads(threads, lambda number: _torch_registered(made[number % 2], rays, camera))
+    nbytes = width * height * (2 + 12) + size[0] * size[1] * (4 + 1)
+    return Workload(ours=ours, peers=found, nbytes=nbytes, goal=Goal(), out=out)
+
+
+def _torch_registered(counts: Counts, rays: torch.Tensor, camera: CameraInfo) -> object:
+    metres = torch.from_numpy(counts.view(np.int16)).float() * 0.001
+    points = (metres.unsqueeze(-1) * rays)[(metres > 0) & (metres <= FURTHEST)]
+    x, y, z = points.unbind(1)
+    u = torch.floor((x + BASELINE) / z * camera.k[0] + (camera.k[2] + 0.5)).long()
+    v = torch.floor(y / z * camera.k[4] + (camera.k[5] + 0.5)).long()
+    inside = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    nearest = torch.full((camera.height * camera.width,), torch.inf)
+    nearest.scatter_reduce_(0, (v * camera.width + u)[inside], z[inside], 'amin')
+    valid = nearest < torch.inf
+    return nearest.masked_fill_(~valid, 0), valid
 
 
 def _voxels(width: int, height: int, peers: Peers, threads: int) -> Workload:

@@ -10,8 +10,10 @@ from robocache_ros import lost_targets
 from robocache_ros.bags import Bag
 from robocache_ros.blocker import Blocker
 from robocache_ros.drop_log import DropLog
+from robocache_ros.empty_frames import describe_empty
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
+from robocache_ros.frozen_poses import FrozenPoses
 from robocache_ros.metrics import Metrics
 from robocache_ros.period import Period, Snapshot
 from robocache_ros.prevailing import prevailing
@@ -21,6 +23,8 @@ from robocache_ros.sources import routes
 
 #: Recorded time between two reports: the node's default.
 _PERIOD_NS = SECOND
+#: What warnings are about, the first word of it, that depend on what was computed.
+_OF_FRAMES = frozenset({'lost', 'triggers', 'blocker', 'frames'})
 
 
 class RecordedClock:
@@ -46,22 +50,31 @@ class BagWatch:
         log: receives why no frame came as the node logs it, and each warning once.
         drops: has the explanations of drops.
         clock: is set by each message.
+        frozen_poses: of its odometry.
 
     Attributes:
         warnings: by what they are about: of a clock and of jumps as of the last report that had them, the others of the
             whole bag, at its end.
     """
 
-    def __init__(self, bag: Bag, pipeline: Pipeline, log: EventLog, drops: DropLog, clock: RecordedClock) -> None:
+    def __init__(
+        self,
+        bag: Bag,
+        pipeline: Pipeline,
+        log: EventLog,
+        drops: DropLog,
+        clock: RecordedClock,
+        frozen_poses: FrozenPoses,
+    ) -> None:
         self._bag, self._pipeline, self._log = bag, pipeline, log
-        self._clock = clock
+        self._clock, self._frozen_poses = clock, frozen_poses
         self._metrics = Metrics(pipeline.streams, self._clock)
         topics = {
             route.stream.name: (route.absolute_topic, route.type_name.rpartition('/')[2])
             for route in routes(pipeline.config)
             if not route.is_calibration
         }
-        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on, drops.explanations)
+        self._blocker = Blocker(pipeline, self._metrics, topics, self._types_on, self._published, drops.explanations)
         self._silence = SilenceLog(log, self._clock)
         self._began = self._last = Snapshot.take(pipeline, self._metrics)
         self._due_ns = 0
@@ -70,6 +83,11 @@ class BagWatch:
         #: Of each report, its blocker and how many messages had come.
         self._blockers: list[tuple[str, int]] = []
         self.warnings: dict[str, str] = {}
+
+    @property
+    def of_recording(self) -> tuple[str, ...]:
+        """The warnings of the recording itself: a shard that has the end of a bag has those of one pass over it."""
+        return tuple(line for about, line in self.warnings.items() if about.partition(' ')[0] not in _OF_FRAMES)
 
     def advance(self, record_ns: int) -> None:
         """Take note that the next message was recorded at ``record_ns``; before it is taken in."""
@@ -86,7 +104,8 @@ class BagWatch:
 
     def arrived(self, name: str, received: Received) -> None:
         """Take note of a message of stream ``name``."""
-        self._metrics.arrived(name, received.stamp_ns(self._pipeline.streams[name]), self._clock.steady_ns())
+        stream = self._pipeline.streams[name]
+        self._metrics.arrived(name, received.stamp_ns(stream), self._clock.steady_ns(), received.frames(stream))
 
     def published(self, frame: FusedFrame) -> None:
         """Take note of a frame."""
@@ -111,13 +130,15 @@ class BagWatch:
         if (lost or not whole.num_frames) and (blocker := prevailing(self._blockers)):
             self._warn('blocker', f'no frame: {blocker}')
         for name, num_missing in whole.after.lost.items():
-            missing = lost_targets.describe_missing(name, whole.num_received(name), num_missing)
+            several = self._blocker.several_senders(name) or self._blocker.several_publishers(name)
+            missing = lost_targets.describe_missing(name, whole.num_received(name), num_missing, several)
             self._warn(f'missing of {name}', missing)
+            if slowdown := self._metrics.inputs[name].gaps.slowdown:
+                self._warn(f'slowdown of {name}', f'{name} {slowdown}')
         self._warn('given_up', lost_targets.describe_not_waited(num_targets, self._given_up, self._slow))
         for name in self._pipeline.streams:
-            count = whole.num_without_voxels(name)
-            sentence = lost_targets.describe_without_voxels(self._pipeline, name, count, whole.num_frames)
-            self._warn(f'voxels of {name}', sentence)
+            self._warn(f'frames without {name}', describe_empty(self._pipeline, name, whole))
+        self._warn_of_poses()
         for name, sentence in self._slow.items():
             self._warn(f'rate of {name}', sentence)
         if whole.jumps and 'jumps' not in self.warnings:
@@ -134,11 +155,18 @@ class BagWatch:
         self._silence.take(blocker)
         jumps = self._blocker.jumps(period)
         self._warn('jumps', jumps)
+        self._warn_of_poses()
         for name, sentence in self._blocker.odd_clocks(period).items() if not jumps else ():
             self._warn(f'clock of {name}', sentence)
         for name in self._pipeline.streams:
+            if senders := self._blocker.several_senders(name):
+                self._warn(f'senders of {name}', f'{name}: {senders}')
             if f'clock of {name}' not in self.warnings and (off := self._blocker.off_arrival(name, with_all=False)):
                 self._warn(f'clock of {name}', f'{name}: {off}')
+
+    def _warn_of_poses(self) -> None:
+        for name, sentence in self._frozen_poses.found().items():
+            self._warn(f'pose of {name}', sentence)
 
     def _warn(self, about: str, sentence: str) -> None:
         """Keep a warning; log it if it is the first one of what it is about."""
@@ -152,4 +180,8 @@ class BagWatch:
         return Period(before, Snapshot.take(self._pipeline, self._metrics), self._clock.steady_ns())
 
     def _types_on(self, topic: str) -> list[str]:
-        return [self._bag.topics[topic].msgtype] if topic in self._bag.topics else []
+        found = self._bag.topics.get(topic)
+        return [] if found is None else [found.msgtype] * found.num_publishers
+
+    def _published(self) -> dict[str, list[str]]:
+        return {name: [topic.msgtype] for name, topic in self._bag.topics.items()}

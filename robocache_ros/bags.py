@@ -7,7 +7,6 @@ bag that cannot be read costs that part.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 from collections import Counter
@@ -17,16 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Nodetype, Qos
-from rosbags.rosbag2.metadata import parse_qos
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
-
 from robocache_core.streams.lidar import LIVOX
 from robocache_core.text import MAX_SHOWN, printable, shown
+from robocache_core.tunable import ConfigError
 from robocache_ros.bag_files import Channel, compression, files_of, opened
 from robocache_ros.cdr import deserialize, header_stamp_ns
-from robocache_ros.message_types import Types, installed
+from robocache_ros.definitions import known, type_hash
+from robocache_ros.message_types import Types
+from robocache_ros.offered_qos import OfferedQos, offered_qos
 
 _logger = logging.getLogger(__name__)
 _FEWEST = 4  # messages of a topic by which its period can be found
@@ -51,16 +48,18 @@ class Topic:
         unreadable: why its messages cannot be read; empty where they can. They are never yielded.
         doubt: why what is read of it may be wrong; empty where nothing is known.
         definition, digest: of the type, as the recorder wrote them; empty where it did not.
+        num_publishers: that sent them, as far as the recorder wrote it: of that file which has most.
     """
 
     name: str
     msgtype: str
     count: int
-    qos: tuple[Qos, ...] = ()
+    qos: tuple[OfferedQos, ...] = ()
     unreadable: str = ''
     doubt: str = ''
     definition: str = ''
     digest: str = ''
+    num_publishers: int = 1
 
 
 @dataclass(frozen=True)
@@ -113,17 +112,24 @@ class Bag:
             except Exception as error:
                 raise _unreadable(self.path, error) from error
 
-    def deserialize(self, topic: str, raw: bytes) -> Any:
-        """Return a message of ``topic``, whose type must be one of ROS 2's own.
+    def deserialize(self, topic: str, raw: bytes, types: Types = known) -> Any:
+        """Return a message of ``topic``, as ``cdr.deserialize`` does.
+
+        Args:
+            topic: its name.
+            raw: the message.
+            types: gives the type of the topic.
 
         Raises:
-            BagError: ``raw`` is no message of the topic's type.
+            BagError: its type is not known, or ``raw`` is no message of it.
         """
+        msgtype = self.topics[topic].msgtype
         try:
-            return _typestore().deserialize_cdr(raw, self.topics[topic].msgtype)
-        except Exception as error:
-            kind = self.topics[topic].msgtype
-            raise BagError(f'{topic}: {len(raw)} bytes that are no {kind} ({_in_one_line(error)})') from error
+            return deserialize(raw, types(msgtype))
+        except ConfigError as error:
+            raise BagError(f'{topic}: {error}') from error
+        except ValueError as error:
+            raise BagError(f'{topic}: {len(raw)} bytes that are no {msgtype} ({_in_one_line(error)})') from error
 
 
 def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
@@ -152,7 +158,7 @@ def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
         path,
         start_ns=min((start for start, _ in spans), default=0),
         end_ns=max((end for _, end in spans), default=0),
-        topics=_topics([channel for content in readable for channel in content.channels], types),
+        topics=_topics([content.channels for content in readable], types),
         files=tuple(content.path for content in readable),
         defects=tuple(map(printable, (*listing.defects, *(line for content in contents for line in content.defects)))),
     )
@@ -161,18 +167,15 @@ def open_bag(path: Path, types: Collection[str] = ()) -> Bag:
     return bag
 
 
-def own_definitions() -> Mapping[str, Any]:
-    """Return constants and members, as ``rosbags`` has them, of the types of ROS 2's own by their full names."""
-    definitions: Mapping[str, Any] = _typestore().fielddefs
-    return definitions
-
-
 def has_header(msgtype: str) -> bool:
-    """Whether messages of a type begin with a std_msgs/Header, where it is of ROS 2's own or Livox's; else False."""
+    """Whether messages of a type begin with a std_msgs/Header, where it is known or Livox's; else False."""
     if msgtype in LIVOX:
         return True
-    _, members = _typestore().fielddefs.get(msgtype, ((), ()))
-    return any(kind == (Nodetype.NAME, 'std_msgs/msg/Header') for _, kind in members[:1])
+    try:
+        members = known(msgtype).get_fields_and_field_types()
+    except ConfigError:
+        return False
+    return next(iter(members.values()), '') == 'std_msgs/Header'
 
 
 @dataclass(frozen=True)
@@ -183,15 +186,23 @@ class Glimpse:
     period_s: float
 
 
-def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0, types: Types = installed) -> dict[str, Glimpse]:
+def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0, types: Types = known) -> dict[str, Glimpse]:
     """Read the start of some topics with a header: of each its first ``seconds``, and four messages at least.
 
     The period is the median one between its stamps in their order; of a topic with a single stamp it is the mean over
-    the bag. Messages that cannot be read are passed over; a topic that has no others is not in the result.
+    the bag. Messages that cannot be read are passed over; a topic that has no others is not in the result. ``types``
+    gives the types that are not known here.
 
     Raises:
         BagError: the bag cannot be read.
     """
+
+    def type_of(name: str) -> Any:
+        try:
+            return known(name)
+        except ConfigError:
+            return types(name)
+
     first: dict[str, Any] = {}
     began_ns: dict[str, int] = {}
     stamps: dict[str, list[int]] = {name: [] for name in topics}
@@ -200,7 +211,7 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0, types: Type
         if topic in left:
             with suppress(BagError):
                 if topic not in first:
-                    first[topic] = _read(bag, topic, raw, types)
+                    first[topic] = bag.deserialize(topic, raw, type_of)
                 stamp_ns = header_stamp_ns(raw)
                 stamps[topic] += [] if stamp_ns is None else [stamp_ns]
             left[topic] -= 1
@@ -210,21 +221,6 @@ def glimpse(bag: Bag, topics: Collection[str], seconds: float = 3.0, types: Type
         if not left:
             break
     return {name: Glimpse(message, _period_s(bag, name, stamps[name])) for name, message in first.items()}
-
-
-def _read(bag: Bag, topic: str, raw: bytes, types: Types) -> Any:
-    """Return a message of a topic, also where its type is not of ROS 2's own.
-
-    Raises:
-        BagError: ``raw`` is no message of it.
-    """
-    msgtype = bag.topics[topic].msgtype
-    if msgtype in own_definitions():
-        return bag.deserialize(topic, raw)
-    try:
-        return deserialize(raw, types(msgtype))
-    except ValueError as error:
-        raise BagError(f'{topic}: {len(raw)} bytes that are no {msgtype} ({_in_one_line(error)})') from error
 
 
 @dataclass(frozen=True)
@@ -246,13 +242,17 @@ def _content(path: Path) -> _Content:
         return _Content(path, defects=(f'{path.name} cannot be read ({_in_one_line(error)})',), error=error)
 
 
-def _topics(channels: list[Channel], types: Collection[str]) -> dict[str, Topic]:
-    by_name = sorted(channels, key=lambda channel: _absolute(channel.topic))
-    groups = itertools.groupby(by_name, key=lambda channel: _absolute(channel.topic))
-    return {name: _topic(name, list(group), types) for name, group in groups}
+def _topics(files: Iterable[Iterable[Channel]], types: Collection[str]) -> dict[str, Topic]:
+    groups: dict[str, list[list[Channel]]] = {}
+    for channels in files:
+        by_name = sorted(channels, key=lambda channel: _absolute(channel.topic))
+        for name, group in itertools.groupby(by_name, key=lambda channel: _absolute(channel.topic)):
+            groups.setdefault(name, []).append(list(group))
+    return {name: _topic(name, groups[name], types) for name in sorted(groups)}
 
 
-def _topic(name: str, channels: list[Channel], types: Collection[str]) -> Topic:
+def _topic(name: str, files: list[list[Channel]], types: Collection[str]) -> Topic:
+    channels = [channel for file in files for channel in file]
     found = [channel.msgtype for channel in channels if channel.count] or [channel.msgtype for channel in channels]
     msgtype = next((each for each in found if each in types), found[0])
     read = [channel for channel in channels if channel.msgtype == msgtype]
@@ -263,12 +263,18 @@ def _topic(name: str, channels: list[Channel], types: Collection[str]) -> Topic:
         name,
         msgtype,
         sum(channel.count for channel in read),
-        tuple(qos for channel in read for qos in _offered_qos(channel.qos)),
+        tuple(qos for channel in read for qos in offered_qos(channel.qos)),
         unreadable,
         next(filter(None, doubts), ''),
         read[0].definition,
         read[0].digest,
+        max(_num_publishers(channel for channel in file if channel.msgtype == msgtype) for file in files),
     )
+
+
+def _num_publishers(channels: Iterable[Channel]) -> int:
+    """Publishers of the channels of a file: a recorder writes the QoS of each, or gives each a channel of its own."""
+    return sum(max(1, len(offered_qos(channel.qos))) for channel in channels)
 
 
 def _other_types(channels: Iterable[Channel], msgtype: str) -> str:
@@ -282,12 +288,10 @@ def _other_types(channels: Iterable[Channel], msgtype: str) -> str:
 
 
 def _doubt(channel: Channel) -> str:
-    """A type of ROS 2's own that the recording robot defined in another way."""
-    if not channel.digest or channel.msgtype not in _typestore().fielddefs:
-        return ''
-    here = _typestore().hash_rihs01(channel.msgtype)
+    """A type that the recording robot defined in another way than it is known here."""
+    here = type_hash(channel.msgtype) if channel.digest else ''
     there = printable(channel.digest, MAX_SHOWN)
-    return '' if here == there else f'its type hash is {there}, that of {channel.msgtype} is {here}'
+    return '' if here in ('', there) else f'its type hash is {there}, that of {channel.msgtype} is {here}'
 
 
 def _warn_of_missing(path: Path, channels: Iterable[Channel], counts: Mapping[int, int]) -> None:
@@ -310,11 +314,6 @@ def _uncompressed(raw: bytes) -> bytes:
     return compression.decompressed(raw, 'zstd', compression.MAX_BYTES)
 
 
-@functools.cache
-def _typestore() -> Typestore:
-    return get_typestore(Stores.ROS2_JAZZY)
-
-
 def _unreadable(path: Path, error: Exception) -> BagError:
     """One type for the errors of storages and parsers."""
     return BagError(f'{path}: cannot be read as a rosbag2: {_in_one_line(error)}')
@@ -322,13 +321,6 @@ def _unreadable(path: Path, error: Exception) -> BagError:
 
 def _in_one_line(error: Exception) -> str:
     return printable(' '.join(str(error).split())) or type(error).__name__
-
-
-def _offered_qos(text: str) -> list[Qos]:
-    try:
-        return list(parse_qos(text))
-    except Exception:  # what a recorder wrote there is no reason to lose the topic
-        return []
 
 
 def _period_s(bag: Bag, name: str, stamps_ns: list[int]) -> float:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from robocache_core.align import ROS_CLOCK
@@ -16,11 +17,17 @@ from robocache_ros import dds_environment
 from robocache_ros.clock_differences import Suspect, against_arrival, explained
 from robocache_ros.drop_log import Explanation
 from robocache_ros.metrics import Metrics
+from robocache_ros.near_topics import near
 from robocache_ros.period import Period, listed, span
 from robocache_ros.sources import choice
 
 #: Drops that follow from the stamps of other streams, and so say less than what those show.
 _BY_STAMPS = {Reason.LATE, Reason.BUFFER_AGE, Reason.BUFFER_FULL, Reason.TIME_JUMP}
+#: Drops of messages that the worker did not take in time.
+_UNREAD = {Reason.INBOX_FULL, Reason.INBOX_AGE}
+#: A step of the worker, after which it looks for what has waited too long, is taken to be no longer than this.
+_STEP_NS = SECOND
+_OVERLOAD = 'the worker does not keep up: give it more cores, or less work a frame (docs/tuning.md)'
 #: Drops whose explanation names what to set.
 _BY_CONFIGURATION = (Reason.NO_TRANSFORM, Reason.MISSING_FIELD)
 #: Characters that are shown of an explanation, and of the names of message types.
@@ -81,6 +88,7 @@ class Blocker:
         metrics: when messages arrived.
         topics: resolved topic and short message type by stream.
         types_on: returns the full message types of a topic's publishers.
+        published: returns the full message types of every topic that another node publishes.
         explanations: by stream and reason, why messages were dropped.
     """
 
@@ -90,12 +98,14 @@ class Blocker:
         metrics: Metrics,
         topics: Mapping[str, tuple[str, str]],
         types_on: Callable[[str], list[str]],
+        published: Callable[[], Mapping[str, Sequence[str]]],
         explanations: Mapping[tuple[str, str], Explanation],
     ) -> None:
         self._pipeline = pipeline
         self._metrics = metrics
         self._topics = topics
         self._types_on = types_on
+        self._published = published
         self._explanations = explanations
 
     def find(self, period: Period) -> Blockage:
@@ -125,7 +135,7 @@ class Blocker:
         causes = [(cause, name) for cause, _, name in (reason.partition(':') for reason in drops)]
         missing = [name for cause, name in causes if cause == Reason.MISSING]
         for name in missing:
-            yield self._fault(name, period) or self._began_after(name) or self._off(name)
+            yield self._fault(name, period) or self._began_after(name) or self._overload(period) or self._off(name)
         # A scan that cannot be deskewed is not at fault where the stream that gives the motion is.
         for source in (
             self._pipeline.streams[name].motion_source for cause, name in causes if cause == Reason.NO_MOTION
@@ -157,16 +167,22 @@ class Blocker:
             return Fault(Cause.INCOMPATIBLE_QOS, name, self._metrics.inputs[name].incompatible_text)
         types = self._types_on(topic)
         if not types:
-            return Fault(Cause.NO_PUBLISHER, name, f'{name}: no publisher on {topic} ({kind})')
+            text = f'{name}: no publisher on {topic} ({kind}){near(topic, kind, self._unclaimed())}'
+            return Fault(Cause.NO_PUBLISHER, name, text)
         if others := self.other_types(name):
             text = f'{name}: {topic} carries {others}, not {kind}'
             cure = choice(name, self._pipeline.streams[name].message_type, others)
             return Fault(Cause.OTHER_TYPE, name, '; '.join(filter(None, (text, cure))))
         text = (
             f'{name}: no message on {topic}, though it has {len(types)} publisher(s) of {kind}; if large ones are sent '
-            f'and lost, {dds_environment.driver_remedy()}'
+            f'and lost, {dds_environment.sender_remedy()}'
         )
         return Fault(Cause.NO_MESSAGE, name, text)
+
+    def _unclaimed(self) -> dict[str, Sequence[str]]:
+        """Message types of the published topics that no stream takes."""
+        claimed = {topic for topic, _ in self._topics.values()}
+        return {topic: types for topic, types in self._published().items() if topic not in claimed}
 
     def other_types(self, name: str) -> str:
         """Return the message types on a stream's topic that are not its own; a stranger may have named them."""
@@ -174,9 +190,19 @@ class Blocker:
         others = {found for found in self._types_on(topic) if found.rpartition('/')[2] != kind}
         return printable(', '.join(sorted(others)), _MAX_TYPES)
 
-    def num_publishers(self, name: str) -> int:
-        """Return how many publishers a stream's topic has."""
-        return len(self._types_on(self._topics[name][0]))
+    def several_publishers(self, name: str) -> str:
+        """Say how many publishers a stream's topic has; empty where it has at most one."""
+        topic, _ = self._topics[name]
+        num_publishers = len(self._types_on(topic))
+        return f'{topic} has {num_publishers} publishers: give each a topic of its own' if num_publishers > 1 else ''
+
+    def several_senders(self, name: str) -> str:
+        """Say what shows that the messages of a stream are of several publishers; empty where nothing does."""
+        record, several = self._metrics.inputs[name], self.several_publishers(name)
+        if frames := record.frames.alternating():
+            remedy = several or f'give each sender on {self._topics[name][0]} a topic of its own'
+            return f'its messages are of {frames} in turn: {remedy}'
+        return f'its stamps are not evenly spaced, and {several}' if several and record.gaps.are_uneven else ''
 
     def jumps(self, period: Period) -> str:
         """Say whose stamps jump again and again; empty where none do."""
@@ -197,17 +223,22 @@ class Blocker:
         return Fault(Reason.TIME_JUMP, name, text)
 
     def odd_clocks(self, period: Period) -> dict[str, str]:
-        """Say by stream whose stamps do not fit those of the others, and by how much; of two, that they do not fit."""
-        readings = self._pipeline.clock_readings()
+        """Say by stream whose stamps do not fit those of the others, and by how much; of two, that they do not fit.
+
+        What messages that the worker did not take in time explain is left out.
+        """
+        readings = self._pipeline.clocks.readings()
         if len(readings) == 2:  # nothing shows which of them is wrong
             behind, ahead = sorted(readings, key=lambda name: readings[name])
             apart = self._apart(behind, ahead, readings, period)
             return {f'{behind} and {ahead}': apart} if apart else {}
-        newest, odd = self._pipeline.newest_ns(), self._pipeline.odd_clocks()
+        newest, odd = self._pipeline.clocks.alive(), self._pipeline.odd_clocks()
+        unread_ns = self._unread_ns(period)
         return {
             name: _compared(name, offset_ns, newest.keys() - odd.keys())
             + explained({name: self._suspect(name, offset_ns, newest[name])})
             for name, offset_ns in odd.items()
+            if abs(offset_ns) > unread_ns
         }
 
     def off_arrival(self, name: str, *, with_all: bool) -> str:
@@ -243,7 +274,7 @@ class Blocker:
         for suspect in (name, trigger):
             if suspect in odd:
                 return Fault(Cause.WRONG_CLOCK, suspect, odd[suspect])
-        readings = {each: ns for each, ns in self._pipeline.clock_readings().items() if each not in odd}
+        readings = {each: ns for each, ns in self._pipeline.clocks.readings().items() if each not in odd}
         if name not in readings:
             return None
         furthest = max(readings, key=lambda each: abs(readings[each] - readings[name]))
@@ -256,7 +287,8 @@ class Blocker:
         """Say by how much the clocks of two streams differ; empty where it is too little to be known."""
         apart_ns, max_wait_ns = readings[ahead] - readings[behind], self._pipeline.config.sync.max_wait_ns
         # What a clock shows between two samples is known no better than the samples of the other come.
-        if apart_ns <= max(max_wait_ns, *(self._period_ns(each, period) or SECOND for each in (behind, ahead))):
+        periods_ns = (self._period_ns(each, period) or SECOND for each in (behind, ahead))
+        if apart_ns <= max(max_wait_ns, self._unread_ns(period), *periods_ns):
             return ''
         text = (
             f'the stamps of {behind} are {span(apart_ns)} behind those of {ahead}: one clock is wrong, or {behind} '
@@ -282,14 +314,45 @@ class Blocker:
         if silence is None:
             return self.silent(name)
         if silence > max(SECOND, 1.5 * self._period_ns(name, period)):
-            return Fault(Cause.SILENT, name, f'{name}: no message for {silence / SECOND:.1f} s')
+            text = f'{name}: no message for {silence / SECOND:.1f} s{self._without(name)}'
+            return Fault(Cause.SILENT, name, text)
         # What was dropped with its target says nothing of the stream itself.
         losses = {r: n for r, n in period.drops(name).items() if ':' not in r and r != Reason.UNSELECTED}
         fault = None if losses.keys() - _BY_STAMPS else self._clock_fault(name, period)
+        if fault is None and losses and losses.keys() <= _BY_STAMPS | _UNREAD:
+            fault = self._overload(period)
         if fault is None and losses:
             text = f'{name}: dropped {listed(losses)}{self._explained(name, losses)}'
             fault = Fault(max(losses, key=losses.__getitem__), name, text)
         return fault
+
+    def _without(self, name: str) -> str:
+        """What to set to go on without a stream, as the end of a sentence; empty where frames cannot do without it."""
+        config, streams = self._pipeline.config, self._pipeline.streams
+        needed = {config.trigger, *(stream.motion_source for stream in streams.values())}
+        can_be_left = streams[name].required and name not in needed and len(streams) > 1
+        return f'; {name}.required: false goes on without it' if can_be_left else ''
+
+    def _unread(self, period: Period) -> dict[str, Counter[str]]:
+        """Messages that the worker did not take in time, by stream and reason."""
+        drops = {name: period.drops(name) for name in self._pipeline.streams}
+        unread = {name: Counter({r: n for r, n in lost.items() if r in _UNREAD}) for name, lost in drops.items()}
+        return {name: lost for name, lost in unread.items() if lost}
+
+    def _unread_ns(self, period: Period) -> int:
+        """How far messages that the worker did not take in time may set the stamps of streams apart, ns."""
+        longest = (self._pipeline.streams[name].queue.max_age_ns for name in self._unread(period))
+        return max((waited_ns + _STEP_NS for waited_ns in longest), default=0)
+
+    def _overload(self, period: Period) -> Fault | None:
+        """Say that the worker does not keep up, and what it did not take; None where it did."""
+        unread = self._unread(period)
+        if not unread:
+            return None
+        total: Counter[str] = sum(unread.values(), Counter())
+        worst = max(unread, key=lambda name: unread[name].total())
+        text = f'{", ".join(unread)}: dropped {listed(total)} ({_OVERLOAD})'
+        return Fault(max(total, key=total.__getitem__), worst, text)
 
     def _explained(self, name: str, losses: Mapping[str, int]) -> str:
         """What to set against drops of a stream, in brackets; empty where nothing can be set."""
@@ -302,9 +365,9 @@ class Blocker:
 
         One that was there before the target, and is too slow for its tolerance, would have lacked it all the same.
         """
-        stream, first = self._pipeline.streams[name], self._pipeline.first_ns()
+        stream, first = self._pipeline.streams[name], self._pipeline.clocks.first
         target_ns = self._pipeline.last_dropped_ns[Reason.MISSING.of_stream(name)]
-        is_slow = self._pipeline.period_ns(name) > 2 * stream.tolerance_ns
+        is_slow = self._pipeline.clocks.period_ns(name) > 2 * stream.tolerance_ns
         if name not in first or (is_slow and first[name] < target_ns):
             return None
         late_ns = first[name] - min(stream.instants(target_ns))
@@ -317,10 +380,11 @@ class Blocker:
 
     def _off(self, name: str) -> Fault:
         """Say how far a stream's samples, which do come, are from what targets need."""
-        newest = self._pipeline.newest_ns()
-        offset = f', its newest is {(max(newest.values()) - newest[name]) / 1e6:.0f} ms old' if name in newest else ''
-        tolerance_ms = self._pipeline.streams[name].tolerance_ns / 1e6
-        text = f'{name}: nothing within its tolerance of {tolerance_ms:.0f} ms{offset}'
+        newest = self._pipeline.clocks.alive()
+        behind_ns = max(newest.values()) - newest[name] if name in newest else 0
+        age = f'; its newest message is {span(behind_ns)} behind the newest of all streams' if behind_ns else ''
+        tolerance = span(self._pipeline.streams[name].tolerance_ns)
+        text = f'{name}: nothing within its tolerance of {tolerance}{age}'
         return Fault(Cause.BEYOND_TOLERANCE, name, text)
 
 

@@ -20,6 +20,7 @@ from robocache_ros.message_types import array_of, nested_type
 _ENCAPSULATION = 4
 _BYTE_ORDERS: dict[bytes, Literal['>', '<']] = {b'\x00\x00': '>', b'\x00\x01': '<'}
 _HEADER = 16  # bytes of a serialized message up to the characters of its header's frame_id
+_MAX_FRAME = 256  # bytes by which names of frames are compared
 
 #: By the name that message classes have for a type of numbers, its code in ``struct``; NumPy has the same ones.
 NUMBERS = {
@@ -101,6 +102,21 @@ def header_stamp_ns(raw: Raw) -> int | None:
     order = '<' if raw[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, _ENCAPSULATION)
     return int(seconds) * SECOND + int(nanoseconds)
+
+
+def header_frames(raw: Raw, count: int) -> tuple[bytes, ...]:
+    """Return the begins of the first ``count`` strings of a serialized message: those of its std_msgs/Header and on.
+
+    None of a message that is too short for them.
+    """
+    frames: list[bytes] = []
+    order, at = '<' if len(raw) > 1 and raw[1] & 1 else '>', _HEADER - 4
+    while len(frames) < count and at + 4 <= len(raw):
+        (length,) = struct.unpack_from(f'{order}I', raw, at)
+        frames.append(bytes(raw[at + 4 : at + 4 + min(length, _MAX_FRAME)]).rstrip(b'\0'))
+        at += 4 + length
+        at += (_ENCAPSULATION - at) % 4
+    return tuple(frames) if len(frames) == count else ()
 
 
 @functools.cache

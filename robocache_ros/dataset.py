@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torch datasets over bags: the frames that the node gives, computed in the processes of a loader.
 
-``FusedDataset`` gives all frames once, in the order of the bags or shuffled; ``FusedTargets`` any one by its number.
+``FusedDataset`` gives all frames once, in the order of the bags or shuffled; ``FusedTargets`` any one by its number::
 
     loader = DataLoader(FusedDataset(bags, config, shuffle=True), batch_size=8, num_workers=4, collate_fn=collate)
 
@@ -24,6 +24,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.observer import Observer
 from robocache_core.target import Target
 from robocache_ros.bags import Bag, open_bag
+from robocache_ros.even_parts import Part, brought_to, even_parts
 from robocache_ros.offline import fused_frames, make_pipeline
 from robocache_ros.shards import Shard, shards_of
 from robocache_ros.sources import routes
@@ -32,12 +33,17 @@ _SPARSE = ('coords', 'features', 'counts')
 
 
 class FusedDataset(IterableDataset[FusedFrame]):
-    """All frames of some bags, each once, over all ranks and workers together.
+    """All frames of some bags, over all ranks and workers together.
 
-    Bags are cut into as many shards as there are workers on all ranks, or more, which are dealt out to them: some ranks
-    get more frames than others. ``sequence`` counts the frames of a shard. Without ``shuffle`` a worker gives its
-    frames in their order. With it shards are dealt out in another order in every epoch, and frames are drawn from
-    ``buffer`` of them; ``seed``, the epoch and the numbers of ranks and workers decide which.
+    Bags are cut into as many shards as there are workers on all ranks, or more, which are dealt out to them.
+    ``sequence`` counts the frames of a shard. Without ``shuffle`` a worker gives its frames in their order. With it
+    shards are dealt out in another order in every epoch, and frames are drawn from ``buffer`` of them; ``seed``, the
+    epoch and the numbers of ranks and workers decide which.
+
+    With one rank each frame comes once. With several, every worker of every rank gives as many frames as the others, so
+    that no rank waits for one that has ended: as of torch's DistributedSampler some frames come twice, or, with
+    ``drop_last``, a few of them not at all. Bags are then passed over once as the dataset is made, to find their
+    targets; a worker that has a target of which no frame can be computed, as of a damaged image, repeats another frame.
 
     Args:
         bags: rosbag2s, one at least.
@@ -45,6 +51,8 @@ class FusedDataset(IterableDataset[FusedFrame]):
         shuffle: whether the order is random.
         seed: of that order; the same on all ranks.
         buffer: frames that are held to draw from.
+        drop_last: whether workers that have more frames than others leave out their last ones, rather than others
+            repeat their first ones; with several ranks.
         rank, world_size: of this process; by default those of ``torch.distributed``, where it is initialised.
 
     Raises:
@@ -60,6 +68,7 @@ class FusedDataset(IterableDataset[FusedFrame]):
         shuffle: bool = False,
         seed: int = 0,
         buffer: int = 64,
+        drop_last: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
@@ -75,6 +84,12 @@ class FusedDataset(IterableDataset[FusedFrame]):
         )
         if not 0 <= self._rank < self._world_size:
             raise ValueError(f'rank = {self._rank}: must be from 0 to {self._world_size - 1}, below world_size')
+        self._drop_last = drop_last
+        #: Of each bag, when its targets became ready, where ranks must get as many frames as others.
+        self._recorded_ns = [
+            (bag.path, [ref.recorded_ns for ref in _targets_of(bag.path, config)])
+            for bag in (self._bags if self._world_size > 1 else ())
+        ]
         #: In memory that workers which persist share.
         self._shared_epoch = torch.zeros((), dtype=torch.int64)
         self._shared_epoch.share_memory_()  # type: ignore[no-untyped-call]
@@ -91,16 +106,25 @@ class FusedDataset(IterableDataset[FusedFrame]):
         worker = get_worker_info()
         number, count = (0, 1) if worker is None else (worker.id, worker.num_workers)
         own, all_ = self._rank * count + number, self._world_size * count
-        shards = self._shards(all_)
-        frames = (frame for shard in shards[own::all_] for frame in shard.frames(self._config))
+        parts = self._parts(all_)
+        if self._shuffle:
+            random.Random(f'{self._seed} {self._epoch}').shuffle(parts)
+        frames = self._frames(parts[own::all_])
+        if self._world_size > 1:
+            sizes = [sum(part.num_targets for part in parts[at::all_]) for at in range(all_)]
+            length = min(sizes) if self._drop_last else max(sizes)
+            frames = brought_to(length, frames, self._frames(parts), length - sizes[own])
         return self._drawn(frames, random.Random(f'{self._seed} {self._epoch} {own}')) if self._shuffle else frames
 
-    def _shards(self, at_least: int) -> list[Shard]:
+    def _parts(self, at_least: int) -> list[Part]:
+        """Parts of all bags, ``at_least`` so many; with one rank, where sizes do not matter, they say none."""
+        if self._world_size > 1:
+            return even_parts(self._recorded_ns, at_least * -(-len(self._bags) // at_least))
         per_bag = -(-at_least // len(self._bags))
-        shards = [shard for bag in self._bags for shard in shards_of(bag, per_bag)]
-        if self._shuffle:
-            random.Random(f'{self._seed} {self._epoch}').shuffle(shards)
-        return shards
+        return [Part((shard,), 0) for bag in self._bags for shard in shards_of(bag, per_bag)]
+
+    def _frames(self, parts: Sequence[Part]) -> Iterator[FusedFrame]:
+        return (frame for part in parts for shard in part.shards for frame in shard.frames(self._config))
 
     def _drawn(self, frames: Iterator[FusedFrame], order: random.Random) -> Iterator[FusedFrame]:
         held: list[FusedFrame] = []
@@ -158,13 +182,16 @@ class FusedTargets(Dataset[FusedFrame | None]):
 
 
 class _Ready(Observer):
-    """Takes note of the targets that become ready."""
+    """Takes note of the targets that become ready, without those of which it is known that no frame comes."""
 
     def __init__(self) -> None:
         self.targets: list[tuple[int, int]] = []
 
     def ready(self, target: Target) -> None:
         self.targets.append((target.stamp_ns, target.epoch))
+
+    def dropped(self, stamp_ns: int, reason: str) -> None:
+        self.targets = [target for target in self.targets if target[0] != stamp_ns]
 
 
 def _targets_of(path: Path, config: PipelineConfig) -> list[TargetRef]:

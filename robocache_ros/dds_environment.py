@@ -67,12 +67,12 @@ def profile_variable(name: str) -> str:
 
 
 @functools.cache
-def driver_remedy() -> str:
-    """Return what to do about large messages of a driver that are lost on the way here."""
+def sender_remedy() -> str:
+    """Return what to do about large messages that are lost on the way here."""
     profile = f'the DDS profile of {PACKAGE}'
     with contextlib.suppress(FileNotFoundError):
         profile = str(share_directory() / PROFILE)
-    return f'start their driver with {profile_variable(distro(os.environ))}={profile}'
+    return f'start what publishes them with {profile_variable(distro(os.environ))}={profile}'
 
 
 def environment_here(environ: Mapping[str, str]) -> dict[str, str]:

@@ -33,6 +33,7 @@ from robocache_core.samples import (
 )
 from robocache_core.text import shown
 from robocache_core.units import SECOND
+from robocache_ros.message_data import host_bytes
 
 #: NumPy names of the datatypes of a sensor_msgs/PointField.
 POINT_DTYPES = {
@@ -307,5 +308,5 @@ def _point_field(field: PointFieldMsg) -> PointField:
 
 
 def view_bytes(data: object) -> torch.Tensor:
-    """Return a view of ``data``, a buffer of bytes, as ``[nbytes] uint8``."""
-    return torch.from_numpy(np.frombuffer(data, dtype=np.uint8))  # type: ignore[call-overload]
+    """Return a view of ``data``, a ``uint8[]`` field, as ``[nbytes] uint8``."""
+    return torch.from_numpy(np.frombuffer(host_bytes(data), dtype=np.uint8))

@@ -30,6 +30,7 @@ from robocache_core.samples import CameraFrame, DataError, EncodedImage
 from robocache_core.text import shown
 from robocache_ros.decode import stamp_ns
 from robocache_ros.decode_image import check_size, view_image
+from robocache_ros.message_data import host_bytes
 from robocache_ros.pixels import decode_png
 
 #: Bytes before what compressedDepth has compressed: a number, and two floats.
@@ -64,7 +65,7 @@ def decode_compressed_depth(msg: CompressedImage, config: DepthConfig) -> Encode
             raises ``decode_failed``.
     """
     stamp = stamp_ns(msg.header, config)
-    data = np.frombuffer(msg.data, dtype=np.uint8)
+    data = np.frombuffer(host_bytes(msg.data), dtype=np.uint8)
     found = open_depth(data, msg.format)
     check_size(found.width, found.height, config)
     decode = functools.partial(_decode, found, stamp, msg.header.frame_id)

@@ -28,6 +28,7 @@ from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
 from robocache_core.text import shown
 from robocache_ros.decode import stamp_ns, view_bytes
+from robocache_ros.message_data import host_bytes
 from robocache_ros.pixels import Pixels, decode_jpeg, decode_png
 
 #: Names of encodings by their lower-case letters.
@@ -66,7 +67,7 @@ def view_image(msg: Image, stamp: int) -> CameraFrame:
 
 
 def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
-    """Decode a camera's calibration, unchecked; its stamp and frame do not matter."""
+    """Decode a camera's calibration, unchecked; its stamp does not matter."""
     return CameraInfo(
         width=msg.width,
         height=msg.height,
@@ -77,6 +78,7 @@ def decode_camera_info(msg: CameraInfoMsg) -> CameraInfo:
         p=tuple(map(float, msg.p)),
         binning=(msg.binning_x, msg.binning_y),
         roi=(msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height),
+        frame_id=msg.header.frame_id,
     )
 
 
@@ -95,7 +97,7 @@ def decode_compressed(msg: CompressedImage, config: CameraConfig) -> EncodedImag
     """
     stamp = stamp_ns(msg.header, config)
     declared = Format.parse(msg.format)
-    data = np.frombuffer(msg.data, dtype=np.uint8)
+    data = np.frombuffer(host_bytes(msg.data), dtype=np.uint8)
     start = data[:8].tobytes()
     if start.startswith(jpeg.START):
         container = _open_jpeg(data, declared, config)

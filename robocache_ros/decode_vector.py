@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ from robocache_core.config import MessageVectorConfig
 from robocache_core.field_paths import FieldPath
 from robocache_core.ledger import Reason
 from robocache_core.samples import DataError, VectorSample
-from robocache_core.streams.message_vector import JOINT_STATE, ODOMETRY
+from robocache_core.streams.message_vector import JOINT_STATE, ODOMETRY, RANGE
 from robocache_core.text import shown
 from robocache_ros.decode import MAX_NAME, stamp_ns, unit_quaternion
 
@@ -27,8 +28,8 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
 
     Raises:
         DataError: as ``stamp_ns``, of ``child_frame_id`` too; ``wrong_size`` (an array lacks an element, or is not of
-            the size that the stream states), ``wrong_joints``, ``no_fix``, ``no_orientation`` (a quaternion of length
-            0), ``non_finite``.
+            the size that the stream states), ``wrong_joints``, ``no_fix``, ``out_of_range``, ``no_orientation`` (a
+            quaternion of length 0), ``non_finite``.
     """
     stamp, frame_id = (0, '') if config.stamped_by_arrival else (stamp_ns(msg.header, config), msg.header.frame_id)
     child_frame_id = msg.child_frame_id if config.message == ODOMETRY else ''
@@ -38,6 +39,8 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
         )
     if config.message == _NAV_SAT_FIX and msg.status.status == _NO_FIX:
         raise DataError(Reason.NO_FIX, 'status.status is -1: the receiver has no fix')
+    if config.message == RANGE:
+        _check_range(msg)
     values = _joint_values(msg, config) if config.message == JOINT_STATE else _values(msg, config)
     for part in config.quaternions:
         values[part] = unit_quaternion(tuple(values[part]), ', '.join(config.columns[part]))
@@ -47,6 +50,16 @@ def decode_vector(msg: Any, config: MessageVectorConfig) -> VectorSample:
         wrong = [f'{c} is {v}' for c, v in zip(config.columns, values, strict=True) if not abs(v) <= greatest]
         raise DataError(Reason.NON_FINITE, f'{", ".join(wrong)}: must be finite, and at most {greatest:.3g}')
     return VectorSample(stamp, frame_id, tensor, child_frame_id)
+
+
+def _check_range(msg: Any) -> None:
+    """Check that a Range has a distance. By REP 117 infinity says that there is none; NaN is no reading at all."""
+    is_within = math.isfinite(msg.range) and msg.min_range <= msg.range <= msg.max_range
+    if not is_within and not math.isnan(msg.range):
+        raise DataError(
+            Reason.OUT_OF_RANGE,
+            f'range is {msg.range:.4g}: must be in min_range to max_range, {msg.min_range:.4g} to {msg.max_range:.4g}',
+        )
 
 
 def _joint_values(msg: Any, config: MessageVectorConfig) -> list[float]:

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's state as diagnostic statuses (REP 107).
 
-Levels. Input: STALE when silent for 3 periods of the expected rate (1 s where none is set), ERROR for incompatible QoS
-or when everything of the last period was dropped, WARN for any loss, for damaged images that were kept, for publishers
-of another type on its topic, for a rate that is off the expected one by more than its tolerance, or for stamps that do
-not fit their arrival for a cause that clocks are known for. sync: ERROR when no frame came, WARN when targets were
-dropped or did not wait for a stream, when stamps jump to and fro, and when a stream's clock is the odd one out or those
-of two differ. queue: WARN while thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or
-has failed, ERROR after an unforeseen exception. output: STALE when no frame left in the last period, WARN when a
-subscriber asks for a QoS that is not offered, another node publishes there too, or ROS time stands still at 0.
+Levels. Input: STALE while the node is not active, or when silent for 3 periods of the expected rate (1 s where none is
+set), ERROR for incompatible QoS or when everything of the last period was dropped, WARN for any loss, for damaged
+images that were kept, for frames that have nothing of it, for publishers of another type on its topic, for messages
+that several publishers send in turn, for odometry whose pose is frozen, for a stream that goes on at a lower rate, for
+a rate that is off the expected one by more than its tolerance, or for stamps that do not fit their arrival for a cause
+that clocks are known for. sync: ERROR when no frame came, WARN when targets were dropped or did not wait for a stream,
+when stamps jump to and fro, and when a stream's clock is the odd one out or those of two differ. queue: WARN while
+thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or has failed, ERROR after an
+unforeseen exception. output: STALE when no frame left in the last period, WARN when a subscriber asks for a QoS that is
+not offered, another node publishes there too, or ROS time stands still at 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -26,6 +28,8 @@ from robocache_ros import dds_environment, lost_targets
 from robocache_ros.blocker import Blockage, Blocker, Cause, Fault
 from robocache_ros.clock import Clock
 from robocache_ros.drop_log import DAMAGED, Explanation
+from robocache_ros.empty_frames import describe_empty
+from robocache_ros.frozen_poses import FrozenPoses
 from robocache_ros.inbox import Inboxes
 from robocache_ros.metrics import InputRecord, Metrics
 from robocache_ros.period import Period, Snapshot, listed
@@ -53,10 +57,12 @@ class Diagnostics:
         metrics: rates and durations.
         topics: resolved topic and short message type by stream.
         types_on: returns the full message types of a topic's publishers.
+        published: returns the full message types of every topic that another node publishes.
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
         now_ns: returns ROS time, ns; 0 where it is that of /clock, and none has come.
         explanations: by stream and reason, or ``DAMAGED``, why messages were dropped or are not valid.
+        frozen_poses: of the odometry among the streams.
         clock: the clock of ``metrics``.
     """
 
@@ -69,10 +75,12 @@ class Diagnostics:
         metrics: Metrics,
         topics: Mapping[str, tuple[str, str]],
         types_on: Callable[[str], list[str]],
+        published: Callable[[], Mapping[str, Sequence[str]]],
         num_subscribers: Callable[[], int],
         find_twin: Callable[[], str],
         now_ns: Callable[[], int],
         explanations: Mapping[tuple[str, str], Explanation],
+        frozen_poses: FrozenPoses,
         clock: Clock,
     ) -> None:
         self._name = name
@@ -84,9 +92,9 @@ class Diagnostics:
         self._num_subscribers = num_subscribers
         self._find_twin = find_twin
         self._now_ns = now_ns
-        self._explanations = explanations
+        self._explanations, self._frozen_poses = explanations, frozen_poses
         self._clock = clock
-        self._blocker = Blocker(pipeline, metrics, topics, types_on, explanations)
+        self._blocker = Blocker(pipeline, metrics, topics, types_on, published, explanations)
         with metrics.lock:
             self._last = Snapshot.take(pipeline, metrics)
         #: Why nothing came out as of the last report.
@@ -97,6 +105,8 @@ class Diagnostics:
         self.twin = ''
         #: By stream that is too slow to be waited for, as of the last report, what follows.
         self.slow: dict[str, str] = {}
+        #: By stream of odometry whose pose is frozen as of the last report, what is wrong with it.
+        self.frozen: dict[str, str] = {}
 
     def report(self, *, active: bool) -> DiagnosticArray:
         """Return all statuses, of the time since the last report.
@@ -115,11 +125,12 @@ class Diagnostics:
                 held[name] += self._pipeline.num_held(name)
             period = Period(self._last, snapshot, self._clock.steady_ns())
             self._last = snapshot
+            self.frozen = {name: frozen for name in held if (frozen := self._frozen_poses.now(name))}
             self.slow = lost_targets.describe_slow(self._pipeline, snapshot.given_up)
             self.blockage = self._blocker.find(period) if active else Blockage.of(NOT_ACTIVE)
             if active and self.blocker and not self._now_ns():
                 self.blockage = Blockage(f'{NO_CLOCK.text}; {self.blocker}', (NO_CLOCK, *self.blockage.faults))
-            statuses = [self._input(name, held[name], others[name], period) for name in held]
+            statuses = [self._input(name, held[name], others[name], period, active=active) for name in held]
             statuses += [self._sync(period), self._queue(), self._compute(period), self._output(period)]
         return DiagnosticArray(status=statuses)
 
@@ -146,13 +157,20 @@ class Diagnostics:
         level = OK if control.state == 'normal' else WARN
         return self._status('backpressure', level, control.state, values)
 
-    def _input(self, name: str, held: int, others: str, period: Period) -> DiagnosticStatus:
+    def _input(self, name: str, held: int, others: str, period: Period, *, active: bool) -> DiagnosticStatus:
         topic, kind = self._topics[name]
         record, config, counts = self._metrics.inputs[name], self._pipeline.streams[name], period.after.streams[name]
         rate = record.rate_hz(period.now_ns)
         level, message = self._input_level(name, held, others, rate, period)
-        if level != STALE and (off := self._blocker.off_arrival(name, with_all=True)):
-            level, message = (WARN, off) if level == OK else (level, f'{message}; {off}')
+        if not active and level != ERROR:
+            level, message = STALE, NOT_ACTIVE.text
+        slowdown = record.gaps.slowdown if period.has_slowed_down(name) else ''
+        frozen = self.frozen.get(name, '')
+        wrongs = self._blocker.several_senders(name), self._blocker.off_arrival(name, with_all=True), slowdown, frozen
+        for wrong in wrongs if level != STALE else ():
+            if not wrong or message.endswith(wrong):
+                continue
+            level, message = (WARN, wrong) if level == OK else (level, f'{message}; {wrong}')
         values = {
             'topic': topic,
             'type': kind,
@@ -217,7 +235,7 @@ class Diagnostics:
             return WARN, f'dropped: {listed(losses)}'
         if damaged := period.num_damaged(name):
             return WARN, f'used though damaged, invalid in the frame: {damaged} {Reason.DECODE_FAILED}'
-        if empty := self._without_voxels(name, period):
+        if empty := describe_empty(self._pipeline, name, period):
             return WARN, empty
         if lost:
             return WARN, self._loss(name, lost, received + lost)
@@ -230,17 +248,9 @@ class Diagnostics:
 
     def _loss(self, name: str, lost: int, num_messages: int) -> str:
         """Say that messages were lost; the stamps of several publishers look like it, too."""
-        num_publishers = self._blocker.num_publishers(name)
-        if num_publishers > 1:
-            topic = self._topics[name][0]
-            several = f'{topic} has {num_publishers} publishers: give each a topic of its own'
-            return f'{lost} of {num_messages} seem lost by their stamps, and {several}'
-        return f'{lost} of {num_messages} lost on the way here; {dds_environment.driver_remedy()}'
-
-    def _without_voxels(self, name: str, period: Period) -> str:
-        """Say that frames have no voxel of a lidar; empty where few do."""
-        count, num_frames = period.num_without_voxels(name), period.num_frames
-        return lost_targets.describe_without_voxels(self._pipeline, name, count, num_frames)
+        if senders := self._blocker.several_senders(name) or self._blocker.several_publishers(name):
+            return f'{lost} of {num_messages} seem lost by their stamps; but {senders}'
+        return f'{lost} of {num_messages} lost on the way here; {dds_environment.sender_remedy()}'
 
     def _sync(self, period: Period) -> DiagnosticStatus:
         targets, warnings = period.after.targets, self._sync_warnings(period)

@@ -11,6 +11,8 @@ from std_srvs.srv import Trigger
 
 from robocache_ros.dumps import Dumps
 
+SERVICE = '~/dump_record'
+
 
 def offer_dumps(node: LifecycleNode, dumps: Dumps, undo: ExitStack) -> None:
     """Offer ``~/dump_record``, whose answer has the path of the file, until ``undo`` is closed."""
@@ -22,4 +24,4 @@ def offer_dumps(node: LifecycleNode, dumps: Dumps, undo: ExitStack) -> None:
             response.message, response.success = f'cannot be written: {error}; see recorder.folder', False
         return response
 
-    undo.callback(node.destroy_service, node.create_service(Trigger, '~/dump_record', answer))
+    undo.callback(node.destroy_service, node.create_service(Trigger, SERVICE, answer))

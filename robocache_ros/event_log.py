@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from robocache_core.text import printable
@@ -17,6 +18,8 @@ from robocache_ros.events import LEFT_OUT, Event
 FORMATS = ('text', 'json')
 #: Characters that are shown of a field.
 MAX_FIELD = 20_000
+#: Least time between two lines of a limited event, and the longest that it becomes while they say the same.
+_PAUSE_NS, _LONGEST_PAUSE_NS = SECOND, 60 * SECOND
 #: Fields by which the lines of a limited event are counted apart.
 _KEY = ('stream', 'topic', 'reason')
 
@@ -56,6 +59,16 @@ class _LeftOut(int):
         return f' (and {int(self)} more since the last line)' if self else ''
 
 
+@dataclass(frozen=True)
+class _Last:
+    """The last line of a limited event: when, steady clock, its fields, for how long, and how many, are left out."""
+
+    logged_ns: int
+    fields: Mapping[str, Any]
+    pause_ns: int = _PAUSE_NS
+    left_out: int = 0
+
+
 class EventLog:
     """Writes events to a logger; may be used by any thread.
 
@@ -77,8 +90,8 @@ class EventLog:
         self._now_ns = now_ns
         self.style = style
         self._lock = threading.Lock()
-        #: By event and ``_KEY``, when the last line was logged, steady clock, and how many were left out since.
-        self._logged: dict[tuple[str, ...], tuple[int, int]] = {}
+        #: By event and ``_KEY``.
+        self._last: dict[tuple[str, ...], _Last] = {}
 
     def emit(self, event: Event, **fields: Any) -> None:
         """Log ``event``, whose ``fields`` are given but for ``left_out``; a limited one perhaps not.
@@ -102,14 +115,23 @@ class EventLog:
         return json.dumps(common | {'text': text.partition('\n')[0]} | dict(fields))
 
     def _count(self, event: Event, fields: Mapping[str, Any]) -> int | None:
-        """Return how many lines were left out since the last one; None to leave this one out."""
+        """Return how many lines were left out since the last one; None to leave this one out.
+
+        The pause after a line doubles while the same is said again and again.
+        """
         key = (event.value, *(str(fields.get(name, '')) for name in _KEY))
         with self._lock:
             now = self._clock.steady_ns()
-            logged_ns, left_out = self._logged.get(key, (now - SECOND, 0))
-            due = now - logged_ns >= SECOND
-            self._logged[key] = (now, 0) if due else (logged_ns, left_out + 1)
-        return left_out if due else None
+            last = self._last.get(key, _Last(now - _PAUSE_NS, {}))
+            is_same, since_ns = fields == last.fields, now - last.logged_ns
+            is_due = since_ns >= (last.pause_ns if is_same else _PAUSE_NS)
+            if is_due:
+                goes_on = is_same and since_ns < 2 * last.pause_ns
+                pause_ns = min(2 * last.pause_ns, _LONGEST_PAUSE_NS) if goes_on else _PAUSE_NS
+                self._last[key] = _Last(now, dict(fields), pause_ns)
+            else:
+                self._last[key] = replace(last, left_out=last.left_out + 1)
+        return last.left_out if is_due else None
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+import shutil
 from enum import Enum
 from string import Formatter
 
-#: Field of events that are logged once a second at most, by stream, topic and reason: how many were left out since.
+#: Field of events that are logged once a second at most, by stream, topic and reason, and less often while it stays the
+#: same: how many were left out since.
 LEFT_OUT = 'left_out'
+
+
+def command(tool: str) -> str:
+    """Return the command that runs a tool of this package: its name alone where there is no ``ros2``."""
+    return f'ros2 run robocache_ros {tool}' if shutil.which('ros2') else tool
 
 
 class Event(str, Enum):
@@ -33,7 +40,7 @@ class Event(str, Enum):
 
     @property
     def is_limited(self) -> bool:
-        """Whether it is logged once a second at most, by stream, topic and reason."""
+        """Whether it is logged once a second at most, by stream, topic and reason, and less while it stays the same."""
         return LEFT_OUT in self.fields
 
     # The states of the node.
@@ -106,12 +113,21 @@ class Event(str, Enum):
         'topic',
     )
     SLOW_STREAM = 'slow_stream', 'warning', '{detail}', 'a stream is too slow to be waited for; once', 'stream'
+    FROZEN_POSE = (
+        *('frozen_pose', 'warning', '{detail}'),
+        'the pose of odometry stays the same though the robot moves by its twist; once of a stream',
+        'stream',
+    )
     NO_TF = (
         'no_tf',
         'warning',
         'tf2_ros {fault}: samples of {streams} that are not in target_frame will be dropped (no_transform); set '
         '{stream}.extrinsics',
         'poses of sensors are asked of TF, which is not there',
+    )
+    TRANSFORM_IGNORED = (
+        *('transform_ignored', 'warning', '{detail}'),
+        'a transform on `/tf` is not used: its frame is on `/tf_static`, too, or it has no stamp; once of a frame',
     )
     NO_FRAME = 'no_frame', 'warning', 'no frame: {blocker}', 'no frame came for a period; then every 10 s'
     FRAMES = 'frames', 'info', 'frames come out', 'the first period with a frame after `no_frame`'
@@ -126,7 +142,7 @@ class Event(str, Enum):
     RECORD_WRITTEN = (
         'record_written',
         'info',
-        'flight record ({cause}): {path}; to read it: ros2 run robocache_ros explain {path}',
+        f'flight record ({{cause}}): {{path}}; to read it: {command("explain")} {{path}}',
         'the flight recorder was written to a file',
     )
     RECORD_FAILED = (

@@ -11,13 +11,14 @@ from sensor_msgs.msg import CameraInfo
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
-from robocache_core.samples import DataError, EncodedImage, Sample, VectorSample, restamped
+from robocache_core.samples import CameraFrame, DataError, EncodedImage, Sample, VectorSample, restamped
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.cdr import Raw, deserialize
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders
 from robocache_ros.drop_log import DropLog
+from robocache_ros.frozen_poses import FrozenPoses
 from robocache_ros.held_back import HeldBack
 from robocache_ros.message_types import Types, installed
 from robocache_ros.poses import PoseSource, SensorPose
@@ -49,11 +50,13 @@ class Ingest:
         #: By stream whose sensor may move, the newest stamp that two in a row have reached, and its last one, ns.
         self._newest: dict[str, tuple[int, int]] = {}
         self._held_back = HeldBack(
-            pipeline.streams, pipeline.config.sync, self._located, pipeline.push, self.refuse, self._fail
+            pipeline.streams, pipeline.config.sync, self._located, self._push, self.refuse, self._fail
         )
         pipeline.num_held_back = self._held_back.num_waiting
         #: By stream, the row of its messages.
         self.sources = {name: source_of(stream, types) for name, stream in pipeline.streams.items()}
+        #: What is wrong with odometry whose messages are of use nonetheless.
+        self.frozen_poses = FrozenPoses(pipeline.streams.values())
         pipeline.on_refused = log.explain
         pipeline.on_damaged = log.explain_damage
 
@@ -72,6 +75,7 @@ class Ingest:
             sample = source.decode(message, stream)
             if stream.stamped_by_arrival:
                 sample = restamped(sample, _arrival_ns(received))
+            self.frozen_poses.take(name, sample.stamp_ns, message)
             return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else sample
         except DataError as error:
             self.refuse(name, error)
@@ -82,11 +86,22 @@ class Ingest:
     def push(self, name: str, sample: Sample) -> None:
         """Push a decoded sample, once the pose of its sensor is known, and those that have waited for theirs."""
         self._held_back.release_all()
-        if self._pipeline.needs_pose(name):
+        if not (self._pipeline.needs_pose(name) or self._pipeline.streams[name].registered_to):
+            self._push(name, sample)
+            return
+        try:
             self._watch_time(name, sample.stamp_ns)
-            self._held_back.put(name, sample)
+        except Exception:
+            self._fail(name)
         else:
+            self._held_back.put(name, sample)
+
+    def _push(self, name: str, sample: Sample) -> None:
+        """Push a sample; an exception is logged, so that it costs no other one."""
+        try:
             self._pipeline.push(name, sample)
+        except Exception:
+            self._log.fail(name, f'{name}: the pipeline failed at a message and goes on')
 
     def give_up(self) -> None:
         """Refuse what waits for the pose of its sensor: nothing more comes."""
@@ -123,7 +138,33 @@ class Ingest:
             self._pipeline.set_camera_info(name, decode_camera_info(message))
 
     def _located(self, name: str, sample: Sample) -> Sample:
-        """Return the sample with the pose of its sensor if that moves; state a pose that does not to the pipeline.
+        """Return the sample with the poses of its sensor that move; state those that do not to the pipeline.
+
+        Raises:
+            PoseNotYet: ``no_transform``: transforms of its stamp may come yet.
+            DataError: ``no_transform``: a pose is unknown, or of no use.
+        """
+        return self._in_camera(name, self._in_target(name, sample))
+
+    def _in_camera(self, name: str, sample: Sample) -> Sample:
+        """As ``_located``, in the frame of the camera that the stream is registered to."""
+        stream = self._pipeline.streams[name]
+        registration = self._pipeline.registrations.get(name)
+        if registration is None or not (camera_frame := registration.frame_to_find(sample.frame_id)):
+            return sample
+        assert isinstance(sample, CameraFrame | EncodedImage)
+        try:
+            pose, moves = self._pose(sample.frame_id, camera_frame, stream.corrected_ns(sample.stamp_ns))
+        except DataError as error:
+            remedy = f'or set extrinsics of both {name} and {registration.camera}'
+            raise type(error)(error.reason, f'{error}, {remedy}') from error
+        if moves:
+            return dataclasses.replace(sample, pose_in_camera=pose_matrix(pose))
+        registration.set_pose(sample.frame_id, pose_matrix(pose))
+        return sample
+
+    def _in_target(self, name: str, sample: Sample) -> Sample:
+        """As ``_located``, in the target frame.
 
         Raises:
             PoseNotYet: ``no_transform``: transforms of its stamp may come yet.
@@ -131,11 +172,11 @@ class Ingest:
                 and the stream gives the motion of the robot.
         """
         stream = self._pipeline.streams[name]
-        frame_id, stamp_ns = stream.mounted_frame(sample), sample.stamp_ns + stream.stamp_offset_ns
+        frame_id, stamp_ns = stream.mounted_frame(sample), stream.corrected_ns(sample.stamp_ns)
         if not self._pipeline.needs_pose(name) or self._pipeline.has_pose(name, frame_id):
             return sample
         try:
-            pose, moves = self._pose(frame_id, stamp_ns)
+            pose, moves = self._pose(frame_id, self._pipeline.config.target_frame, stamp_ns)
         except DataError as error:
             raise type(error)(error.reason, f'{error}, or set {name}.extrinsics') from error
         if not moves:
@@ -162,12 +203,11 @@ class Ingest:
         else:
             self._newest[name] = max(newest_ns, min(last_ns, stamp_ns)), stamp_ns
 
-    def _pose(self, frame_id: str, stamp_ns: int) -> SensorPose:
-        target = self._pipeline.config.target_frame
+    def _pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
         if not frame_id:
             raise DataError(
                 Reason.NO_TRANSFORM,
-                f'the frame of the sensor has no name, its pose in {target!r} is unknown: set header.frame_id, of '
+                f'the frame of the sensor has no name, its pose in {shown(target)} is unknown: set header.frame_id, of '
                 'odometry child_frame_id',
             )
         found = self._poses.pose(frame_id, target, stamp_ns)
@@ -175,7 +215,7 @@ class Ingest:
         if not all(abs(each) <= MOST_METRES for each in metres):  # no comparison with NaN holds
             raise DataError(
                 Reason.NO_TRANSFORM,
-                f'the pose of {shown(frame_id)} in {target!r} is x y z = {metres} m: must be within '
+                f'the pose of {shown(frame_id)} in {shown(target)} is x y z = {metres} m: must be within '
                 f'{MOST_METRES:g} m; correct the transform',
             )
         return found

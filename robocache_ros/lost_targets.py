@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences on what a recording lost: targets, messages of the trigger, voxels; and on targets that did not wait."""
+"""Sentences on what a recording lost: targets, messages of the trigger; and on targets that did not wait."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from robocache_core.config import DepthConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_ros.period import listed, span
@@ -22,7 +21,7 @@ def describe_lost(num_targets: int, dropped: dict[str, int]) -> str:
         dropped: targets that were dropped, by reason.
     """
     count = sum(dropped.values())
-    return f'{count} of {num_targets} targets were lost: {listed(dropped)}' if _many(count, num_targets) else ''
+    return f'{count} of {num_targets} targets were lost: {listed(dropped)}' if _are_lost(count, num_targets) else ''
 
 
 def describe_lost_triggers(name: str, num_messages: int, dropped: dict[str, int]) -> str:
@@ -38,7 +37,7 @@ def describe_lost_triggers(name: str, num_messages: int, dropped: dict[str, int]
     own = {r: n for r, n in dropped.items() if ':' not in r and r not in (Reason.UNSELECTED, Reason.THINNED)}
     count = sum(own.values())
     lost = f'{count} of {num_messages} messages of {name}, the trigger, were lost: {listed(own)}'
-    return lost if _many(count, num_messages) else ''
+    return lost if _are_lost(count, num_messages) else ''
 
 
 def describe_slow(pipeline: Pipeline, given_up: Mapping[str, int]) -> dict[str, str]:
@@ -51,8 +50,8 @@ def describe_slow(pipeline: Pipeline, given_up: Mapping[str, int]) -> dict[str, 
     max_wait_ns = pipeline.config.sync.max_wait_ns
     slow = {
         name: period_ns
-        for name in pipeline.newest_ns()
-        if given_up.get(name) and (period_ns := pipeline.period_ns(name)) >= max_wait_ns
+        for name in pipeline.clocks.alive()
+        if given_up.get(name) and (period_ns := pipeline.clocks.period_ns(name)) >= max_wait_ns
     }
     return {
         name: f'{name} comes every {span(period_ns)}, and sync.max_wait is {span(max_wait_ns)}: targets take what has '
@@ -69,42 +68,31 @@ def describe_not_waited(num_targets: int, given_up: Mapping[str, int], slow: Col
         given_up: targets that did not wait for a stream, by stream.
         slow: streams that are too slow to be waited for, of which something else is said.
     """
-    often = {name: count for name, count in given_up.items() if _many(count, num_targets) and name not in slow}
+    often = {name: count for name, count in given_up.items() if _are_lost(count, num_targets) and name not in slow}
     return f'of {num_targets} targets that did not wait: {listed(often)}' if often else ''
 
 
-def describe_missing(name: str, num_received: int, num_missing: int) -> str:
+def describe_missing(name: str, num_received: int, num_missing: int, several: str = '') -> str:
     """Say how many messages of a stream never reached the recorder, as its stamps show; empty where they are few.
+
+    The stamps of several publishers look like it, too.
 
     Args:
         name: the stream.
         num_received: its messages.
         num_missing: those that are missing between them.
+        several: that its topic has several publishers, and what to do; empty where it has one.
     """
     lost = f'{num_missing} of {num_received + num_missing} messages of {name} were not recorded, as its stamps show'
-    return lost if _many(num_missing, num_received + num_missing) else ''
+    lost += f'; but {several}' if several else ''
+    return lost if are_many(num_missing, num_received + num_missing) else ''
 
 
-def describe_without_voxels(pipeline: Pipeline, name: str, count: int, num_frames: int) -> str:
-    """Say how many frames have points of a stream, and no voxel, and what to look at; empty where they are few.
-
-    Args:
-        pipeline: takes the stream, or has taken it.
-        name: the stream.
-        count: frames without a voxel of it.
-        num_frames: all frames.
-    """
-    measured = 'depth' if isinstance(pipeline.streams[name], DepthConfig) else 'range'
-    grid = next((grid.name for grid in pipeline.config.grids if name in grid.from_), name)
-    dropped = pipeline.points_dropped[name] | pipeline.points_dropped[grid]
-    lost = {reason: num for reason, num in dropped.items() if num}
-    return (
-        f'{count} of {num_frames} frames have no voxel of {name} (points dropped so far: {listed(lost)}): are its '
-        f'points in m, and do {grid}.voxel.lower and upper, min_{measured}, max_{measured} and extrinsics fit?'
-        if _many(count, num_frames)
-        else ''
-    )
+def _are_lost(count: int, num_targets: int) -> bool:
+    """Whether so many are lost, and more than the one at the begin of a bag of few, of which the window is not full."""
+    return are_many(count, num_targets) and (count > 1 or num_targets == 1)
 
 
-def _many(count: int, num_targets: int) -> bool:
+def are_many(count: int, num_targets: int) -> bool:
+    """Whether so many of the targets are worth a sentence."""
     return count > TOLERATED * num_targets

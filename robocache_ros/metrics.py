@@ -14,6 +14,7 @@ from robocache_core.frame import FusedFrame
 from robocache_ros.clock import Clock
 from robocache_ros.delays import RecentDelays
 from robocache_ros.durations import Durations
+from robocache_ros.frame_names import FrameNames
 from robocache_ros.gaps import Gaps
 
 #: Stages whose durations are kept, beside those of a frame's ``latency_ns``, as ``compute.<stage>``.
@@ -40,6 +41,7 @@ class InputRecord:
     incompatible_text: str = ''
     lost: int = 0
     gaps: Gaps = field(default_factory=Gaps)
+    frames: FrameNames = field(default_factory=FrameNames)
     transports: Durations = field(default_factory=Durations)
     waits: Durations = field(default_factory=Durations)
     delay_ns: int | None = None
@@ -102,17 +104,24 @@ class Metrics:
         self.failures = 0
         self.last_failure = ''
 
-    def arrived(self, name: str, stamp_ns: int | None, now_ns: int) -> None:
-        """Note a message, its stamp if it has one, and ROS time, ns; 0: it is unknown."""
+    def arrived(self, name: str, stamp_ns: int | None, now_ns: int, frames: tuple[bytes, ...] = ()) -> None:
+        """Note a message, its stamp if it has one, ROS time, ns (0: it is unknown), and the frames that it names."""
         with self.lock:
             record = self.inputs[name]
             record.arrivals_ns.append(self._clock.steady_ns())
             record.delay_ns = now_ns - stamp_ns if stamp_ns is not None and now_ns else None
             if stamp_ns is not None and stamp_ns > 0 and now_ns:
                 record.delays.take(now_ns, stamp_ns)
+            record.frames.take(frames)
             if stamp_ns is not None:
                 record.stamps_ns.append(stamp_ns)
                 record.gaps.take(stamp_ns)
+
+    def resumed(self) -> None:
+        """Note that messages are taken again: those that came while they were not are not missing."""
+        with self.lock:
+            for record in self.inputs.values():
+                record.gaps.restart()
 
     def transported(self, name: str, duration_ns: int) -> None:
         """Note how long a message was on its way here."""

@@ -25,7 +25,7 @@ from rclpy.utilities import remove_ros_args
 
 from robocache_core.config import PipelineConfig, StreamConfig
 from robocache_core.pipeline import Pipeline
-from robocache_core.text import printable
+from robocache_core.text import printable, shown
 from robocache_core.tunable import ConfigError
 from robocache_core.units import SECOND
 from robocache_ros import parameters, params_file
@@ -36,9 +36,10 @@ from robocache_ros.events import Event
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.metrics import Metrics
 from robocache_ros.metrics_port import open_port
+from robocache_ros.near_topics import published_by_others
 from robocache_ros.poses import TfPoses, streams_to_locate
 from robocache_ros.process import Signals
-from robocache_ros.publishers import Publishers
+from robocache_ros.publishers import Publishers, own_topics
 from robocache_ros.rclpy_private import RCLError, argument_error, one_line, refuse_unknown_transitions
 from robocache_ros.refusal import show_refusal
 from robocache_ros.runtime import Runtime, Surroundings
@@ -119,6 +120,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         with ExitStack() as undo:
             self._runtime.worker.start()
             undo.callback(self._runtime.worker.stop)
+            self._runtime.metrics.resumed()
             Subscriptions(self, self._runtime, undo, views=self._shows_images)
             self._activated.callback(self._log_processed, self._runtime.pipeline)
             self._activated.enter_context(undo.pop_all())
@@ -197,8 +199,9 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
             record_folder=Path(node_config.recorder.folder or get_logging_directory()).expanduser(),
             now_ns=self._now_ns,
             poses=lambda pipeline: TfPoses(self, self.event_log, streams_to_locate(pipeline), undo),
-            topics={stream.name: self._resolve(stream) for stream in config.streams()},
+            topics=self._inputs(config, node_config),
             types_on=lambda topic: [info.topic_type for info in self.get_publishers_info_by_topic(topic)],
+            published=lambda: published_by_others(self),
             num_subscribers=lambda: publishers.num_subscribers,
             find_twin=lambda: find_twin(self, publishers.fused_topic),
             hand_over=self.local_frames.hand_over,
@@ -228,6 +231,18 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
+
+    def _inputs(self, config: PipelineConfig, node_config: parameters.NodeConfig) -> dict[str, str]:
+        """Return the resolved topic of each stream."""
+        topics = {stream.name: self._resolve(stream) for stream in config.streams()}
+        own = {self.resolve_topic_name(topic) for topic in own_topics(config, node_config)}
+        for stream in config.streams():
+            if topics[stream.name] in own:
+                raise ConfigError(
+                    f'{stream.name}.topic = {shown(stream.topic)}: is a topic on which the node itself publishes: must '
+                    'be that of a sensor'
+                )
+        return topics
 
     def _resolve(self, stream: StreamConfig) -> str:
         try:

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Counts
 from robocache_core.observer import Observer
 from robocache_core.pipeline import Pipeline
-from robocache_core.text import printable
+from robocache_core.text import printable, shown
+from robocache_ros.bag_outcome import BagOutcome, lacking_in
 from robocache_ros.bag_types import types_in
 from robocache_ros.bag_watch import BagWatch, RecordedClock
 from robocache_ros.bags import Bag, open_bag
@@ -27,7 +29,7 @@ from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.ingest import Ingest
 from robocache_ros.moving_transforms import MovingTransforms
-from robocache_ros.poses import BagPoses, streams_to_locate
+from robocache_ros.poses import BagPoses, PoseSource, streams_to_locate
 from robocache_ros.received import Received
 from robocache_ros.sources import Route, choice, routes
 from robocache_ros.static_transforms import StaticTransforms
@@ -42,10 +44,14 @@ _UNBOUNDED = 1 << 62
 _logger = logging.getLogger(__name__)
 
 
-def make_pipeline(config: PipelineConfig, observer: Observer | None = None) -> Pipeline:
-    """Return the pipeline of ``config`` without a bound on ready targets: offline nobody waits, so none is dropped."""
+def make_pipeline(config: PipelineConfig, observer: Observer | None = None, *, on_host: bool = False) -> Pipeline:
+    """Return the pipeline of ``config`` without a bound on ready targets: offline nobody waits, so none is dropped.
+
+    With ``on_host`` the tensors of its frames are on the CPU, whatever computes them.
+    """
     return Pipeline(
         dataclasses.replace(config, backpressure=dataclasses.replace(config.backpressure, max_ready=_UNBOUNDED)),
+        on_host=lambda: on_host,
         observer=observer,
     )
 
@@ -59,6 +65,7 @@ def fused_frames(
     *,
     start_ns: int | None = None,
     end_ns: int | None = None,
+    views: bool = False,
 ) -> BagFrames:
     """Return the fused frames of a bag, in the order in which it was recorded.
 
@@ -86,13 +93,15 @@ def fused_frames(
         log_format: form of the lines in Python's log: ``text`` or ``json`` (docs/logs.md).
         start_ns: record time at which the shard begins, ns; None: with the bag.
         end_ns: record time before which it ends, ns; None: with the bag.
+        views: read what shows where images are, too: calibrations that no stream needs, for the ``views`` of frames,
+            and /tf, for ``BagFrames.poses``.
 
     Raises:
         ValueError: with the first frame: a stream's topic has another type in the bag, or (``BagError``) the bag cannot
             be read.
     """
     bounds = Bounds(_ALWAYS.start_ns if start_ns is None else start_ns, _ALWAYS.end_ns if end_ns is None else end_ns)
-    return BagFrames(bag, config, pipeline or make_pipeline(config), messages, log_format, bounds)
+    return BagFrames(bag, config, pipeline or make_pipeline(config), messages, log_format, bounds, views)
 
 
 class Bounds(NamedTuple):
@@ -120,9 +129,10 @@ class BagFrames(Iterator[FusedFrame]):
         messages: Messages,
         log_format: str,
         bounds: Bounds,
+        views: bool,
     ) -> None:
         self.pipeline = pipeline
-        self._reader = _Reader(pipeline, messages, log_format, bounds)
+        self._reader = _Reader(pipeline, messages, log_format, bounds, views)
         self._frames = self._reader.frames(bag, list(routes(config)))
 
     def __next__(self) -> FusedFrame:
@@ -139,6 +149,14 @@ class BagFrames(Iterator[FusedFrame]):
     def close(self) -> None:
         """Close the bag and end the threads that decode its images; there are no more frames. May be repeated."""
         self._frames.close()
+
+    @property
+    def poses(self) -> PoseSource | None:
+        """Poses of frames, as far as the bag has been read; of sensors that move with ``views`` alone.
+
+        None before the first frame was asked for.
+        """
+        return self._reader.poses
 
     @property
     def explanations(self) -> Mapping[tuple[str, str], Explanation]:
@@ -158,11 +176,40 @@ class BagFrames(Iterator[FusedFrame]):
         watch = self._reader.watch
         return tuple(watch.warnings.values()) if watch is not None else ()
 
+    @property
+    def outcome(self) -> BagOutcome:
+        """What became of the shard, and what is wrong with the bag as far as it was read."""
+        reader, watch = self._reader, self._reader.watch
+        now = lacking_in(self.pipeline, reader.not_valid)
+        before = now if reader.lacking_before is None else reader.lacking_before
+        lacking = {what: counts - before[what] for what, counts in now.items()}
+        recording = watch.of_recording if watch is not None else ()
+        return BagOutcome(self.counts, lacking, tuple(reader.log.defects), recording)
+
 
 def counts_of(pipeline: Pipeline) -> dict[str, Counts]:
     """Return what a pipeline has counted by stream, and of the targets under ``TARGETS``."""
     accounts = {**pipeline.ledger, TARGETS: pipeline.targets}
     return {name: account.counts() for name, account in accounts.items()}
+
+
+class _BagLog(EventLog):
+    """Keeps what it logs of the defects of a bag.
+
+    Attributes:
+        defects: a line each, without the path of the bag.
+    """
+
+    def __init__(self, clock: RecordedClock, log_format: str) -> None:
+        super().__init__(_logger, SteadyClock(), clock.steady_ns, log_format)
+        self.defects: list[str] = []
+
+    def emit(self, event: Event, **fields: Any) -> None:
+        if event is Event.BAG_DEFECT:
+            self.defects.append(printable(fields['detail']))
+        elif event is Event.BAG_TOPICS:
+            self.defects.append(printable(f'it has no messages on {fields["absent"]}'))
+        super().emit(event, **fields)
 
 
 class _Reader:
@@ -172,31 +219,40 @@ class _Reader:
     collection of cycles.
     """
 
-    def __init__(self, pipeline: Pipeline, messages: Messages, log_format: str, bounds: Bounds) -> None:
+    def __init__(self, pipeline: Pipeline, messages: Messages, log_format: str, bounds: Bounds, views: bool) -> None:
         self._clock = RecordedClock()
-        self._log = EventLog(_logger, SteadyClock(), self._clock.steady_ns, log_format)
-        self.drops = DropLog(self._log)
+        self.log = _BagLog(self._clock, log_format)
+        self.drops = DropLog(self.log)
         self.watch: BagWatch | None = None
-        self._pipeline, self._messages, self._bounds = pipeline, messages, bounds
+        self.poses: BagPoses | None = None
+        self._pipeline, self._messages, self._bounds, self._views = pipeline, messages, bounds, views
         #: What the pipeline had counted before the shard; None: it has not begun.
         self.before: dict[str, Counts] | None = None
+        self.lacking_before: dict[str, Counter[str]] | None = None
+        #: By stream, frames in which it is not valid.
+        self.not_valid: Counter[str] = Counter()
 
     def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
         for defect in bag.defects:
-            self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=defect)
-        _check_topics(bag, wanted, self._log)
+            self.log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=defect)
+        _check_topics(bag, wanted, self.log)
         static = StaticTransforms.from_bag(bag)
         for line in static.ignored.values():
-            self._log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=line)
-        moving = MovingTransforms(bag, static, self._log)
+            self.log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=line)
+        moving = MovingTransforms(bag, static, self.log)
+        poses = self.poses = BagPoses(moving.buffer)
+        if self._views:
+            wanted = [*wanted, *_shown(bag, self._pipeline.config, wanted)]
         topics = {route.absolute_topic for route in wanted}
-        if streams_to_locate(self._pipeline):
+        if self._views or streams_to_locate(self._pipeline):
             topics |= moving.topics
-        watch = self.watch = BagWatch(bag, self._pipeline, self._log, self.drops, self._clock)
         with closing(Decoders.of(self._pipeline.config)) as decoders:
-            ingest = Ingest(self._pipeline, BagPoses(moving.buffer), self.drops, decoders, types_in(bag))
+            ingest = Ingest(self._pipeline, poses, self.drops, decoders, types_in(bag))
+            watch = self.watch = BagWatch(bag, self._pipeline, self.log, self.drops, self._clock, ingest.frozen_poses)
+            read: Counter[str] = Counter()
             for topic, record_ns, raw in self._messages(bag, topics):
+                read[topic] += 1
                 watch.advance(record_ns)
                 if self._clock.steady_ns() >= self._bounds.end_ns:
                     return
@@ -208,6 +264,7 @@ class _Reader:
                         self._take(ingest, watch, route, record_ns, raw)
                 yield from self._poll(watch)
             moving.conclude()
+            self._note_missing(bag, topics, read)
             ingest.give_up()
             watch.end()
             self._pipeline.give_up()
@@ -216,15 +273,24 @@ class _Reader:
                 self._pipeline.give_up()
         watch.conclude()
 
+    def _note_missing(self, bag: Bag, topics: Collection[str], read: Mapping[str, int]) -> None:
+        """Note of which topics not all messages could be read, or more than the bag says; reading it logs that."""
+        for name in sorted(topics & bag.topics.keys()):
+            count = 0 if bag.topics[name].unreadable else bag.topics[name].count
+            if read[name] != count:
+                self.log.defects.append(f'{read[name]} of {count} messages on {shown(name)} are read')
+
     def _enter_from(self, now_ns: int) -> None:
         """Compute frames from the begin of the shard on, and count from there."""
         if self.before is None and now_ns >= self._bounds.start_ns:
             self.before = counts_of(self._pipeline)
+            self.lacking_before = lacking_in(self._pipeline, self.not_valid)
         self._pipeline.computes = self.before is not None
 
     def _poll(self, watch: BagWatch) -> Iterator[FusedFrame]:
         for frame in self._pipeline.poll():
             watch.published(frame)
+            self.not_valid.update(name for name, is_valid in frame.valid.items() if not is_valid)
             yield frame
 
     def _take(self, ingest: Ingest, watch: BagWatch, route: Route, record_ns: int, raw: bytes) -> None:
@@ -239,15 +305,23 @@ class _Reader:
             ingest.take(name, received, when)
 
 
+def _shown(bag: Bag, config: PipelineConfig, wanted: Collection[Route]) -> list[Route]:
+    """Topics with calibrations that no stream needs, as far as the bag has them."""
+    others = (route for route in routes(config, views=True) if route not in wanted)
+    found = ((route, bag.topics.get(route.absolute_topic)) for route in others)
+    return [route for route, topic in found if topic is not None and topic.msgtype == route.type_name]
+
+
 def _check_topics(bag: Bag, wanted: Iterable[Route], log: EventLog) -> None:
     """Warn of topics that the bag lacks, or that cannot be read, or not surely.
 
     Raises:
         ValueError: a topic has another type.
     """
-    absent = sorted({route.absolute_topic for route in wanted} - bag.topics.keys())
+    held = [name for name, topic in bag.topics.items() if topic.count or topic.unreadable]
+    absent = sorted({route.absolute_topic for route in wanted}.difference(held))
     if absent:
-        present = printable(', '.join(bag.topics))
+        present = printable(', '.join(held))
         log.emit(Event.BAG_TOPICS, bag=str(bag.path), absent=', '.join(absent), present=present)
     for name in sorted({route.absolute_topic for route in wanted} & bag.topics.keys()):
         fault = bag.topics[name].unreadable or bag.topics[name].doubt

@@ -21,22 +21,28 @@ class Snapshot:
         targets: all targets.
         lost: by stream, messages that were lost on the way here: those that the middleware reports, or that the stamps
             show to be missing where these are more.
+        slowdowns: by stream, how often it went on at a lower rate.
         frames: frames that were published.
         failures: unforeseen exceptions.
         given_up: by stream, targets that did not wait for it.
         damaged: by stream, messages that were used though they are damaged.
         without_voxels: by stream, frames with points of it, and no voxel.
+        without_depth: by stream, frames with a depth image of it in which no pixel is valid.
+        left_out: by stream in a grid, frames that are without its points.
         jumps: by stream and of the ROS clock, jumps of time.
     """
 
     streams: dict[str, Counts]
     targets: Counts
     lost: dict[str, int]
+    slowdowns: dict[str, int]
     frames: int
     failures: int
     given_up: dict[str, int]
     damaged: dict[str, int]
     without_voxels: dict[str, int]
+    without_depth: dict[str, int]
+    left_out: dict[str, int]
     jumps: dict[str, Jumps]
 
     @classmethod
@@ -46,11 +52,14 @@ class Snapshot:
             streams={name: account.counts() for name, account in pipeline.ledger.items()},
             targets=pipeline.targets.counts(),
             lost={name: max(record.lost, record.gaps.missing) for name, record in metrics.inputs.items()},
+            slowdowns={name: record.gaps.num_slowdowns for name, record in metrics.inputs.items()},
             frames=metrics.frames,
             failures=metrics.failures,
             given_up=pipeline.given_up.copy(),
             damaged=pipeline.damaged.copy(),
             without_voxels=pipeline.without_voxels.copy(),
+            without_depth=pipeline.without_depth.counts.copy(),
+            left_out=pipeline.left_out.copy(),
             jumps=pipeline.jumps.copy(),
         )
 
@@ -105,6 +114,10 @@ class Period:
         """Messages of a stream that were lost on the way here."""
         return self.after.lost[name] - self.before.lost[name]
 
+    def has_slowed_down(self, name: str) -> bool:
+        """Whether a stream went on at a lower rate."""
+        return self.after.slowdowns[name] > self.before.slowdowns[name]
+
     def num_damaged(self, name: str) -> int:
         """Messages of a stream that were used though they are damaged."""
         return self.after.damaged[name] - self.before.damaged[name]
@@ -112,6 +125,14 @@ class Period:
     def num_without_voxels(self, name: str) -> int:
         """Frames with points of a stream, and no voxel."""
         return self.after.without_voxels[name] - self.before.without_voxels[name]
+
+    def num_without_depth(self, name: str) -> int:
+        """Frames with a depth image of a stream in which no pixel is valid."""
+        return self.after.without_depth[name] - self.before.without_depth[name]
+
+    def num_left_out(self, name: str) -> int:
+        """Frames whose grid is without the points of a stream; 0 of one that is in none."""
+        return self.after.left_out.get(name, 0) - self.before.left_out.get(name, 0)
 
     def drops(self, name: str) -> dict[str, int]:
         """Messages of a stream that were dropped, by reason."""

@@ -15,9 +15,11 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
 from robocache_core.text import shown
+from robocache_core.units import SECOND
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.held_back import PoseNotYet
+from robocache_ros.live_transforms import LiveTransforms
 
 if TYPE_CHECKING:  # it reads bags, and so needs rosbags, which a robot's installation may lack
     from robocache_ros.transform_buffer import TransformBuffer
@@ -88,21 +90,22 @@ class TfPoses:
             self._fault = 'is not installed' if absent else f'cannot be imported ({" ".join(str(error).split())})'
             log.emit(Event.NO_TF, fault=self._fault, streams=', '.join(streams), stream=streams[0])
             return
-        self._tf, self._buffer = tf2_ros, tf2_ros.Buffer()
-        undo.callback(tf2_ros.TransformListener(self._buffer, node).unregister)
+        self._tf, self._transforms = tf2_ros, LiveTransforms(tf2_ros.Buffer, log)
+        undo.callback(tf2_ros.TransformListener(self._transforms, node).unregister)
 
     def pose(self, frame_id: str, target: str, stamp_ns: int) -> SensorPose:
         if self._tf is None:
             _unknown(frame_id, target, f'tf2_ros {self._fault}', 'install it')
         from rclpy.time import Time
 
-        newest_ns = 0
+        newest_ns, buffer = 0, self._transforms.buffer
         try:
-            found = self._buffer.lookup_transform(target, frame_id, Time())
+            found = buffer.lookup_transform(target, frame_id, Time())
             # That of the newest ones; tf2 gives a chain of static transforms 0.
             newest_ns = Time.from_msg(found.header.stamp).nanoseconds
             if newest_ns:
-                found = self._buffer.lookup_transform(target, frame_id, Time(nanoseconds=stamp_ns))
+                _check_stamp(frame_id, target, stamp_ns)
+                found = buffer.lookup_transform(target, frame_id, Time(nanoseconds=stamp_ns))
         except self._tf.TransformException as error:  # of a stamp that is not there it says how far the buffer reaches
             kind = PoseNotYet if 0 < newest_ns < stamp_ns else DataError
             _unknown(frame_id, target, str(error).rstrip(' .'), _REMEDY, kind)
@@ -112,16 +115,21 @@ class TfPoses:
 
     def clear(self) -> None:
         if self._tf is not None:
-            self._buffer.clear()
+            self._transforms.clear()
+
+
+def _check_stamp(frame_id: str, target: str, stamp_ns: int) -> None:
+    """Refuse a stamp that no transform has; to tf2, 0 means the latest, and there is none before it."""
+    if stamp_ns <= 0:
+        _unknown(frame_id, target, f'at {stamp_ns / SECOND:.3f} s nothing has a pose', 'correct stamp_offset')
 
 
 def streams_to_locate(pipeline: Pipeline) -> list[str]:
     """Return the names of the streams whose sensors' poses are needed and not stated by a parameter."""
-    if not pipeline.config.target_frame:
-        return []
-    needed = [stream for stream in pipeline.streams.values() if pipeline.needs_pose(stream.name)]
-    return [stream.name for stream in needed if not stream.known_pose]
+    has_target = bool(pipeline.config.target_frame)
+    streams = (stream for stream in pipeline.streams.values() if not stream.known_pose)
+    return [s.name for s in streams if s.registered_to or (has_target and pipeline.needs_pose(s.name))]
 
 
 def _unknown(frame_id: str, target: str, why: str, remedy: str, kind: type[DataError] = DataError) -> NoReturn:
-    raise kind(Reason.NO_TRANSFORM, f'the pose of {shown(frame_id)} in {target!r} is unknown: {why}; {remedy}')
+    raise kind(Reason.NO_TRANSFORM, f'the pose of {shown(frame_id)} in {shown(target)} is unknown: {why}; {remedy}')

@@ -90,6 +90,11 @@ OUTPUTS = (
 )
 
 
+def own_topics(config: PipelineConfig, node_config: NodeConfig) -> list[str]:
+    """Return the topics on which the node publishes, as they are before they are resolved."""
+    return [topic for output in OUTPUTS for topic, _ in output.topics(config, node_config)]
+
+
 class Publishers:
     """Makes the publishers, and sends to those that have a subscriber.
 

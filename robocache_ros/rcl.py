@@ -107,14 +107,15 @@ def take(subscription: Subscription) -> Taken | None:
 
 
 def publish(publisher: Publisher, raw: memoryview) -> None:
-    """Publish a serialized message, in memory that may be written.
+    """Publish a serialized message.
 
     Raises:
         InvalidHandle: the publisher was destroyed.
         RclError: rcl cannot publish it.
     """
-    view = (ctypes.c_uint8 * len(raw)).from_buffer(raw)
-    message = _Bytes(ctypes.addressof(view), len(raw), len(raw), _ALLOCATOR)
+    # An array type of ctypes' own would be a new class for each length, which only the garbage collector frees.
+    address, _ = np.frombuffer(raw, np.uint8).__array_interface__['data']
+    message = _Bytes(address, len(raw), len(raw), _ALLOCATOR)
     with publisher.handle:
         code = _publish(publisher.handle.pointer, ctypes.byref(message), None)
     _check(code, 'publish a message')

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from robocache_core.config import StreamConfig
-from robocache_ros.cdr import Raw, header_stamp_ns
+from robocache_core.streams.message_vector import ODOMETRY
+from robocache_ros.cdr import Raw, header_frames, header_stamp_ns
 
 
 class Received(NamedTuple):
@@ -18,4 +19,13 @@ class Received(NamedTuple):
     def stamp_ns(self, stream: StreamConfig) -> int | None:
         """Return the stamp of a message of ``stream``, its offset added, ns; None where it is too short to have one."""
         stamp_ns = self.arrived_ns if stream.stamped_by_arrival else header_stamp_ns(self.raw)
-        return None if stamp_ns is None else stamp_ns + stream.stamp_offset_ns
+        return None if stamp_ns is None else stream.corrected_ns(stamp_ns)
+
+    def frames(self, stream: StreamConfig) -> tuple[bytes, ...]:
+        """Return the frames that a message of ``stream`` names in its header, and of odometry behind it.
+
+        Empty of one that is stamped by arrival, which may have no header, and of one that is too short.
+        """
+        if stream.stamped_by_arrival:
+            return ()
+        return header_frames(self.raw, 2 if stream.message_type == ODOMETRY else 1)

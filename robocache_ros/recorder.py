@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+import threading
+from collections import deque
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robocache_core.frame import FusedFrame
 from robocache_core.observer import Observer
 from robocache_core.target import Target
 from robocache_ros.clock import Clock
+
+if TYPE_CHECKING:
+    from robocache_core.streams.placed_cloud import PlacedCloud
 
 #: Entries that are kept at the most, which take up to 50 MB: 10 s of 5000 entries a second.
 MAX_ENTRIES = 50_000
@@ -49,7 +53,7 @@ class Entry(NamedTuple):
 
 
 class Recorder(Observer):
-    """Keeps the last entries in a ring. Any thread may write, without a lock.
+    """Keeps the last entries, and nothing that is older than its span. Any thread may write.
 
     Args:
         clock: stamps the entries.
@@ -61,8 +65,9 @@ class Recorder(Observer):
         self._clock = clock
         self.span_ns = span_ns
         #: Of ``Entry``, as plain tuples, which are made in a third of the time.
-        self._ring: list[tuple[Any, ...] | None] = [None] * (size if span_ns else 0)
-        self._next: Callable[[], int] = itertools.count().__next__  # one step of the interpreter, as is an assignment
+        self._entries: deque[tuple[Any, ...]] = deque(maxlen=size)
+        self._num_made = 0
+        self._lock = threading.Lock()
 
     def arrived(self, name: str, stamp_ns: int | None, nbytes: int) -> None:
         """Record a message of stream ``name``, and its stamp if it has one."""
@@ -80,7 +85,7 @@ class Recorder(Observer):
         self._add(Kind.EPOCH, epoch, stamp_ns)
 
     def ready(self, target: Target) -> None:
-        if self._ring:
+        if self.span_ns:
             picks = {
                 name: (pick.entries[0].sample.stamp_ns, pick.entries[-1].sample.stamp_ns, len(pick.entries), pick.valid)
                 for name, pick in target.picks.items()
@@ -88,7 +93,7 @@ class Recorder(Observer):
             }
             self._add(Kind.READY, target.stamp_ns, target.epoch, picks, target.given_up)
 
-    def used(self, frame: FusedFrame) -> None:
+    def used(self, frame: FusedFrame, scans: Mapping[str, PlacedCloud]) -> None:
         self._add(
             *(Kind.FRAME, frame.stamp_ns, frame.epoch, frame.sequence, frame.valid, frame.damaged, frame.latency_ns)
         )
@@ -99,15 +104,24 @@ class Recorder(Observer):
     @property
     def is_empty(self) -> bool:
         """Whether nothing was recorded yet, or nothing is."""
-        return not any(self._ring[:1])
+        return not self._entries
 
     def entries(self) -> list[Entry]:
         """Return the entries of the last ``span_ns``, in order."""
-        since = self._clock.steady_ns() - self.span_ns
-        kept = sorted(entry for entry in self._ring[:] if entry is not None)
-        return [entry for entry in map(Entry._make, kept) if entry.steady_ns >= since]
+        with self._lock:
+            self._forget_before(self._clock.steady_ns() - self.span_ns)
+            kept = list(self._entries)
+        return [Entry._make(entry) for entry in kept]
 
     def _add(self, kind: Kind, *values: Any) -> None:
-        if self._ring:
-            number = self._next()
-            self._ring[number % len(self._ring)] = (number, self._clock.steady_ns(), kind, values)
+        if not self.span_ns:
+            return
+        with self._lock:
+            now_ns = self._clock.steady_ns()
+            self._entries.append((self._num_made, now_ns, kind, values))
+            self._num_made += 1
+            self._forget_before(now_ns - self.span_ns)
+
+    def _forget_before(self, since_ns: int) -> None:
+        while self._entries and self._entries[0][1] < since_ns:
+            self._entries.popleft()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -73,6 +73,7 @@ class Reporter:
         self._silence = SilenceLog(log, clock)
         self._named_twin = ''
         self._named_slow: set[str] = set()
+        self._named_frozen: set[str] = set()
 
     def tick(self) -> None:
         """Ask for a report; once a period."""
@@ -96,7 +97,8 @@ class Reporter:
         report = self._diagnostics.report(active=active)
         self._publish(report)
         self._log_twin()
-        self._log_slow()
+        self._log_once(Event.SLOW_STREAM, self._diagnostics.slow, self._named_slow)
+        self._log_once(Event.FROZEN_POSE, self._diagnostics.frozen, self._named_frozen)
         if active:
             self._silence.take(self._diagnostics.blocker)
             self._timings.take()
@@ -119,12 +121,12 @@ class Reporter:
             self._log.emit(Event.TWIN, detail=twin)
         self._named_twin = twin
 
-    def _log_slow(self) -> None:
-        """Log once of each stream that it is too slow to be waited for."""
-        for name, sentence in self._diagnostics.slow.items():
-            if name not in self._named_slow:
-                self._log.emit(Event.SLOW_STREAM, stream=name, detail=sentence)
-                self._named_slow.add(name)
+    def _log_once(self, event: Event, sentences: Mapping[str, str], named: set[str]) -> None:
+        """Log what is wrong with streams, of those that are not ``named`` yet."""
+        for name, sentence in sentences.items():
+            if name not in named:
+                self._log.emit(event, stream=name, detail=sentence)
+                named.add(name)
 
     def _publish(self, report: DiagnosticArray) -> None:
         report.header.stamp = to_stamp(self._now_ns())

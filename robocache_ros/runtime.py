@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Surroundings:
         poses: makes the source of the poses that no parameter states, for a pipeline.
         topics: by stream, its resolved topic.
         types_on: returns the full message types of a topic's publishers.
+        published: returns the full message types of every topic that another node publishes.
         num_subscribers: returns how many subscribers the fused topic has.
         find_twin: returns who else publishes on the fused topic; empty where nobody does.
         hand_over: gives a frame to who takes it in this process, on the thread that computed it.
@@ -66,6 +67,7 @@ class Surroundings:
     poses: Callable[[Pipeline], PoseSource]
     topics: Mapping[str, str]
     types_on: Callable[[str], list[str]]
+    published: Callable[[], Mapping[str, Sequence[str]]]
     num_subscribers: Callable[[], int]
     find_twin: Callable[[], str]
     hand_over: Callable[[FusedFrame], None]
@@ -122,10 +124,12 @@ class Runtime:
             metrics,
             self._topics,
             surroundings.types_on,
+            surroundings.published,
             surroundings.num_subscribers,
             surroundings.find_twin,
             surroundings.now_ns,
             self.drops.explanations,
+            self.ingest.frozen_poses,
             clock,
         )
         self.dumps = Dumps(
@@ -151,8 +155,9 @@ class Runtime:
     def put(self, name: str, raw: Raw) -> None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
         received = Received(raw, self._now_ns())
-        stamp_ns = received.stamp_ns(self.pipeline.streams[name])
-        self.metrics.arrived(name, stamp_ns, received.arrived_ns)
+        stream = self.pipeline.streams[name]
+        stamp_ns = received.stamp_ns(stream)
+        self.metrics.arrived(name, stamp_ns, received.arrived_ns, received.frames(stream))
         self.recorder.arrived(name, stamp_ns, len(raw))
         self.inboxes.put(name, received, len(raw))
 

@@ -136,5 +136,5 @@ def routes(config: PipelineConfig, *, views: bool = False) -> Iterator[Route]:
     """Yield every topic that the streams of ``config`` take; with ``views``, what is shown of images too."""
     for stream in config.streams():
         yield Route(stream, stream.topic or stream.name, stream.message_type)
-        if stream.needs_calibration or (views and stream.calibration_topic):
+        if config.needs_calibration(stream) or (views and stream.calibration_topic):
             yield Route(stream, stream.calibration_topic, 'sensor_msgs/msg/CameraInfo', True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from robocache_core import rotation
 from robocache_core.text import MAX_SHOWN, printable, shown
 from robocache_ros.bags import Bag, BagError, Topic
 from robocache_ros.transform_chain import Matrix, chain_above, common_frame, pose_by
+from robocache_ros.transform_faults import fault_of, plain
 
 _TOPIC, _TYPE = '/tf_static', 'tf2_msgs/msg/TFMessage'
-#: Greatest distance of a quaternion's squared length to 1; tf2's own.
-_TOLERANCE = 1e-2
 
 
 class StaticTransforms:
@@ -92,22 +90,3 @@ def why_unread(topic: Topic) -> str:
     if topic.unreadable or topic.msgtype == _TYPE:
         return topic.unreadable
     return f'it is {printable(topic.msgtype, MAX_SHOWN)}, not {_TYPE}'
-
-
-def plain(frame: str) -> str:
-    """Return the name of a frame without the slash before it that ROS 1 had."""
-    return frame.lstrip('/')
-
-
-def fault_of(parent: str, child: str, translation: tuple[float, ...], quaternion: tuple[float, ...]) -> str:
-    """Return what is wrong with a transform, for which tf2 ignores it; empty where nothing is."""
-    if not parent or not child:
-        return 'a frame has no name'
-    if parent == child:
-        return 'a frame has no pose in itself'
-    if not all(map(math.isfinite, (*translation, *quaternion))):
-        return f'translation {translation}, quaternion {quaternion} is not finite'
-    squared = sum(value * value for value in quaternion)
-    if abs(squared - 1) > _TOLERANCE:
-        return f'the quaternion {quaternion} has length {math.sqrt(squared):.3g}, not 1'
-    return ''

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The subscriber for consumers of the fused frames.
 
+In a process of its own::
+
     import rclpy
     from robocache_ros.subscriber import FusedSubscriber
 
@@ -13,7 +15,7 @@
     FusedSubscriber(node, on_frame)
     rclpy.spin(node)
 
-A consumer in the same process as the node, on the same executor or another, gets the frames themselves:
+A consumer in the same process as the node, on the same executor or another, gets the frames themselves::
 
     preprocess = PreprocessNode()
     InProcessSubscriber(node, on_frame, preprocess)
@@ -35,6 +37,7 @@ from robocache_core import payload
 from robocache_core.frame import FusedFrame
 from robocache_core.samples import DataError
 from robocache_ros import qos as profiles
+from robocache_ros.message_data import host_bytes
 from robocache_ros.rclpy_private import InvalidHandle
 
 if TYPE_CHECKING:
@@ -100,7 +103,7 @@ class FusedSubscriber(_Receiver):
 
     def _on_message(self, msg: UInt8MultiArray) -> None:
         try:
-            frame = payload.decode(msg.data)
+            frame = payload.decode(host_bytes(msg.data))
         except DataError as error:
             self.bad_payloads += 1
             self._node.get_logger().warning(

@@ -15,8 +15,9 @@ from robocache_core.text import shown
 from robocache_core.units import SECOND
 from robocache_ros.held_back import PoseNotYet
 from robocache_ros.poses import SensorPose
-from robocache_ros.static_transforms import StaticTransforms, fault_of, plain
+from robocache_ros.static_transforms import StaticTransforms
 from robocache_ros.transform_chain import Chain, Matrix, chain_above, common_frame, pose_by
+from robocache_ros.transform_faults import fault_of, fault_on_tf, ignored_on_tf, plain
 
 #: How far behind the newest one of its frame a transform is kept; tf2's own.
 KEPT_NS = 10 * SECOND
@@ -71,7 +72,7 @@ class TransformBuffer:
     """Poses between frames at an instant.
 
     Args:
-        static: the transforms that hold at any time; one on /tf comes before one of the same frame there.
+        static: the transforms that hold at any time; what /tf has of their frames is ignored.
 
     Attributes:
         ignored: by child frame, the first ``MAX_IGNORED``, why a transform on /tf was ignored.
@@ -83,17 +84,17 @@ class TransformBuffer:
         self.ignored: dict[str, str] = {}
 
     def take(self, message: Any) -> None:
-        """Add the transforms of a TFMessage on /tf; what tf2 ignores is ignored."""
+        """Add the transforms of a TFMessage on /tf; what ``transform_faults`` names is ignored."""
         for item in message.transforms:
             t, q, header = item.transform.translation, item.transform.rotation, item.header
             translation, quaternion = (t.x, t.y, t.z), (q.x, q.y, q.z, q.w)
             parent, child = plain(header.frame_id), plain(item.child_frame_id)
-            if fault := fault_of(parent, child, translation, quaternion) or self._why_too_many(child):
-                if child in self.ignored or len(self.ignored) < MAX_IGNORED:
-                    text = f'a transform from {shown(parent)} to {shown(child)} on /tf is ignored: {fault}'
-                    self.ignored[child] = text
-                continue
             stamp_ns = header.stamp.sec * SECOND + header.stamp.nanosec
+            fault = fault_on_tf(stamp_ns, is_static=self._static.parent(child) is not None)
+            if fault := fault or fault_of(parent, child, translation, quaternion) or self._why_too_many(child):
+                if child in self.ignored or len(self.ignored) < MAX_IGNORED:
+                    self.ignored[child] = ignored_on_tf(parent, child, fault)
+                continue
             self._histories.setdefault(child, _History()).add(stamp_ns, _Transform(parent, translation, quaternion))
 
     def _why_too_many(self, child: str) -> str:
@@ -141,7 +142,7 @@ class TransformBuffer:
 
     def _missing(self, frame: str, target: str, stamp_ns: int, reached: tuple[str, ...]) -> DataError:
         """Why two frames are not joined at an instant, with how far the transforms of those reach that end a chain."""
-        what = f'the pose of {shown(frame)} in {target!r} is unknown'
+        what = f'the pose of {shown(frame)} in {shown(target)} is unknown'
         ends = [name for name in reached if name in self._histories and self._histories[name].at(stamp_ns) is None]
         if not ends or not self._has(frame) or not self._has(target):
             ignored = [self.ignored[name] for name in reached if name in self.ignored]

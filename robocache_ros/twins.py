@@ -14,7 +14,7 @@ from std_msgs.msg import UInt32
 LOOKOUT_S = 10.0
 _PERIOD_S = 0.2
 #: How the hidden topic of a node begins that says since when it is up.
-_MARK = '_up_since_'
+MARK = '_up_since_'
 
 
 def find_twin(node: Node, topic: str) -> str:
@@ -33,7 +33,7 @@ def look_out(node: Node, on_found: Callable[[str], None]) -> None:
     older. A process that has just started sees no node that died before, so none is mistaken for its predecessor.
     """
     since_ns = time.time_ns()
-    node.create_publisher(UInt32, f'~/{_MARK}{since_ns}', 1)
+    node.create_publisher(UInt32, f'~/{MARK}{since_ns}', 1)
     remaining = round(LOOKOUT_S / _PERIOD_S)
 
     def look() -> None:
@@ -55,7 +55,7 @@ def look_out(node: Node, on_found: Callable[[str], None]) -> None:
 
 def _marks(node: Node) -> set[int]:
     """Return since when each node of this full name is up, as far as that is discovered, ns on the wall clock."""
-    begin = f'{node.get_fully_qualified_name()}/{_MARK}'
+    begin = f'{node.get_fully_qualified_name()}/{MARK}'
     names = (name.removeprefix(begin) for name, _ in node.get_topic_names_and_types() if name.startswith(begin))
     return {int(name) for name in names if name.isdecimal()}
 

@@ -166,7 +166,7 @@ class Worker:
         decoded = self._clock.steady_ns()
         self._metrics.took('decode', decoded - begin)
         if name == self._pipeline.config.trigger:
-            stamp_ns = sample.stamp_ns + self._pipeline.streams[name].stamp_offset_ns
+            stamp_ns = self._pipeline.streams[name].corrected_ns(sample.stamp_ns)
             self._triggers[stamp_ns] = TriggerTimes(arrival.arrived_ns, begin, decoded)
             if len(self._triggers) > _TRIGGERS:
                 self._triggers.popitem(last=False)

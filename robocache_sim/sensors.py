@@ -362,6 +362,7 @@ def robot(
     depth: bool = False,
     scanner: bool = False,
     rear_phase_ns: int | None = None,
+    start_ns: int = START_NS,
 ) -> Robot:
     """Put the standard robot in the courtyard.
 
@@ -375,9 +376,10 @@ def robot(
         scanner: whether it has a 2-D lidar, of one ring.
         rear_phase_ns: how long after those of the first lidar the scans of a second one begin, ns, less than a period;
             None: there is no second one.
+        start_ns: stamp at which it sets out.
     """
     radius = Trajectory.radius
-    trajectory = Trajectory(START_NS, speed, speed / radius if yaw_rate is None else yaw_rate)
+    trajectory = Trajectory(start_ns, speed, speed / radius if yaw_rate is None else yaw_rate)
     world = World(trajectory, seed)
     behind = Pose.planar(np.array([-0.45, 0.15, 0.8]), -math.pi / 3)
     rear = (

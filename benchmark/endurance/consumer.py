@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A consumer of the fused frames, which reports once a second what it got and what the node says of its queues.
+"""A consumer of the fused frames; reports once a second what it got and what the node says of its queues and its GPU.
 
 python -m benchmark.endurance.consumer NAME [SLOW_S]      SLOW_S: what it does with each frame takes so long
 """
@@ -11,7 +11,7 @@ import threading
 import time
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import UInt32
 
@@ -26,6 +26,7 @@ class Seconds:
         self._slow_s = slow_s
         self._latencies_ms: list[float] = []
         self._depth = self._keep_every = 0
+        self._device_bytes: int | None = None
 
     def frame(self, frame: FusedFrame) -> None:
         self._latencies_ms.append((time.time_ns() - frame.stamp_ns) / 1e6)
@@ -37,6 +38,12 @@ class Seconds:
     def backpressure(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
         self._keep_every = max(self._keep_every, int(values['keep_every']))
+
+    def diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if 'memory.allocated' in values:
+                self._device_bytes = int(values['memory.allocated']) + int(values['memory.scratch'])
 
     def report(self, missed: int) -> None:
         """Say what was seen since the last report."""
@@ -50,6 +57,7 @@ class Seconds:
             depth=depth,
             keep_every=keep_every,
             missed=missed,
+            device_bytes=self._device_bytes,
         )
 
 
@@ -60,6 +68,7 @@ def main() -> None:
     fused = FusedSubscriber(node, seconds.frame)
     node.create_subscription(UInt32, '/preprocess/queue_depth', seconds.depth, 10)
     node.create_subscription(DiagnosticStatus, '/preprocess/backpressure', seconds.backpressure, 10)
+    node.create_subscription(DiagnosticArray, '/diagnostics', seconds.diagnostics, 10)
     node.create_timer(1.0, lambda: seconds.report(fused.missed))
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -55,14 +55,17 @@ class Stand:
         self.player = start('player', 'benchmark.endurance.player')
         self.consumer = start('consumer', 'benchmark.endurance.consumer', 'consumer')
         self._processes.wait(self.player, 'ready', _START_S)
-        while not self._processes.wait(self.consumer, 'second', _START_S)['frames']:
-            pass
+        # The first report of the node, which says what its GPU holds, comes a second after the first frame.
+        for _ in range(2):
+            while not self._processes.wait(self.consumer, 'second', _START_S)['frames']:
+                pass
 
     def seconds(self, count: int) -> Iterator[dict[str, Any]]:
         """Yield what the consumer says of each of the next seconds, with ``node``: what that process holds then."""
         for _ in range(count):
             said = self._processes.wait(self.consumer, 'second', _START_S)
-            yield {**said, 'node': readings.read(self.node.pid), 'consumer': readings.read(self.consumer.pid)}
+            node = readings.read(self.node.pid, said['device_bytes'])
+            yield {**said, 'node': node, 'consumer': readings.read(self.consumer.pid)}
 
     def end(self) -> None:
         """End all.

@@ -19,18 +19,20 @@ from typing import Any
 
 from benchmark.endurance import readings, robot
 from robocache_core.frame import FusedFrame
-from robocache_core.ledger import Reason
-from robocache_core.samples import DataError
 from robocache_core.units import MS, SECOND
 from robocache_ros import parameters
 from robocache_ros.encode import encode_fused
 from robocache_ros.event_log import EventLog
 from robocache_ros.metrics import Metrics
+from robocache_ros.poses import BagPoses
 from robocache_ros.runtime import Runtime, Surroundings
+from robocache_ros.static_transforms import StaticTransforms
+from robocache_ros.transform_buffer import TransformBuffer
 
 _START_NS = 1_700_000_000 * SECOND
 _NUM_READINGS = 200
-_LOOP_S = 1200
+#: Seconds after which the stamps go back by ten.
+LOOP_S = 1200
 
 
 class _Clock:
@@ -42,9 +44,16 @@ class _Clock:
         return self.now_ns
 
 
-class _NoPoses:
-    def pose(self, frame_id: str, target: str) -> tuple[float, ...]:
-        raise DataError(Reason.NO_TRANSFORM, f'{frame_id} in {target}')
+class _Failures(logging.Handler):
+    """Keeps the first lines that say of an exception that nothing foresaw it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self.lines) < 3:
+            self.lines.append(record.getMessage())
 
 
 class Robot:
@@ -55,7 +64,8 @@ class Robot:
         self.frames = self.frame_bytes = self.put = 0
         config, _ = parameters.from_file(params)
         logger = logging.getLogger('endurance')
-        logger.addHandler(logging.NullHandler())
+        self.failures = _Failures()
+        logger.addHandler(self.failures)
         logger.propagate = False
         surroundings = Surroundings(
             name='preprocess',
@@ -64,9 +74,10 @@ class Robot:
             record_ns=10 * SECOND,
             record_folder=params.parent,
             now_ns=self._clock.steady_ns,
-            poses=lambda pipeline: _NoPoses(),
+            poses=lambda pipeline: BagPoses(TransformBuffer(StaticTransforms())),
             topics={stream.name: stream.topic for stream in config.streams()},
             types_on=lambda topic: [],
+            published=dict,
             num_subscribers=lambda: 1,
             find_twin=lambda: '',
             hand_over=lambda frame: None,
@@ -85,7 +96,7 @@ class Robot:
 
     def live_second(self, at_s: int) -> None:
         """One second of all sensors, and a report."""
-        base_ns = _START_NS - at_s // _LOOP_S * 10 * SECOND
+        base_ns = _START_NS - at_s // LOOP_S * 10 * SECOND
         for name, stamp_ns, raw in self._messages.between(at_s, at_s + 1, base_ns):
             self._clock.now_ns = max(self._clock.now_ns, _START_NS + stamp_ns - base_ns)
             self._take(name, raw)
@@ -101,7 +112,8 @@ class Robot:
             self.runtime.worker.step(0.0)
 
     def assert_adds_up(self) -> None:
-        """Nothing is unaccounted: what the ledger says is held is counted one by one."""
+        """Nothing is unaccounted, what the ledger says is held counted one by one; and nothing has failed."""
+        assert not self.failures.lines, self.failures.lines
         pipeline, levels, received = self.runtime.pipeline, self.runtime.inboxes.levels(), 0
         for name, account in pipeline.ledger.items():
             counts = account.counts()

@@ -24,7 +24,7 @@ from benchmark import document, machine
 from benchmark.node import payloads, task
 from benchmark.node.processes import ProcessError
 from benchmark.node.rounds import PEAK_LOST, Campaign
-from benchmark.node.run import SUBJECTS, Setting, observe
+from benchmark.node.run import SUBJECTS, Setting, environment, observe
 from benchmark.node.statistics import Tolerance, numbers
 from robocache_core import ops
 from robocache_core.tunable import ConfigError
@@ -78,7 +78,7 @@ def _prepare(options: argparse.Namespace) -> tuple[Setting, dict[str, object]]:
         messages=work / 'messages',
         params=params,
         fused_sizes=task.fused_sizes(params, messages),
-        environment=_environment(options.domain),
+        environment=environment(options.domain),
         logs=work / 'logs',
         seconds=options.seconds,
     )
@@ -94,19 +94,6 @@ def _prepare(options: argparse.Namespace) -> tuple[Setting, dict[str, object]]:
         'limits': f'late p99 {options.late:g} ms, others {options.busy:.0%} of the CPUs, {options.tries} tries a run',
     }
     return setting, header
-
-
-def _environment(domain: int | None) -> dict[str, str]:
-    """That of all processes: large messages travel fast, on this host alone, in a domain of their own."""
-    added = dds_environment.environment(
-        dds_environment.distro(os.environ), dds_environment.share_directory(), os.environ
-    )
-    return {
-        **os.environ,
-        **added,
-        'ROS_DOMAIN_ID': str(1 + os.getpid() % 100 if domain is None else domain),
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-    }
 
 
 def _print(rows: list, peaks: list) -> None:
@@ -126,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         prog='python -m benchmark.node', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--quick', action='store_true', help='one run of 3 s at 10 Hz: to see that it runs')
-    parser.add_argument('--peak', action='store_true', help=f'the highest rate with at most {PEAK_LOST:.0%} lost')
+    parser.add_argument('--peak', action='store_true', help=f'the highest rate with at most {PEAK_LOST:.0%}% lost')
     parser.add_argument(
         '--rates', type=_rates, metavar='HZ,…', help=f'default {_list(RATES_HZ)}, with --peak {_list(PEAK_RATES_HZ)}'
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that gets the result of another: of the relay, or of the node.
 
-python -m benchmark.node.consumer relay|node
+python -m benchmark.node.consumer relay|node|ledger
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmark.node.topics import READY_TOPIC, Arrival, reliable
 
 def main() -> None:
     """Receive until the end."""
-    {'relay': _of_relay, 'node': _of_node}[sys.argv[1]]()
+    {'relay': _of_relay, 'node': _of_node, 'ledger': _of_ledger}[sys.argv[1]]()
 
 
 def _of_relay() -> None:
@@ -57,6 +57,26 @@ def _of_node() -> None:
         is_matched=lambda: node.count_publishers('/preprocess/fused') == 1 and last.num_subscribers == 1,
         is_done=lambda stamp_ns: records.has(stamp_ns) and last.received_ns > records.complete_ns(stamp_ns),
         result=lambda: records.result() | last.result(),
+    )
+
+
+def _of_ledger() -> None:
+    """How many frames came, and what the node counts of its streams once all that was sent has come."""
+    from benchmark.node.diagnostics import LastDiagnostics
+    from robocache_ros.subscriber import FusedFrame, FusedSubscriber
+
+    node, stamps = subject.start('consumer'), []
+
+    def on_frame(frame: FusedFrame) -> None:
+        stamps.append(frame.stamp_ns)
+
+    FusedSubscriber(node, on_frame)
+    last = LastDiagnostics(node)
+    subject.serve(
+        [node],
+        is_matched=lambda: node.count_publishers('/preprocess/fused') == 1 and last.num_subscribers == 1,
+        is_done=lambda sent_ns: last.received_ns > sent_ns,
+        result=lambda: {'frames': len(stamps), 'streams': last.streams()},
     )
 
 

@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 _PREFIX = 'preprocess: '
 _DROPPED = 'dropped.'
+_INPUT = 'input '
 
 
 class LastDiagnostics:
@@ -40,6 +41,18 @@ class LastDiagnostics:
             'how': f'{compute["backend"]} on {compute["device"]}',
         }
 
+    def streams(self) -> dict[str, dict[str, int]]:
+        """What the node counts of each stream: received, used, lost on the way as DDS reports it, and drops."""
+        return {
+            status.removeprefix(_INPUT): {
+                key: int(count)
+                for key, count in values.items()
+                if key in ('received', 'used', 'qos.lost') or key.startswith(_DROPPED)
+            }
+            for status, values in self._values.items()
+            if status.startswith(_INPUT)
+        }
+
     def _take(self, message: DiagnosticArray) -> None:
         statuses = [status for status in message.status if status.name.startswith(_PREFIX)]
         if statuses:
@@ -60,7 +73,7 @@ def losses(values: dict[str, dict[str, str]]) -> dict[str, int]:
     """What was dropped, by stream (``target`` for whole frames) and reason; not what no frame needed."""
     found = {}
     for status, counts in values.items():
-        of = 'target' if status == 'sync' else status.removeprefix('input ')
+        of = 'target' if status == 'sync' else status.removeprefix(_INPUT)
         for key, count in counts.items():
             if key.startswith(_DROPPED) and key != 'dropped.unselected':
                 found[f'{of}.{key.removeprefix(_DROPPED)}'] = int(count)

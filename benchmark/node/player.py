@@ -50,7 +50,7 @@ def main(args: list[str] | None = None) -> None:
     topics = FRAME_TOPICS if options.what == 'frames' else IMU_TOPICS
     tracks = [Track(node, topic, message, options.folder) for topic, message in topics.items()]
     subject.wait_matched(lambda: all(track.publisher.get_subscription_count() == 1 for track in tracks))
-    subject.say('ready', priority=_claim_priority())
+    subject.say('ready', priority=claim_priority())
     order = subject.hear()
     if order is not None:
         if options.what == 'frames':
@@ -61,7 +61,7 @@ def main(args: list[str] | None = None) -> None:
     rclpy.shutdown()
 
 
-def _claim_priority() -> str:
+def claim_priority() -> str:
     """Have this thread go before those of the subjects: a sensor's clock waits for nobody's computation."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
@@ -74,15 +74,15 @@ def _play_frames(tracks: list[Track], first_ns: int, options: argparse.Namespace
     stamps = [first_ns + number * options.period_ns for number in range(options.frames)]
     late_ns = array('q')
     for number, stamp_ns in enumerate(stamps):
-        _sleep_until(stamp_ns - _AHEAD_NS)
+        sleep_until(stamp_ns - _AHEAD_NS)
         messages = [track.stamped(number, stamp_ns) for track in tracks]
         if number == options.warm_up:
             subject.say('measuring')
-        _sleep_until(stamp_ns)
+        sleep_until(stamp_ns)
         late_ns.append(time.time_ns() - stamp_ns)
         for track, message in zip(tracks, messages, strict=True):
             track.publisher.publish(message)
-    _sleep_until(stamps[-1] + options.period_ns)
+    sleep_until(stamps[-1] + options.period_ns)
     subject.say('sent', stamps_ns=stamps[options.warm_up :], late_ns=list(late_ns[options.warm_up :]))
 
 
@@ -90,7 +90,7 @@ def _play_imu(tracks: list[Track], first_ns: int, options: argparse.Namespace) -
     late_ns = array('q')
     for number in range(-_IMU_BEFORE * IMU_PER_FRAME, (options.frames + _IMU_AFTER) * IMU_PER_FRAME):
         due_ns = first_ns + number * options.period_ns // IMU_PER_FRAME
-        _sleep_until(due_ns)
+        sleep_until(due_ns)
         late_ns.append(time.time_ns() - due_ns)
         for track in tracks:
             track.publisher.publish(track.stamped(number, due_ns))
@@ -98,7 +98,8 @@ def _play_imu(tracks: list[Track], first_ns: int, options: argparse.Namespace) -
     subject.say('sent', late_ns=list(late_ns[warm_up:]))
 
 
-def _sleep_until(due_ns: int) -> None:
+def sleep_until(due_ns: int) -> None:
+    """Sleep until a time of the wall clock, if it is to come."""
     time.sleep(max(0, due_ns - time.time_ns()) * 1e-9)
 
 

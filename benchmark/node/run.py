@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from benchmark.machine import Others
 from benchmark.node import subject
 from benchmark.node.processes import Process, Processes
+from robocache_ros import dds_environment
 
 #: By name, in the order in which they are measured.
 SUBJECTS = ('bare', 'usual', 'relay', 'node', 'in_process')
@@ -66,6 +68,19 @@ class Observed:
     cpu_s: float
     peak_rss_mib: float
     results: list[dict[str, Any]]
+
+
+def environment(domain: int | None) -> dict[str, str]:
+    """That of all processes: large messages travel fast, on this host alone, in a domain of their own."""
+    added = dds_environment.environment(
+        dds_environment.distro(os.environ), dds_environment.share_directory(), os.environ
+    )
+    return {
+        **os.environ,
+        **added,
+        'ROS_DOMAIN_ID': str(1 + os.getpid() % 100 if domain is None else domain),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    }
 
 
 def observe(name: str, rate_hz: float, setting: Setting) -> Observed:

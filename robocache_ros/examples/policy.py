@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy in the process of the node: it gets each frame's tensors where they were computed, and nothing is copied.
 
+It is run as the node is::
+
     python -m robocache_ros.examples.policy --ros-args --params-file preprocess.yaml
 
 It publishes ``~/cmd_vel`` (geometry_msgs/Twist), which an untrained network makes of the occupied voxels of the first
@@ -15,29 +17,16 @@ import sys
 import rclpy
 import torch
 from geometry_msgs.msg import Twist
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from robocache_core.frame import FusedFrame
+from robocache_ros.examples.ending import set_by_signals
+from robocache_ros.examples.network import Network
 from robocache_ros.node import PreprocessNode
 from robocache_ros.subscriber import InProcessSubscriber
-
-
-class Policy(torch.nn.Module):
-    """A speed, m/s, and a turn, rad/s, from the tensors of a frame, on any device."""
-
-    def __init__(self, lidar: str, imu: str) -> None:
-        super().__init__()
-        self._lidar, self._imu = lidar, imu
-        self._voxel = torch.nn.LazyLinear(16)
-        self._head = torch.nn.LazyLinear(2)
-
-    def forward(self, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return ``[2]``, each from -1 to 1; a frame without a point is one of zeros."""
-        features = self._voxel(tensors[f'{self._lidar}.features'])
-        scene = torch.cat([features, features.new_zeros(1, 16)]).amax(dim=0)
-        return torch.tanh(self._head(torch.cat([scene, tensors[self._imu][-1]])))
 
 
 class PolicyNode(Node):  # type: ignore[misc]  # rclpy has no types
@@ -45,7 +34,7 @@ class PolicyNode(Node):  # type: ignore[misc]  # rclpy has no types
 
     def __init__(self, preprocess: PreprocessNode, lidar: str, imu: str) -> None:
         super().__init__('policy')
-        self._policy = Policy(lidar, imu)
+        self._network = Network(lidar, imu)
         self._publisher = self.create_publisher(Twist, '~/cmd_vel', 1)
         # The newest frame is the one to act on.
         self._subscriber = InProcessSubscriber(self, self._drive, preprocess, depth=1)
@@ -59,14 +48,16 @@ class PolicyNode(Node):  # type: ignore[misc]  # rclpy has no types
         command = Twist()  # stop
         if all(frame.valid.values()):
             with torch.inference_mode():
-                policy = self._policy.to(next(iter(frame.tensors.values())).device)
-                command.linear.x, command.angular.z = policy(frame.tensors).tolist()
+                network = self._network.to(next(iter(frame.tensors.values())).device)
+                command.linear.x, command.angular.z = network(frame.tensors).tolist()
         self._publisher.publish(command)
 
 
 def main() -> int:
-    """Run both nodes on one executor; returns the exit status."""
-    rclpy.init()
+    """Run both nodes on one executor until a signal ends them; returns the exit status."""
+    ending = set_by_signals()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # its own would end rclpy within a transition
+    executor = SingleThreadedExecutor()
     preprocess = PreprocessNode()
     try:
         success = TransitionCallbackReturn.SUCCESS
@@ -77,15 +68,14 @@ def main() -> int:
         if not config.imus or not config.voxelized or config.voxelized[0].voxel.output != 'sparse':
             print('policy: the parameters must name a lidar with voxel.output sparse, and an IMU', file=sys.stderr)
             return 2
-        executor = SingleThreadedExecutor()
         for node in (preprocess, PolicyNode(preprocess, config.voxelized[0].name, config.imus[0].name)):
             executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        while not ending.is_set():
+            executor.spin_once(timeout_sec=0.1)
     finally:
         preprocess.release()
-        rclpy.try_shutdown()
+        executor.shutdown()
+        rclpy.shutdown()
     return 0
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,10 @@ _BATCH, _WIDTH = 4, 32
 
 
 def batches_of_set(folder: Path, buffer: int) -> Iterable[Batch]:
-    """The frames of a webdataset, each drawn from ``buffer`` of them, 0: in order."""
+    """The frames of a webdataset, each drawn from ``buffer`` of them, 0: in order; ValueError: it has no file."""
     urls = [str(path) for path in sorted(folder.glob('*.tar'))]
+    if not urls:
+        raise ValueError(f'{folder} has no .tar file: name the folder webdataset of an export')
     samples = webdataset.WebDataset(urls, shardshuffle=False).shuffle(buffer)
     found: Iterable[Batch] = samples.map(_frame_of).batched(_BATCH, collation_fn=collate)
     return found
@@ -65,29 +69,36 @@ class Network(torch.nn.Module):
 
 
 def train(batches: Iterable[Batch], lidar: str, vector: str, steps: int = 10) -> list[float]:
-    """Return the loss of each step; the frames are gone through as often as it takes."""
-    stream = _endless(batches)
-    batch = next(stream)
-    torch.manual_seed(0)
-    network = Network(lidar, batch.tensors[vector].shape[-1])
-    network(batch)  # its first layer takes its width from the voxels
+    """Return the loss of each step; the frames are gone through as often as it takes. ValueError: there is none."""
+    with closing(_endless(batches)) as stream:
+        first = next(stream)
+        torch.manual_seed(0)
+        network = Network(lidar, first.tensors[vector].shape[-1])
+        network(first)  # its first layer takes its width from the voxels
+        return list(_steps(network, chain([first], islice(stream, steps - 1)), lidar, vector))
+
+
+def _steps(network: Network, batches: Iterable[Batch], lidar: str, vector: str) -> Iterator[float]:
+    """Yield the loss of a step on each batch."""
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    losses = []
-    for _ in range(steps):
+    for batch in batches:
         counts = (batch.valid[lidar] & batch.valid[vector]).float()
         error = (network(batch) - batch.tensors[vector][:, -1]).square().mean(dim=1)
         loss = (error * counts).sum() / counts.sum().clamp(min=1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item())
-        batch = next(stream)
-    return losses
+        yield loss.item()
 
 
-def _endless(batches: Iterable[Batch]) -> Iterator[Batch]:
+def _endless(batches: Iterable[Batch]) -> Generator[Batch, None, None]:
     while True:
-        yield from batches
+        is_empty = True
+        for batch in batches:
+            is_empty = False
+            yield batch
+        if is_empty:
+            raise ValueError('no frame comes: `inspect BAG preprocess.yaml` says why')
 
 
 def main(argv: list[str] | None = None) -> int:

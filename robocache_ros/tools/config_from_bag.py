@@ -5,21 +5,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from robocache_core.config import ImuConfig, StreamConfig, SyncConfig, VoxelConfig
+from robocache_core.config import DepthConfig, ImuConfig, StreamConfig, SyncConfig, VoxelConfig
 from robocache_core.streams.lidar import LIVOX
 from robocache_core.streams.message_vector import PRESETS
-from robocache_core.text import shown
 from robocache_core.tunable import ConfigError
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, BagError, Topic, glimpse
 from robocache_ros.lidar_packets import PACKETS
 from robocache_ros.message_types import Types, installed
+from robocache_ros.parameters import from_dict
 from robocache_ros.sources import SOURCES
-from robocache_ros.static_transforms import StaticTransforms
 from robocache_ros.tools.commented_yaml import commented_yaml
+from robocache_ros.tools.mounting import Mounting, find_mounting, without_unmounted
 from robocache_ros.tools.plausibility import (
     doubts_on_depth,
     doubts_on_imu,
@@ -30,7 +30,9 @@ from robocache_ros.tools.plausibility import (
 )
 from robocache_ros.tools.propose_vector import numbers_of, why_no_vector
 from robocache_ros.tools.remarks import LeftOut, Remarks
+from robocache_ros.tools.sensor import Sensor
 from robocache_ros.tools.stream_names import stream_names
+from robocache_ros.tools.suggestions import Suggestion, suggest
 
 #: Types of the topics for which a stream is proposed.
 TYPES = (*SOURCES, *PRESETS)
@@ -42,19 +44,22 @@ _VIDEOS = (
     'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
     'foxglove_msgs/msg/CompressedVideo',
 )
+#: Types of the topics of which something is said.
+CANDIDATES = (*TYPES, *_VIDEOS, *PACKETS)
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 _DRIVER = 'run the driver on them, and record its PointCloud2'
 _RECORD_AGAIN = 'record it again, as CDR of the type that the topic has'
-_BASE_FRAMES = ('base_link', 'base_footprint')
 _FIXED_RATE_HZ = 10.0
-_GRID = 'all_lidars'
+_GRID = 'all_points'
 
 
 @dataclass(frozen=True)
 class BagConfig:
-    """The node's ``parameters`` (nested, as in YAML), and ``remarks`` on them."""
+    """The node's ``parameters`` (nested, as in YAML), ``remarks`` on them, and ``suggestions`` beside them."""
 
     parameters: dict[str, Any]
     remarks: Remarks
+    suggestions: Sequence[Suggestion] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -64,7 +69,23 @@ class BagConfig:
     def to_yaml(self, source: str) -> str:
         """A ROS parameter file, with meanings and notes as comments; ``source`` names the bag."""
         head = [f'Made from {source}. Every other parameter has its default.', *self.notes]
-        return commented_yaml(self.parameters, head)
+        sources = [*self.parameters.get('lidars', ()), *self.parameters.get('depths', ())]
+        if len(sources) > 1 and 'grids' not in self.parameters:
+            head.append(f'init --grid and replay --grid propose one grid of voxels of {", ".join(sources)}.')
+        return commented_yaml(self.parameters, head, self.suggestions)
+
+
+class NoStreamError(BagError):
+    """No topic of a bag can be a stream.
+
+    Attributes:
+        found: the topics, with their types, and why none of them can be one.
+    """
+
+    def __init__(self, bag: Bag, remarks: Remarks) -> None:
+        topics = ', '.join(f'{topic.name} ({topic.msgtype})' for topic in bag.topics.values())
+        self.found = '; '.join((topics, *remarks.lines))
+        super().__init__(f'{bag.path}: no topic that the node can use; the bag has: {self.found}')
 
 
 def config_from_bag(bag: Bag, types: Types = installed, *, grid: bool = False) -> BagConfig:
@@ -72,20 +93,23 @@ def config_from_bag(bag: Bag, types: Types = installed, *, grid: bool = False) -
 
     The first lidar is the trigger, else the first camera, else depth camera; without them, targets come at 10 Hz. The
     voxels are in the frame to which /tf_static joins most lidars, base_link where it is one, and the extrinsics are
-    written out; lidars that it does not join are left out.
+    written out; lidars that it does not join are left out. With ``grid`` depth cameras count as lidars, but for being
+    left out.
 
     Args:
         bag: is read at its beginning.
         types: gives the message types that the reader of the bag will have.
-        grid: whether all lidars are in one grid.
+        grid: whether all lidars, and the depth cameras that are calibrated and joined to them, are in one grid.
 
     Raises:
-        BagError: no topic of the bag can be a stream, or the bag cannot be read.
+        NoStreamError: no topic of the bag can be a stream.
+        BagError: the bag cannot be read.
     """
     remarks = Remarks()
-    sensors = _find_sensors(bag, types, remarks)
-    mounting = _find_mounting(bag, [sensor for sensor in sensors if sensor.group == 'lidars'], remarks)
-    sensors = _without_unmounted(sensors, mounting, remarks)
+    sensors, calibrations = _find_sensors(bag, types, remarks)
+    located = [s for s in sensors if s.group == 'lidars' or (grid and s.group == 'depths' and _is_calibrated(s, bag))]
+    mounting = find_mounting(bag, located, remarks)
+    sensors = without_unmounted(sensors, mounting, remarks)
     trigger = _find_trigger(sensors)
     setting = _Setting(trigger, trigger.period_s if trigger else 1 / _FIXED_RATE_HZ, mounting)
     parameters: dict[str, Any] = {'target_frame': mounting.target_frame}
@@ -95,47 +119,29 @@ def config_from_bag(bag: Bag, types: Types = installed, *, grid: bool = False) -
     for sensor in sensors:
         parameters[sensor.name] = {'topic': sensor.topic.name} | _PROPOSALS[sensor.group](sensor, setting)
     if grid:
-        _put_in_grid(parameters, [sensor for sensor in sensors if sensor.group == 'lidars'], remarks)
-    return BagConfig(parameters, remarks)
-
-
-@dataclass(frozen=True)
-class _Sensor:
-    """A topic that becomes the stream ``name``: its first message, and the period of its messages, s."""
-
-    name: str
-    topic: Topic
-    first: Any
-    period_s: float
-
-    @property
-    def group(self) -> str:
-        """The parameter that lists the streams of its kind."""
-        return _group_of(self.topic, self.first)
-
-
-@dataclass(frozen=True)
-class _Mounting:
-    """The poses of the lidars, x y z qx qy qz qw by stream, in ``target_frame``; empty where no frame joins them."""
-
-    target_frame: str = ''
-    poses: dict[str, tuple[float, ...]] = field(default_factory=dict)
+        _put_in_grid(parameters, [s for s in sensors if s.group == 'lidars' or s.name in mounting.poses], remarks)
+    config, _ = from_dict(parameters)
+    return BagConfig(parameters, remarks, suggest(config, sensors, calibrations, mounting))
 
 
 @dataclass(frozen=True)
 class _Setting:
     """What the parameters of a stream depend on beside its sensor; ``target_period_s`` is that of the targets."""
 
-    trigger: _Sensor | None
+    trigger: Sensor | None
     target_period_s: float
-    mounting: _Mounting
+    mounting: Mounting
 
 
-def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> list[_Sensor]:
-    """The topics that can be streams, by name; a note for each that its type allows and something else forbids."""
-    candidates = [topic for topic in bag.topics.values() if topic.msgtype in (*TYPES, *_VIDEOS, *PACKETS)]
+def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> tuple[list[Sensor], dict[str, Any]]:
+    """The topics that can be streams, by name, and the first CameraInfo of each topic that has some.
+
+    A note is made for each topic that its type allows and something else forbids.
+    """
+    candidates = [topic for topic in bag.topics.values() if topic.msgtype in CANDIDATES]
     usable = {topic.name: topic for topic in candidates if not _left_out(topic, types, remarks)}
-    seen = glimpse(bag, usable, types=types)
+    infos = {t.name for t in bag.topics.values() if t.msgtype == CAMERA_INFO and t.count and not t.unreadable}
+    seen = glimpse(bag, {*usable, *infos}, types=types)
     for name in list(usable):
         why = _why_no_stream(usable[name], seen[name].first) if name in seen else ''
         if name not in seen or why:
@@ -144,21 +150,26 @@ def _find_sensors(bag: Bag, types: Types, remarks: Remarks) -> list[_Sensor]:
             del usable[name]
     topics = _without_twins(usable, remarks)
     if not topics:
-        held = ', '.join(f'{t.name} ({t.msgtype})' for t in bag.topics.values())
-        raise BagError('; '.join((f'{bag.path}: no topic that the node can use; the bag has: {held}', *remarks.lines)))
-    remarks.doubts.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
-    for topic in topics.values():
-        group = _group_of(topic, seen[topic.name].first)
-        if group == 'imus':
-            remarks.doubts.extend(doubts_on_imu(bag, topic.name))
-        elif group == 'depths':
-            remarks.doubts.extend(f'{topic.name}: {line}' for line in doubts_on_depth(seen[topic.name].first))
+        raise NoStreamError(bag, remarks)
     names = stream_names(topics)
-    return [
-        _Sensor(names[topic], topics[topic], seen[topic].first, seen[topic].period_s)
+    doubts = {topic: _doubts(bag, topics[topic], seen[topic].first) for topic in topics}
+    remarks.doubts.extend(f'{topic.name}: {topic.doubt}' for topic in topics.values() if topic.doubt)
+    remarks.doubts.extend(f'{topic}: {line}' for topic, lines in doubts.items() for line in lines)
+    sensors = [
+        Sensor(names[topic], topics[topic], _group_of(topics[topic], first), first, seen[topic].period_s, doubts[topic])
         # Planar scans last: the first lidar is the trigger, and the only one where no frame joins them.
         for topic in sorted(topics, key=lambda topic: (topics[topic].msgtype in _PLANAR, names[topic]))
+        for first in (seen[topic].first,)
     ]
+    return sensors, {topic: seen[topic].first for topic in infos & seen.keys()}
+
+
+def _doubts(bag: Bag, topic: Topic, first: Any) -> tuple[str, ...]:
+    """What looks wrong in the values of a stream's topic."""
+    group = _group_of(topic, first)
+    if group == 'imus':
+        return tuple(doubts_on_imu(bag, topic.name))
+    return tuple(doubts_on_depth(first)) if group == 'depths' else ()
 
 
 def _left_out(topic: Topic, types: Types, remarks: Remarks) -> bool:
@@ -229,71 +240,38 @@ def _without_twins(topics: Mapping[str, Topic], remarks: Remarks) -> dict[str, T
     return kept
 
 
-def _find_mounting(bag: Bag, lidars: Sequence[_Sensor], remarks: Remarks) -> _Mounting:
-    """The poses of ``lidars`` in the frame that joins most of them; of those that join as many, base_link comes first.
-
-    That is a base frame, or the root of a lidar's tree of static transforms.
-    """
-    tree = StaticTransforms.from_bag(bag) if lidars else StaticTransforms()
-    remarks.doubts.extend(tree.ignored.values())
-    frames = {lidar.name: lidar.first.header.frame_id for lidar in lidars if lidar.first.header.frame_id}
-    mountings = [
-        _Mounting(target, {name: pose for name, frame in frames.items() if (pose := tree.pose(frame, target))})
-        for target in (*_BASE_FRAMES, *map(tree.root, frames.values()))
-    ]
-    best = max(mountings, key=lambda mounting: len(mounting.poses))
-    if len(best.poses) > 1 or (best.poses and best.target_frame in tree):
-        return best
-    if lidars:
-        named = ', '.join(map(shown, sorted(set(frames.values())))) or 'the lidars, whose frames have no name,'
-        remarks.doubts.append(f'no /tf_static joins {named} to base_link: voxels are in the '
-                     "lidar's own frame; set target_frame and extrinsics to change that")  # fmt: skip
-    return _Mounting()
+def _is_calibrated(depth: Sensor, bag: Bag) -> bool:
+    """Whether the bag has the CameraInfo of a depth camera, without which its images have no points."""
+    message = 'compressed' if depth.topic.msgtype.endswith('/CompressedImage') else 'raw'
+    return DepthConfig(depth.name, topic=depth.topic.name, message=message).calibration_topic in bag.topics
 
 
-def _without_unmounted(sensors: Sequence[_Sensor], mounting: _Mounting, remarks: Remarks) -> list[_Sensor]:
-    """All but the lidars that have no pose in the target frame; where there is none, all but the first lidar."""
-    lidars = [sensor for sensor in sensors if sensor.group == 'lidars']
-    if mounting.target_frame:
-        left_out = [lidar for lidar in lidars if lidar.name not in mounting.poses]
-        why = f'to {shown(mounting.target_frame)}, the frame of most lidars'
-    else:
-        left_out, why = lidars[1:], f'to {shown(lidars[0].first.header.frame_id)}' if lidars else ''
-    for lidar in left_out:
-        frame = shown(lidar.first.header.frame_id)
-        remedy = 'record /tf_static, or configure it with its extrinsics'
-        remarks.left_out[lidar.topic.name] = LeftOut(f'no /tf_static joins its frame {frame} {why}', remedy)
-    return [sensor for sensor in sensors if sensor not in left_out]
-
-
-def _find_trigger(sensors: Sequence[_Sensor]) -> _Sensor | None:
+def _find_trigger(sensors: Sequence[Sensor]) -> Sensor | None:
     """The first lidar, else the first camera, else the first depth camera."""
     return next(
         (sensor for group in ('lidars', 'cameras', 'depths') for sensor in sensors if sensor.group == group), None
     )
 
 
-def _propose_lidar(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+def _propose_lidar(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
     stream = _tolerance(sensor, setting) | _voxels(_fields(sensor))
     if sensor.topic.msgtype != _CLOUD:
         stream['message'] = SOURCES[sensor.topic.msgtype].choice
-    if sensor.name in setting.mounting.poses:
-        stream['extrinsics'] = [round(value, 9) for value in setting.mounting.poses[sensor.name]]
-    return stream
+    return stream | _extrinsics(sensor, setting)
 
 
-def _propose_camera(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+def _propose_camera(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
     is_compressed = sensor.topic.msgtype.endswith('/CompressedImage')
     return _tolerance(sensor, setting) | {'message': 'compressed' if is_compressed else 'raw'}
 
 
-def _propose_depth(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+def _propose_depth(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
     """At the size that it has: a distance is that of one pixel, so another size has no more of them."""
     width, height = size_of_depth(sensor.first)
-    return _propose_camera(sensor, setting) | {'width': width, 'height': height}
+    return _propose_camera(sensor, setting) | {'width': width, 'height': height} | _extrinsics(sensor, setting)
 
 
-def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+def _propose_imu(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
     """A window at the rate of the IMU that reaches from one target to the next.
 
     Of an IMU that is slower than the targets, and whose next reading comes later than they wait: its last reading.
@@ -312,30 +290,30 @@ def _propose_imu(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     return stream
 
 
-def _propose_vector(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+def _propose_vector(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
     """The numbers of its first message at the target; they are not what a robot needs to have frames at all."""
     stream = numbers_of(sensor.topic.msgtype, sensor.first) | _tolerance(sensor, setting) | {'required': False}
     return stream | ({'interpolation': 'previous'} if _is_slow(sensor, setting) else {})
 
 
-def _put_in_grid(parameters: dict[str, Any], lidars: Sequence[_Sensor], remarks: Remarks) -> None:
-    """Put all lidars in one grid, with the channels that each of them can give."""
-    if not lidars:
+def _put_in_grid(parameters: dict[str, Any], sensors: Sequence[Sensor], remarks: Remarks) -> None:
+    """Put all sensors in one grid, with the channels that each of them can give."""
+    if not sensors:
         return
-    for lidar in lidars:
-        parameters[lidar.name].pop('voxel', None)
-        parameters[lidar.name]['required'] = False
-    fields = set.intersection(*(_fields(lidar) for lidar in lidars))
+    for sensor in sensors:
+        parameters[sensor.name].pop('voxel', None)
+        parameters[sensor.name]['required'] = False
+    fields = set.intersection(*(_fields(sensor) for sensor in sensors))
     parameters['grids'] = [_GRID]
-    parameters[_GRID] = {'from': [lidar.name for lidar in lidars]} | _voxels(fields)
+    parameters[_GRID] = {'from': [sensor.name for sensor in sensors]} | _voxels(fields)
     remarks.doubts.append(
-        f'the scans in {_GRID} are of different times: set deskew.source of each lidar to an IMU or an odometry, by '
-        'which they are moved to the target'
+        f'the points in {_GRID} are of different times: set deskew.source of each of its sensors to an IMU or an '
+        'odometry, by which they are moved to the target'
     )
 
 
 #: By group of streams, the function that proposes a stream's parameters.
-_PROPOSALS: dict[str, Callable[[_Sensor, _Setting], dict[str, Any]]] = {
+_PROPOSALS: dict[str, Callable[[Sensor, _Setting], dict[str, Any]]] = {
     'lidars': _propose_lidar,
     'cameras': _propose_camera,
     'depths': _propose_depth,
@@ -344,12 +322,12 @@ _PROPOSALS: dict[str, Callable[[_Sensor, _Setting], dict[str, Any]]] = {
 }
 
 
-def _is_slow(sensor: _Sensor, setting: _Setting) -> bool:
+def _is_slow(sensor: Sensor, setting: _Setting) -> bool:
     """Whether the next message comes later than the targets, and than they wait."""
     return sensor.period_s > max(setting.target_period_s, SyncConfig.max_wait_ns / SECOND)
 
 
-def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
+def _tolerance(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
     """A tolerance that a slow sensor can keep; nothing where the default suffices."""
     needed_s = 1.5 * sensor.period_s
     default_s = StreamConfig.tolerance_ns / SECOND
@@ -358,8 +336,16 @@ def _tolerance(sensor: _Sensor, setting: _Setting) -> dict[str, Any]:
     return {'tolerance': math.ceil(needed_s * 100) / 100}
 
 
-def _fields(sensor: _Sensor) -> set[str]:
-    """Names of the fields that a lidar's points have."""
+def _extrinsics(sensor: Sensor, setting: _Setting) -> dict[str, Any]:
+    """Its pose where it is known and needed."""
+    pose = setting.mounting.poses.get(sensor.name)
+    return {'extrinsics': [round(value, 9) for value in pose]} if pose else {}
+
+
+def _fields(sensor: Sensor) -> set[str]:
+    """Names of the fields that the points of a lidar or a depth camera have."""
+    if sensor.group == 'depths':
+        return set('xyz')
     if sensor.topic.msgtype in LIVOX:
         return {*'xyz', 'intensity'}
     if sensor.topic.msgtype in _PLANAR:

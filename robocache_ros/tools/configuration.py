@@ -15,17 +15,26 @@ from robocache_ros.bags import Bag, BagError
 from robocache_ros.sources import choice, routes
 
 
-def read_config(path: Path, name: Path, warn: Callable[[str], None]) -> tuple[PipelineConfig, parameters.NodeConfig]:
-    """Read a parameter file that messages call ``name``; ``warn`` gets a line for each unknown parameter.
+def read_config(
+    path: Path, name: Path, warn: Callable[[str], None], node: str = '/preprocess'
+) -> tuple[PipelineConfig, parameters.NodeConfig]:
+    """Read what a parameter file has for a node of this full name; ``warn`` gets a line for each unknown parameter.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        warn: takes a line.
+        node: full name of the node.
 
     Raises:
-        ConfigError: in one line, what is wrong with it.
-        OSError: it cannot be read.
+        ConfigError: in one line, what is wrong with it, or why it cannot be read.
     """
     try:
-        return parameters.from_file(path, warn=warn)
+        return parameters.from_file(path, node, warn)
     except (ValueError, yaml.YAMLError) as error:  # ConfigError is the former, and a date that there is not
         raise ConfigError(f'{name}: {" ".join(str(error).split())}') from error
+    except OSError as error:
+        raise ConfigError(f'{name}: {error.strerror}') from error
 
 
 def expected_types(config: PipelineConfig) -> dict[str, str]:

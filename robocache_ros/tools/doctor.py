@@ -59,12 +59,17 @@ REQUIRED = {
 #: What does not work without a module, and how to get it, by its name.
 OPTIONAL = {
     'matplotlib': (
-        '`replay` and `inspect --html` do not run',
+        '`replay`, `view`, `inspect --html` and `export --html` do not run',
         'apt install python3-matplotlib, or pip install matplotlib',
     ),
-    'rosbags': ('`replay`, `simulate`, `faults`, `inspect` and `export` do not run', 'pip install rosbags'),
+    'rosbags': (
+        'bags are read by installed types alone; no `simulate`, `faults`, `init --live`, `export --format mcap`',
+        'pip install rosbags',
+    ),
     'pyarrow': ('`export --format lerobot` does not run', 'pip install pyarrow'),
     'av': ('`export --format lerobot` does not run', 'pip install av'),
+    'rerun': ('`view` does not run', 'pip install "rerun-sdk>=0.41"'),
+    'ray': ('`export --engine ray` does not run', 'pip install ray'),
     'simplejpeg': ('OpenCV decodes JPEGs: the same results, in up to 2.5 times the time', 'pip install simplejpeg'),
     'prometheus_client': (
         'no `metrics.port`',
@@ -76,8 +81,17 @@ OPTIONAL = {
     ),
     'launch_ros': ('no launch files; `preprocess` and `replay` run without', 'apt install ros-<distro>-launch-ros'),
     'tf2_ros': ('no extrinsics from TF; set <stream>.extrinsics instead', 'apt install ros-<distro>-tf2-ros-py'),
+    'tf2_msgs': ('`replay` plays no /tf and /tf_static', 'apt install ros-<distro>-tf2-msgs'),
     'nav_msgs': ('no Odometry as a vector, but from bags', 'apt install ros-<distro>-nav-msgs'),
     'sensor_msgs_py': ('examples cannot read ~/voxels', 'apt install ros-<distro>-sensor-msgs-py'),
+}
+
+#: What to do without a module that is not to be had without an installation of ROS 2.
+NOT_AMONG_WHEELS = {
+    'launch_ros': 'start `preprocess --ros-args --params-file FILE -p autostart:=true`',
+    'tf2_ros': "set <stream>.extrinsics, which `init BAG` takes from the bag's /tf_static",
+    'tf2_msgs': "set <stream>.extrinsics, which `init BAG` takes from the bag's /tf_static",
+    'sensor_msgs_py': 'take the voxels of ~/fused, by a FusedSubscriber',
 }
 
 _SET_BY = 'launch files and `replay` set it for what they start'
@@ -86,10 +100,10 @@ _SET_BY = 'launch files and `replay` set it for what they start'
 def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Yield all findings, those about a broken installation first."""
     yield from python()
-    for module, fix in REQUIRED.items():
-        yield installed(module, FAIL, '', fix)
-    for module, (without, fix) in OPTIONAL.items():
-        yield installed(module, WARN, without, fix.replace('<distro>', dds_environment.distro(environ) or '<distro>'))
+    for module in REQUIRED:
+        yield installed(module, FAIL, '', remedy(module, environ))
+    for module, (without, _) in OPTIONAL.items():
+        yield installed(module, WARN, without, remedy(module, environ))
     yield node()
     yield backend()
     yield gpu()
@@ -114,6 +128,14 @@ def installed(module: str, level: str, without: str, fix: str) -> Finding:
         what = 'not installed' if absent else f'broken: {_one_line(error)}'
         return Finding(level, module, f'{what}: {without}' if without else what, fix)
     return Finding(OK, module, _version(module, getattr(imported, '__version__', '')))
+
+
+def remedy(module: str, environ: Mapping[str, str]) -> str:
+    """Return how to get a module; empty for one that is none of REQUIRED and OPTIONAL."""
+    if module in NOT_AMONG_WHEELS and not environ.get('ROS_DISTRO'):
+        return f'not among the wheels: source an installation of ROS 2; without it {NOT_AMONG_WHEELS[module]}'
+    fix = REQUIRED.get(module) or OPTIONAL.get(module, ('', ''))[1]
+    return fix.replace('<distro>', dds_environment.distro(environ) or '<distro>')
 
 
 def node() -> Finding:

@@ -102,7 +102,7 @@ def doubts_on_imu(bag: Bag, topic: str) -> list[str]:
             readings.append(bag.deserialize(topic, raw))
         if len(readings) >= MOST_READINGS:
             break
-    return [f'{topic}: {line}' for line in doubts_on_readings(readings)]
+    return doubts_on_readings(readings)
 
 
 def doubts_on_readings(readings: list[Any]) -> list[str]:

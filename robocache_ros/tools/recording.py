@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
+from robocache_sim.arm import Arm
 from robocache_sim.odometry import WheelOdometry
 from robocache_sim.sensors import POINT, SECOND_NS, Camera, DepthCamera, DepthPicture, Imu, Lidar, Picture, Robot
 from robocache_sim.trajectory import Pose
@@ -23,6 +25,7 @@ LIDAR_DELAY_NS = (2_000_000, 8_000_000)
 IMU_DELAY_NS = (200_000, 900_000)
 CAMERA_DELAY_NS = (12_000_000, 25_000_000)
 ODOMETRY_DELAY_NS = (1_000_000, 4_000_000)
+ARM_DELAY_NS = (300_000, 1_500_000)
 
 #: What a recording has, and can be without.
 PARTS = ('tf', 'lidar', 'imu', 'camera')
@@ -46,6 +49,8 @@ def recorded_messages(
     without: Collection[str] = (),
     depth: str = 'raw',
     odometry: WheelOdometry | None = None,
+    arm: Arm | None = None,
+    begin_ns: int = 0,
 ) -> Iterator[Recorded]:
     """Yield all messages of a bag in the order of their record time; each is made on demand.
 
@@ -56,19 +61,23 @@ def recorded_messages(
         without: parts of ``PARTS`` that are not recorded.
         depth: of the depth cameras that the robot has: ``raw`` (16UC1) or ``compressedDepth`` (PNG).
         odometry: of the robot's wheels, on /odom and /tf; None: it has none.
+        arm: whose joints are on /joint_states; None: it has none.
+        begin_ns: stamp of the first readings, but of ``tf``, at least.
     """
     end_ns = robot.world.trajectory.start_ns + round(seconds * SECOND_NS)
     streams = {
         'tf': [_static_transforms(robot)],
-        'lidar': [_clouds(lidar, end_ns) for lidar in robot.lidars],
-        'imu': [_imu(robot.imu, end_ns)],
-        'camera': [_images(c, end_ns, camera) for c in robot.cameras],
+        'lidar': [_clouds(lidar, begin_ns, end_ns) for lidar in robot.lidars],
+        'imu': [_imu(robot.imu, begin_ns, end_ns)],
+        'camera': [_images(c, begin_ns, end_ns, camera) for c in robot.cameras],
     }
     recorded = [stream for part in PARTS if part not in without for stream in streams[part]]
-    recorded += [_depth_images(camera, end_ns, depth) for camera in robot.depths]
-    recorded += [_laser_scans(scanner, end_ns) for scanner in robot.scanners]
+    recorded += [_depth_images(camera, begin_ns, end_ns, depth) for camera in robot.depths]
+    recorded += [_laser_scans(scanner, begin_ns, end_ns) for scanner in robot.scanners]
     if odometry is not None:
-        recorded.append(_odometry(odometry, end_ns))
+        recorded.append(_odometry(odometry, begin_ns, end_ns))
+    if arm is not None:
+        recorded.append(_joint_states(arm, begin_ns, end_ns))
     return heapq.merge(*recorded, key=lambda recorded: recorded.record_ns)
 
 
@@ -78,8 +87,8 @@ def _static_transforms(robot: Robot) -> Iterator[Recorded]:
     yield Recorded(stamp_ns, '/tf_static', TYPES['tf2_msgs/msg/TFMessage'](transforms=transforms))
 
 
-def _odometry(odometry: WheelOdometry, end_ns: int) -> Iterator[Recorded]:
-    index = 0
+def _odometry(odometry: WheelOdometry, begin_ns: int, end_ns: int) -> Iterator[Recorded]:
+    index = _first(odometry.stamp_ns, begin_ns)
     while odometry.stamp_ns(index) < end_ns:
         reading = odometry.read(index)
         stamp_ns, pose = reading.stamp_ns, reading.pose
@@ -104,6 +113,18 @@ def _odometry(odometry: WheelOdometry, end_ns: int) -> Iterator[Recorded]:
         index += 1
 
 
+def _joint_states(arm: Arm, begin_ns: int, end_ns: int) -> Iterator[Recorded]:
+    index = _first(arm.stamp_ns, begin_ns)
+    while arm.stamp_ns(index) < end_ns:
+        reading = arm.read(index)
+        message = TYPES['sensor_msgs/msg/JointState'](
+            _header(reading.stamp_ns, arm.name), list(arm.joints), reading.position, reading.velocity, reading.effort
+        )
+        record_ns = reading.stamp_ns + int(arm.world.noise(f'{arm.name}.delay', index).integers(*ARM_DELAY_NS))
+        yield Recorded(record_ns, '/joint_states', message)
+        index += 1
+
+
 def _transform(stamp_ns: int, parent: str, child: str, pose: Pose) -> Any:
     return TYPES['geometry_msgs/msg/TransformStamped'](
         header=_header(stamp_ns, parent),
@@ -114,12 +135,12 @@ def _transform(stamp_ns: int, parent: str, child: str, pose: Pose) -> Any:
     )
 
 
-def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
+def _clouds(lidar: Lidar, begin_ns: int, end_ns: int) -> Iterator[Recorded]:
     fields = [
         TYPES['sensor_msgs/msg/PointField'](name, offset, _POINT_FIELD_TYPES[kind.name], 1)
         for name, (kind, offset, *_) in (POINT.fields or {}).items()
     ]
-    for index in range((end_ns - lidar.stamp_ns(0)) // lidar.period_ns):
+    for index in range(_first(lidar.stamp_ns, begin_ns), (end_ns - lidar.stamp_ns(0)) // lidar.period_ns):
         scan = lidar.read(index)
         message = TYPES['sensor_msgs/msg/PointCloud2'](
             header=_header(scan.stamp_ns, lidar.name),
@@ -136,10 +157,11 @@ def _clouds(lidar: Lidar, end_ns: int) -> Iterator[Recorded]:
         yield Recorded(scan.stamp_ns + lidar.period_ns + delay_ns, f'/{lidar.name}/points', message)
 
 
-def _laser_scans(scanner: Lidar, end_ns: int) -> Iterator[Recorded]:
+def _laser_scans(scanner: Lidar, begin_ns: int, end_ns: int) -> Iterator[Recorded]:
     """Scans of a lidar of one ring; a ray that is lost has range 0."""
     step = 2 * np.pi / scanner.columns
-    for index in range((end_ns - scanner.world.trajectory.start_ns) // scanner.period_ns):
+    num_scans = (end_ns - scanner.world.trajectory.start_ns) // scanner.period_ns
+    for index in range(_first(scanner.stamp_ns, begin_ns), num_scans):
         scan = scanner.read(index)
         (row,) = scan.points
         message = TYPES['sensor_msgs/msg/LaserScan'](
@@ -158,11 +180,11 @@ def _laser_scans(scanner: Lidar, end_ns: int) -> Iterator[Recorded]:
         yield Recorded(scan.stamp_ns + scanner.period_ns + delay_ns, '/scan', message)
 
 
-def _imu(imu: Imu, end_ns: int) -> Iterator[Recorded]:
+def _imu(imu: Imu, begin_ns: int, end_ns: int) -> Iterator[Recorded]:
     certain = np.diag([1e-6, 1e-6, 1e-6]).reshape(-1)
     gyro = np.diag([imu.gyro_noise**2] * 3).reshape(-1)
     accel = np.diag([imu.accel_noise**2] * 3).reshape(-1)
-    index = 0
+    index = _first(imu.stamp_ns, begin_ns)
     while imu.stamp_ns(index) < end_ns:
         reading = imu.read(index)
         message = TYPES['sensor_msgs/msg/Imu'](
@@ -178,14 +200,16 @@ def _imu(imu: Imu, end_ns: int) -> Iterator[Recorded]:
         index += 1
 
 
-def _images(camera: Camera, end_ns: int, encoding: str) -> Iterator[Recorded]:
+def _images(camera: Camera, begin_ns: int, end_ns: int, encoding: str) -> Iterator[Recorded]:
     topic = 'image_raw' if encoding == 'raw' else 'image_raw/compressed'
-    return _pictures(camera, end_ns, topic, lambda index: _image(camera.read(index), camera, encoding))
+    return _pictures(camera, begin_ns, end_ns, topic, lambda index: _image(camera.read(index), camera, encoding))
 
 
-def _pictures(camera: Camera, end_ns: int, topic: str, message: Callable[[int], Any]) -> Iterator[Recorded]:
+def _pictures(
+    camera: Camera, begin_ns: int, end_ns: int, topic: str, message: Callable[[int], Any]
+) -> Iterator[Recorded]:
     """Yield the messages of a camera's pictures on ``topic`` of its namespace, by their number, and its CameraInfo."""
-    index = 0
+    index = _first(camera.stamp_ns, begin_ns)
     while (stamp_ns := camera.stamp_ns(index)) < end_ns:
         record_ns = stamp_ns + _delay_ns(camera, index, CAMERA_DELAY_NS)
         yield Recorded(record_ns, f'/camera/{camera.name}/{topic}', message(index))
@@ -215,9 +239,11 @@ def _image(picture: Picture, camera: Camera, encoding: str) -> Any:
     )
 
 
-def _depth_images(camera: DepthCamera, end_ns: int, encoding: str) -> Iterator[Recorded]:
+def _depth_images(camera: DepthCamera, begin_ns: int, end_ns: int, encoding: str) -> Iterator[Recorded]:
     topic = 'image_rect_raw' if encoding == 'raw' else 'image_rect_raw/compressedDepth'
-    return _pictures(camera, end_ns, topic, lambda index: _depth_image(camera.read_depth(index), camera, encoding))
+    return _pictures(
+        camera, begin_ns, end_ns, topic, lambda index: _depth_image(camera.read_depth(index), camera, encoding)
+    )
 
 
 def _depth_image(picture: DepthPicture, camera: DepthCamera, encoding: str) -> Any:
@@ -258,6 +284,14 @@ def _camera_info(stamp_ns: int, camera: Camera) -> Any:
         binning_y=0,
         roi=TYPES['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False),
     )
+
+
+def _first(stamp_of: Callable[[int], int], begin_ns: int) -> int:
+    """The number of the first reading whose stamp is at least ``begin_ns``."""
+    end = 1
+    while stamp_of(end) < begin_ns:
+        end *= 2
+    return bisect.bisect_left(range(end), begin_ns, key=stamp_of)
 
 
 def _delay_ns(sensor: Lidar | Imu | Camera, index: int, bounds_ns: tuple[int, int]) -> int:

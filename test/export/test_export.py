@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
 import os
-import resource
 import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import bags, exports, hard_bag
+from support import bags, exports, full_disk, hard_bag
 
 import robocache_ros
 from robocache_core import payload
+from robocache_core.config import MessageVectorConfig
 from robocache_ros.bags import Bag
+from robocache_ros.export_config import ExportConfig, LeRobotConfig
 from robocache_ros.offline import fused_frames
 from robocache_ros.parameters import NodeConfig
 from robocache_ros.shards import Shard
@@ -53,7 +53,7 @@ def test_the_manifest_has_the_hash_that_replay_gives_and_accounts_for_every_mess
     total = []
     for bag, path in zip(manifest['bags'], both, strict=True):
         digests = [payload.digest(frame) for frame in exports.frames_of(path)]
-        assert (bag['frames'], bag['path']) == (len(digests), str(path))
+        assert (bag['frames'], bag['name']) == (len(digests), path.name)
         assert bag['sha256'] == hashlib.sha256(''.join(digests).encode()).hexdigest()
         for account in (*bag['streams'].values(), bag['targets']):
             assert account['received'] == account['used'] + account['held'] + sum(account['dropped'].values())
@@ -165,23 +165,12 @@ def test_a_shard_that_is_still_passed_over_ends_too(
     assert len({record_ns for topic, record_ns, _ in read if topic != '/tf_static'}) == 1
 
 
-@contextmanager
-def files_of_at_most(nbytes: int) -> Iterator[None]:
-    """No file can be larger: a write beyond fails as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path, capsys: pytest.CaptureFixture, jobs: int) -> None:
     bag = bags.write(tmp_path / 'bag', bags.every(100, '/image', bags.image, 1000))
     out = tmp_path / 'out'
     arguments = [str(bag), '--out', str(out), '--format', 'webdataset', '--jobs', str(jobs)]
-    with files_of_at_most(400_000):  # less than a frame
+    with full_disk.files_of_at_most(400_000):  # less than a frame
         assert cli.main(arguments) == 1
     assert not out.exists()
     assert not list(tmp_path.rglob('manifest.json'))
@@ -196,7 +185,7 @@ def test_a_disk_that_is_full_just_before_the_end_is_an_error_and_no_other_follow
     """The last bytes are written where a file is closed."""
     run.export(both[:1], exports.configuration(), tmp_path / 'out', ('mcap',))
     (file,) = (tmp_path / 'out').rglob('*.mcap')
-    with files_of_at_most(file.stat().st_size - 1), pytest.raises(OSError, match='File too large'):
+    with full_disk.files_of_at_most(file.stat().st_size - 1), pytest.raises(OSError, match='File too large'):
         run.export(both[:1], exports.configuration(), tmp_path / 'again', ('mcap',))
     assert not (tmp_path / 'again').exists()
 
@@ -206,7 +195,7 @@ def test_a_configuration_that_is_not_there_is_not_a_set_that_is_begun(
 ) -> None:
     config, out = str(tmp_path / 'none.yaml'), str(tmp_path / 'out')
     assert cli.main([str(both[0]), '--config', config, '--out', out, '--format', 'mcap']) == 2
-    assert capsys.readouterr().err == f"export: [Errno 2] No such file or directory: '{config}'\n"
+    assert capsys.readouterr().err == f'export: {config}: No such file or directory\n'
 
 
 def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +204,13 @@ def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     with pytest.raises(ExportError, match=r'^lerobot needs pyarrow: pip install robocache_ros\[export\]$'):
         formats.make_writer('lerobot', tmp_path / 'set', exports.CONFIG, NodeConfig())
+
+
+def test_ray_that_is_missing_is_named(both: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, 'robocache_ros.tools.export.ray_tasks', raising=False)
+    monkeypatch.setitem(sys.modules, 'ray', None)
+    with pytest.raises(ExportError, match=r'^--engine ray needs ray: pip install robocache_ros\[ray\]$'):
+        run.export(both, exports.configuration(), tmp_path / 'out', ('webdataset',), engine='ray')
 
 
 def existing(both: list[Path], tmp_path: Path) -> None:
@@ -284,6 +280,21 @@ def without_a_frame(both: list[Path], tmp_path: Path) -> None:
     run.export(both, exports.configuration(pipeline), tmp_path / 'out', FORMATS)
 
 
+def where_every_target_is_dropped(both: list[Path], tmp_path: Path) -> None:
+    whole = hard_bag.config()
+    cameras = tuple(dataclasses.replace(camera, topic='/none', required=True) for camera in whole.cameras)
+    run.export(both, exports.configuration(dataclasses.replace(whole, cameras=cameras)), tmp_path / 'out', FORMATS)
+
+
+def without_an_episode(both: list[Path], tmp_path: Path) -> None:
+    of = {'fields': ('data',), 'stamp': 'arrival', 'interpolation': 'previous', 'required': False}
+    silent = MessageVectorConfig('episode', topic='/none', message='std_msgs/msg/Int32', **of)
+    whole = hard_bag.config(rate_hz=10.0)
+    pipeline = dataclasses.replace(whole, vectors=(*whole.vectors, silent))
+    wanted = NodeConfig(export=ExportConfig(LeRobotConfig(state=('imu',), episode='episode')))
+    run.export(both[:1], exports.configuration(pipeline, wanted), tmp_path / 'out', ('lerobot',))
+
+
 @pytest.mark.parametrize(
     ('attempt', 'why'),
     [
@@ -295,10 +306,14 @@ def without_a_frame(both: list[Path], tmp_path: Path) -> None:
         (by_another_version, 'was begun with other bags, formats, versions or another configuration: remove it'),
         (of_a_bag_that_is_being_recorded, 'bag was written while it was read: export it once its recording has ended'),
         (by_two_at_once, 'is being written by another process'),
-        (without_a_frame, 'no frame came of .*: `inspect` says why'),
+        (without_a_frame, r'no frame came of .*one: 1 targets \(.*two: 1 .*\): `inspect BAG CONFIG` says what to do$'),
+        (where_every_target_is_dropped, r'no frame came of .*one: \d+ targets \(dropped: \d+ missing:front.*'),
+        (without_an_episode, 'no frame is of an episode: episode is 0 or not valid in all of them'),
     ],
 )
 def test_what_cannot_be_exported_is_refused(both: list[Path], tmp_path: Path, attempt, why: str) -> None:
     with pytest.raises(ExportError, match=why):
         attempt(both, tmp_path)
     assert not (tmp_path / 'out' / 'manifest.json').exists()
+    is_kept = attempt in (beside_files_of_something_else, of_another_configuration, by_another_version)
+    assert (tmp_path / 'out.part').exists() == is_kept

@@ -16,6 +16,7 @@ from support import exports, hard_bag
 
 from robocache_core.config import (
     CameraConfig,
+    DepthConfig,
     GridConfig,
     ImuConfig,
     LidarConfig,
@@ -34,20 +35,22 @@ av = pytest.importorskip('av', reason='av is not installed: requirements/export.
 pq = pytest.importorskip('pyarrow.parquet', reason='pyarrow is not installed: requirements/export.txt')
 
 from robocache_ros.tools.export.lerobot import bag as lerobot_bag  # noqa: E402  needs both
-from robocache_ros.tools.export.lerobot import episodes  # noqa: E402
-from robocache_ros.tools.export.lerobot.video import VideoFile  # noqa: E402
+from robocache_ros.tools.export.lerobot import depth, episodes, pictures, writer  # noqa: E402
+from robocache_ros.tools.export.lerobot.video import VideoFile, colour_encoding, depth_encoding  # noqa: E402
 from robocache_ros.tools.export.lerobot.writer import LeRobotWriter  # noqa: E402
 
 FPS = 15
+MAX_DEPTH = 8.0
 BOX = VoxelConfig((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (4.0, 3.0, 2.0), ('count',), 'dense')
 CONFIG = PipelineConfig(
     lidars=(LidarConfig('grid', voxel=BOX),),
     cameras=(CameraConfig('front', width=32, height=16, dtype='uint8'),),
+    depths=(DepthConfig('depth', width=33, height=17, max_depth=MAX_DEPTH),),
     imus=(ImuConfig('imu', window_size=3), ImuConfig('arm', fields=('orientation',))),
     sync=SyncConfig(rate_hz=float(FPS)),
 )
 WANTED = LeRobotConfig(
-    state=('imu', 'arm'), action=('arm',), images=('front',), grids=('grid',), task='turn', codec='png'
+    state=('imu', 'arm'), action=('arm',), images=('front', 'depth'), grids=('grid',), task='turn', codec='png'
 )
 
 
@@ -64,11 +67,12 @@ def frame(index: int, *, at: int | None = None, epoch: int = 0) -> FusedFrame:
     tensors = {
         'grid': rng.normal(size=(1, 2, 3, 4)).astype(np.float32),
         'front': pixels.astype(np.uint8),
+        'depth': (rng.uniform(0.1, MAX_DEPTH, (1, 17, 33)) * (rng.random((1, 17, 33)) > 0.2)).astype(np.float32),
         'imu': rng.normal(size=(3, 6)).astype(np.float32),
         'arm': rng.normal(size=(2, 4)).astype(np.float32),
     }
     stamp_ns = 1_700_000_000 * SECOND + (index if at is None else at) * SECOND // FPS
-    valid = {'grid': True, 'front': index % 3 > 0, 'imu': True, 'arm': True}
+    valid = {'grid': True, 'front': index % 3 > 0, 'depth': True, 'imu': True, 'arm': True}
     return FusedFrame(
         stamp_ns, epoch, index, 'base', {name: torch.from_numpy(each) for name, each in tensors.items()}, valid,
         {'imu': index, 'front': -index},
@@ -85,14 +89,14 @@ FRAMES = [each for bag in BAGS for each in bag]
 
 
 def write(folder: Path, settings: NodeConfig, bags: list[list[FusedFrame]] = BAGS) -> Path:
-    writer = LeRobotWriter(folder, CONFIG, settings)
+    written = LeRobotWriter(folder, CONFIG, settings)
     states = []
     for index, frames in enumerate(bags):
-        part = writer.begin(Part(index, f'bag{index}', tuple(states)))
+        part = written.begin(Part(index, f'bag{index}', tuple(states)))
         for each in frames:
             part.add(each)
         states.append(json.loads(json.dumps(part.close())))
-    writer.finish(states, {'sha256': 'of all'})
+    written.finish(states, {'sha256': 'of all'})
     return folder
 
 
@@ -117,6 +121,8 @@ def test_the_columns_have_the_values_of_the_frames(images: Path) -> None:
         np.testing.assert_array_equal(np.float32(columns['observation.grids.grid'][row]), each.tensors['grid'])
         data = np.frombuffer(columns['observation.images.front'][row]['bytes'], np.uint8)
         np.testing.assert_array_equal(cv2.imdecode(data, -1)[..., ::-1].transpose(2, 0, 1), each.tensors['front'])
+        data = np.frombuffer(columns['observation.images.depth'][row]['bytes'], np.uint8)
+        np.testing.assert_array_equal(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), each.tensors['depth'][0])
         assert columns['robocache.stamp_ns'][row] == each.stamp_ns
         assert columns['robocache.sequence'][row] == each.sequence
         assert {name: columns[f'robocache.valid.{name}'][row] for name in each.valid} == each.valid
@@ -157,8 +163,52 @@ def test_statistics_are_of_all_frames(images: Path) -> None:
         np.testing.assert_allclose(found['action'][name], of(actions, axis=0), rtol=1e-6)
         image = np.reshape(found['observation.images.front'][name], 3)
         np.testing.assert_allclose(image, of(pixels, axis=(0, 2, 3)), atol=1.5 / 255)
+        distances = np.reshape(found['observation.images.depth'][name], 1)
+        expected = of(np.stack([each.tensors['depth'].numpy() for each in FRAMES]), axis=(0, 2, 3))
+        np.testing.assert_allclose(distances, expected, atol=most_lost(MAX_DEPTH, MAX_DEPTH))
     assert found['action']['count'] == [len(FRAMES)]
     assert 'observation.grids.grid' not in found
+
+
+def most_lost(distance: float, max_depth: float) -> float:
+    """Half of a code's step at a distance, m, and six roundings of a logarithm below 4 to float32 as it is read."""
+    step = np.log((max_depth + 3.5) / 3.5) / 4095
+    return (distance + 3.5) * (np.expm1(step / 2) + 6 * 2**-23)
+
+
+def as_read(codes: np.ndarray, info: dict) -> np.ndarray:
+    """The distances that LeRobot makes of codes, m: in float32, by what ``info.json`` says of them."""
+    low, high = (np.log(info[f'video.depth_{end}'] + info['video.shift']) for end in ('min', 'max'))
+    logarithm = codes.astype(np.float32) * np.float32((high - low) / 4095) + np.float32(low)
+    distances = np.exp(logarithm) - np.float32(info['video.shift'])
+    return distances.clip(info['video.depth_min'], info['video.depth_max'])
+
+
+@pytest.mark.parametrize('codec', ['av1', 'h264', 'hevc'])
+def test_distances_in_a_video_are_those_of_the_frames_to_half_a_step(tmp_path: Path, codec: str) -> None:
+    folder = write(tmp_path / 'set', node(codec=codec))
+    info = json.loads((folder / 'meta/info.json').read_text())['features']['observation.images.depth']
+    assert (info['dtype'], info['shape']) == ('video', [17, 33, 1])
+    assert {'video.codec': 'hevc', 'video.pix_fmt': 'gray12le', 'video.channels': 1}.items() <= info['info'].items()
+    assert {'is_depth_map': True, 'depth_unit': 'm', 'video.use_log': True}.items() <= info['info'].items()
+    found = []
+    for file in sorted((folder / 'videos/observation.images.depth').rglob('*.mp4')):
+        with av.open(str(file)) as opened:
+            found += [image.to_ndarray(format='gray12le') for image in opened.decode()]
+    expected = np.stack([each.tensors['depth'][0].numpy() for each in FRAMES])
+    read = as_read(np.stack(found), info['info'])
+    assert (np.abs(read - expected) <= most_lost(expected, MAX_DEPTH)).all()
+    np.testing.assert_array_equal(read == 0.0, expected == 0.0)  # not valid
+
+
+@pytest.mark.parametrize('max_depth', [0.3, 10.0, 20.0, 65.535])
+def test_no_distance_is_farther_from_its_code_than_half_a_step(max_depth: float) -> None:
+    distance = np.linspace(0.0, max_depth, 100_001, dtype=np.float32)
+    codes = depth.codes_of(distance, max_depth)
+    assert (codes[0], codes[-1]) == (0, depth.LAST_CODE)
+    assert (np.diff(codes.astype(int)) >= 0).all()
+    assert (np.abs(depth.distances(max_depth)[codes] - distance) <= most_lost(distance, max_depth)).all()
+    assert depth.codes_of(np.float32([max_depth * 2]), max_depth) == depth.LAST_CODE
 
 
 @pytest.mark.parametrize('codec', ['av1', 'h264', 'hevc'])
@@ -186,14 +236,19 @@ def test_each_frame_of_a_video_is_at_its_time(tmp_path: Path, codec: str) -> Non
     assert info['video_path']
 
 
-@pytest.mark.parametrize(('codec', 'times'), [('av1', 24), ('h264', 200), ('hevc', 24)])
+@pytest.mark.parametrize(('codec', 'times'), [('av1', 24), ('h264', 200), ('hevc', 24), ('depth', 24)])
 def test_a_video_does_not_depend_on_what_else_the_machine_does(tmp_path: Path, codec: str, times: int) -> None:
     """Many are encoded side by side: libx264 gave other bytes one time in ten."""
     squares = np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8).repeat(8, 0).repeat(8, 1)
     images = [np.roll(squares, 3 * index, 1) for index in range(10)]
+    encoding = depth_encoding({})
+    if codec == 'depth':
+        images = [image[..., 0].astype(np.uint16) * 16 for image in images]
+    else:
+        encoding = colour_encoding(LeRobotConfig(codec=codec))
 
     def encoded(number: int) -> bytes:
-        file = VideoFile(tmp_path / f'{number}.mp4', 96, 64, FPS, LeRobotConfig(codec=codec))
+        file = VideoFile(tmp_path / f'{number}.mp4', 96, 64, FPS, encoding)
         for image in images:
             file.add(image)
         file.close()
@@ -275,7 +330,11 @@ def test_a_set_of_bags_is_the_same_by_several_processes_and_after_an_interruptio
             {'state': ('front',)},
             r"state has 'front', which is not a vector or an IMU of the configuration \(imu, arm\)",
         ),
-        ({}, {'images': ('rear',)}, r"images has 'rear', which is not a camera of the configuration \(front\)"),
+        (
+            {},
+            {'images': ('rear',)},
+            r"images has 'rear', which is not a camera or a depth camera of the configuration \(front, depth\)",
+        ),
         (
             {},
             {'state': (), 'action': (), 'images': (), 'grids': ()},
@@ -285,7 +344,12 @@ def test_a_set_of_bags_is_the_same_by_several_processes_and_after_an_interruptio
         (
             {'sync': SyncConfig(rate_hz=7.5)},
             {},
-            r'fps must be set to a whole number.* as sync.rate_hz = 7.5 Hz is no whole',
+            'fps is a whole number: sync.rate_hz = 7.5 Hz must be one too$',
+        ),
+        (
+            {'sync': SyncConfig(rate_hz=7.5)},
+            {'fps': 8},
+            'fps is a whole number: sync.rate_hz = 7.5 Hz must be one too$',
         ),
         ({'sync': SyncConfig()}, {}, r'fps must be set to a whole number.* as the trigger grid has none'),
         (
@@ -318,9 +382,38 @@ def test_a_set_of_bags_is_the_same_by_several_processes_and_after_an_interruptio
             {'codec': 'hevc', 'crf': 52},
             r' hevc cannot encode front, 96 x 64 at 15 Hz with crf 52: .* and crf up to 51',
         ),
+        (
+            {'depths': (DepthConfig('depth', width=8, height=8),)},
+            {'codec': 'av1'},
+            r' hevc cannot encode depth, 8 x 8 at 15 Hz: use codec png, or a larger width and height$',
+        ),
     ],
 )
 def test_what_cannot_be_a_feature_is_refused(tmp_path: Path, config: dict, fields: dict, why: str) -> None:
     with pytest.raises(ExportError, match=f'export.lerobot.{why}' if not why.startswith('names') else why):
         LeRobotWriter(tmp_path / 'set', dataclasses.replace(CONFIG, **config), node(**fields))
+    assert not (tmp_path / 'set').exists()
+
+
+@pytest.mark.parametrize(
+    ('lacking', 'codec', 'why'),
+    [
+        ({'encoder': 'libnone'}, 'hevc', r'front needs libnone, which the FFmpeg of av [\d.]+ lacks: use codec png'),
+        ({'encoder': 'libnone'}, 'av1', r'depth needs libnone, which the FFmpeg of av [\d.]+ lacks: use codec png'),
+        ({'pixels': 'gray14le'}, 'av1', r'depth needs gray14le, and libx265 in the FFmpeg of av .*: use codec png'),
+    ],
+)
+def test_an_encoder_that_is_not_installed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: dict, codec: str, why: str
+) -> None:
+    other = pictures.encoding_of
+    monkeypatch.setattr(
+        writer,
+        'encoding_of',
+        lambda feature, wanted: dataclasses.replace(
+            other(feature, wanted), **(lacking if other(feature, wanted).codec == 'hevc' else {})
+        ),
+    )
+    with pytest.raises(ExportError, match=f'export.lerobot: {why}'):
+        LeRobotWriter(tmp_path / 'set', CONFIG, node(codec=codec))
     assert not (tmp_path / 'set').exists()

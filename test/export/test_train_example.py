@@ -15,6 +15,13 @@ pytest.importorskip('webdataset', reason='webdataset is not installed: requireme
 from robocache_ros.examples import train
 
 
+def test_where_there_is_no_frame_it_ends(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'nowhere has no \.tar file: name the folder webdataset of an export$'):
+        train.batches_of_set(tmp_path / 'nowhere', 0)
+    with pytest.raises(ValueError, match='no frame comes'):
+        train.train([], 'lidar', 'imu')
+
+
 def test_ten_steps_on_a_set_are_those_on_its_bags(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     bags = [hard_bag.write(tmp_path / name) for name in ('one', 'two')]
     config = dataclasses.replace(exports.CONFIG, cameras=())

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import bags, depths, faulty, mcap_by_hand
+from support import bags, browser, depths, faulty, mcap_by_hand
 from support.broken_bags import MAKERS
 from support.faulty import FRONT, IMU, LIDAR, every, faulty_bag
 
@@ -175,7 +175,7 @@ def test_bags_as_others_record_them_are_inspected(name: str, tmp_path: Path) -> 
 HOSTILE = '</pre><script src=http://x.y/z></script>\x1b[2J\n'
 
 
-def test_what_a_stranger_wrote_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def hostile_bag(path: Path) -> Path:
     clouds = [(ms, '/points', bags.cloud(ms, HOSTILE, ('x', 'y', 'z', HOSTILE))) for ms in range(0, 1000, 100)]
     raw = [(0, bags.START_NS + ms * bags.MS, bytes(bags.STORE.serialize_cdr(m, m.__msgtype__))) for ms, _, m in clouds]
     notes = [(1, ns, b'\x00\x01\x00\x00') for _, ns, _ in raw]
@@ -183,12 +183,21 @@ def test_what_a_stranger_wrote_is_escaped(tmp_path: Path, capsys: pytest.Capture
         mcap_by_hand.Channel('/points', 'sensor_msgs/msg/PointCloud2'),
         mcap_by_hand.Channel(f'/{HOSTILE}', f'x/msg/{HOSTILE}'),
     ]
-    bag = mcap_by_hand.write(tmp_path / 'a.mcap', channels, sorted(raw + notes, key=lambda each: each[1]))
+    return mcap_by_hand.write(path, channels, sorted(raw + notes, key=lambda each: each[1]))
+
+
+def test_what_a_stranger_wrote_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bag = hostile_bag(tmp_path / 'a.mcap')
     cli.main([str(bag), '--html', str(tmp_path / 'page.html'), '--json', str(tmp_path / 'report.json')])
     out, page = capsys.readouterr().out, (tmp_path / 'page.html').read_text()
     assert '\x1b' not in out + page + (tmp_path / 'report.json').read_text()
     assert '<script' not in page
     assert '&lt;script' in page
+
+
+def test_the_page_is_readable_in_a_browser(tmp_path: Path) -> None:
+    cli.main([str(hostile_bag(tmp_path / 'a.mcap')), '--html', str(tmp_path / 'inspected.html')])
+    browser.check(tmp_path / 'inspected.html', tmp_path)
 
 
 def test_the_page_asks_for_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -317,6 +318,23 @@ def test_replay_plays_when_active_and_ends_after_the_bag(launch, folder):
         assert part in played
     assert set(dds_environment.ALLOCATOR) < set(environment_of(folder, 'ros2'))
     assert any(environment_of(folder, 'ros2').get(name) for name in PROFILES)
+
+
+def test_bringup_starts_drivers_and_a_policy_beside_the_node_and_again_where_they_die(launch, folder):
+    process = launch('bringup.launch.py', 'namespace:=robot')
+    started = ('driver-lidar-', 'driver-imu-', 'driver-camera-', 'remote_policy-')
+    wait_for(lambda: all(f'[{name}' in said(folder) for name in started), 'the drivers', folder)
+    wait_for(lambda: '[robot.preprocess]: active' in said(folder), 'active', folder)
+    wait_for(lambda: 'the first frame has come' in said(folder), 'frames for the policy', folder)
+    (pid,) = re.findall(r'\[driver-imu-\d+\]: process started with pid \[(\d+)\]', said(folder))
+    os.kill(int(pid), signal.SIGKILL)
+    wait_for(lambda: said(folder).count('[driver-imu-') > 2 and 'exit code -9' in said(folder), 'the IMU', folder)
+    wait_for(
+        lambda: len(re.findall(r'\[driver-imu-\d+\]: process started', said(folder))) == 2, 'its next driver', folder
+    )
+    interrupt(process)
+    assert process.wait(timeout=30) == 0, said(folder)
+    assert 'Caught exception' not in said(folder)
 
 
 #: What replay.launch.py refuses: its arguments, the player, and the line.

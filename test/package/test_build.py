@@ -18,7 +18,10 @@ import pytest
 from robocache_ros import dds_environment
 
 ROOT = Path(__file__).parents[2]
-TOOLS = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'init', 'doctor'}
+TOOLS = {
+    *('preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'view', 'init', 'doctor'),
+    'security_policy',
+}
 EXTENSION = f'_robocache_core{sysconfig.get_config_var("EXT_SUFFIX")}'
 COMPILER = (os.environ.get('CXX') or sysconfig.get_config_var('CXX') or 'c++').split()[0]
 
@@ -140,7 +143,8 @@ def test_plain_build(workspace, tmp_path):
     share = Path(said['share'])
     assert (share / dds_environment.PROFILE).is_file()
     assert (share / 'config' / 'preprocess.yaml').is_file()
-    assert (share / 'config' / 'grafana_dashboard.json').is_file()
+    for name in ('grafana_dashboard.json', 'foxglove_layout.json', 'robocache.rviz'):
+        assert (share / 'config' / name).is_file()
     assert {path.name for path in (share / 'launch').iterdir()} >= {'preprocess.launch.py', 'replay.launch.py'}
 
 

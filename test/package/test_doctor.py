@@ -102,7 +102,8 @@ def test_broken_installation(tmp_path):
     assert printed.splitlines()[-1].startswith('The node cannot run: cv2')
     assert finding(printed, 'rosbags') == (
         'warn',
-        'not installed: `replay`, `simulate`, `faults`, `inspect` and `export` do not run',
+        'not installed: bags are read by installed types alone; no `simulate`, `faults`, `init --live`, '
+        '`export --format mcap`',
         'pip install rosbags',
     )
 
@@ -166,6 +167,26 @@ def test_profile_that_does_nothing(tmp_path, text, expected):
     found = doctor.profile({'ROS_DISTRO': 'jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE': str(path)})
     assert found.level == doctor.WARN
     assert expected in found.what
+
+
+@pytest.mark.parametrize(
+    ('module', 'distro', 'said'),
+    [
+        ('tf2_ros', 'jazzy', 'apt install ros-jazzy-tf2-ros-py'),
+        ('tf2_msgs', 'kilted', 'apt install ros-kilted-tf2-msgs'),
+        (
+            'tf2_ros',
+            '',
+            'not among the wheels: source an installation of ROS 2; without it set <stream>.extrinsics, which '
+            "`init BAG` takes from the bag's /tf_static",
+        ),
+        *((module, '', 'not among the wheels: ') for module in ('launch_ros', 'sensor_msgs_py', 'tf2_msgs')),
+        ('matplotlib', '', 'apt install python3-matplotlib, or pip install matplotlib'),
+    ],
+)
+def test_a_remedy_is_one_that_there_is(module, distro, said):
+    assert doctor.remedy(module, {'ROS_DISTRO': distro}).startswith(said)
+    assert module in doctor.OPTIONAL
 
 
 def test_other_middleware_is_a_warning():

@@ -27,7 +27,6 @@ KEYS = {
     'numpy': 'python3-numpy',
     'prometheus_client': 'python3-prometheus-client',
     'pybind11': 'pybind11-dev',
-    'rosbags': 'python3-rosbags-pip',
     'setuptools': 'python3-setuptools',
     'tf2_ros': 'tf2_ros_py',
     'torch': 'python3-torch',
@@ -36,8 +35,8 @@ KEYS = {
     'pytest': 'python3-pytest',
 }
 
-#: Optional, and rosdep has no key for them.
-WITHOUT_KEY = {'av', 'opentelemetry', 'pyarrow', 'simplejpeg', 'webdataset'}
+#: Optional, and rosdep has no key for them, or one of pip, with which no ROS distribution can release the package.
+WITHOUT_KEY = {'av', 'opentelemetry', 'pyarrow', 'ray', 'rerun', 'rosbags', 'simplejpeg', 'webdataset'}
 
 
 def declared(*tags):
@@ -116,7 +115,8 @@ def test_every_declared_message_package_is_used():
 
 def test_console_scripts_exist(given):
     scripts = [script.split(' = ') for script in given['entry_points']['console_scripts']]
-    expected = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'init', 'doctor'}
+    expected = {'preprocess', 'replay', 'simulate', 'faults', 'inspect', 'explain', 'export', 'view', 'init', 'doctor'}
+    expected |= {'security_policy'}
     assert {name for name, _ in scripts} == expected
     for name, value in scripts:
         assert callable(metadata.EntryPoint(name, value, 'console_scripts').load()), name

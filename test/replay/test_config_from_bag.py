@@ -14,7 +14,7 @@ from robocache_core.config import GROUPS
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
 from robocache_ros.bag_types import types_in
-from robocache_ros.bags import BagError, open_bag
+from robocache_ros.bags import BagError, Topic, open_bag
 from robocache_ros.offline import fused_frames
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.config_from_bag import config_from_bag
@@ -108,6 +108,16 @@ def test_the_voxels_are_in_the_frame_that_joins_most_lidars(tmp_path, frames, ed
     assert len(made.notes) == len(notes)
     for words, note in zip(notes, made.notes, strict=True):
         assert words in note
+
+
+def test_transforms_that_cannot_be_read_are_named_as_the_cause(tmp_path):
+    clouds = (bags.every(100, f'/{frame}/points', lambda ms, frame=frame: bags.cloud(ms, frame)) for frame in 'ab')
+    bag = open_bag(bags.write(tmp_path / 'bag', [message for topic in clouds for message in topic]))
+    static = Topic('/tf_static', 'tf2_msgs/msg/TFMessage', 1, unreadable='tf2_msgs is not installed')
+    notes = config_from_bag(dataclasses.replace(bag, topics={**bag.topics, static.name: static})).notes
+    assert notes[0] == '/tf_static is ignored: tf2_msgs is not installed'
+    assert notes[1].startswith("without /tf_static nothing joins 'a', 'b' to base_link: voxels are in the lidar's own")
+    assert notes[2] == "left out: /b/points: /tf_static, which may join its frame 'b' to 'a', cannot be read"
 
 
 def test_channels_of_fields_that_the_cloud_lacks_are_left_out(tmp_path):

@@ -53,16 +53,19 @@ class Finder:
                 raise ImportError('cannot load module') from error
 
 sys.meta_path.insert(0, Finder)
-from robocache_ros.tools.{tool} import cli
-cli._enter_environment = lambda *_: None  # it would replace this process
-sys.exit(cli.main(['/nowhere']))
+from robocache_ros.tools.{module} import main
+sys.modules[main.__module__]._enter_environment = lambda *_: None  # it would replace this process
+sys.exit(main(['/nowhere']))
 """
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-@pytest.mark.parametrize('tool', ['replay', 'inspect'])
-def test_an_interrupt_within_an_import(tool: str, number: signal.Signals) -> None:
-    command = [sys.executable, '-c', IMPORTING.format(tool=tool), str(int(number))]
+@pytest.mark.parametrize(
+    ('tool', 'module'),
+    [('replay', 'replay.cli'), ('inspect', 'inspect.cli'), ('simulate', 'simulate'), ('faults', 'faults.cli')],
+)
+def test_an_interrupt_within_an_import(tool: str, module: str, number: signal.Signals) -> None:
+    command = [sys.executable, '-c', IMPORTING.format(module=module), str(int(number))]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (130, f'{tool}: interrupted\n')
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import bags, mcap_by_hand, recorded
+from support import bags, browser, mcap_by_hand, recorded
 
 from robocache_core import payload
 from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
+from robocache_ros.tools.export.run import Configuration, export
 from robocache_ros.tools.replay import cli
-from robocache_ros.tools.simulate import write_bag
+from robocache_ros.tools.simulation import write_bag
 from robocache_sim.sensors import robot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,10 +101,16 @@ def test_the_table_and_the_report_show_it(replayed):
         assert text in stdout
     page = (out / 'report.html').read_text()
     for name in ('voxels of lidar from above', 'fused image of front', 'fused image of rear', 'IMU window of imu',
-                 'rates', 'latency', 'offsets', 'stages'):  # fmt: skip
+                 'lidar points in the image of front', 'lidar points in the image of rear',
+                 'rates', 'latency', 'offsets', 'gaps', 'stages'):  # fmt: skip
         assert f'alt="{name}" src="data:image/' in page, name
     assert 'http' not in page.replace('http://www.w3.org', '')  # it opens without a network
     assert page.endswith('</html>\n')
+
+
+def test_the_report_is_readable_in_a_browser(replayed, tmp_path):
+    out, _ = replayed
+    browser.check(out / 'report.html', tmp_path)
 
 
 def test_the_frame_and_the_configuration_are_left_to_start_from(replayed):
@@ -304,10 +311,16 @@ def test_the_command_itself_refuses_it_without_a_traceback(tmp_path):
     assert stderr.splitlines() == [f'replay: {tmp_path / "none"}: there is no such bag']
 
 
-def test_live_is_offline_to_the_bit(simulated, replayed):
+def test_live_is_offline_and_the_exported_set_to_the_bit(simulated, replayed, tmp_path):
     """The frames that came over DDS are those that the bag gives without it: digest by digest, in order."""
     out, _ = replayed
-    config, _ = parameters.from_file(out / 'preprocess.yaml')
+    config, node = parameters.from_file(out / 'preprocess.yaml')
     digests = [payload.digest(frame) for frame in fused_frames(simulated, config)]
     assert len(digests) > 15
     assert results(out)['sha256'] == hashlib.sha256(''.join(digests).encode()).hexdigest()
+    configuration = Configuration(config, node, (out / 'preprocess.yaml').read_text())
+    manifest = export([simulated], configuration, tmp_path / 'set', ['webdataset'])
+    summary, (bag,) = results(out), manifest['bags']
+    assert manifest['sha256'] == summary['sha256']
+    valid = {name: bag['frames'] - bag['not_valid'].get(name, 0) for name in summary['valid']}
+    assert (valid, bag['given_up']) == (summary['valid'], summary['targets']['given_up'])

@@ -18,8 +18,11 @@ from robocache_core.config import (
     VoxelConfig,
 )
 from robocache_core.frame import FusedFrame
+from robocache_ros.tools.pictures import depth_picture, picture
+from robocache_ros.tools.presentation import time_plots
+from robocache_ros.tools.presentation.plot_style import RED
 from robocache_ros.tools.replay import plots, voxel_view
-from robocache_ros.tools.replay.frame_sections import depth_picture, frame_sections, picture
+from robocache_ros.tools.replay.frame_sections import frame_sections
 
 GRID = {'size': (1.0, 1.0, 1.0), 'lower': (-8.0, -8.0, 0.0), 'upper': (8.0, 8.0, 4.0)}
 
@@ -146,7 +149,21 @@ def test_a_vector_is_shown_by_its_columns(window_size):
     assert ('<img' in page) == (window_size > 1)
 
 
+def test_gaps_and_drops_are_shown_over_time():
+    times = [0.1 * i for i in range(20)]
+    steps = [100.0] * 18 + [500.0, None]
+    red = time_plots.gaps(times, steps).count(RED)
+    assert red == time_plots.gaps(times, [100.0] * 19 + [None]).count(RED) + 1
+    totals = {f'stream {i}': [0] * 19 + [i] for i in range(10)}
+    drawn = time_plots.drops(times, totals)
+    assert 'stream 9 9' in drawn
+    assert 'stream 1 1' not in drawn, 'those that drop most'
+    assert 'front' in time_plots.ages(times, {'front': [None, *times[1:]]}, ['lidar', 'front'])
+
+
 def test_the_plots_of_nothing_are_drawn_too():
+    assert '<svg' in time_plots.gaps([], [])
+    assert '<svg' in time_plots.drops([], {})
     series = {'trigger_t_s': [], 'frames': {'t_s': [], 'latency_ms': [], 'age_ms': {}}}
     for svg in (plots.rates(series), plots.latency(series), plots.offsets(series, []), plots.stages({})):
         assert '<svg' in svg

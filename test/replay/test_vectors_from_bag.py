@@ -27,6 +27,7 @@ def proposed(tmp_path, make, period_ms=20):
     [
         (vectors.twist_stamped, {'message': 'geometry_msgs/msg/TwistStamped'}, [500, 0, -500, 0, 1, 2]),
         (vectors.fix, {'message': 'sensor_msgs/msg/NavSatFix'}, [48 + 500e-9, 11, 500]),
+        (vectors.range_, {'message': 'sensor_msgs/msg/Range'}, [1.5]),
         (
             vectors.joint_state,
             {
@@ -43,7 +44,7 @@ def proposed(tmp_path, make, period_ms=20):
         ),
         (vectors.joy, {'message': 'sensor_msgs/msg/Joy', 'fields': ['axes[:2]', 'buttons[:2]']}, [500, 500, 0, 1]),
     ],
-    ids=['twist', 'fix', 'joints', 'positions', 'joy'],
+    ids=['twist', 'fix', 'range', 'joints', 'positions', 'joy'],
 )
 def test_numbers_become_a_vector(tmp_path, make, parameters_of_it, row):
     found, _, frames = proposed(tmp_path, make)

@@ -54,6 +54,7 @@ AHEAD = (
     '(37 s is what TAI, the time of PTP, is ahead of UTC: set imu.stamp_offset: -37.0)'
 )
 LATE = 'the stamps of front are 400 ms behind those of imu, lidar: its clock is wrong, or it comes late'
+WITHOUT_IMU = '; imu.required: false goes on without it'
 TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times): two publishers, or two clocks?'
 
 
@@ -91,7 +92,7 @@ TO_AND_FRO = 'the stamps of lidar on /points jump by 36.9 s to and fro (2 times)
             recorded(until={'imu': 3000}),
             29,
             ('91 of 120 targets were lost: 91 missing:imu',
-             'no frame: targets dropped: 10 missing:imu (imu: no message for 8.0 s)',
+             f'no frame: targets dropped: 10 missing:imu (imu: no message for 8.0 s{WITHOUT_IMU})',
              'of 120 targets that did not wait: 88 imu'),
         ),
         (
@@ -119,6 +120,16 @@ def test_what_is_wrong_with_a_bag_is_said_as_the_node_says_it(
     assert bool(warnings) == bool(caplog.records)
 
 
+def test_a_topic_that_the_bag_lacks_is_named_with_those_of_the_bag_that_are_like_it(tmp_path: Path) -> None:
+    lidar = PARAMETERS['lidar'] | {'topic': '/points/image'}
+    config, _ = parameters.from_dict(PARAMETERS | {'lidar': lidar})
+    messages = [(0, '/points', bags.cloud(0)), (0, '/points/images', bags.image(0)), (2000, '/imu', bags.imu(2000))]
+    frames = fused_frames(bags.write(tmp_path / 'bag', messages), config)
+    assert not list(frames)
+    said = 'no publisher on /points/image (PointCloud2); there is /points/images (Image) and /points (PointCloud2)'
+    assert f'no frame: lidar: {said}' in frames.warnings
+
+
 def test_a_stream_that_is_too_slow_to_be_waited_for_is_said(tmp_path: Path) -> None:
     slow = PARAMETERS['imu'] | {'window_size': 1, 'interpolation': 'previous', 'tolerance': 1.0}
     config, _ = parameters.from_dict({'lidars': ['lidar'], 'imus': ['imu'], 'lidar': PARAMETERS['lidar'], 'imu': slow})
@@ -131,6 +142,20 @@ def test_a_stream_that_is_too_slow_to_be_waited_for_is_said(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize(('first_ms', 'num_frames', 'lost'), [(50, 9, ()), (1050, 8, ('2 of 10 targets were lost',))])
+def test_the_first_window_of_a_bag_of_few_targets_is_no_loss(tmp_path: Path, first_ms, num_frames, lost) -> None:
+    """A lidar at 1 Hz, and an IMU that begins after its first scans."""
+    config, _ = parameters.from_dict({name: PARAMETERS[name] for name in ('lidars', 'lidar', 'imus', 'imu')})
+    imu = [each for each in bags.every(10, '/imu', bags.imu, 10_500) if each[0] >= first_ms]
+    frames = fused_frames(
+        bags.write(tmp_path / 'bag', [*bags.every(1000, '/points', bags.cloud, 10_000), *imu]), config
+    )
+    assert len(list(frames)) == num_frames
+    said = [line for line in frames.warnings if 'targets were lost' in line]
+    assert len(said) == len(lost)
+    assert all(line.startswith(lost) for line in said)
+
+
 def test_a_silence_is_logged_when_it_begins_every_ten_recorded_seconds_and_when_it_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,8 +165,8 @@ def test_a_silence_is_logged_when_it_begins_every_ten_recorded_seconds_and_when_
     assert num_frames > 25
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith(('no frame', 'frames'))]
     assert lines == [
-        'no frame: targets dropped: 10 missing:imu (imu: no message for 2.0 s)',
-        'no frame: targets dropped: 10 missing:imu (imu: no message for 13.0 s)',
+        f'no frame: targets dropped: 10 missing:imu (imu: no message for 2.0 s{WITHOUT_IMU})',
+        f'no frame: targets dropped: 10 missing:imu (imu: no message for 13.0 s{WITHOUT_IMU})',
         'frames come out',
     ]
 

@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 
 from benchmark.node import diagnostics, goals, statistics
+from benchmark.node.__main__ import main
 from benchmark.node.goals import Limit
 from benchmark.node.rounds import Campaign
 from benchmark.node.run import Observed
@@ -184,3 +185,9 @@ def test_only_the_node_is_judged():
 def test_the_peak_is_the_highest_rate_at_which_little_is_lost(runs, peak_hz, limited_by):
     found = campaign(runs, tries=1).peak('node', (10, 20, 30))
     assert (found['peak_hz'], found['limited_by']) == (peak_hz, limited_by)
+
+
+def test_it_says_what_its_options_are(capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    assert 'at most 1% lost' in capsys.readouterr().out

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from support.runtime import FRONT, IMU, LIDAR, START_NS, assert_adds_up, cloud, image, imu, make
 
 from robocache_core.config import PipelineConfig, SyncConfig
+from robocache_core.streams.base import QueueConfig
 from robocache_core.units import MS, SECOND
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -289,6 +290,38 @@ def test_a_stream_that_is_not_waited_for_is_named_and_no_other(names, offsets, s
     bench.report()
     drive(bench, offsets, 2500, 3500, streams)
     assert re.fullmatch(rf'targets dropped: 10 missing:(front|imu) \({re.escape(said)}\)', sync_of(bench)[1])
+
+
+@pytest.mark.parametrize('sync', [{}, {'rate_hz': 10.0}])
+@pytest.mark.parametrize(
+    ('max_age', 'limited', 'num_steps', 'costs_frames'),
+    [
+        (0.3, ('front',), 1, False),
+        (0.3, ('lidar', 'front'), 1, True),
+        (1.0, ('lidar', 'front'), 0, True),
+        (1.0, ('lidar', 'front'), 1, False),
+    ],
+)
+def test_a_worker_that_does_not_keep_up_is_named_and_no_clock(max_age, limited, num_steps, costs_frames, sync):
+    """It takes a tenth to two thirds of what comes; what it drops are gaps in the stamps."""
+    queue = QueueConfig(max_age_ns=round(max_age * SECOND))
+    streams = [dataclasses.replace(each, queue=queue) if each.name in limited else each for each in (LIDAR, FRONT, IMU)]
+    groups = dict(zip(('lidars', 'cameras', 'imus'), ((each,) for each in streams), strict=True))
+    bench, said = make(PipelineConfig(**groups, sync=SyncConfig(**sync))), []
+    for ms in range(0, 6000, 10):
+        bench.clock.advance(0.01)
+        for name, (period, make_message) in STREAMS.items():
+            if ms % period == 0:
+                bench.put(name, make_message(50_000 + ms))
+        for _ in range(num_steps if ms % 100 else 1):
+            bench.runtime.worker.step(0.0)
+        if ms % 1000 == 990:
+            said.append(sync_of(bench)[1])
+    assert not [message for message in said if 'clock' in message]
+    overload = r'(\w+, )*\w+: dropped \d+ inbox_\w+(, \d+ inbox_\w+)? \(the worker does not keep up: .*tuning.md\)'
+    found = [message for message in said if re.search(overload, message)]
+    assert bool(found) == costs_frames
+    assert all(message.count('the worker does not keep up') == 1 for message in found)
 
 
 def test_two_slow_streams_out_of_step_have_no_wrong_clock():

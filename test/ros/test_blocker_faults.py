@@ -81,6 +81,15 @@ def damaged(bench):
     bench.runtime.pipeline.give_up()
 
 
+def overloaded(bench):
+    bench.report()
+    for ms in range(0, 500, 100):
+        bench.put('lidar', cloud(ms))
+    for ms in range(0, 3700, 100):  # 32 may wait: the first five give way
+        bench.put('front', image(ms))
+    bench.work()
+
+
 def jumping(bench):
     drive(bench, lidar=lambda ms: cloud(ms + (0, 0, 37_000, 37_000)[ms // 100 % 4]))
     bench.runtime.metrics.frames = bench.runtime.diagnostics._last.frames
@@ -107,6 +116,7 @@ def late(bench):
         (ONE, jumping, [(Reason.TIME_JUMP, 'lidar')]),
         (TWO, without_camera, [(Cause.NO_PUBLISHER, 'front')]),
         (TWO, of_another_clock, [(Cause.WRONG_CLOCK, 'front')]),
+        (TWO, overloaded, [(Reason.INBOX_FULL, 'front')]),
         (TWO, damaged, [(Reason.UNKNOWN_ENCODING, 'front')]),
         (TWO, late, [(Cause.BEGAN_LATE, 'front')]),
     ],

@@ -56,9 +56,9 @@ def test_the_grid_of_the_file_is_one() -> None:
     text = FILE.read_text()
     begin = text.index('    # all:')
     section = text[begin : text.index('\n\n', begin)].replace('\n    # ', '\n').replace('    # ', '', 1)
-    names = {'lidars': ['lidar', 'lidar_rear'], 'grids': ['all'], 'target_frame': 'base_link'}
+    names = {'lidars': ['lidar', 'lidar_rear'], 'depths': ['depth'], 'grids': ['all'], 'target_frame': 'base_link'}
     (grid,) = parameters.from_dict(names | yaml.safe_load(section), warn=pytest.fail)[0].grids
-    assert grid.from_ == ('lidar', 'lidar_rear')
+    assert grid.from_ == ('lidar', 'lidar_rear', 'depth')
     assert [spec.name for spec in parameters.tunables(grid)][:2] == ['from', 'voxel.size']
 
 

@@ -2,10 +2,13 @@
 """Drops in the log: a line a second for each stream and reason, and none is forgotten."""
 
 import itertools
+import re
 import threading
 
+import pytest
 from support.runtime import Lines, SetClock
 
+from robocache_core.units import SECOND
 from robocache_ros.drop_log import DAMAGED, DropLog
 from robocache_ros.event_log import EventLog
 
@@ -29,6 +32,34 @@ def test_a_line_a_second_for_each_stream_and_reason():
     clock.advance(1.0)
     log.explain('lidar', 'empty_cloud', 'once')
     assert lines.of('warning')[4:] == ['lidar: message dropped (empty_cloud): once']
+
+
+@pytest.mark.parametrize('period_s', [0.1, 1.0])
+def test_what_goes_on_unchanged_is_logged_ever_less_often_and_counted(period_s):
+    lines, clock = Lines(), SetClock()
+    log, begin_ns = DropLog(EventLog(lines, clock)), clock.now_ns
+    logged_s, count = [], 0
+
+    def drop(seconds, text):
+        nonlocal count
+        for _ in range(round(seconds / period_s)):
+            before = len(lines.lines)
+            log.explain('lidar', 'no_transform', text)
+            count += 1
+            logged_s.extend([(clock.now_ns - begin_ns) / SECOND] * (len(lines.lines) - before))
+            clock.advance(period_s)
+
+    drop(200, 'lidar in base_link')
+    assert logged_s == [0, 1, 3, 7, 15, 31, 63, 123, 183]
+    drop(10, 'lidar in odom')  # another text counts at once
+    assert logged_s[9:] == [200, 201, 203, 207]
+    clock.advance(60)  # as does the same after a pause
+    drop(8, 'lidar in odom')
+    assert logged_s[13:] == [270, 271, 273, 277]
+    left_out = sum(int(found[1]) for line in lines.of('warning') if (found := re.search(r'and (\d+) more', line)))
+    unsaid = round(1 / period_s) - 1  # after the last line
+    assert len(logged_s) + left_out == count - unsaid
+    assert log.explanations['lidar', 'no_transform'].count == count
 
 
 def test_one_line_a_second_where_threads_log_at_once():

@@ -61,6 +61,16 @@ def test_nothing_else_is_left_over(name, amount):
     assert result['growth']['threads'] <= 0
 
 
+def test_time_that_jumps_back_costs_what_it_must():
+    result = run(
+        'from benchmark.endurance import sensor_time; sensor_time.LOOP_S = 20'
+        + RUN.format(name='sensor_time', amount=50 / 3600)
+    )
+    assert result['epochs'] == 2
+    assert result['targets_dropped']['time_jump'] <= 2
+    assert result['frames'] > 480
+
+
 def test_what_a_live_node_leaves_over_on_purpose_is_seen(tmp_path, monkeypatch):
     program = f"""
 from robocache_ros.process import Signals

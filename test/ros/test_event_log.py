@@ -12,7 +12,7 @@ from support.runtime import FRONT, LIDAR, Lines, SetClock, cloud, image, make
 from robocache_core.config import PipelineConfig
 from robocache_ros.drop_log import DropLog
 from robocache_ros.event_log import EventLog, Tally
-from robocache_ros.events import Event
+from robocache_ros.events import Event, command
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = 'a"}\n{"event": "active"}\r\u2028\u202e\x1b[2J\x00\ud800 %s {0} ' + '\\' * 50
@@ -96,6 +96,16 @@ def test_topics_are_counted_apart_and_other_events_are_not_limited():
         log.emit(Event.ACTIVE)
     assert lines.of('warning') == ['/a does not fit', '/b does not fit']
     assert lines.of('info') == ['active'] * 3
+
+
+@pytest.mark.parametrize(
+    ('found', 'said'), [(None, 'explain'), ('/opt/ros/jazzy/bin/ros2', 'ros2 run robocache_ros explain')]
+)
+def test_a_tool_is_named_by_the_command_that_there_is(monkeypatch, found, said):
+    line = written(Event.RECORD_WRITTEN, 'text', cause='request', path='/log/a.jsonl')
+    assert line == f'flight record (request): /log/a.jsonl; to read it: {command("explain")} /log/a.jsonl'
+    monkeypatch.setattr('shutil.which', {'ros2': found}.get)
+    assert command('explain') == said
 
 
 def test_counts_are_numbers_in_json_and_words_in_text():

@@ -17,6 +17,7 @@ from support.fuzz import fuzzed, on_the_wire
 from robocache_core.tunable import ConfigError
 from robocache_ros.bags import Topic, open_bag
 from robocache_ros.cdr import header_stamp_ns
+from robocache_ros.offered_qos import OfferedQos
 from robocache_ros.tools.faults import cli
 from robocache_ros.tools.faults.fault import Message
 from robocache_ros.tools.faults.kinds import KINDS, fault_of
@@ -76,7 +77,9 @@ def test_both_storages_give_the_same(tmp_path: Path, storage: str) -> None:
     faulty.inject(source, tmp_path / 'out', ['drop:topic=/chatter'])
     before, after = by_topic(source), by_topic(tmp_path / 'out')
     assert {topic: after[topic] for topic in faulty.TIMING} == {topic: before[topic] for topic in faulty.TIMING}
-    assert open_bag(tmp_path / 'out').topics['/tf_static'].qos == (faulty.LATCHED,)
+    (before_qos,), (after_qos,) = (open_bag(path).topics['/tf_static'].qos for path in (source, tmp_path / 'out'))
+    assert after_qos == OfferedQos(1, is_best_effort=False, is_latched=True)
+    assert after_qos.profile == before_qos.profile
 
 
 @pytest.mark.parametrize(

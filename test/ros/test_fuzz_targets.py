@@ -15,7 +15,7 @@ from support.fuzz_coverage import corpus
 from robocache_core import backends, deskew, jpeg, payload, rectify
 from robocache_core.ops.grid import VoxelResult
 from robocache_core.time_field import _DoubtError
-from robocache_ros import bag_types, decode, record_file
+from robocache_ros import decode, definitions, record_file
 from robocache_ros.bag_files import mcap, sqlite_pages
 
 #: Bytes that one input may take at most: a chunk of a bag and what is copied of it, an image of the most pixels.
@@ -46,7 +46,7 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     'numbers': (decode, 'MAX_READING', float('inf')),
     'mcap': (mcap, '_record_ns', lambda message: 0),
     'sqlite': (sqlite_pages.Pages, '_integer', _raise(OverflowError('too large'))),
-    'definition': (bag_types, '_DEEPEST', 1 << 20),
+    'definition': (definitions, '_DEEPEST', 1 << 20),
     'record': (record_file, '_is_window', lambda window: len(window) == 2),
     'payload': (payload, '_json', lambda text, what: json.loads(text)),
 }

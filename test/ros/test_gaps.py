@@ -33,6 +33,12 @@ def swapped(stamps, *places):
     return stamps[order]
 
 
+def stepped(*steps_ms):
+    """Stamps by the steps between them, each with its number."""
+    steps = [step * MS for step, number in steps_ms for _ in range(number)]
+    return np.cumsum([0, *steps])
+
+
 #: Stamps that arrive, and how many are missing: the least, and the most, that may be said.
 STREAMS = {
     'regular': (REGULAR, 0, 0),
@@ -51,6 +57,9 @@ STREAMS = {
     'pairs': (np.sort(np.concatenate([REGULAR, REGULAR + 2 * MS])), 0, 0),
     'at random': (np.cumsum(RNG.exponential(100 * MS, 300)).astype(np.int64), 0, 30),
     'all the same': (np.zeros(300, np.int64), 0, 0),
+    'every second one from the middle on': (np.concatenate([REGULAR[:150], REGULAR[150::2]]), 0, 0),
+    'a third of the rate, and one lost': (without(np.concatenate([REGULAR[:150], REGULAR[150::3]]), 180), 1, 1),
+    'half of the rate, unevenly, then a pause': (stepped((100, 30), (181, 5), (219, 3), (5000, 1), (100, 20)), 0, 8),
     'few': (REGULAR[[0, 5, 6, 9]], 0, 0),
 }
 
@@ -61,3 +70,11 @@ def test_what_is_missing_by_the_stamps(stamps, least, most):
     for stamp in stamps.tolist():
         gaps.take(stamp)
     assert least <= gaps.missing <= most
+
+
+def test_a_lower_rate_is_named():
+    gaps = Gaps()
+    for stamp in STREAMS['a third of the rate, and one lost'][0].tolist():
+        gaps.take(stamp)
+    assert gaps.num_slowdowns == 1
+    assert gaps.slowdown == 'comes at 3.33 Hz, came at 10 Hz'

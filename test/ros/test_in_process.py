@@ -13,7 +13,8 @@ from support.robot import LIDAR, Robot
 
 from robocache_core.frame import FusedFrame
 from robocache_ros import encode
-from robocache_ros.examples.policy import Policy, PolicyNode
+from robocache_ros.examples.network import Network
+from robocache_ros.examples.policy import PolicyNode
 from robocache_ros.local_frames import LocalFrames
 from robocache_ros.subscriber import InProcessSubscriber
 
@@ -207,8 +208,8 @@ def test_the_example_drives_and_stops_where_a_stream_is_not_valid():
 
 
 @pytest.mark.parametrize('num_voxels', [0, 1, 7])
-def test_the_policy_takes_any_number_of_voxels(num_voxels):
-    policy = Policy('lidar', 'imu')
-    out = policy({'lidar.features': torch.ones(num_voxels, 5), 'imu': torch.zeros(10, 6)})
+def test_the_network_takes_any_number_of_voxels(num_voxels):
+    network = Network('lidar', 'imu')
+    out = network({'lidar.features': torch.ones(num_voxels, 5), 'imu': torch.zeros(10, 6)})
     assert out.shape == (2,)
     assert out.isfinite().all()

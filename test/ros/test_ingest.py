@@ -105,6 +105,35 @@ def test_an_exception_in_a_search_for_a_pose_costs_one_message():
     assert_adds_up(bench.runtime)
 
 
+def test_an_exception_when_poses_are_forgotten_costs_one_message():
+    """That of the message which shows that time has jumped back."""
+
+    class Broken(Poses):
+        def clear(self):
+            raise ZeroDivisionError('planted')
+
+    bench = make(IN_BASE, lambda pipeline: Broken())
+    take(bench, 'lidar', cloud(5000), cloud(5100), cloud(0))
+    take(bench, 'lidar', cloud(100))
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped['internal_error'] == 1
+    assert_adds_up(bench.runtime)
+
+
+def test_an_exception_when_a_sample_is_admitted_costs_one_message(monkeypatch):
+    """Though others are pushed with it, and wait behind it."""
+    bench = make(PipelineConfig(lidars=(LIDAR,)))
+    stream = bench.runtime.pipeline._streams['lidar']
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, 'admit', lambda sample: 1 // 0)
+        take(bench, 'lidar', cloud(0))
+    take(bench, 'lidar', cloud(100))
+    assert len(bench.runtime.pipeline.poll()) == 1
+    assert bench.runtime.pipeline.ledger['lidar'].counts().dropped == {'internal_error': 1}
+    (line,) = bench.log.of('error')
+    assert line.startswith('lidar: the pipeline failed at a message and goes on:\nTraceback')
+    assert_adds_up(bench.runtime)
+
+
 def test_an_exception_in_decode_costs_one_message(monkeypatch):
     bench = make(PipelineConfig(lidars=(LIDAR,)))
     broken = dataclasses.replace(SOURCES[LIDAR.message_type], decode=lambda message, config: 1 // 0)

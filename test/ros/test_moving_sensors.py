@@ -2,8 +2,6 @@
 """Sensors that move on the robot: their poses at the stamps of their samples, from TF and from /tf of a bag."""
 
 import dataclasses
-import sys
-import types
 from contextlib import ExitStack
 
 import numpy as np
@@ -49,25 +47,10 @@ def stamped(parent, child, pose, ms=0):
     return message
 
 
-class Listener:
-    """Listens to nothing: the test fills the buffer."""
-
-    buffers: list[tf2_stand_in.Buffer] = []  # noqa: RUF012, of the process
-
-    def __init__(self, buffer, node):
-        self.buffers.append(buffer)
-
-    def unregister(self):
-        self.buffers.clear()
-
-
 @pytest.fixture
 def live(monkeypatch):
     """A bench whose poses come from TF, and the buffer of TF."""
-    module = types.ModuleType('tf2_ros')
-    module.Buffer, module.TransformListener = tf2_stand_in.Buffer, Listener
-    module.TransformException = tf2_stand_in.TransformException
-    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+    tf2_stand_in.install(monkeypatch)
     with ExitStack() as undo:
 
         def bench(config=CONFIG):
@@ -75,7 +58,7 @@ def live(monkeypatch):
                 return TfPoses(object(), EventLog([], SetClock()), streams_to_locate(pipeline), undo)
 
             made = make(config, poses)
-            return made, Listener.buffers[-1]
+            return made, tf2_stand_in.Listener.buffers[-1]
 
         yield bench
 
@@ -101,10 +84,10 @@ def events(begin_ms, end_ms):
 
 def run_live(live, drive):
     bench, buffer = live()
-    buffer.set_transform(stamped('mast', 'lidar', ARM), is_static=True)
+    buffer.set_transform_static(stamped('mast', 'lidar', ARM), 'test')
     for _, kind, ms in drive:
         if kind == 'tf':
-            buffer.set_transform(stamped('base_link', 'mast', mast(ms), ms))
+            buffer.set_transform(stamped('base_link', 'mast', mast(ms), ms), 'test')
         else:
             bench.put('lidar', cloud(ms))
             bench.work()
@@ -165,8 +148,8 @@ def test_a_scan_that_comes_before_the_transforms_of_its_time_waits_for_them(live
 
 def test_what_waits_is_held_and_let_go_when_the_node_is_deactivated(live):
     bench, buffer = live()
-    buffer.set_transform(stamped('mast', 'lidar', ARM), is_static=True)
-    buffer.set_transform(stamped('base_link', 'mast', mast(0), 0))
+    buffer.set_transform_static(stamped('mast', 'lidar', ARM), 'test')
+    buffer.set_transform(stamped('base_link', 'mast', mast(0), 0), 'test')
     bench.put('lidar', cloud(100), cloud(200))
     bench.work()
     assert bench.runtime.pipeline.num_held('lidar') == 2
@@ -178,8 +161,8 @@ def test_what_waits_is_held_and_let_go_when_the_node_is_deactivated(live):
 
 def test_a_scan_waits_no_longer_than_max_wait_by_the_stamps_of_its_stream(live):
     bench, buffer = live()
-    buffer.set_transform(stamped('mast', 'lidar', ARM), is_static=True)
-    buffer.set_transform(stamped('base_link', 'mast', mast(0), 0))
+    buffer.set_transform_static(stamped('mast', 'lidar', ARM), 'test')
+    buffer.set_transform(stamped('base_link', 'mast', mast(0), 0), 'test')
     dropped = bench.runtime.pipeline.ledger['lidar'].counts
     for ms, num_dropped in ((100, 0), (300, 0), (301, 1), (499, 1), (600, 3)):
         bench.put('lidar', cloud(ms))
@@ -249,7 +232,7 @@ def test_a_gyro_that_moves_on_the_robot_gives_no_motion_of_it(live):
     deskew = dataclasses.replace(LIDAR, deskew=DeskewConfig(source='imu'), extrinsics=(0.0,) * 6 + (1.0,))
     bench, buffer = live(dataclasses.replace(CONFIG, lidars=(deskew,), imus=(ImuConfig('imu', topic='/imu'),)))
     for ms in range(0, 100, 10):
-        buffer.set_transform(stamped('base_link', 'imu', mast(ms), ms))
+        buffer.set_transform(stamped('base_link', 'imu', mast(ms), ms), 'test')
     bench.put('imu', imu(50))
     bench.work()
     ((text, count),) = refusals(bench.runtime.drops.explanations).values()
@@ -285,7 +268,7 @@ def test_between_two_transforms_it_goes_as_tf2_does(poses, ms, apart):
     found, moves = history(*ends).pose('mast', 'base_link', START_NS + ms * MS)
     tf2 = tf2_stand_in.Buffer()
     for at, pose in ends:
-        tf2.set_transform(stamped('base_link', 'mast', pose, at))
+        tf2.set_transform(stamped('base_link', 'mast', pose, at), 'test')
     (_, translation, quaternion) = tf2._at('mast', START_NS + ms * MS)
     assert moves
     expected, ours = (rotation.pose_matrix(pose) for pose in ((*translation, *quaternion), found))

@@ -17,6 +17,9 @@ def test_silence_is_explained_in_one_line():
         robot.until(lambda: 'blocker' in robot.values('sync') and robot.values('sync')['blocker'], 'a blocker')
         assert robot.values('sync')['blocker'] == 'lidar: no publisher on /lidar (PointCloud2)'
         assert robot.statuses['input lidar'].level == DiagnosticStatus.STALE
+        robot.peer.create_publisher(PointCloud2, '/lidar/points', 1)
+        robot.peer.create_subscription(PointCloud2, '/lida', print, 1)  # nearer, and nobody publishes it
+        robot.until(lambda: blocker(robot).endswith('; there is /lidar/points (PointCloud2)'), 'what is like it')
 
 
 def test_missing_camera_is_named():

@@ -31,6 +31,16 @@ def test_every_transition_can_be_made_again():
         robot.until(lambda: robot.node.count_publishers('/preprocess/fused') == 0, 'the publisher to be gone')
 
 
+def test_a_topic_of_the_node_itself_is_no_input():
+    with Robot(**LIDAR, publish_voxels=True) as robot:
+        robot.node.set_parameters([Parameter('lidar.topic', value='/preprocess/voxels')])
+        assert robot.node.trigger_configure() != SUCCESS
+        robot.until(lambda: robot.level('configuration') == DiagnosticStatus.ERROR, 'the refusal in diagnostics')
+        assert "lidar.topic = '/preprocess/voxels': is a topic on which the node itself publishes" in (
+            robot.statuses['configuration'].message
+        )
+
+
 def test_a_refused_configuration_leaves_the_node_unconfigured_and_says_why(capfd):
     with Robot(**LIDAR, sync__trigger='nothing') as robot:
         assert robot.node.trigger_configure() != SUCCESS

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import threading
 import time
@@ -126,6 +128,19 @@ def test_what_is_published_serialized_comes_as_it_is(node):
     raw = np.frombuffer(serialize_message(UInt8MultiArray(data=[7, 8, 9])), np.uint8).copy()
     rcl.publish(topic.publisher, raw.data)
     until(lambda: topic.values == [[7, 8, 9]])
+    reader.stop()
+
+
+def test_publishing_leaves_nothing_to_the_garbage_collector(node):
+    topic = Topic(node)
+    reader = topic.read()
+    messages = [serialize_message(UInt8MultiArray(data=bytes(length))) for length in range(1000, 1016)]
+    gc.collect()
+    classes = set(ctypes.Array.__subclasses__())
+    for number, raw in enumerate(messages):
+        rcl.publish(topic.publisher, memoryview(raw))
+        until(lambda number=number: len(topic.values) == number + 1)
+    assert set(ctypes.Array.__subclasses__()) == classes
     reader.stop()
 
 

@@ -129,7 +129,9 @@ def test_it_is_bounded_in_time_and_in_number():
         recorder.arrived('imu', number, 1)
     assert [entry.values[1] for entry in recorder.entries()] == list(range(150, 250))
     clock.advance(0.95)
-    assert [entry.values[1] for entry in recorder.entries()] == list(range(199, 250))
+    recorder.arrived('imu', 250, 1)
+    assert len(recorder._entries) == 52  # what is older is freed, not only left out
+    assert [entry.values[1] for entry in recorder.entries()] == list(range(199, 251))
 
 
 def test_it_can_be_turned_off():

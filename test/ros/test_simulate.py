@@ -18,9 +18,11 @@ from rosbags.typesys import Stores, get_typestore
 from robocache_ros import parameters
 from robocache_ros.bags import open_bag
 from robocache_ros.offline import fused_frames
-from robocache_ros.tools import simulate
+from robocache_ros.tools import simulate, simulation
 from robocache_ros.tools.config_from_bag import config_from_bag
 from robocache_ros.tools.recording import recorded_messages
+from robocache_sim.arm import Arm
+from robocache_sim.odometry import WheelOdometry
 from robocache_sim.sensors import GRAVITY, robot
 from robocache_sim.truth import write_truth
 
@@ -229,6 +231,27 @@ def test_a_second_lidar_and_wheel_odometry_on_request(tmp_path):
     assert all(frame.valid == {'lidar': True, 'lidar_rear': True, 'imu': True, 'odom': True} for frame in frames[:-1])
 
 
+def test_joint_states_and_clocks_of_all_on_request(tmp_path):
+    """The arm's clock is a second ahead, and that of the wheels half a second behind."""
+    options = ['--seconds', '1', '--without', 'camera,imu', '--lidar-rings', '2', '--joints', '--odometry']
+    assert simulate.main([str(tmp_path / 'bag'), *options, '--clocks', 'arm=1,odom=-0.5']) == 0
+    bag, arm = open_bag(tmp_path / 'bag'), Arm(robot().world)
+    found = [bag.deserialize('/joint_states', raw) for _, _, raw in bag.messages({'/joint_states'})]
+    assert len(found) == 120
+    for index in (0, 57, 119):
+        message, (position, velocity, _) = found[index], arm.truth(arm.stamp_ns(index))
+        assert stamp_ns(message) == arm.stamp_ns(index) + 1_000_000_000
+        assert message.name == list(arm.joints)
+        np.testing.assert_allclose(message.position, position, atol=arm.resolution)
+        np.testing.assert_allclose(message.velocity, velocity)
+        before, after = (arm.truth(arm.stamp_ns(index) + ns)[0] for ns in (-1_000_000, 1_000_000))
+        np.testing.assert_allclose((after - before) / 0.002, velocity, atol=1e-5)
+    odometry = next(bag.deserialize('/odom', raw) for _, _, raw in bag.messages({'/odom'}))
+    assert stamp_ns(odometry) == WheelOdometry(robot().world).stamp_ns(0) - 500_000_000
+    made = config_from_bag(bag).parameters
+    assert made['joint_states']['joints'] == list(arm.joints)
+
+
 def test_messages_are_made_as_they_are_asked_for():
     endless = recorded_messages(robot(lidar_rings=2), 1e6, without=['camera'])
     topics = {next(endless).topic for _ in range(100)}
@@ -259,7 +282,7 @@ def test_nothing_is_left_of_a_bag_that_failed(tmp_path):
             raise RuntimeError('the disk is full')
 
     with pytest.raises(RuntimeError, match='the disk is full'):
-        simulate.write_bag(tmp_path / 'bag', robot(lidar_rings=2), seconds=1.0, without=['camera'], progress=fail)
+        simulation.write_bag(tmp_path / 'bag', robot(lidar_rings=2), seconds=1.0, without=['camera'], progress=fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -280,3 +303,20 @@ def test_bad_options_are_refused(tmp_path, option, capsys):
     assert refused.value.code == 2
     assert option[0] in capsys.readouterr().err
     assert not (tmp_path / 'bag').exists()
+
+
+def test_messages_from_a_time_on_are_those_of_the_whole_recording() -> None:
+    whole = robot(depth=True, scanner=True, rear_phase_ns=30_000_000, lidar_rings=4)
+    parts = {'odometry': WheelOdometry(whole.world), 'arm': Arm(whole.world)}
+    middle_ns = whole.world.trajectory.start_ns + 450_000_000
+
+    def stamped(begin_ns: int) -> list[tuple[str, int, bytes]]:
+        return [
+            (topic, stamp_ns(message), bytes(STORE.serialize_cdr(message, message.__msgtype__)))
+            for _, topic, message in recorded_messages(whole, 0.9, begin_ns=begin_ns, **parts)
+            if topic not in ('/tf', '/tf_static')
+        ]
+
+    late = stamped(middle_ns)
+    assert late == [each for each in stamped(0) if each[1] >= middle_ns]
+    assert len({topic for topic, *_ in late}) == 12

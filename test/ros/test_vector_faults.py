@@ -29,6 +29,7 @@ def of(message, *fields, **settings):
 
 
 JOY, FIX = of('sensor_msgs/msg/Joy', 'axes[:2]'), of('sensor_msgs/msg/NavSatFix')
+RANGE = of('sensor_msgs/msg/Range')
 POSE, TWIST = of('geometry_msgs/msg/PoseStamped'), of('geometry_msgs/msg/TwistStamped')
 
 
@@ -103,12 +104,25 @@ def test_other_joints_can_be_ignored():
         ),
         (vectors.fix(0, status=-1), FIX, 'no_fix', 'no fix'),
         (vectors.fix(0, latitude=math.nan), FIX, 'non_finite', 'latitude is nan'),
+        (vectors.range_(0, math.inf), RANGE, 'out_of_range', 'range is inf: .* 0.1 to 4'),
+        (vectors.range_(0, -math.inf), RANGE, 'out_of_range', 'range is -inf'),
+        (vectors.range_(0, math.inf, (0.1, math.inf)), RANGE, 'out_of_range', 'range is inf'),
+        (vectors.range_(0, 4.01), RANGE, 'out_of_range', r'range is 4\.01'),
+        (vectors.range_(0, 0.09), RANGE, 'out_of_range', r'range is 0\.09'),
+        (vectors.range_(0, 1.0, (0.0, 0.0)), RANGE, 'out_of_range', 'must be in min_range to max_range, 0 to 0'),
+        (vectors.range_(0, 1.0, (math.nan, 4.0)), RANGE, 'out_of_range', 'nan to 4'),
+        (vectors.range_(0, math.nan), RANGE, 'non_finite', 'range is nan'),
     ],
 )
 def test_what_cannot_be_a_row_is_refused_by_name(message, config, reason, text):
     with pytest.raises(DataError, match=text) as error:
         decode_vector(message, config)
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize('metres', [0.1, 1.0, 4.0])
+def test_the_limits_of_a_range_are_distances(metres):
+    assert decode_vector(vectors.range_(0, metres), RANGE).values.tolist() == [pytest.approx(metres)]
 
 
 def test_a_quaternion_is_brought_to_length_1():
@@ -184,6 +198,17 @@ def test_a_position_on_the_globe_is_kept_to_less_than_a_millimetre(tmp_path):
         np.testing.assert_allclose(values[:, 0].numpy(), expected, rtol=0, atol=1.5e-14)
 
 
+def test_while_a_sonar_sees_nothing_its_row_is_not_valid(tmp_path):
+    messages = [(ms, vectors.range_(ms, math.inf if 300 < ms < 700 else None)) for ms in range(0, 1000, 20)]
+    frames, dropped = run(tmp_path, messages, message='sensor_msgs/msg/Range', tolerance=0.05)
+    assert dropped['out_of_range'] == 19
+    valid = {(frame.stamp_ns - bags.START_NS) // bags.MS: frame.valid['state'] for frame in frames}
+    assert [ms for ms, is_valid in valid.items() if not is_valid] == [400, 500, 600]
+    for ms in (300, 700):
+        values, _ = at(frames, ms)
+        assert values.tolist() == [[pytest.approx(1 + ms / 1000)]]
+
+
 def test_a_row_without_a_message_near_enough_is_not_valid(tmp_path):
     messages = [(ms, vectors.twist_stamped(ms)) for ms in range(0, 1000, 20) if not 300 < ms < 700]
     frames, _ = run(
@@ -249,7 +274,7 @@ def test_a_type_that_is_not_installed_is_read_by_its_definition_in_the_bag(tmp_p
     ('text', 'complaint'),
     [
         ('', 'is not installed .* does not define it'),
-        ('float64[ x', 'is not installed .* its definition in .* cannot be read'),
+        ('float64[ x', 'is not installed .* its definition cannot be read'),
         ('std_msgs/Header header\nOther o', 'rover_msgs/msg/Other: is neither installed nor defined in the bag'),
         ('std_msgs/Header header\nCommand c', 'nested more than 50 deep'),
         ('std_msgs/Header header\nwstring w', 'wstring: is neither installed nor defined in the bag'),

@@ -2,6 +2,7 @@
 """Vectors: every usual message type, live and from a bag."""
 
 import importlib.util
+import math
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ TYPES = {
     'sensor_msgs/msg/MagneticField': (vectors.magnetic_field, {}, lambda ms: [ms, 0, 1]),
     'sensor_msgs/msg/FluidPressure': (vectors.fluid_pressure, {}, lambda ms: [101_325 + ms]),
     'sensor_msgs/msg/Temperature': (vectors.temperature, {}, lambda ms: [20 + ms]),
-    'sensor_msgs/msg/Range': (vectors.range_, {}, lambda ms: [ms]),
+    'sensor_msgs/msg/Range': (vectors.range_, {}, lambda ms: [1 + ms / 1000]),
     'sensor_msgs/msg/BatteryState': (vectors.battery, {}, lambda ms: [ms]),
     'std_msgs/msg/Float32MultiArray': (vectors.multi_array, {'fields': ['data[:3]']}, lambda ms: [ms] * 3),
     'std_msgs/msg/Float64MultiArray': (
@@ -119,6 +120,17 @@ def test_live_and_offline_give_the_same_bits(tmp_path, message):
     make_message, stream, _ = TYPES[message]
     bag, values = bag_of(tmp_path, steady(make_message)), with_scans(message, **stream)
     live, (offline, _) = Live(bag, values), frames_of(bag, values)
+    assert len(live.frames) >= END_MS / 100 - 1
+    assert digests(live.frames) == digests(offline[: len(live.frames)])
+
+
+def test_a_sonar_that_sees_nothing_is_dropped_live_as_from_a_bag(tmp_path):
+    messages = [(ms, vectors.range_(ms, math.inf if 200 < ms < 450 else None)) for ms in range(0, END_MS, PERIOD_MS)]
+    bag, values = bag_of(tmp_path, messages), with_scans('sensor_msgs/msg/Range', required=False, tolerance=0.03)
+    live, (offline, dropped) = Live(bag, values), frames_of(bag, values)
+    nothing = sum(200 < ms < 450 for ms, _ in messages)
+    assert live.counts['state'].dropped['out_of_range'] == dropped['state']['out_of_range'] == nothing
+    assert [ms_of(frame) for frame in offline if not frame.valid['state']] == [200, 300, 400]
     assert len(live.frames) >= END_MS / 100 - 1
     assert digests(live.frames) == digests(offline[: len(live.frames)])
 

@@ -59,9 +59,11 @@ def transforms(*edges, ms=0):
     )
 
 
-def write(path, messages, storage='mcap', qos=()):
-    """Write (ms, topic, message) in the order of ms."""
+def write(path, messages, storage='mcap', qos=(), silent=()):
+    """Write (ms, topic, message) in the order of ms; ``silent``: (topic, type) of topics without a message."""
     with Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()]) as writer:
+        for topic, msgtype in silent:
+            writer.add_connection(topic, msgtype, typestore=STORE)
         connections = {}
         for ms, topic, message in sorted(messages, key=lambda item: item[0]):
             if topic not in connections:

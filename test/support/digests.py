@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from support.cameras import MODELS, make_info
 
 from robocache_core import ops, payload
+from robocache_core.camera_model import camera_model_of
 from robocache_core.frame import FusedFrame
 from robocache_core.ops import PoseTable, VoxelGrid
 from robocache_core.samples import CloudLayout, PointField
@@ -242,7 +244,28 @@ def depth_cases() -> Iterator[tuple[str, Callable[[], Iterable[torch.Tensor]]]]:
         yield f'depth-{encoding}-voxels', voxels
 
 
+def registration_cases() -> Iterator[tuple[str, Callable[[], Iterable[torch.Tensor]]]]:
+    """A depth image in the images of cameras beside it, with lenses of each model."""
+    width, height = 97, 63
+    counts = integers(14, 500, 9_000, height, width) * integers(15, 0, 8, height, width).astype(bool)
+    data = torch.from_numpy(counts.astype('<u2').view(np.uint8).reshape(-1))
+    corners = np.ones((3, height + 1, width + 1), np.float32)
+    corners[0], corners[1] = (np.arange(width + 1) - 48.5) / 64, (np.arange(height + 1)[:, None] - 31.5) / 64
+    turned = torch.tensor(
+        [[1.0, 0.0, 0.0, 0.0625], [0.0, 0.8, -0.6, 1.25], [0.0, 0.6, 0.8, 0.25], [0.0, 0.0, 0.0, 1.0]]
+    )
+    place = {'encoding': '16UC1', 'width': width, 'height': height, 'step': 2 * width, 'is_bigendian': False}
+    for model in MODELS:
+
+        def registered(model=model) -> tuple[torch.Tensor, ...]:
+            camera_model = camera_model_of(make_info(model), out_width=120, out_height=90, letterbox=True)
+            rays = torch.from_numpy(corners)
+            return ops.register_depth(data, corners=rays, transform=turned, camera_model=camera_model, **place)
+
+        yield f'depth-registered-{model}', registered
+
+
 def operation_digests() -> dict[str, str]:
     """Digest of each case, by name."""
-    cases = (*voxel_cases(), *image_cases(), *stream_cases(), *depth_cases())
+    cases = (*voxel_cases(), *image_cases(), *stream_cases(), *depth_cases(), *registration_cases())
     return {name: digest_of_tensors(case()) for name, case in cases}

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig, VoxelConfig
+from robocache_core.config import (
+    CameraConfig,
+    DepthConfig,
+    ImuConfig,
+    LidarConfig,
+    PipelineConfig,
+    SyncConfig,
+    VoxelConfig,
+)
 from robocache_core.frame import FusedFrame
 from robocache_core.units import MS
 from robocache_ros.export_config import ExportConfig, LeRobotConfig
@@ -30,6 +38,7 @@ def pipeline(rate_hz: float = 10.0) -> PipelineConfig:
         cameras=tuple(
             CameraConfig(name, topic=f'/camera/{name}/image_raw/compressed', **image) for name in ('front', 'rear')
         ),
+        depths=(DepthConfig('depth', topic='/camera/front_depth/image_rect_raw', width=95, height=63, max_depth=6.0),),
         imus=(ImuConfig('imu', topic='/imu/data', window_size=4, window_period_ns=5 * MS),),
         target_frame='base_link',
         sync=SyncConfig(rate_hz=rate_hz),
@@ -37,7 +46,7 @@ def pipeline(rate_hz: float = 10.0) -> PipelineConfig:
 
 
 def node(**fields: object) -> NodeConfig:
-    wanted = {'state': ('imu',), 'images': ('front', 'rear'), 'grids': ('lidar',), 'task': 'drive', **fields}
+    wanted = {'state': ('imu',), 'images': ('front', 'rear', 'depth'), 'grids': ('lidar',), 'task': 'drive', **fields}
     return NodeConfig(export=ExportConfig(LeRobotConfig(**wanted)))
 
 
@@ -82,7 +91,9 @@ def main(folder: str) -> None:
     bags = [root / 'first', root / 'second']
     for seed, bag in enumerate(bags):
         if not bag.exists():
-            assert simulate([str(bag), '--seconds', '3', '--seed', str(seed), '--lidar-rings', '8']) == 0
+            assert (
+                simulate([str(bag), '--seconds', '3', '--seed', str(seed), '--lidar-rings', '8', '--depth', 'raw']) == 0
+            )
     for codec in ('av1', 'h264', 'hevc', 'png'):
         wanted = node(codec=codec, crf=18)
         configuration = run.Configuration(pipeline(), wanted, repr(wanted))

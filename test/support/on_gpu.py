@@ -18,7 +18,7 @@ from robocache_core.ops import DenseVoxels, DepthLayout, HardVoxels, PoseTable, 
 
 OPERATIONS = (
     *('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'deskew_points', 'prepare_image', 'prepare_depth'),
-    *('resample', 'fuse'),
+    *('register_depth', 'resample', 'fuse'),
 )
 
 

@@ -126,6 +126,7 @@ def make(
         poses=poses,
         topics={stream.name: stream.topic for stream in config.streams()},
         types_on=lambda topic: found[0].types.get(topic, []),
+        published=lambda: found[0].types,
         num_subscribers=lambda: 1,
         find_twin=lambda: found[0].twin,
         hand_over=lambda frame: None,

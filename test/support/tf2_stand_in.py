@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for the buffer of tf2_ros, which wheels do not have: moving transforms, in the arithmetic of tf2.
+"""A stand-in for tf2_ros, which wheels do not have: moving transforms, in the arithmetic of tf2.
 
 Quaternions are multiplied and rotate the translations; between two transforms it goes by the angle's sines.
 """
@@ -7,6 +7,9 @@ Quaternions are multiplied and rotate the translations; between two transforms i
 from __future__ import annotations
 
 import math
+import sys
+import types
+from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 
@@ -44,16 +47,23 @@ def slerp(a, b, t):
 
 
 class Buffer:
-    """Keeps transforms of 10 s by child frame; a static one holds at any time."""
+    """Keeps transforms of 10 s by child frame; one that came as static first holds at any time, the last of them."""
 
     def __init__(self):
         self._static, self._moving = {}, {}
 
-    def set_transform(self, message, authority='test', *, is_static=False):
+    def set_transform_static(self, message, authority):
+        self._set(message, is_static=True)
+
+    def set_transform(self, message, authority):
+        self._set(message, is_static=False)
+
+    def _set(self, message, *, is_static):
         t, q, stamp = message.transform.translation, message.transform.rotation, message.header.stamp
         entry = (message.header.frame_id, (t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
-        if is_static:
-            self._static[message.child_frame_id] = entry
+        child = message.child_frame_id
+        if child in self._static or (is_static and child not in self._moving):
+            self._static[child] = entry
             return
         history = self._moving.setdefault(message.child_frame_id, {})
         history[stamp.sec * SECOND + stamp.nanosec] = entry
@@ -103,3 +113,22 @@ class Buffer:
         to, turn = found.transform.translation, found.transform.rotation
         (to.x, to.y, to.z), (turn.x, turn.y, turn.z, turn.w) = t, q
         return found
+
+
+class Listener:
+    """Listens to nothing: the test fills the buffer."""
+
+    buffers: list[Any] = []  # noqa: RUF012, of the process
+
+    def __init__(self, buffer, node):
+        self.buffers.append(buffer)
+
+    def unregister(self):
+        self.buffers.clear()
+
+
+def install(monkeypatch):
+    """Put the stand-in in the place of tf2_ros."""
+    module = types.ModuleType('tf2_ros')
+    module.Buffer, module.TransformListener, module.TransformException = Buffer, Listener, TransformException
+    monkeypatch.setitem(sys.modules, 'tf2_ros', module)

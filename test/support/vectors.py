@@ -87,8 +87,10 @@ def temperature(ms):
     return T['sensor_msgs/msg/Temperature'](bags.header(ms), 20.0 + ms, 0.0)
 
 
-def range_(ms):
-    return T['sensor_msgs/msg/Range'](bags.header(ms), 0, 0.1, 0.1, 4.0, float(ms), *([0.0] * HAS_VARIANCE))
+def range_(ms, metres=None, limits=(0.1, 4.0)):
+    """A sonar's: of 1 m, and 1 mm more every ms."""
+    metres = 1 + ms / 1000 if metres is None else metres
+    return T['sensor_msgs/msg/Range'](bags.header(ms), 0, 0.1, *limits, metres, *([0.0] * HAS_VARIANCE))
 
 
 def battery(ms):

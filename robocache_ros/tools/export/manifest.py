@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import robocache_ros
-from robocache_core.ledger import Counts
-from robocache_ros.bags import Bag
+from robocache_ros.bag_outcome import BagOutcome
+from robocache_ros.bags import Bag, BagError
 from robocache_ros.offline import TARGETS
 from robocache_ros.pixels import JPEG_DECODER
 
@@ -22,9 +22,9 @@ _LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'simplejpeg', 'rosbags
 
 
 def identity(bag: Bag) -> dict[str, Any]:
-    """What a bag is: its path as it was given, its bounds, and the SHA-256 of each of its files."""
+    """What a bag is, wherever it is: its name, its bounds, and the SHA-256 of each of its files."""
     return {
-        'path': str(bag.path),
+        'name': name_of(bag),
         'start_ns': bag.start_ns,
         'end_ns': bag.end_ns,
         'messages': bag.count,
@@ -32,19 +32,46 @@ def identity(bag: Bag) -> dict[str, Any]:
     }
 
 
+def name_of(bag: Bag) -> str:
+    """What a set calls a bag: that of its folder, or of its file without the suffix; links are followed."""
+    path = bag.path.resolve()
+    return path.name if path.is_dir() else path.stem
+
+
+def check_given_once(bags: Sequence[Bag], identities: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a bag whose files are all in another one, by whatever path or name.
+
+    Raises:
+        BagError: there is one.
+    """
+    contents = [set(identity['files'].values()) for identity in identities]
+    for index, content in enumerate(contents):
+        for before in range(index):
+            if content <= contents[before] or contents[before] <= content:
+                raise BagError(f'{bags[index].path}: has the same messages as {bags[before].path}: give each bag once')
+
+
 def state_of(bag: Bag) -> list[tuple[int, int]]:
     """Of each file of a bag its size and when it was last written: another one where it is written while it is read."""
     return [(stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in bag.files)]
 
 
-def outcome(digests: Sequence[str], counts: Mapping[str, Counts]) -> dict[str, Any]:
-    """What became of a bag: its frames, their SHA-256, and the accounts of its targets and streams."""
+def outcome(digests: Sequence[str], found: BagOutcome) -> dict[str, Any]:
+    """What became of a bag: its frames, their SHA-256, the accounts of targets and streams, what is wrong with it."""
     accounts = {
         name: {'received': each.received, 'used': each.used, 'held': each.held, 'dropped': each.dropped}
-        for name, each in counts.items()
+        for name, each in found.counts.items()
     }
     targets = accounts.pop(TARGETS)
-    return {'frames': len(digests), 'sha256': of_frames(digests), 'targets': targets, 'streams': accounts}
+    return {
+        'frames': len(digests),
+        'sha256': of_frames(digests),
+        'defects': list(found.defects),
+        'warnings': list(found.warnings),
+        **{what: dict(sorted(counts.items())) for what, counts in found.lacking.items()},
+        'targets': targets,
+        'streams': accounts,
+    }
 
 
 def of_frames(digests: Iterable[str]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formats of training sets, a row each. Imports nothing, as the command line asks for it first."""
+"""The formats of training sets, a row each, and what computes them. Imports nothing, as the command line asks first."""
 
 #: By name, the module and class of its writer.
 FORMATS = {
@@ -7,3 +7,6 @@ FORMATS = {
     'mcap': ('mcap', 'McapWriter'),
     'lerobot': ('lerobot.writer', 'LeRobotWriter'),
 }
+
+#: What computes: processes of this machine, or tasks of a Ray cluster.
+ENGINES = ('processes', 'ray')

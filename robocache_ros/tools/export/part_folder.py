@@ -21,18 +21,25 @@ class PartFolder:
 
     Args:
         out: where the set will be.
-        settings: what makes the set; what was written by others is not gone on with.
 
     Raises:
-        ExportError: ``out`` exists or names no folder, another process writes it, or what is in ``OUT.part`` was made
-            by other settings, or by something else.
+        ExportError: ``out`` exists or names no folder.
     """
 
-    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path) -> None:
         if out.exists() or out.is_symlink():
             raise ExportError(f'{out} exists: choose another name, or remove it')
         self.out, self.path = out, out.with_name(f'{out.name}.part')
         self._progress = self.path / _PROGRESS
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Make it, or go on with it; nobody else has it until it is closed.
+
+        ``settings``: what makes the set; what was written by others is not gone on with.
+
+        Raises:
+            ExportError: another process writes it, or what is in it was made by other settings, or by something else.
+        """
         if self.path.is_dir() and not self._progress.exists() and any(self.path.iterdir()):
             raise ExportError(f'{self.path} has files that no export left there: remove it')
         self._progress.mkdir(parents=True, exist_ok=True)
@@ -77,6 +84,10 @@ class PartFolder:
         """Note that a bag is written; what it has in files of the set is on the disk before the note of it."""
         os.sync()
         self._write(f'bag-{index}', record)
+
+    def remove(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path)
 
     def complete(self) -> None:
         """Make it ``OUT``; until then the next export goes on with it."""

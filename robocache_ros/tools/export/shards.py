@@ -4,32 +4,29 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import multiprocessing
 import os
 import signal
-import struct
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from robocache_core import payload
 from robocache_core.config import PipelineConfig
-from robocache_core.frame import CameraView, FusedFrame
-from robocache_core.ledger import Counts
-from robocache_core.samples import CameraInfo
+from robocache_ros.bag_outcome import BagOutcome
 from robocache_ros.bags import Bag
 from robocache_ros.shards import Shard
+from robocache_ros.tools.export.spool import read_frames, write_frame
 from robocache_ros.tools.export.writer import ExportError
 
-#: What precedes a frame in the spool: the lengths of its views, as JSON, and of its payload.
-_HEAD = struct.Struct('<QQ')
+if TYPE_CHECKING:
+    from robocache_ros.tools.export.engines import Frames
+
 _stopped: Event | None = None
 
 
@@ -51,7 +48,7 @@ class Workers:
         context = multiprocessing.get_context('spawn')  # a fork would not have the threads of this process
         self._stop = context.Event()
         self._pool = ProcessPoolExecutor(jobs, context, initializer=_enter, initargs=(self._stop,))
-        self._running: deque[tuple[Path, Future[dict[str, Counts]]]] = deque()
+        self._running: deque[tuple[Path, Future[BagOutcome]]] = deque()
         for _ in range(jobs):
             self._submit()
 
@@ -61,19 +58,22 @@ class Workers:
             spool = self._spool / f'{number}.frames'
             self._running.append((spool, self._pool.submit(_compute, shard, self._config, spool)))
 
-    def take(self) -> tuple[Iterator[FusedFrame], Mapping[str, Counts]]:
-        """Wait for the next shard, and return its frames, which can be taken once, and its counts.
+    def take(self) -> Frames:
+        """Wait for the next shard, and return its frames, and what became of it.
 
         Raises:
             ExportError: a process was lost.
         """
         spool, future = self._running.popleft()
         try:
-            counts = future.result()
+            outcome = future.result()
         except BrokenProcessPool as error:
             raise ExportError('a process that computed frames was killed: use fewer --jobs, or free memory') from error
         self._submit()
-        return _spooled(spool), counts
+        with spool.open('rb') as file:
+            yield from read_frames(file)
+        spool.unlink()
+        return outcome
 
     def close(self) -> None:
         """End the processes."""
@@ -97,7 +97,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> dict[str, Counts]:
+def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> BagOutcome:
     """Write the frames of a shard to ``spool``; the last shard of a bag, which sees all of it, logs what it lacks."""
     logging.basicConfig(format='%(message)s')
     logging.disable(logging.NOTSET if shard.end_ns is None else logging.CRITICAL)
@@ -106,11 +106,8 @@ def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> dict[str, Cou
         shard.frames(config, _until_stopped) as frames,
     ):
         for frame in frames:
-            views = json.dumps({name: dataclasses.asdict(view) for name, view in frame.views.items()}).encode()
-            data = payload.encode(frame)
-            file.write(_HEAD.pack(len(views), len(data)) + views)
-            file.write(data)
-        return dict(frames.counts)
+            write_frame(file, frame)
+        return frames.outcome
 
 
 def _until_stopped(bag: Bag, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
@@ -120,19 +117,3 @@ def _until_stopped(bag: Bag, topics: Collection[str]) -> Iterator[tuple[str, int
         if _stopped.is_set():
             return
         yield message
-
-
-def _spooled(spool: Path) -> Iterator[FusedFrame]:
-    with spool.open('rb') as file:
-        while head := file.read(_HEAD.size):
-            of_views, size = _HEAD.unpack(head)
-            views = {name: _view(each) for name, each in json.loads(file.read(of_views)).items()}
-            yield dataclasses.replace(payload.decode(bytearray(file.read(size))), views=views)
-    spool.unlink()
-
-
-def _view(tree: dict[str, Any]) -> CameraView:
-    """The view that ``dataclasses.asdict`` made ``tree`` of; JSON has lists for tuples."""
-    info = tree['info']
-    found = info and {key: tuple(value) if isinstance(value, list) else value for key, value in info.items()}
-    return CameraView(tree['frame_id'], CameraInfo(**found) if found else None)

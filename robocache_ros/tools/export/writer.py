@@ -21,6 +21,10 @@ class ExportError(ValueError):
     """The set cannot be written; the message says why and what to do, in one line."""
 
 
+class NoFrameError(ExportError):
+    """The set would hold no frame."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Which part of a set is written: the ``index``-th bag, called ``name``, behind those of which ``before`` notes."""
@@ -50,7 +54,7 @@ class SetWriter(ABC):
     """Writes a training set in one format.
 
     Args:
-        folder: is made; a reader of the format opens this one.
+        folder: is there before the first bag begins; a reader of the format opens this one.
         config: the pipeline's.
         node: what ``export`` of it says, counts.
 
@@ -60,7 +64,6 @@ class SetWriter(ABC):
 
     def __init__(self, folder: Path, config: PipelineConfig, node: NodeConfig) -> None:
         self.folder, self.config, self.node = folder, config, node
-        folder.mkdir(parents=True, exist_ok=True)
 
     @abstractmethod
     def begin(self, part: Part) -> BagWriter:

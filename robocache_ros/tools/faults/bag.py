@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from rosbags.interfaces import Qos
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.metadata import parse_qos
 
 from robocache_core.units import MS, SECOND
 from robocache_ros.bags import Bag, Topic
@@ -133,14 +135,20 @@ def _list(injections: Sequence[Injection], file: TextIO) -> Iterator[str]:
 
 def _connect(writer: Writer, topic: Topic) -> Any:
     """Add a topic to a bag; a type that is not one of ROS 2's own keeps what the recorder wrote of it."""
+    offered = _offered(topic)
     if topic.msgtype in TYPESTORE.fielddefs:
-        return writer.add_connection(
-            topic.name, topic.msgtype, typestore=TYPESTORE, offered_qos_profiles=list(topic.qos)
-        )
+        return writer.add_connection(topic.name, topic.msgtype, typestore=TYPESTORE, offered_qos_profiles=offered)
     return writer.add_connection(
         topic.name,
         topic.msgtype,
         msgdef=topic.definition,
         rihs01=topic.digest or f'RIHS01_{0:064x}',
-        offered_qos_profiles=list(topic.qos),
+        offered_qos_profiles=offered,
     )
+
+
+def _offered(topic: Topic) -> list[Qos]:
+    try:
+        return list(parse_qos([dict(qos.profile) for qos in topic.qos]))
+    except Exception:  # what a recorder left out there is no reason to lose the topic
+        return []

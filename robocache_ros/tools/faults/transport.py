@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
-from rosbags.interfaces import QosDurability
 
 from robocache_core.tunable import Checked, ConfigError, tunable
 from robocache_core.units import MS, SECOND
@@ -123,7 +122,7 @@ class Restart(Ending):
         return Change((back,) if self.is_on(message.elapsed_ns) else (message, back), 'sent again')
 
     def _repeats(self, message: Message) -> bool:
-        latched = any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in message.topic.qos)
+        latched = any(qos.is_latched for qos in message.topic.qos)
         return latched and message.elapsed_ns < self.until_ns
 
 

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 from robocache_ros.tools import interruption
+from robocache_ros.tools.entry import run_tool
 
 _UNUSABLE = 2
 
@@ -28,13 +29,9 @@ _UNUSABLE = 2
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     args = _parser().parse_args(argv)
-    interruption.end_at_once('inspect')
     # The report has the warnings; an unforeseen exception has its traceback in the log alone.
     logging.basicConfig(level=logging.ERROR, format='%(message)s')
-    try:
-        return _run(args)
-    except KeyboardInterrupt:
-        return interruption.status_of('inspect')
+    return run_tool('inspect', lambda: _run(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a topic's messages hold: layouts and their changes, frames, first readings of an IMU, calibrations."""
+"""What a topic's messages hold: layouts and their changes, frames, first readings of an IMU, poses, calibrations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,26 @@ from sensor_msgs.msg import CameraInfo as CameraInfoMsg
 from robocache_core import jpeg, png
 from robocache_core.samples import CameraInfo, DataError
 from robocache_core.streams.lidar import LIVOX
+from robocache_core.streams.message_vector import ODOMETRY
 from robocache_core.text import printable
 from robocache_core.tunable import ConfigError
+from robocache_core.units import SECOND
 from robocache_ros.cdr import deserialize
 from robocache_ros.decode import MAX_NAME, POINT_DTYPES
 from robocache_ros.decode_depth import open_depth
 from robocache_ros.decode_image import decode_camera_info
+from robocache_ros.frozen_poses import FrozenPose
 from robocache_ros.message_types import Types
 from robocache_ros.sources import SOURCES
 from robocache_ros.tools.inspect.spread import Spread
 from robocache_ros.tools.plausibility import MOST_READINGS, doubts_on_depth, is_depth, why_no_depth
 
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
-_CLASSES: dict[str, Any] = {name: source.message for name, source in SOURCES.items()} | {CAMERA_INFO: CameraInfoMsg}
+_CLASSES: dict[str, Any] = {
+    **{name: source.message for name, source in SOURCES.items()},
+    CAMERA_INFO: CameraInfoMsg,
+    ODOMETRY: None,
+}
 #: Different layouts, frames and calibrations that are kept of a topic; scans whose point times are looked at.
 _MOST, _SCANS = 16, 4
 #: Characters of a name that are shown.
@@ -57,6 +64,7 @@ class Contents:
         readings: the first messages of an IMU.
         depth_doubts: a line for each thing that looks wrong with the first image of depth.
         scans: the first cloud of each layout that has points.
+        frozen_pose: of odometry.
         calibrations: of a camera; the first 16 that differ.
         sizes: width and height of images, px; the first 16 that differ.
         undeserializable: messages that are none of their type.
@@ -73,6 +81,7 @@ class Contents:
         self.readings: list[Any] = []
         self.depth_doubts: list[str] | None = None
         self.scans: list[Any] = []
+        self.frozen_pose = FrozenPose()
         self.calibrations: list[CameraInfo] = []
         self.sizes: list[tuple[int, int]] = []
         self._last = ''
@@ -184,6 +193,12 @@ def _imu(message: Any, contents: Contents) -> str:
     return ', '.join(given) or 'no field'
 
 
+def _odometry(message: Any, contents: Contents) -> str:
+    stamp = message.header.stamp
+    contents.frozen_pose.take(stamp.sec * SECOND + stamp.nanosec, message)
+    return f"of '{printable(message.child_frame_id, LONGEST)}'"
+
+
 def _camera_info(message: Any, contents: Contents) -> str:
     info = decode_camera_info(message)
     if info not in contents.calibrations and len(contents.calibrations) < _MOST:
@@ -207,4 +222,5 @@ _DESCRIPTIONS: dict[str, Callable[[Any, Contents], str]] = {
     'sensor_msgs/msg/CompressedImage': _compressed_image,
     'sensor_msgs/msg/Imu': _imu,
     CAMERA_INFO: _camera_info,
+    ODOMETRY: _odometry,
 }

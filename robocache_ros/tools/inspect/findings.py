@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robocache_core.ledger import Reason
+from robocache_ros.frozen_poses import REMEDY
 from robocache_ros.lost_targets import TOLERATED
 from robocache_ros.period import listed
 from robocache_ros.tools.inspect import clock_findings
@@ -147,6 +148,8 @@ def _contents(name: str, topic: Topic, contents: Mapping[str, Any]) -> Iterator[
         if ' in mm, ' in doubt:
             cure = 'set depth_unit of its stream to 0.001, or have the driver send metres (REP 118)'
         yield Finding('error', 'unit', name, doubt, cure)
+    if contents['frozen_pose']:
+        yield Finding('error', 'frozen_pose', name, contents['frozen_pose'], REMEDY)
     if contents['changes']:
         layouts = ' | '.join(layout['layout'] for layout in contents['layouts'][:3])
         what = f'its layout changes {contents["changes"]} times during the run: {layouts}'
@@ -213,7 +216,10 @@ def _outcome(outcome: Mapping[str, Any], topics: Mapping[str, Topic], known: lis
         what = f'{sum(dropped.values())} of {outcome["targets"]["targets"]} targets would be dropped: {listed(dropped)}'
         yield Finding('note', 'targets', 'frames', f'{what}; few are usual where streams begin after the trigger')
     for line in outcome['warnings']:
-        yield Finding('error', 'alignment', 'frames', line, _ALIGN)
+        if not line.endswith(REMEDY):
+            yield Finding('error', 'alignment', 'frames', line, _ALIGN)
+        elif not any(finding.code == 'frozen_pose' for finding in known):  # by an IMU alone, else by its topic
+            yield Finding('error', 'frozen_pose', 'frames', line.removesuffix(f': {REMEDY}'), REMEDY)
     for line in unbalanced(outcome['streams']):
         yield Finding('error', 'ledger', 'frames', line, remedy(Reason.INTERNAL_ERROR))
 

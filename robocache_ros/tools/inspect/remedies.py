@@ -7,7 +7,7 @@ from robocache_core.ledger import Reason
 
 _DRIVER = "correct the sensor's driver, or what rewrites its messages"
 _CLOCKS = 'synchronise the clocks of sensors and recorder, and let the driver stamp when it senses'
-_CALIBRATE = 'calibrate the camera, or set its rectify to false'
+_CALIBRATE = 'calibrate the camera, or leave out what needs it: rectify, voxel, registered'
 _LOAD = 'raise queue.depth and queue.max_bytes of the stream'
 
 #: By reason.
@@ -42,15 +42,21 @@ REMEDIES: dict[str, str] = {
     Reason.BEYOND_FLOAT16: "lower the stream's scale, or set its dtype to float32 or bfloat16",
     Reason.BEYOND_UINT8: "set the stream's dtype to another type than uint8",
     Reason.NO_FIX: 'nothing: the receiver had no fix there',
+    Reason.OUT_OF_RANGE: (
+        "nothing where the sensor saw nothing near enough: set the stream's required to false; else let the driver set "
+        'min_range and max_range'
+    ),
     Reason.NO_TRANSFORM: "record /tf_static, or set the stream's extrinsics",
-    Reason.NO_CAMERA_INFO: "record the camera's camera_info, or set its rectify to false",
+    Reason.NO_CAMERA_INFO: "record the camera's camera_info, or leave out what needs it: rectify, voxel, registered",
     Reason.BAD_CAMERA_INFO: _CALIBRATE,
     Reason.CAMERA_INFO_CHANGES: _CALIBRATE,
     Reason.CAMERA_INFO_SIZE: _CALIBRATE,
     Reason.CAMERA_INFO_BINNING: _CALIBRATE,
     Reason.CAMERA_INFO_ROI: _CALIBRATE,
     Reason.UNKNOWN_TIME_FIELD: "set the stream's deskew.time_field, time_unit, time_reference and scan_duration",
-    Reason.NO_MOTION: 'record the stream of deskew.source throughout, or set deskew.source to none',
+    Reason.NO_MOTION: (
+        'record the stream of deskew.source throughout, without jumps of its poses, or set deskew.source to none'
+    ),
     Reason.ALL_NON_FINITE: 'look at the sensor: none of the points is a return',
     Reason.INTERNAL_ERROR: 'report the traceback to the maintainers of robocache_ros',
 }

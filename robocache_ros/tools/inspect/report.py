@@ -137,6 +137,7 @@ def _contents(contents: Contents, start_ns: int, transforms: StaticTransforms, t
             }
             for frame, count in contents.frames.items()
         },
+        'frozen_pose': contents.frozen_pose.found,
         'unit_doubts': [*doubts_on_readings(contents.readings), *(contents.depth_doubts or ())],
     }
 

@@ -4,7 +4,7 @@
 CSS = """\
 :root { --ink: #0f172a; --muted: #64748b; --line: #e2e8f0; --night: #0b1220; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #f8fafc; color: var(--ink);
+body { margin: 0; background: #f8fafc; color: var(--ink); overflow-wrap: anywhere;
   font: 15px/1.5 Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
 header { background: var(--night); color: #e2e8f0; padding: 36px 0 44px; }
 .inner, section { width: min(1120px, 100% - 40px); margin: 0 auto; }
@@ -18,7 +18,7 @@ h1 { margin: 4px 0 0; font-size: 30px; letter-spacing: -.02em; color: #fff; }
 .card h3 { margin: 0; font-size: 12.5px; font-weight: 500; color: #94a3b8; }
 .card p { margin: 2px 0; font-size: 27px; font-weight: 650; letter-spacing: -.02em; color: #fff; }
 .card i { font-style: normal; font-size: 15px; font-weight: 500; color: #94a3b8; margin-left: 4px; }
-.card small { color: #94a3b8; font-size: 12.5px; overflow-wrap: anywhere; display: block; line-height: 1.35; }
+.card small { color: #94a3b8; font-size: 12.5px; display: block; line-height: 1.35; }
 section { margin-top: 20px; background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 22px 26px; }
 section:last-child { margin-bottom: 48px; }
 h2 { margin: 0; font-size: 19px; letter-spacing: -.01em; }
@@ -29,17 +29,16 @@ h4 { margin: 18px 0 4px; font-size: 13px; }
 .wide { margin-bottom: 18px; }
 .split { display: grid; grid-template-columns: 2fr 1fr; gap: 26px; margin-top: 8px; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 5px 16px; margin: 0; font-size: 14px; }
-dt { color: var(--muted); } dd { margin: 0; text-align: right; overflow-wrap: anywhere;
-  font-variant-numeric: tabular-nums; }
+dt { color: var(--muted); } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 .scale { display: flex; gap: 8px; align-items: center; font-size: 13px; color: var(--muted); }
 .ramp { flex: 1; height: 10px; border-radius: 5px;
   background: linear-gradient(90deg, #4458cb, #4687fb, #2cb7ef, #1fe0b6, #61fc6c, #a9fb39, #e1dc37, #fda630,
   #f1690f, #c52602); }
-.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 14px; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); gap: 14px; }
 figure { margin: 0; } figure img { width: 100%; display: block; border-radius: 8px; }
 figcaption { font-size: 13px; color: var(--muted); margin-top: 6px; } figcaption b { color: var(--ink); }
 figcaption span { float: right; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; overflow-wrap: normal; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 thead { color: var(--muted); font-size: 13px; } thead th { font-weight: 400; }
 th, td { padding: 9px 10px; border-bottom: 1px solid var(--line); text-align: right; font-weight: 400; }
@@ -51,7 +50,7 @@ td.bar div { display: flex; height: 12px; border-radius: 6px; overflow: hidden; 
   white-space: pre-wrap; }
 .notice.bad { background: #fef2f2; border-color: #fecaca; }
 ul.statuses { list-style: none; margin: 0; padding: 0; font-size: 14px; color: var(--muted);
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 6px 24px; }
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 6px 24px; }
 ul.statuses b { color: var(--ink); margin-right: 6px; font-weight: 600; }
 ul.statuses li::before { content: ''; display: inline-block; width: 8px; height: 8px; border-radius: 50%;
   margin-right: 9px; background: #10b981; }

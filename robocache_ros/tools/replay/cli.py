@@ -5,11 +5,15 @@
 
 Starts the node as a child process, plays the bag to it from this one with /clock, and leaves in DIR:
 
-    report.html          plots, the voxels from above, the camera images and the IMU window of a frame
+    report.html          plots, the voxels from above, the camera images and the IMU window of a frame, and the points
+                         of the lidars in the images of one
     summary.json         the key figures
     preprocess.yaml      the configuration that was used; without --config it is made from the bag: a start for your own
     frame.safetensors    one fused frame, as it came over the topic
+    sources.safetensors  of grids: one frame, computed from the bag, with every source in voxels of its own
     series.json          every frame's times, for the report
+    overlays.json        how many points of the lidars are in the images, of a frame from the middle of the bag, or
+                         what is missing to find them; overlay_*.jpg: the images
     node.log             the node's log
 
 Where more than 5 % of the targets became no frame, or did not wait for a stream, warnings at the end say how many, by
@@ -27,6 +31,7 @@ from pathlib import Path
 
 from robocache_ros import dds_environment
 from robocache_ros.tools import interruption
+from robocache_ros.tools.entry import run_tool
 
 #: The ports of greater domains would be no ports of UDP.
 _MAX_DOMAIN = 232
@@ -36,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(arguments)
-    interruption.end_at_once('replay')
+    return run_tool('replay', lambda: _run(arguments, args))
+
+
+def _run(arguments: list[str], args: argparse.Namespace) -> int:
     try:
         _enter_environment(arguments, args.domain)
         # Only now: torch and ROS take seconds to import, and the line before starts the program a second time.
@@ -47,8 +55,6 @@ def main(argv: list[str] | None = None) -> int:
     except FileNotFoundError as error:  # the installation is incomplete: its DDS profile is missing
         print(f'replay: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return interruption.status_of('replay')
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('bag', type=Path, metavar='BAG', help='rosbag2: a directory, .mcap or .db3')
     parser.add_argument('--config', type=Path, metavar='YAML', help='parameter file; default: made from the bag')
-    parser.add_argument('--grid', action='store_true', help='one voxel grid of all lidars, where there is no --config')
+    parser.add_argument(
+        '--grid', action='store_true', help='one voxel grid of all lidars and depth cameras, where there is no --config'
+    )
     parser.add_argument('--rate', type=_positive, default=1.0, help='speed, 1 is real time')
     parser.add_argument('--loop', type=_count, default=1, metavar='N', help='play the bag N times: stamps jump back')
     parser.add_argument('--out', type=Path, default=Path('build/replay'), metavar='DIR', help='default: %(default)s')

@@ -5,19 +5,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
-from robocache_core.config import CameraConfig, GridConfig, PipelineConfig, Voxelized
+from robocache_core.config import GridConfig, PipelineConfig, Voxelized
 from robocache_core.frame import FusedFrame
 from robocache_core.text import printable
+from robocache_ros.tools.pictures import depth_picture, depth_span, picture
 from robocache_ros.tools.presentation.markup import data_uri, plot, section
 from robocache_ros.tools.replay import plots, voxel_view
-
-Array = npt.NDArray[Any]
 
 #: Numbers of a vector's row that are shown.
 _MOST_COLUMNS = 64
@@ -84,29 +78,13 @@ def _cameras(frame: FusedFrame, config: PipelineConfig) -> str:
     )
 
 
-def picture(frame: FusedFrame, camera: CameraConfig) -> bytes:
-    """A camera's tensor with its normalisation undone, as a JPEG; one channel is stretched to the full range."""
-    tensor = np.nan_to_num(camera.channels_first(frame.tensors[camera.name]).float().numpy())
-    channels = len(tensor)
-    scale, *factors = camera.normalisation
-    mean, std = (np.asarray(each[:channels], np.float32).reshape(-1, 1, 1) for each in factors)
-    values = (tensor * std + mean) / scale
-    if channels == 1:
-        low, high = np.percentile(values, (0.5, 99.5))
-        values = (values - low) * (255 / max(high - low, 1e-9))
-    pixels = np.clip(values, 0, 255).round().astype(np.uint8)
-    ok, encoded = cv2.imencode('.jpg', pixels.transpose(1, 2, 0)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-    assert ok
-    return bytes(encoded)
-
-
 def _depths(frame: FusedFrame, config: PipelineConfig) -> str:
     if not config.depths:
         return ''
     figures = []
     for camera in config.depths:
         depth, valid = (frame.tensors[name][0].numpy() for name in (camera.name, f'{camera.name}.valid'))
-        low, high = _span(depth, valid)
+        low, high = depth_span(depth, valid)
         uri = data_uri('image/png', depth_picture(depth, valid))
         shape = ' × '.join(str(n) for n in frame.tensors[camera.name].shape)
         figures.append(
@@ -119,23 +97,6 @@ def _depths(frame: FusedFrame, config: PipelineConfig) -> str:
         'The depth tensors of the same frame: near is red, far is blue, what is not valid is black.',
         f'<div class="gallery">{"".join(figures)}</div>',
     )
-
-
-def depth_picture(depth: Array, valid: Array) -> bytes:
-    """Depth ``[H, W]``, m, where it is valid, in colours from red (near) to blue (far), as a PNG."""
-    low, high = _span(depth, valid)
-    shades = np.clip((high - depth) * (255 / max(high - low, 1e-9)), 0, 255).round().astype(np.uint8)
-    pixels = cv2.applyColorMap(shades, cv2.COLORMAP_TURBO)
-    pixels[~valid] = 0
-    ok, encoded = cv2.imencode('.png', pixels)
-    assert ok
-    return bytes(encoded)
-
-
-def _span(depth: Array, valid: Array) -> tuple[float, float]:
-    """Nearest and furthest distance that has a colour of its own, m."""
-    low, high = np.percentile(depth[valid], (1, 99)) if valid.any() else (0.0, 0.0)
-    return float(low), float(high)
 
 
 def _imus(frame: FusedFrame, config: PipelineConfig) -> str:

@@ -13,7 +13,6 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.interfaces import QosDurability, QosReliability
 from rosgraph_msgs.msg import Clock
 
 from robocache_ros.bags import Bag, Topic, has_header
@@ -141,9 +140,9 @@ def publisher_qos(topic: Topic) -> QoSProfile:
     if topic.qos:
         offered = topic.qos[0]
         profile.depth = min(max(offered.depth, 1), _MAX_DEPTH) if offered.depth else _MAX_DEPTH
-        if all(qos.reliability == QosReliability.BEST_EFFORT for qos in topic.qos):
+        if all(qos.is_best_effort for qos in topic.qos):
             profile.reliability = ReliabilityPolicy.BEST_EFFORT
-        if any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in topic.qos):
+        if any(qos.is_latched for qos in topic.qos):
             profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
     elif topic.name == '/tf_static':  # late joiners need it, and tf2 asks for it
         profile.durability = DurabilityPolicy.TRANSIENT_LOCAL

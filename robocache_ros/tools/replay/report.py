@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes report.html from the summary, series, frame and configuration that a replay left in a folder.
+"""Writes report.html from the summary, series, frame, overlays and configuration that a replay left in a folder.
 
     python -m robocache_ros.tools.replay.report DIR
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import itertools
 import json
 import math
 import sys
@@ -22,10 +23,15 @@ from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Reason
 from robocache_ros import parameters
+from robocache_ros.offline import TARGETS
+from robocache_ros.tools import overlays
+from robocache_ros.tools.presentation import time_plots
 from robocache_ros.tools.presentation.ledger_table import ledger_table
 from robocache_ros.tools.presentation.markup import cards, notices, number, page, plot, section
+from robocache_ros.tools.presentation.overlay_section import overlay_section
 from robocache_ros.tools.replay import plots
 from robocache_ros.tools.replay.frame_sections import frame_sections
+from robocache_ros.tools.replay.grid_sources import sources_section
 from robocache_ros.tools.replay.verdict import notes, problems, warnings
 
 
@@ -52,8 +58,13 @@ def write_report(folder: Path) -> Path:
     config, _ = parameters.from_file(folder / 'preprocess.yaml', warn=lambda _: None)
     sample = folder / 'frame.safetensors'
     frame = payload.decode(sample.read_bytes()) if sample.exists() else None
+    sources = folder / 'sources.safetensors'
+    apart = payload.decode(sources.read_bytes()) if sources.exists() else None
     page = folder / 'report.html'
-    page.write_text(_page(summary, series, config, config_text, frame), encoding='utf-8')
+    pictures = [overlay_section(overlays.load(folder))]
+    if apart is not None:
+        pictures.append(sources_section(apart, config))
+    page.write_text(_page(summary, series, config, config_text, frame, pictures), encoding='utf-8')
     return page
 
 
@@ -63,14 +74,17 @@ def _page(
     config: PipelineConfig,
     config_text: str,
     frame: FusedFrame | None,
+    pictures: list[str],
 ) -> str:
     names = [stream.name for stream in config.streams()]
     parts = [_header(summary), _notices(summary)]
     if frame is not None:
         parts.append(frame_sections(frame, config))
+    parts += pictures
     if summary['frames']:
         parts.append(_timing(summary, series, names))
     parts += [
+        _drops(series),
         section(
             'Ledger',
             'Every message received is used, still held, or dropped with a reason.',
@@ -144,12 +158,49 @@ def _timing(summary: Mapping[str, Any], series: Mapping[str, Any], names: Sequen
             plot('offsets', plots.offsets(series, names)),
         ),
         section(
+            'Gaps',
+            f'From each frame to the next one, by stamps; red: more than {time_plots.GAP:g} times the usual step.',
+            plot('gaps', time_plots.gaps(series['frames']['t_s'], _steps_ms(series))),
+        ),
+        section(
             'Stages',
             'The time of each stage, as the node measures it.',
             plot('stages', plots.stages(_stages(summary, series))),
         ),
     ]
     return ''.join(sections)
+
+
+def _steps_ms(series: Mapping[str, Any]) -> list[float | None]:
+    """From each frame to the next one of its epoch; None behind the last."""
+    frames = list(zip(series['frames']['stamp_ns'], series['frames']['epoch'], strict=True))
+    steps = [
+        (later - stamp) / 1e6 if later_epoch == epoch else None
+        for (stamp, epoch), (later, later_epoch) in itertools.pairwise(frames)
+    ]
+    return [*steps, *([None] if frames else [])]
+
+
+def _drops(series: Mapping[str, Any]) -> str:
+    """What each /diagnostics had counted as dropped, but for what no target needed; empty where nothing was."""
+    reports = []
+    for each in series['diagnostics']:
+        accounts = {name.removeprefix('input '): s for name, s in each['statuses'].items() if name.startswith('input ')}
+        accounts[TARGETS] = each['statuses'].get('sync', {'values': {}})
+        reports.append(
+            {
+                f'{name} {key.removeprefix("dropped.")}': int(value)
+                for name, status in accounts.items()
+                for key, value in status['values'].items()
+                if key.startswith('dropped.') and key != f'dropped.{Reason.UNSELECTED}'
+            }
+        )
+    names = sorted({name for counts in reports for name, count in counts.items() if count})
+    if not names:
+        return ''
+    totals = {name: [counts.get(name, 0) for counts in reports] for name in names}
+    drawn = plot('drops', time_plots.drops([each['t_s'] for each in series['diagnostics']], totals))
+    return section('Drops', 'Messages and targets dropped, without those that no target needed.', drawn)
 
 
 def _stages(summary: Mapping[str, Any], series: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

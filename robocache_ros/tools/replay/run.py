@@ -19,10 +19,12 @@ from robocache_core.frame import FusedFrame
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError, open_bag
+from robocache_ros.tools import overlays
 from robocache_ros.tools.config_from_bag import TYPES, config_from_bag
 from robocache_ros.tools.configuration import absent_topics, expected_types, read_config
 from robocache_ros.tools.replay import report
 from robocache_ros.tools.replay.collector import Collector
+from robocache_ros.tools.replay.grid_sources import sources_apart
 from robocache_ros.tools.replay.matching import MatchError
 from robocache_ros.tools.replay.node_process import NodeError, NodeProcess
 from robocache_ros.tools.replay.outcome import Recording, series, summarize
@@ -76,7 +78,9 @@ def _replay(args: argparse.Namespace) -> int:
     failures = problems(summary)
     if exit_code != 0:
         failures.append(f'the node ended with exit code {exit_code}; the end of its log:\n{child.log_tail()}')
-    _write(args.out, summary, series(recording), collector.sample)
+    _write(args.out, summary, series(recording), collector.sample, sources_apart(bag.path, config))
+    overlays.save(overlays.overlays_of_bag(bag, config), args.out)
+    report.write_report(args.out)
     _print_outcome(summary, args.out / 'report.html', failures)
     return 1 if failures else 0
 
@@ -96,16 +100,22 @@ def _configure(
     return read_config(params_file, given or params_file, lambda line: print(f'warning: {line}'))
 
 
-def _write(out: Path, summary: dict[str, Any], over_time: dict[str, Any], sample: FusedFrame | None) -> None:
-    """Write the files that the report is made of, and the report."""
+def _write(
+    out: Path,
+    summary: dict[str, Any],
+    over_time: dict[str, Any],
+    sample: FusedFrame | None,
+    apart: FusedFrame | None,
+) -> None:
+    """Write the outcome of the replay, one frame, and one of its sources apart."""
     (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     (out / 'series.json').write_text(json.dumps(over_time), encoding='utf-8')
-    frame = out / 'frame.safetensors'
-    if sample is not None:
-        frame.write_bytes(payload.encode(sample))
-    else:
-        frame.unlink(missing_ok=True)
-    report.write_report(out)
+    for name, frame in (('frame', sample), ('sources', apart)):
+        file = out / f'{name}.safetensors'
+        if frame is not None:
+            file.write_bytes(payload.encode(frame))
+        else:
+            file.unlink(missing_ok=True)
 
 
 def _print_outcome(summary: dict[str, Any], page: Path, failures: list[str]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import matplotlib
@@ -23,6 +24,8 @@ _MOST_CUBES = 30_000
 _WIDE = (14.0, 5.6)  # inches
 _PITCH = 0.55  # of the eye, rad
 _COLOURS = matplotlib.colormaps['turbo']
+#: On a dark ground, and apart from each other for who sees no red or green.
+_SOURCE_COLOURS = ('#38bdf8', '#fb923c', '#f0abfc', '#a3e635', '#facc15', '#f87171')
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,6 +91,29 @@ def from_above(voxels: Occupied) -> bytes:
         if radius < reach:
             axes.text(-radius * 0.7071, radius * 0.7071, f'{radius:g} m', color=_PALE, fontsize=9, zorder=4,
                       path_effects=[withStroke(linewidth=3, foreground=NIGHT)])  # fmt: skip
+    axes.plot([0], [0], marker=(3, 0, 0), markersize=13, color='white', zorder=5)
+    axes.set(xlim=(reach, -reach), ylim=(-reach, reach))
+    axes.set_axis_off()
+    return _png(figure)
+
+
+def source_colours(names: Collection[str]) -> list[str]:
+    """The colours of so many sources, in their order."""
+    return [_SOURCE_COLOURS[number % len(_SOURCE_COLOURS)] for number in range(len(names))]
+
+
+def by_source(clouds: Mapping[str, Occupied]) -> bytes:
+    """A PNG: the columns of each source in its colour, which shine through each other; x ahead is up, y left."""
+    figure = Figure(figsize=(7.4, 7.4), dpi=150, facecolor=NIGHT)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), facecolor=NIGHT)
+    reach = _reach(np.concatenate([cloud.centre for cloud in clouds.values()]))
+    for cloud, colour in zip(clouds.values(), source_colours(clouds), strict=True):
+        columns = np.unique(cloud.centre[:, :2], axis=0)
+        half = 0.5 * np.asarray(cloud.size[:2])
+        corners = columns[:, None, :] + half * np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)])
+        axes.add_collection(
+            PolyCollection(list(corners[..., ::-1]), facecolors=colour, alpha=0.6, linewidths=0, antialiaseds=False)
+        )
     axes.plot([0], [0], marker=(3, 0, 0), markersize=13, color='white', zorder=5)
     axes.set(xlim=(reach, -reach), ylim=(-reach, reach))
     axes.set_axis_off()

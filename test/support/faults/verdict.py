@@ -139,4 +139,4 @@ def check_sayings(case: Case, outcome: Outcome) -> str:
         return ''
     named = [line for line in lines if re.search(case.said, line)]
     assert named, f'{case.said} is not in\n' + '\n'.join(dict.fromkeys([*outcome.blockers, *outcome.sayings]))
-    return named[len(named) // 2].partition('; start their driver')[0]  # a path of this machine follows
+    return re.sub(r'; start what publishes them with \S+=[^;]+', '', named[len(named) // 2])  # a path of this machine

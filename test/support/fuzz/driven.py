@@ -114,6 +114,7 @@ CASES = {
     ),
     'poses': Case('PoseStamped', 'state', VECTOR | {'state.message': 'geometry_msgs/msg/PoseStamped'}),
     'fixes': Case('NavSatFix', 'state', VECTOR | {'state.message': 'sensor_msgs/msg/NavSatFix'}),
+    'distances': Case('Range', 'state', VECTOR | {'state.message': 'sensor_msgs/msg/Range'}),
     'joysticks': Case(
         'Joy', 'state', VECTOR | {'state.message': 'sensor_msgs/msg/Joy', 'state.fields': ['axes[:4]', 'buttons[1]']}
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of numbers that are whole, and what is done to them: joints, poses, fixes and joysticks."""
+"""Messages of numbers that are whole, and what is done to them: joints, poses, fixes, joysticks and distances."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from random import Random
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from sensor_msgs.msg import JointState, Joy, NavSatFix
+from sensor_msgs.msg import JointState, Joy, NavSatFix, Range
 from support.fuzz.changes import COUNTS, Changes, header, number, single, text
 from support.fuzz.readings import PERIOD_NS, random_quaternion
 
 NAMES = ['shoulder', 'elbow', 'wrist']
 
-JOINTS, POSE, FIX, JOY = Changes(), Changes(), Changes(), Changes()
+JOINTS, POSE, FIX, JOY, RANGE = Changes(), Changes(), Changes(), Changes(), Changes()
 
 
 def joints(rng: Random, serial: int) -> JointState:
@@ -114,3 +114,25 @@ def parts_of_turn_changed(rng: Random, message: Any) -> None:
 @FIX()
 def covariance_of_fix_changed(rng: Random, message: Any) -> None:
     message.position_covariance[rng.randrange(9)] = number(rng)
+
+
+def distance(rng: Random, serial: int) -> Range:
+    """A sonar's."""
+    message = Range(header=header(serial, 'sonar', PERIOD_NS), min_range=0.25, max_range=4.0)
+    message.range = rng.uniform(0.5, 3.5)
+    return message
+
+
+@RANGE('non_finite', 'out_of_range')
+def distance_changed(rng: Random, message: Any) -> None:
+    message.range = single(rng)
+
+
+@RANGE('out_of_range')
+def limits_of_distance_changed(rng: Random, message: Any) -> None:
+    setattr(message, rng.choice(('min_range', 'max_range')), single(rng))
+
+
+@RANGE()
+def beam_changed(rng: Random, message: Any) -> None:
+    message.field_of_view = single(rng)

@@ -8,10 +8,12 @@ libFuzzer is given its counters here.
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import atheris
@@ -25,9 +27,19 @@ def main() -> None:
         targets = importlib.import_module('support.fuzz.targets').TARGETS
     name, target = sys.argv[1], targets[sys.argv[1]]
     _begin(Path(sys.argv[2]), (*target.seeds(), *corpus.inputs(name)))
-    atheris.Setup([sys.argv[0], *sys.argv[2:], f'-max_len={target.max_len}'], target.check, enable_python_coverage=True)
+    arguments = [sys.argv[0], *sys.argv[2:], f'-max_len={target.max_len}']
+    atheris.Setup(arguments, functools.partial(_check, target.check), enable_python_coverage=True)
     _watch_compiled_module()
     atheris.Fuzz()
+
+
+def _check(check: Callable[[bytes], None], data: bytes) -> None:
+    try:
+        check(data)
+    except BaseException:
+        # Python takes libFuzzer's alarm for none of its own as it ends, and would die of it before the input is kept.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise
 
 
 def _begin(folder: Path, inputs: Iterable[bytes]) -> None:

@@ -15,9 +15,10 @@ from robocache_core.frame import FusedFrame
 from robocache_ros.export_config import LeRobotConfig
 from robocache_ros.tools.export.lerobot import stats
 from robocache_ros.tools.export.lerobot.data_file import DataFile, numbered, place_of
-from robocache_ros.tools.export.lerobot.episodes import End, end_between
+from robocache_ros.tools.export.lerobot.episodes import End, Number, end_between, end_of, number_in
 from robocache_ros.tools.export.lerobot.features import INDICES, Feature, values_of
 from robocache_ros.tools.export.lerobot.limits import DATA_MB, MOST_HELD, VIDEO_MB
+from robocache_ros.tools.export.lerobot.pictures import encoding_of, levels_of, values_of_levels
 from robocache_ros.tools.export.lerobot.video import VideoFile
 from robocache_ros.tools.export.writer import BagWriter, ExportError, Part, State
 
@@ -45,12 +46,15 @@ class LeRobotBag(BagWriter):
         self._index, self._num_episodes, self._files = last['index'], last['num_episodes'], last['files']
         self._images = [feature for feature in features if feature.is_image]
         self._numbers = [f for f in (*features, *INDICES) if not f.is_image and len(f.shape) == 1]
-        self._pixels = {feature.name: np.zeros((3, 256), np.int64) for feature in self._images}
+        self._levels = {feature.name: values_of_levels(feature) for feature in self._images}
+        self._pixels = {f.name: np.zeros((f.shape[2], len(self._levels[f.name])), np.int64) for f in self._images}
         self._episodes: list[dict[str, Any]] = []
         self._ended: list[dict[str, Any]] = []
         self._data: DataFile | None = None
         self._videos: dict[str, VideoFile] = {}
         self._before: FusedFrame | None = None
+        self._number: Number = ()
+        self._left_out = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -63,11 +67,19 @@ class LeRobotBag(BagWriter):
         self._episode_pixels = {name: np.zeros_like(counts) for name, counts in self._pixels.items()}
 
     def add(self, frame: FusedFrame) -> None:
+        number = number_in(frame, self._wanted.episode)
         if self._before is not None:
-            end = end_between(self._before, frame, self._length, self._fps, self._is_grid)
+            end = end_of(self._number, number, self._wanted.episode) or end_between(
+                self._before, frame, self._length, self._fps, self._is_grid
+            )
             if end is not None:
                 self._check(end, self._before)
                 self._end(end.why)
+        if number is None:
+            self._before = None
+            self._left_out += 1
+            return
+        self._number = number
         if self._length == 0:
             self._first_ns = frame.stamp_ns
         self._open()
@@ -89,9 +101,12 @@ class LeRobotBag(BagWriter):
 
     def _take(self, values: dict[str, Array]) -> None:
         for feature in self._images:
-            self._episode_pixels[feature.name] += stats.histogram(values[feature.name])
-        for name, video in self._videos.items():
-            video.add(values.pop(name))
+            name = feature.name
+            levels = levels_of(feature, values[name])
+            self._episode_pixels[name] += stats.histogram(levels, len(self._levels[name]))
+            if name in self._videos:
+                self._videos[name].add(levels)
+                values.pop(name)
         for name, kept in self._kept.items():
             kept.append(values[name])
         for name, value in values.items():
@@ -114,7 +129,8 @@ class LeRobotBag(BagWriter):
             if feature.dtype == 'video':
                 path = self._folder / 'videos' / feature.name / f'{place_of(self._files)}.mp4'
                 height, width, _ = feature.shape
-                self._videos[feature.name] = VideoFile(path, width, height, self._fps, self._wanted)
+                encoding = encoding_of(feature, self._wanted)
+                self._videos[feature.name] = VideoFile(path, width, height, self._fps, encoding)
 
     def _end(self, why: str) -> None:
         """End the episode, and the files where they are large."""
@@ -123,7 +139,8 @@ class LeRobotBag(BagWriter):
         self._flush()
         numbers = {name: np.stack(kept) for name, kept in self._kept.items()}
         found = {name: stats.of_numbers(values) for name, values in numbers.items()}
-        found |= {name: stats.of_pixels(counts, self._length) for name, counts in self._episode_pixels.items()}
+        for name, counts in self._episode_pixels.items():
+            found[name] = stats.of_pixels(counts, self._levels[name], self._length)
         self._episodes.append({
             'episode_index': self._num_episodes,
             'tasks': [self._wanted.task],
@@ -178,6 +195,7 @@ class LeRobotBag(BagWriter):
             'files': self._files,
             'episodes': self._episodes,
             'ended': self._ended,
+            'left_out': self._left_out,
             'pixels': {name: counts.tolist() for name, counts in self._pixels.items()},
             'images': sum(episode['length'] for episode in self._episodes),
         }

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from robocache_ros.tools.export.lerobot.features import Feature
 from robocache_ros.tools.export.lerobot.limits import FILES_IN_CHUNK
+from robocache_ros.tools.export.lerobot.pictures import as_file
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +83,7 @@ def _type_of(feature: Feature) -> pa.DataType:
 def _column(feature: Feature, values: Sequence[Array]) -> pa.Array:
     kind = _type_of(feature)
     if feature.dtype == 'image':
-        return pa.array([{'bytes': _png(image), 'path': None} for image in values], kind)
+        return pa.array([{'bytes': as_file(feature, image), 'path': None} for image in values], kind)
     stacked = np.stack(values)
     flat = pa.array(stacked.reshape(-1))
     if feature.shape == (1,):
@@ -95,13 +95,6 @@ def _column(feature: Feature, values: Sequence[Array]) -> pa.Array:
         offsets = np.arange(rows + 1, dtype=np.int32) * stacked.shape[axis]
         flat = pa.ListArray.from_arrays(pa.array(offsets), flat)
     return flat
-
-
-def _png(image: Array) -> bytes:
-    encoded, data = cv2.imencode('.png', image[..., ::-1])
-    if not encoded:
-        raise RuntimeError('OpenCV cannot encode PNG')
-    return data.tobytes()
 
 
 def read_column(folder: Path, name: str) -> Array:

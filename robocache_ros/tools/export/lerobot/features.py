@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robocache_core.config import CameraConfig, GridConfig, ImuConfig, PipelineConfig, StreamConfig, Voxelized
+from robocache_core.config import (
+    CameraConfig,
+    DepthConfig,
+    GridConfig,
+    ImuConfig,
+    PipelineConfig,
+    StreamConfig,
+    Voxelized,
+)
 from robocache_core.frame import FusedFrame
 from robocache_core.streams.vector import VectorConfig
 from robocache_ros.export_config import IMAGES, LeRobotConfig
@@ -47,6 +55,11 @@ class Feature:
         """Whether values are images, in whatever form."""
         return self.dtype in ('image', 'video')
 
+    @property
+    def is_depth(self) -> bool:
+        """Whether values are images of distances."""
+        return self.is_image and isinstance(self.streams[0], DepthConfig)
+
     def described(self, **more: Any) -> dict[str, Any]:
         """As ``info.json`` has it."""
         names = list(self.names) if self.names else None
@@ -68,10 +81,12 @@ def features_of(config: PipelineConfig, wanted: LeRobotConfig) -> tuple[Feature,
     """
     found = [*_rows(STATE, 'state', wanted.state, config), *_rows(ACTION, 'action', wanted.action, config)]
     for name in wanted.images:
-        camera = _stream(name, 'images', config.cameras, 'a camera')
-        _check_pixels(camera)
+        camera = _stream(name, 'images', (*config.cameras, *config.depths), 'a camera or a depth camera')
+        is_depth = isinstance(camera, DepthConfig)
+        if not is_depth:
+            _check_pixels(camera)
         kind = 'image' if wanted.codec == IMAGES else 'video'
-        shape = camera.height, camera.width, 3
+        shape = camera.height, camera.width, 1 if is_depth else 3
         found.append(Feature(f'{CAMERAS}.{name}', kind, shape, ('height', 'width', 'channels'), (camera,)))
     for name in wanted.grids:
         grid = _stream(name, 'grids', config.voxelized, 'a grid, a lidar in none, or a depth camera with voxels,')
@@ -86,6 +101,22 @@ def features_of(config: PipelineConfig, wanted: LeRobotConfig) -> tuple[Feature,
     return (*found, *_provenance(config))
 
 
+def check_episodes(config: PipelineConfig, wanted: LeRobotConfig) -> None:
+    """Check that ``wanted.episode`` is a vector whose numbers are those of a message.
+
+    Raises:
+        ExportError: it is not.
+    """
+    if not wanted.episode:
+        return
+    vector = _stream(wanted.episode, 'episode', config.vectors, 'a vector')
+    if vector.interpolation == 'linear':
+        why = 'is interpolated between numbers of episodes'
+        raise ExportError(
+            f'export.lerobot.episode has {vector.name}, which {why}: set {vector.name}.interpolation: previous'
+        )
+
+
 def _provenance(config: PipelineConfig) -> Iterator[Feature]:
     """Stamp and number of the frame; age and validity of every stream."""
     yield Feature(f'{_OURS}.stamp_ns', 'int64', (1,))
@@ -96,11 +127,16 @@ def _provenance(config: PipelineConfig) -> Iterator[Feature]:
 
 
 def values_of(features: Sequence[Feature], frame: FusedFrame) -> dict[str, Array]:
-    """Return the value of each feature in a frame; an image is ``[H, W, 3] uint8``, R G B."""
+    """Return the value of each feature in a frame.
+
+    An image is ``[H, W, 3] uint8``, R G B; one of distances ``[H, W] float32``, m, 0 where they are not valid.
+    """
     return {feature.name: _value(feature, frame) for feature in features}
 
 
 def _value(feature: Feature, frame: FusedFrame) -> Array:
+    if feature.is_depth:
+        return frame.tensors[feature.streams[0].name][0].numpy()
     if feature.is_image:
         return _pixels(feature, frame)
     if feature.name in (STATE, ACTION):

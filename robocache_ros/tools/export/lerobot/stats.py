@@ -14,7 +14,6 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _QUANTILES = {'q01': 0.01, 'q10': 0.10, 'q50': 0.50, 'q90': 0.90, 'q99': 0.99}
-_LEVELS = 256
 #: Least pixels along an axis of the image that is looked at.
 _LEAST_PIXELS = 150
 
@@ -32,16 +31,18 @@ def of_numbers(values: Array) -> dict[str, list[float]]:
     }
 
 
-def histogram(image: Array) -> Array:
-    """Counts ``[3, 256]`` of the values of each channel of an image ``[H, W, 3] uint8``, of every few pixels."""
+def histogram(image: Array, num_levels: int) -> Array:
+    """Counts ``[C, num_levels]`` of the levels of each channel, of every few pixels of an image ``[H, W(, C)]``."""
     step = max(1, min(image.shape[:2]) // _LEAST_PIXELS)
-    pixels = image[::step, ::step].reshape(-1, 3)
-    return np.stack([np.bincount(pixels[:, channel], minlength=_LEVELS) for channel in range(3)])
+    pixels = image[::step, ::step].reshape(-1, *image.shape[2:])
+    return np.stack([np.bincount(channel, minlength=num_levels) for channel in np.atleast_2d(pixels.T)])
 
 
-def of_pixels(counts: Array, num_images: int) -> dict[str, list[Any]]:
-    """Statistics of each channel, 0 to 1, shape ``[3, 1, 1]``, from the sum of the histograms of some images."""
-    levels = np.arange(_LEVELS) / (_LEVELS - 1)
+def of_pixels(counts: Array, levels: Array, num_images: int) -> dict[str, list[Any]]:
+    """Statistics of each channel, shape ``[C, 1, 1]``, from the sum of the histograms of some images.
+
+    ``levels [L]`` are the values that are counted, from the least to the greatest.
+    """
     total = counts.sum(axis=1, keepdims=True)
     mean = (counts * levels).sum(axis=1, keepdims=True) / total
     deviation = np.sqrt((counts * (levels - mean) ** 2).sum(axis=1, keepdims=True) / total)
@@ -49,9 +50,9 @@ def of_pixels(counts: Array, num_images: int) -> dict[str, list[Any]]:
     below = counts.cumsum(axis=1)
     found = {
         'min': levels[present.argmax(axis=1)],
-        'max': levels[_LEVELS - 1 - present[:, ::-1].argmax(axis=1)],
+        'max': levels[len(levels) - 1 - present[:, ::-1].argmax(axis=1)],
         'mean': mean,
         'std': deviation,
         **{name: levels[(below >= q * total).argmax(axis=1)] for name, q in _QUANTILES.items()},
     }
-    return {**{name: np.reshape(each, (3, 1, 1)).tolist() for name, each in found.items()}, 'count': [num_images]}
+    return {**{name: np.reshape(each, (-1, 1, 1)).tolist() for name, each in found.items()}, 'count': [num_images]}

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ends any tool with one line and a status: an interruption, and a library that is not installed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from robocache_ros.tools import doctor, interruption
+
+_UNUSABLE = 2
+
+
+def run_tool(tool: str, body: Callable[[], int]) -> int:
+    """Run ``body``, which imports what takes long; returns its exit status, or that of its end."""
+    interruption.end_at_once(tool)
+    try:
+        return body()
+    except KeyboardInterrupt:
+        return interruption.status_of(tool)
+    except ModuleNotFoundError as error:
+        remedy = doctor.remedy(error.name or '', os.environ)
+        if not remedy:  # it is a part of something that is installed, and broken
+            raise
+        print(f'{tool}: needs {error.name}, which is not installed: {remedy}', file=sys.stderr)
+        return _UNUSABLE
