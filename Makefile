@@ -13,12 +13,12 @@ ARGS ?=
 export PYTHON
 RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
-SIMULATOR := robocache_ros/tools/simulate.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
-CXX_SOURCES := $(wildcard robocache_core/csrc/* test/*/*.cpp test/*/*/*.cpp)
+SIMULATOR := robocache_ros/tools/simulation.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
+CXX_SOURCES := $(wildcard robocache_core/csrc/* robocache_core/include/*/* test/*/*.cpp test/*/*/*.cpp)
 # Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
-SIDE_BY_SIDE := test/core test/sim test/export test/inspection test/launch test/package test/process
+SIDE_BY_SIDE := test/core test/sim test/export test/inspection test/launch test/package test/process test/view
 
-.PHONY: help demo test test-lerobot fuzz fuzz-coverage faults soak load bench bench-gpu bench-node sanitize sanitize-gpu env shell clean
+.PHONY: help demo dist lock release-check test test-lerobot fuzz fuzz-coverage faults soak load bench bench-gpu bench-node sanitize sanitize-gpu docs docs-check env shell clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,8 +36,13 @@ help:
 	@echo 'make bench-node      the whole path of a message through the node, beside a relay and the usual way; rows in build/bench/node.json'
 	@echo 'make sanitize        the operations under AddressSanitizer, UBSan and ThreadSanitizer'
 	@echo 'make sanitize-gpu    the CUDA kernels under compute-sanitizer: memory, races, what was not written, barriers'
+	@echo 'make docs            the pages of docs/ and of the API as HTML, in build/docs/html; a warning is an error'
+	@echo 'make docs-check      every command and snippet of README and docs, run or listed with why not; ARGS=TEXT for those alone that have it'
+	@echo 'make dist            the sdist and a manylinux wheel of the newest commit in dist/, reproducible to the bit; ARGS="--target aarch64|cuda"'
+	@echo 'make release-check   all of a release that needs no network: versions, reproducible wheel, its contents, licences, demo (docs/release.md)'
+	@echo 'make lock            pin and hash all that the files of requirements/ bring, in requirements/lock/'
 	@echo 'make env             set up the environment, say what is in it (doctor)'
-	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, faults, init, inspect, explain, export, doctor'
+	@echo 'make shell           a shell in the environment: preprocess, replay, simulate, faults, init, inspect, explain, export, view, security_policy, doctor'
 	@echo 'make clean           remove everything that was built, the environments too'
 
 demo: $(if $(BAG),,$(SIMULATED)/metadata.yaml)
@@ -68,7 +73,7 @@ fuzz-coverage:
 
 faults:
 	@ROBOCACHE_FAULTS=build/faults.json $(RUN) python -m pytest -q --durations=5 test/ros/test_fault_matrix_live.py $(ARGS)
-	@PYTHONPATH=test $(RUN) python -m support.faults.document
+	@$(RUN) env PYTHONPATH="test:$$PYTHONPATH" python -m support.faults.document
 
 soak:
 	@$(RUN) python -m benchmark.endurance $(ARGS)
@@ -93,6 +98,21 @@ sanitize:
 
 sanitize-gpu:
 	@$(RUN) scripts/sanitize_gpu.sh $(ARGS)
+
+docs:
+	@$(RUN) scripts/docs.sh
+
+docs-check:
+	@$(RUN) env PYTHONPATH="test:$$PYTHONPATH" python -m support.docs_check $(ARGS)
+
+dist:
+	@$(RUN) scripts/release.sh dist $(ARGS)
+
+release-check:
+	@$(RUN) scripts/release.sh check $(ARGS)
+
+lock:
+	@$(RUN) scripts/release.sh lock
 
 env:
 	@$(RUN) doctor

@@ -108,12 +108,17 @@ class BuildExtension(build_ext):
         super().build_extensions()
 
     def build_extension(self, ext: Extension) -> None:
+        paths = {os.getcwd(): '.'}
         try:
             import pybind11
         except ImportError:
             pass  # the headers may still be on the compiler's own path: Debian's pybind11-dev
         else:
             ext.extra_compile_args += ['-isystem', pybind11.get_include()]  # whose warnings are not ours
+            paths[pybind11.get_include()] = 'pybind11'
+        # No path of the machine that builds is in the module: the same sources are the same bytes in every folder.
+        mapped = [f'-ffile-prefix-map={path}={name}' for path, name in paths.items()]
+        ext.extra_compile_args += mapped
         sanitizers = os.environ.get('ROBOCACHE_SANITIZE')  # as in scripts/sanitize.sh: address,undefined
         if sanitizers:
             ext.extra_compile_args += ['-O1', '-g', '-fno-omit-frame-pointer']
@@ -180,7 +185,10 @@ def compile_cuda(nvcc: str, source: str, targets: list[str], build_temp: str) ->
     """Compile ``source`` to an object file and return its path."""
     object_file = os.path.join(build_temp, os.path.splitext(source)[0] + '.o')
     os.makedirs(os.path.dirname(object_file), exist_ok=True)
-    command = [nvcc, *CUDA_FLAGS, *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
+    flags = CUDA_FLAGS
+    if 'SOURCE_DATE_EPOCH' in os.environ:  # built to be given away: its lines would have paths of this machine
+        flags = [flag for flag in CUDA_FLAGS if flag != '-lineinfo']
+    command = [nvcc, *flags, *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
     if os.environ.get('CXX'):
         command += ['-ccbin', os.environ['CXX'].split()[0]]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -222,8 +230,12 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
+        (f'include/{PACKAGE}/robocache', sorted(glob('robocache_core/include/robocache/*.hpp'))),
         (f'share/{PACKAGE}/launch', sorted(glob('launch/*.launch.py'))),
-        (f'share/{PACKAGE}/config', sorted(glob('config/*.yaml') + glob('config/*.xml') + glob('config/*.json'))),
+        (
+            f'share/{PACKAGE}/config',
+            sorted(path for kind in ('yaml', 'xml', 'json', 'rviz') for path in glob(f'config/*.{kind}')),
+        ),
     ],
     # On a ROS machine rosdep brings these; pip's names are for an environment without one.
     install_requires=['numpy', 'opencv-python-headless', 'PyYAML', 'torch'],
@@ -234,6 +246,8 @@ setup(
         'tools': ['matplotlib', 'rosbags'],
         'jpeg': ['simplejpeg'],
         'export': ['av', 'pyarrow', 'rosbags', 'webdataset'],
+        'ray': ['ray', 'rosbags'],
+        'view': ['matplotlib', 'rerun-sdk>=0.41', 'rosbags'],
     },
     zip_safe=False,
     entry_points={
@@ -245,7 +259,9 @@ setup(
             'inspect = robocache_ros.tools.inspect.cli:main',
             'explain = robocache_ros.tools.explain:main',
             'export = robocache_ros.tools.export.cli:main',
+            'view = robocache_ros.tools.view.cli:main',
             'init = robocache_ros.tools.init:main',
+            'security_policy = robocache_ros.tools.security_policy:main',
             'doctor = robocache_ros.tools.doctor:main',
         ],
     },

@@ -26,7 +26,9 @@ fi
 
 ROBOCACHE_LIBFUZZER=$(echo "$PWD/$out"/site/atheris/core_with_libfuzzer.*.so)
 export ROBOCACHE_LIBFUZZER
-# As in sanitize.sh; and every object of Python is an allocation of its own, as far as C sees it.
-LD_PRELOAD="$PWD/$out/forward.so $("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so)" \
-    ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:quarantine_size_mb=16 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc PYTHONSAFEPATH=1 \
+# As in sanitize.sh; and every object of Python is an allocation of its own, as far as C sees it. atheris has parts of a C++
+# library of its own, so that memory which it allocates by one of the two is freed by the other.
+LD_PRELOAD="$PWD/$out/forward.so $("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so.6)" \
+    ASAN_OPTIONS=detect_leaks=0:alloc_dealloc_mismatch=0:verify_asan_link_order=0:quarantine_size_mb=16 \
+    UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc PYTHONSAFEPATH=1 \
     PYTHONPATH="$PWD/$out:$PWD/test:$PWD:$PWD/$out/site" python -m support.fuzz_coverage "$@"

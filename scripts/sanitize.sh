@@ -18,7 +18,7 @@ ROBOCACHE_CUDA=0 ROBOCACHE_SANITIZE=address,undefined python setup.py -q build_e
 # Python itself is not instrumented, so the runtime comes first by hand; with libstdc++, which it must find to see
 # exceptions thrown. Python keeps memory until it ends: that is no leak of ours, and would drown one.
 sanitized() {
-    LD_PRELOAD="$("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so)" \
+    LD_PRELOAD="$("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so.6)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
         PYTHONPATH="$PWD/$out:$PWD" PYTHONSAFEPATH=1 ROBOCACHE_SANITIZED="$PWD/$out" "$@"
 }
@@ -30,7 +30,10 @@ run_tests() {
     sanitized pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys "$@"
 }
 
-loops=(test/core/test_{sanitized,image,image_opencv,jpeg,jpeg_planes,rectify,resampling,points,voxels,voxels_parity,hard_voxels}.py test/core/test_fuzz*.py)
+names=(sanitized image image_opencv image_uint8 jpeg jpeg_planes rvl rectify resampling points voxels voxels_parity)
+names+=(hard_voxels prepare_depth depth_points register_depth)
+loops=("${names[@]/#/test/core/test_}")
+loops=("${loops[@]/%/.py}" test/core/test_fuzz*.py)
 best=$(sanitized python -c 'import _robocache_core; print(_robocache_core.simd)')
 for level in default avx2 avx512; do
     echo "== AddressSanitizer and UBSan: the operations, ROBOCACHE_SIMD=$level"

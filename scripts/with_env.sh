@@ -7,6 +7,10 @@
 #
 # ROS 2 is the sourced one as it is, else its wheels; torch is the one that $PYTHON has, else the pinned one. Everything
 # goes into build/venv-*, nothing is installed elsewhere. --bench adds the libraries of requirements/bench.txt.
+#
+# An environment of wheels is installed from requirements/lock, by hashes. Over a sourced ROS 2, whose own packages stay,
+# what is missing is pinned and has no hashes. Nor has torch: each machine has the build of it (CPU, CUDA, Jetson) that
+# its package index serves.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -80,7 +84,7 @@ EOF
 
 make_environment() {
     "$python" -c 'import venv, ensurepip' 2> /dev/null || fail "$python cannot make virtual environments: apt install python$version-venv"
-    say "setting up $venv (ROS 2 $distro, Python $version); this takes a minute or two, once"
+    say "setting up $venv (ROS 2 $distro, Python $version); this takes some minutes and 3 GB, once"
     rm -rf "$venv"
     if [ -n "$sourced" ]; then
         "$python" -m venv --system-site-packages "$venv"
@@ -90,10 +94,13 @@ make_environment() {
         fi
         # The compiled modules of ROS 2 need the NumPy that they were built with.
         "$venv/bin/python" -c 'import numpy; print("numpy==" + numpy.__version__)' > "$venv/keep.txt"
-        pip_install -r requirements/dev.txt -r requirements/export.txt -r "$venv/missing.txt" -c "$venv/keep.txt"
+        pip_install -r requirements/dev.txt -r requirements/export.txt -r requirements/ray.txt -r "$venv/missing.txt" -c "$venv/keep.txt"
     else
         "$python" -m venv "$venv"
-        pip_install -r requirements/dev.txt -r requirements/export.txt -r requirements/runtime.txt -r "requirements/$distro.txt"
+        # All but torch, and what it brings, by the hashes of `make lock`. empy alone has no wheel: setuptools builds it.
+        sed -n '/^setuptools==/,/[^\\]$/p' "requirements/lock/$distro.txt" > "$venv/setuptools.txt"
+        pip_install --require-hashes -r "$venv/setuptools.txt"
+        pip_install --require-hashes --only-binary :all: --no-binary empy --no-build-isolation -r "requirements/lock/$distro.txt"
     fi
     if "$venv/bin/python" -c 'import torch' 2> /dev/null; then
         :
@@ -110,11 +117,19 @@ make_environment() {
 
 make_package() {
     command -v "${CXX:-g++}" > /dev/null || say "no C++ compiler (${CXX:-g++}): the slower reference will run; apt install g++, then make again"
-    say 'installing the package and its compiled module'
-    pip_install --no-deps --no-build-isolation --editable .
+    local for='' with=${ROBOCACHE_CUDA:-auto}
+    if [ "$with" = auto ] && [ -n "$nvcc" ]; then
+        if "$venv/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is None)'; then
+            for=', for GPUs too: ROBOCACHE_CUDA=0 leaves that out'
+        else
+            with=0 for=', not for GPUs, for which its torch is not made: ROBOCACHE_CUDA=1 does it nevertheless'
+        fi
+    fi
+    say "installing the package and compiling its module$for"
+    ROBOCACHE_CUDA=$with pip_install --no-deps --no-build-isolation --editable .
     # Where `ros2 run` and launch files look for executables.
     mkdir -p "$venv/lib/robocache_ros"
-    for tool in preprocess replay simulate faults init inspect explain export doctor; do
+    for tool in preprocess replay simulate faults init inspect explain export view security_policy doctor; do
         ln -sfn "../../bin/$tool" "$venv/lib/robocache_ros/$tool"
     done
 }
@@ -138,9 +153,11 @@ once_for() {
 contents() { find "$@" -type f ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum; }
 
 mkdir -p build
-once_for environment make_environment "$python" "$version" "$distro" "$(contents requirements scripts)"
+once_for environment make_environment "$python" "$version" "$distro" "$(contents requirements scripts/with_env.sh)"
+nvcc=${CUDACXX:-$(command -v "${CUDA_HOME:+$CUDA_HOME/bin/}nvcc" || command -v nvcc || true)}
 once_for package make_package "$(cat "$venv/.environment")" "$(command -v "${CXX:-g++}" || true)" \
-    "$(contents setup.py setup.cfg package.xml pyproject.toml robocache_core/csrc config launch resource)"
+    "${ROBOCACHE_CUDA:-auto} $nvcc ${ROBOCACHE_CUDA_ARCHS:-}" \
+    "$(contents setup.py setup.cfg package.xml pyproject.toml robocache_core/csrc)" "$(find config launch resource -type f | sort)"
 
 if [ -n "$bench" ]; then once_for bench make_bench "$(cat "$venv/.environment")" "$(contents requirements/bench.txt)"; fi
 
