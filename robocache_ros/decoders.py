@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threads that decode compressed images beside the thread that runs the pipeline.
+"""Compressed images are decoded beside the thread that runs the pipeline.
 
-An image is decoded once, by the first that comes to it: one of these threads, or the pipeline, which waits where a
-thread is at it. So the threads change when pixels are there, never which.
+An image is decoded once, by the first that comes to it: the thread on which it arrives, one of a few threads for those
+that a target turns out to take, or the pipeline, which waits where another is at it. So threads change when pixels are
+there, never which.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from robocache_core.config import PipelineConfig
@@ -33,14 +36,17 @@ class Decoders:
     That is one whose predecessors were taken: of a camera that is faster than the targets, most images are never used.
 
     Args:
-        num_threads: most that are started, when they are first needed; 0: images are decoded when they are used.
+        num_threads: most images that are decoded ahead side by side, and most threads that are started, when they are
+            first needed; 0: images are decoded when they are used.
     """
 
     def __init__(self, num_threads: int) -> None:
         self._num_threads = num_threads
         self._process = os.getpid()
         self._threads: list[threading.Thread] = []
-        self._waiting: SimpleQueue[weakref.ref[_Decoding] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[weakref.ref[_Once] | None] = SimpleQueue()
+        self._slots = threading.Semaphore(num_threads)
+        self._lock = threading.Lock()
         self._cameras: dict[str, _Camera] = {}
 
     @staticmethod
@@ -49,16 +55,18 @@ class Decoders:
         num_cameras = sum(stream.is_compressed for stream in config.streams())
         return Decoders(min(config.compute.decode_threads, num_cameras, len(os.sched_getaffinity(0))))
 
-    def take_in(self, name: str, image: EncodedImage) -> EncodedImage:
-        """Return ``image``, which has come from camera ``name``, such that its decoding can begin ahead."""
+    def take_in(self, name: str, image: EncodedImage) -> Decoding:
+        """Return what decodes ``image``, which has come from camera ``name``; of a camera on one thread at a time."""
         if not self._num_threads:
-            return image
+            return Decoding(image)
         camera = self._cameras.setdefault(name, _Camera())
-        decoding = _Decoding(image.decode, camera, self._enqueue)
-        if len(camera.last) == LEAST_TAKEN and all(use.taken for use in camera.last):
-            decoding.enqueue()
-        camera.last.append(decoding.use)
-        return dataclasses.replace(image, decode=decoding.frame, begin=decoding.begin)
+        is_probable = len(camera.last) == LEAST_TAKEN and all(use.taken for use in camera.last)
+        once = _Once(image.decode, camera, self._enqueue)
+        camera.last.append(once.use)
+        image = dataclasses.replace(image, decode=once.frame, begin=once.begin)
+        if not is_probable:
+            return Decoding(image)
+        return Decoding(image, here=functools.partial(self._decode_here, once), elsewhere=once.enqueue)
 
     def close(self) -> None:
         """End the threads. Images are decoded when they are used from then on.
@@ -75,26 +83,57 @@ class Decoders:
         if any(thread.is_alive() for thread in threads):
             raise TimeoutError(f'an image is still being decoded after {CLOSE_S} s')
 
-    def _enqueue(self, decoding: _Decoding) -> None:
-        if not self._num_threads or os.getpid() != self._process:  # threads do not survive a fork
+    def _decode_here(self, once: _Once) -> None:
+        """Decode an image on the thread that calls this, if as many may be decoded ahead."""
+        if not self._slots.acquire(blocking=False):
+            once.enqueue()
             return
-        if len(self._threads) < self._num_threads:
-            thread = threading.Thread(target=self._run, name='robocache-decoder', daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the process may have no more: those that run do the work, or the pipeline does
-                self._num_threads = len(self._threads)
-            else:
-                self._threads.append(thread)
-        if self._threads:
-            self._waiting.put(weakref.ref(decoding))  # an image that is dropped meanwhile is not decoded
+        try:
+            if once.claim():
+                once.run()
+        finally:
+            self._slots.release()
+
+    def _enqueue(self, once: _Once) -> None:
+        with self._lock:
+            if not self._num_threads:
+                return
+            if len(self._threads) < self._num_threads:
+                self._start_thread()
+            if self._threads:
+                self._waiting.put(weakref.ref(once))  # an image that is dropped meanwhile is not decoded
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name='robocache-decoder', daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the process may have no more: those that run do the work, or the pipeline does
+            self._num_threads = len(self._threads)
+        else:
+            self._threads.append(thread)
 
     def _run(self) -> None:
         while (waiting := self._waiting.get()) is not None:
-            decoding = waiting()
-            if decoding is not None:
-                decoding.run()
-            del decoding
+            with self._slots:
+                once = waiting()
+                if once is not None:
+                    once.run()
+                del once
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """An image that has come, and how it is decoded ahead; one that no target will probably take is not.
+
+    Attributes:
+        image: decoded once, whoever needs it.
+        here: decodes it on the thread that calls this.
+        elsewhere: has it decoded on another thread.
+    """
+
+    image: EncodedImage
+    here: Callable[[], None] = lambda: None
+    elsewhere: Callable[[], None] = lambda: None
 
 
 class _Use:
@@ -108,15 +147,14 @@ class _Camera:
 
     def __init__(self) -> None:
         self.last: deque[_Use] = deque(maxlen=LEAST_TAKEN)
-        self.ahead: weakref.WeakSet[_Decoding] = weakref.WeakSet()
+        self.ahead: weakref.WeakSet[_Once] = weakref.WeakSet()
+        self.lock = threading.Lock()
 
 
-class _Decoding:
-    """One image."""
+class _Once:
+    """One image, decoded once."""
 
-    def __init__(
-        self, decode: Callable[[], CameraFrame], camera: _Camera, enqueue: Callable[[_Decoding], None]
-    ) -> None:
+    def __init__(self, decode: Callable[[], CameraFrame], camera: _Camera, enqueue: Callable[[_Once], None]) -> None:
         self.use = _Use()
         self._decode = decode
         self._camera = camera
@@ -134,11 +172,20 @@ class _Decoding:
         self.enqueue()
 
     def enqueue(self) -> None:
-        """Queue it for a thread, unless it was queued before, or too many of the camera are held."""
-        if not self._is_kept and len(self._camera.ahead) < MAX_HELD:
+        """Queue it for a thread, if it may be decoded ahead."""
+        if self.claim():
+            self._enqueue(self)
+
+    def claim(self) -> bool:
+        """Whether it may be decoded ahead: nobody has claimed it before, and not too many of the camera are held."""
+        if os.getpid() != self._process:  # neither threads nor the state of locks survive a fork
+            return False
+        with self._camera.lock:
+            if self._is_kept or len(self._camera.ahead) >= MAX_HELD:
+                return False
             self._is_kept = True
             self._camera.ahead.add(self)
-            self._enqueue(self)
+            return True
 
     def run(self) -> None:
         """Decode it on the thread that calls this, unless another one does."""

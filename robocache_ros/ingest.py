@@ -8,6 +8,7 @@ from typing import Any
 
 from sensor_msgs.msg import CameraInfo
 
+from robocache_core.config import StreamConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_core.rotation import pose_matrix
@@ -16,7 +17,7 @@ from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
 from robocache_ros.cdr import Raw, deserialize
 from robocache_ros.decode_image import decode_camera_info
-from robocache_ros.decoders import Decoders
+from robocache_ros.decoders import Decoders, Decoding
 from robocache_ros.drop_log import DropLog
 from robocache_ros.frozen_poses import FrozenPoses
 from robocache_ros.held_back import HeldBack
@@ -64,24 +65,48 @@ class Ingest:
         """Count a message of stream ``name`` that has arrived; may be called from any thread."""
         self._pipeline.receive(name)
 
+    def open(self, name: str, received: Received) -> Decoding | None:
+        """Return what decodes a compressed image that has come; None of other messages, and of one that is refused.
+
+        On the thread on which the messages of the stream come.
+        """
+        stream = self._pipeline.streams[name]
+        if not stream.is_compressed:
+            return None
+        try:
+            _, sample = self._sample(name, received.raw, stream.topic)
+        except Exception:  # `decode` comes to it again, and counts it
+            return None
+        return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else None
+
     def decode(self, name: str, received: Received, when: str = '') -> Sample | None:
         """Return the sample of a message that was announced; None where it was dropped.
 
         ``when`` is added to the topic in the explanation of one that cannot be deserialized.
         """
-        stream, source = self._pipeline.streams[name], self.sources[name]
+        stream = self._pipeline.streams[name]
         try:
-            message = _deserialized(received.raw, source.message, f'{stream.topic}{when}')
-            sample = source.decode(message, stream)
-            if stream.stamped_by_arrival:
-                sample = restamped(sample, _arrival_ns(received))
+            if received.image is not None:
+                return _stamped(received.image, received, stream)
+            message, sample = self._sample(name, received.raw, f'{stream.topic}{when}')
+            sample = _stamped(sample, received, stream)
             self.frozen_poses.take(name, sample.stamp_ns, message)
-            return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else sample
+            if isinstance(sample, EncodedImage):
+                decoding = self._decoders.take_in(name, sample)
+                decoding.elsewhere()
+                sample = decoding.image
+            return sample
         except DataError as error:
             self.refuse(name, error)
         except Exception:
             self._fail(name)
         return None
+
+    def _sample(self, name: str, raw: Raw, topic: str) -> tuple[Any, Sample]:
+        """Return a message of stream ``name`` and its sample; raises ``DataError``."""
+        source = self.sources[name]
+        message = _deserialized(raw, source.message, topic)
+        return message, source.decode(message, self._pipeline.streams[name])
 
     def push(self, name: str, sample: Sample) -> None:
         """Push a decoded sample, once the pose of its sensor is known, and those that have waited for theirs."""
@@ -219,6 +244,11 @@ class Ingest:
                 f'{MOST_METRES:g} m; correct the transform',
             )
         return found
+
+
+def _stamped(sample: Sample, received: Received, stream: StreamConfig) -> Sample:
+    """Return the sample of a message with the stamp that counts of it."""
+    return restamped(sample, _arrival_ns(received)) if stream.stamped_by_arrival else sample
 
 
 def _arrival_ns(received: Received) -> int:

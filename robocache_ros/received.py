@@ -6,15 +6,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from robocache_core.config import StreamConfig
+from robocache_core.samples import EncodedImage
 from robocache_core.streams.message_vector import ODOMETRY
 from robocache_ros.cdr import Raw, header_frames, header_stamp_ns
 
 
 class Received(NamedTuple):
-    """A serialized message, and when it arrived: in ROS time, ns; of a bag, when it was recorded."""
+    """A serialized message, and when it arrived: in ROS time, ns; of a bag, when it was recorded.
+
+    ``image``: of a compressed image that was opened when it arrived, what it holds.
+    """
 
     raw: Raw
     arrived_ns: int
+    image: EncodedImage | None = None
 
     def stamp_ns(self, stream: StreamConfig) -> int | None:
         """Return the stamp of a message of ``stream``, its offset added, ns; None where it is too short to have one."""

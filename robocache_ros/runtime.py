@@ -153,13 +153,19 @@ class Runtime:
         self.dumps.close()
 
     def put(self, name: str, raw: Raw) -> None:
-        """Take in a serialized message of stream ``name``, on the thread on which it arrives."""
+        """Take in a serialized message of stream ``name``, on the thread on which it arrives.
+
+        An image that a target will probably take is decoded here: who waits for it needs no other thread to wake up.
+        """
         received = Received(raw, self._now_ns())
         stream = self.pipeline.streams[name]
         stamp_ns = received.stamp_ns(stream)
         self.metrics.arrived(name, stamp_ns, received.arrived_ns, received.frames(stream))
         self.recorder.arrived(name, stamp_ns, len(raw))
-        self.inboxes.put(name, received, len(raw))
+        decoding = self.ingest.open(name, received)
+        self.inboxes.put(name, received if decoding is None else received._replace(image=decoding.image), len(raw))
+        if decoding is not None:
+            decoding.here()
 
     def put_calibration(self, name: str, raw: Raw) -> None:
         """Take in a serialized CameraInfo of camera ``name``, on the thread on which it arrives."""

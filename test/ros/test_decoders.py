@@ -81,6 +81,32 @@ def test_an_image_is_decoded_as_it_comes_in_where_those_before_it_were_taken(cam
     assert camera.numbers.count(10) == 1
 
 
+def test_an_image_can_be_decoded_on_the_thread_on_which_it_comes(camera):
+    coming = camera.probable(10)
+    coming.here()
+    assert camera.decoded[-1] == (10, threading.current_thread().name)
+    coming.here()
+    coming.image.begin()
+    assert coming.image.decode().stamp_ns == 10
+    assert camera.numbers.count(10) == 1
+
+
+def test_no_more_images_are_decoded_ahead_side_by_side_than_there_are_threads():
+    camera = Camera(num_threads=1)
+    first, second = camera.probable(10), camera.probable(20, 'rear')
+    camera.go.clear()
+    reader = threading.Thread(target=first.here)
+    reader.start()
+    camera.wait_for_one()
+    second.here()  # returns at once: it waits for a thread
+    assert 20 not in camera.numbers
+    camera.go.set()
+    reader.join()
+    camera.wait_for_one()
+    assert camera.decoded[-1] == (20, 'robocache-decoder')
+    camera.decoders.close()
+
+
 def test_an_image_that_is_dropped_while_it_waits_is_not_decoded(camera):
     camera.occupy()
     camera.image(2).begin()  # and is gone
@@ -241,6 +267,6 @@ def test_as_many_threads_as_compressed_cameras_and_cores(monkeypatch, cameras, t
     made = Decoders.of(config)
     assert made._num_threads == expected
     image = EncodedImage(0, 'a', 1, lambda: None)
-    assert (made.take_in('a', image) is image) == (expected == 0)
+    assert (made.take_in('a', image).image is image) == (expected == 0)
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0})
     assert Decoders.of(config)._num_threads == min(expected, 1)

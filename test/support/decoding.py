@@ -6,7 +6,7 @@ import threading
 import torch
 
 from robocache_core.samples import CameraFrame, EncodedImage
-from robocache_ros.decoders import Decoders
+from robocache_ros.decoders import LEAST_TAKEN, Decoders
 
 WAIT_S = 30
 
@@ -22,8 +22,21 @@ class Camera:
         self.go = threading.Event()
         self.go.set()
 
+    def take_in(self, number=0, name='front'):
+        return self.decoders.take_in(name, EncodedImage(number, name, 10, lambda: self._decode(number)))
+
+    def probable(self, number, name='front'):
+        """As ``take_in``, of an image whose predecessors were taken."""
+        for before in range(LEAST_TAKEN):
+            self.take_in(number + 1 + before, name).image.decode()
+            self.wait_for_one()
+        return self.take_in(number, name)
+
     def image(self, number=0):
-        return self.decoders.take_in('front', EncodedImage(number, 'front', 10, lambda: self._decode(number)))
+        """An image as the thread that runs the pipeline takes it in."""
+        decoding = self.take_in(number)
+        decoding.elsewhere()
+        return decoding.image
 
     def _decode(self, number):
         self.decoded.append((number, threading.current_thread().name))

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed images are opened, and where a target will probably take them decoded, on the thread they come on."""
+
+import threading
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CompressedImage
+from support.runtime import assert_adds_up, header, make
+
+from robocache_core.config import CameraConfig, PipelineConfig
+from robocache_ros import decode_image
+from robocache_ros.decoders import LEAST_TAKEN
+
+FRONT = CameraConfig('front', topic='/front/compressed', width=16, height=8)
+CONFIG = PipelineConfig(cameras=(FRONT,))
+NUM_IMAGES = LEAST_TAKEN + 3
+
+
+def jpeg(number):
+    pixels = np.random.default_rng(number).integers(0, 256, (8, 16, 3), np.uint8)
+    return CompressedImage(
+        header=header(100 * number, 'front'), format='jpeg', data=cv2.imencode('.jpg', pixels)[1].tobytes()
+    )
+
+
+def put_on_a_thread(bench, message):
+    """Put a message as its reader does, and wait until that is done."""
+    thread = threading.Thread(target=bench.put, args=('front', message), name='reader')
+    thread.start()
+    thread.join()
+
+
+@pytest.fixture
+def decoded_on(monkeypatch):
+    """By which threads images were decoded."""
+    threads, decode = [], decode_image._decode_pixels
+
+    def noted(*args):
+        threads.append(threading.current_thread().name)
+        return decode(*args)
+
+    monkeypatch.setattr(decode_image, '_decode_pixels', noted)
+    return threads
+
+
+def played(config, messages):
+    bench = make(config)
+    for message in messages:
+        put_on_a_thread(bench, message)
+        bench.work()
+    bench.runtime.pipeline.give_up()
+    bench.work()
+    bench.runtime.close()
+    return bench
+
+
+def test_images_that_targets_take_are_decoded_as_they_come(decoded_on):
+    bench = played(CONFIG, map(jpeg, range(NUM_IMAGES)))
+    assert len(bench.frames) == len(decoded_on) == NUM_IMAGES
+    assert decoded_on[LEAST_TAKEN:] == ['reader'] * (NUM_IMAGES - LEAST_TAKEN)
+
+
+def test_without_threads_they_are_decoded_in_their_turn_with_the_same_result(decoded_on):
+    in_turn = replace(CONFIG, compute=replace(CONFIG.compute, decode_threads=0))
+    frames = [played(config, map(jpeg, range(NUM_IMAGES))).frames for config in (CONFIG, in_turn)]
+    assert 'reader' not in decoded_on[NUM_IMAGES:]
+    for one, other in zip(*frames, strict=True):
+        assert one.stamp_ns == other.stamp_ns
+        assert torch.equal(one.tensors['front'], other.tensors['front'])
+
+
+def test_images_that_no_target_takes_are_not_decoded_as_they_come(decoded_on):
+    """A camera of ten images a target: most are never used."""
+    bench = make(replace(CONFIG, sync=replace(CONFIG.sync, rate_hz=1.0)))
+    for number in range(30):
+        put_on_a_thread(bench, jpeg(number))
+        bench.work()
+    assert decoded_on.count('reader') <= 3
+    assert len(decoded_on) <= 6
+    bench.runtime.close()
+
+
+@pytest.mark.parametrize('fault', ['cut', 'no JPEG', 'damaged', 'no message'])
+def test_an_image_that_is_refused_is_counted_once(fault, decoded_on):
+    whole = jpeg(NUM_IMAGES)
+    data = bytes(whole.data)
+    broken = {
+        'cut': data[: len(data) // 2],
+        'no JPEG': b'\0' * 100,
+        'damaged': data[:-62] + b'\xff\0' * 30 + data[-2:],
+        'no message': data,
+    }[fault]
+    bench = make(CONFIG)
+    for number in range(NUM_IMAGES):
+        put_on_a_thread(bench, jpeg(number))
+        bench.work()
+    if fault == 'no message':
+        raw = serialize_message(whole)[:-30]
+        thread = threading.Thread(target=bench.runtime.put, args=('front', raw), name='reader')
+        thread.start()
+        thread.join()
+    else:
+        whole.data = broken
+        put_on_a_thread(bench, whole)
+    bench.work()
+    put_on_a_thread(bench, jpeg(NUM_IMAGES + 1))
+    bench.work()
+    bench.runtime.pipeline.give_up()
+    bench.work()
+    counts = bench.runtime.pipeline.ledger['front'].counts()
+    expected = 'undeserializable' if fault == 'no message' else 'decode_failed'
+    assert {str(reason): n for reason, n in counts.dropped.items()} == {expected: 1}
+    assert len(bench.frames) == NUM_IMAGES + 1
+    assert_adds_up(bench.runtime)
+    bench.runtime.close()
