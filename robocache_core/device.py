@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from robocache_core import backends
+from robocache_core import backends, host_memory
 from robocache_core.ops import DenseVoxels, SparseVoxels
 
 #: Alignment of a tensor in a GPU's memory, bytes: any load of a kernel is aligned then.
@@ -224,7 +224,9 @@ def choose_device(wanted: str) -> tuple[Device, str | None]:
         return Device(reason), None if wanted == 'auto' else reason
     try:
         index = torch.cuda.current_device() if ':' not in wanted else _index(wanted)
-        uploader = backends.cuda().module.Uploader(index)
+        module = backends.cuda().module
+        uploader = module.Uploader(index)
+        host_memory.pin(module, index)
         reason = f'{asked}: {torch.cuda.get_device_name(index)}'
         return CudaDevice(torch.device('cuda', index), uploader, reason), None
     except RuntimeError as error:  # it is there and does not work: a fault whatever was asked for

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robocache_core import backends
+from robocache_core import backends, host_memory
 from robocache_core.encodings import JPEG_SAMPLINGS
 from robocache_core.jpeg import Jpeg, ScanPlan, Segment, scan_plans
 
@@ -83,7 +83,7 @@ def read_planes(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> Planes | None:
         return None
     if plan is None:
         return None
-    out = np.empty(plan.nbytes, np.uint8)
+    out = host_memory.empty(plan.nbytes)
     if not backends.active().module.jpeg_planes(plan, data, out):
         return None
     sampling = {size: name for name, size in JPEG_SAMPLINGS.items()}[plan.sampling] if plan.num_planes > 1 else ''

@@ -9,11 +9,14 @@ since Foxy; it was tried with that of Jazzy and of Kilted.
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
+
+from robocache_core import host_memory
 
 _OK, _TAKE_FAILED = 0, 401  # RCL_RET_OK, RCL_RET_SUBSCRIPTION_TAKE_FAILED: there is no message
 
@@ -52,20 +55,29 @@ _take, _publish = _rcl.rcl_take_serialized_message, _rcl.rcl_publish_serialized_
 _take.argtypes = [ctypes.c_void_p] * 4
 _publish.argtypes = [ctypes.c_void_p] * 3
 _rcutils.rcutils_get_default_allocator.restype = _Allocator
+_rcutils.rcutils_get_default_allocator.restype = _Allocator
 _rcutils.rcutils_uint8_array_fini.argtypes = [ctypes.c_void_p]
 _rcutils.rcutils_get_error_string.restype = _ErrorText
-_ALLOCATOR = _rcutils.rcutils_get_default_allocator()
+_ALLOCATOR: _Allocator = _rcutils.rcutils_get_default_allocator()
 
 
 class RclError(RuntimeError):
     """Rcl refused what was asked of it."""
 
 
+@functools.cache
+def _allocator(functions: host_memory.Functions | None) -> _Allocator:
+    """Return what hands out memory for messages: rcl's own, or ``functions``."""
+    if functions is None:
+        return _ALLOCATOR
+    return _Allocator(functions.allocate, functions.deallocate, functions.reallocate, functions.zero_allocate)
+
+
 class _Memory:
-    """Memory of rcl for one message, freed with the last array that views it."""
+    """Memory for one message, freed with the last array that views it."""
 
     def __init__(self) -> None:
-        self.bytes = _Bytes(allocator=_ALLOCATOR)
+        self.bytes = _Bytes(allocator=_allocator(host_memory.functions()))
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

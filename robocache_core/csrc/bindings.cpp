@@ -9,17 +9,23 @@
 #include "pool.hpp"
 #include "simd.hpp"
 #ifdef ROBOCACHE_CUDA
+#include "pinned.hpp"
 #include "upload.hpp"
 #endif
 
 // Raised with every change of a signature in the bindings, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 12
+#define ROBOCACHE_INTERFACE 13
 
 using namespace robocache;
 
 namespace {
 
 #ifdef ROBOCACHE_CUDA
+template <class Function>
+uintptr_t address(Function* function) {
+  return reinterpret_cast<uintptr_t>(function);
+}
+
 void upload(Uploader& uploader, uintptr_t from, int64_t size, uintptr_t to, uintptr_t stream) {
   uploader.upload(at<const uint8_t>(from), size, at<uint8_t>(to), at<void>(stream));
 }
@@ -88,5 +94,12 @@ PYBIND11_MODULE(_robocache_core, m) {
   m.attr("cuda_archs") = ROBOCACHE_CUDA;
   m.def("gpu_memory_bytes", &gpu_memory_bytes);
   py::class_<Uploader>(m, "Uploader").def(py::init<int>(), Release()).def("upload", &upload, Release());
+  py::class_<Block>(m, "Block", py::buffer_protocol()).def(py::init<size_t>(), Release()).def_buffer([](Block& block) {
+    return py::buffer_info(static_cast<uint8_t*>(block.memory()), static_cast<py::ssize_t>(block.size()));
+  });
+  m.def("pin_blocks", &pin_blocks, py::arg("gpu"));
+  m.def("pinned_bytes", &pinned_bytes);
+  m.attr("block_functions") =
+      py::make_tuple(address(&allocate_block), address(&free_block), address(&resize_block), address(&allocate_zeros));
 #endif
 }

@@ -8,7 +8,7 @@ import torch
 from support import played_gpu, whole_robot
 from support.driving import assert_ledger
 
-from robocache_core import backends, ops, payload
+from robocache_core import backends, host_memory, ops, payload
 from robocache_core.config import ComputeConfig
 from robocache_core.device import CudaDevice, Device, choose_device
 from robocache_core.frame import WAITS
@@ -67,6 +67,9 @@ class Gpus:
         patch.setattr(CudaDevice, '_bytes', lambda self, size: torch.empty(size, dtype=torch.uint8))
         module = types.SimpleNamespace(Uploader=uploader)
         patch.setattr(backends, 'cuda', lambda: types.SimpleNamespace(module=module))
+        #: Modules and GPUs by which memory of the host was pinned.
+        self.pinned = []
+        patch.setattr(host_memory, 'pin', lambda *args: self.pinned.append(args))
 
 
 def test_the_cpu_is_taken_where_it_is_asked_for_or_nothing_else_is_there(monkeypatch):
@@ -77,9 +80,10 @@ def test_the_cpu_is_taken_where_it_is_asked_for_or_nothing_else_is_there(monkeyp
 
 
 def test_a_gpu_is_taken_by_its_index(monkeypatch):
-    Gpus(monkeypatch, 2, uploader=lambda index: index)
+    gpus = Gpus(monkeypatch, 2, uploader=lambda index: index)
     for wanted, index in (('auto', 1), ('cuda', 1), ('cuda:0', 0)):
         device, fault = choose_device(wanted)
+        assert gpus.pinned[-1] == (backends.cuda().module, index)
         assert (str(device), device._uploader, fault) == (f'cuda:{index}', index, None)
         assert device.reason == f'compute.device = {wanted}: GPU {index}'
 

@@ -20,6 +20,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import UInt8MultiArray
 
+from robocache_core import host_memory
 from robocache_ros import rcl
 from robocache_ros.reader import Reader, ReadOnThread
 
@@ -100,6 +101,46 @@ def test_a_message_outlives_its_subscription(node):
     view = np.frombuffer(topic.taken.pop().raw, np.uint8)
     assert view[-256:].tolist() == list(range(256))
     view[:] = 0  # it is nobody else's
+
+
+class Memory:
+    """Hands out memory of the C library, and counts it."""
+
+    def __init__(self) -> None:
+        libc, pointer, size = ctypes.CDLL(None), ctypes.c_void_p, ctypes.c_size_t
+        libc.realloc.restype, libc.realloc.argtypes, libc.free.argtypes = pointer, [pointer, size], [pointer]
+        self.sizes, self.num_freed = [], 0
+
+        def reallocate(block, nbytes, state):
+            self.sizes.append(nbytes)
+            return libc.realloc(block, nbytes)
+
+        def free(block, state):
+            self.num_freed += block is not None
+            libc.free(block)
+
+        self.kept = (
+            ctypes.CFUNCTYPE(pointer, size, pointer)(lambda nbytes, state: reallocate(None, nbytes, state)),
+            ctypes.CFUNCTYPE(None, pointer, pointer)(free),
+            ctypes.CFUNCTYPE(pointer, pointer, size, pointer)(reallocate),
+            ctypes.CFUNCTYPE(pointer, size, size, pointer)(lambda *_: None),
+        )
+        self.functions = host_memory.Functions(*(ctypes.cast(f, pointer).value for f in self.kept))
+
+
+def test_messages_are_put_into_the_memory_that_a_pipeline_wants(node, monkeypatch):
+    memory = Memory()
+    monkeypatch.setattr(host_memory, 'functions', lambda: memory.functions)
+    topic = Topic(node)
+    topic.send(*range(256))
+    found: list[rcl.Taken] = []
+    until(lambda: found or found.extend(filter(None, [rcl.take(topic.subscription)])))
+    raw = found.pop().raw
+    assert deserialize_message(bytes(raw), UInt8MultiArray).data.tolist() == list(range(256))
+    assert max(memory.sizes) >= len(raw)
+    before = memory.num_freed
+    del raw
+    assert memory.num_freed == before + 1
 
 
 def resident_bytes() -> int:
