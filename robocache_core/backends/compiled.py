@@ -50,6 +50,11 @@ GpuError: type[RuntimeError] = core.GpuError
 #: ``Uploader(gpu).upload(from_ptr, nbytes, to_ptr, stream)`` copies to the GPU; what the stream does next sees it.
 Uploader: Any = getattr(core, 'Uploader', None)
 
+#: Pinned memory of the host: see ``robocache_core.host_memory``.
+pin_blocks, pinned_bytes, Block, block_functions = (
+    getattr(core, name, None) for name in ('pin_blocks', 'pinned_bytes', 'Block', 'block_functions')
+)
+
 _SCALAR_TYPES = {getattr(torch, name): number for name, number in core.scalar_types.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from robocache_core import backends, host_memory
+from robocache_core import host_memory
 from robocache_core.device import choose_device
 
 MIB = 1 << 20
@@ -87,7 +87,3 @@ def test_others_get_memory_by_the_addresses_of_its_functions():
     free(clean, None)
     assert zeros(1 << 40, 1 << 40, None) is None
     free(None, None)
-
-
-def test_the_module_counts_what_is_pinned():
-    assert backends.cuda().module.pinned_bytes() == host_memory.pinned_bytes() <= MOST
