@@ -52,33 +52,43 @@ class PlanesPlan:
     Attributes:
         scan: what its codes mean.
         mcus: across and down.
-        sampling: blocks of luma in an MCU, across and down; of chroma there is one of each.
+        blocks: of luma in an MCU, across and down; of chroma there is one of each.
         num_planes: 1 or 3.
+        sizes: pixels that a block of luma, and one of chroma, becomes along an axis.
     """
 
     scan: ScanPlan
     mcus: tuple[int, int]
-    sampling: tuple[int, int]
+    blocks: tuple[int, int]
     num_planes: int
+    sizes: tuple[int, int]
 
     @property
-    def step(self) -> int:
-        """Bytes of a row of luma."""
-        return 8 * self.sampling[0] * self.mcus[0]
+    def sampling(self) -> tuple[int, int]:
+        """Pixels of luma for one of chroma, across and down."""
+        across, down = (size * self.sizes[0] // self.sizes[1] for size in self.blocks)
+        return across, down
+
+    def plane(self, number: int) -> tuple[int, int]:
+        """Rows of a plane, and bytes of a row; a reduced one has more than its MCUs fill, for whole blocks of 8 x 8."""
+        across, down = (8 * -(-count * self.sizes[1] // 8) for count in self.mcus)
+        return (down, across) if number else (self.sampling[1] * down, self.sampling[0] * across)
 
     @property
     def nbytes(self) -> int:
         """Of all planes."""
-        blocks = self.sampling[0] * self.sampling[1] + self.num_planes - 1
-        return 64 * blocks * self.mcus[0] * self.mcus[1]
+        return sum(rows * step for rows, step in map(self.plane, range(self.num_planes)))
 
 
-def read_planes(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> Planes | None:
-    """Return the planes of a JPEG; None where it is damaged, or is not as cameras make them."""
+def read_planes(jpeg: Jpeg, data: npt.NDArray[np.uint8], factor: int = 1) -> Planes | None:
+    """Return the planes of a JPEG, reduced by ``factor`` (1, 2, 4 or 8) along each axis, sizes rounded up.
+
+    None where it is damaged, or is not as cameras make them.
+    """
     if not _is_usual(jpeg):
         return None
     try:
-        plan = _plan(jpeg)
+        plan = _plan(jpeg, factor)
     except (IndexError, ValueError, KeyError):
         return None
     if plan is None:
@@ -87,7 +97,7 @@ def read_planes(jpeg: Jpeg, data: npt.NDArray[np.uint8]) -> Planes | None:
     if not backends.active().module.jpeg_planes(plan, data, out):
         return None
     sampling = {size: name for name, size in JPEG_SAMPLINGS.items()}[plan.sampling] if plan.num_planes > 1 else ''
-    return Planes(jpeg.width, jpeg.height, out, plan.step, sampling)
+    return Planes(-(-jpeg.width // factor), -(-jpeg.height // factor), out, plan.plane(0)[1], sampling)
 
 
 def _is_usual(jpeg: Jpeg) -> bool:
@@ -130,19 +140,33 @@ def _is_luma_and_chroma(headers: list[Segment], numbers: bytes) -> bool:
     return numbers != b'RGB' and not any(s.marker == _APP14 for s in headers)
 
 
-def _plan(jpeg: Jpeg) -> PlanesPlan | None:
+def _plan(jpeg: Jpeg, factor: int) -> PlanesPlan | None:
     (scan,) = scan_plans(jpeg)
     frame = next(s.content for s in jpeg.segments if s.marker in _FRAMES)
-    sampling, *others = [(size >> 4, size & 15) for size in frame[7::3]]
+    blocks, *others = [(size >> 4, size & 15) for size in frame[7::3]]
     if not others:  # grey: its blocks come one by one, whatever it says
-        sampling = 1, 1
-    elif sampling not in JPEG_SAMPLINGS.values() or others != [(1, 1), (1, 1)]:
+        blocks = 1, 1
+    elif blocks not in JPEG_SAMPLINGS.values() or others != [(1, 1), (1, 1)]:
         return None
-    is_narrow = sampling[0] == 2 and jpeg.width <= 4  # libjpeg does not blend so few columns of chroma
-    if is_narrow or scan.quanta.max() > _MOST_QUANTUM or not _are_taken(jpeg, scan):
-        return None
-    mcus = -(-jpeg.width // (8 * sampling[0])), -(-jpeg.height // (8 * sampling[1]))
-    return PlanesPlan(scan, mcus, sampling, 1 + len(others))
+    mcus = -(-jpeg.width // (8 * blocks[0])), -(-jpeg.height // (8 * blocks[1]))
+    plan = PlanesPlan(scan, mcus, blocks, 1 + len(others), _sizes(blocks, factor))
+    is_taken = scan.quanta.max() <= _MOST_QUANTUM and _are_taken(jpeg, scan) and _is_blended(jpeg, plan, factor)
+    return plan if is_taken else None
+
+
+def _sizes(blocks: tuple[int, int], factor: int) -> tuple[int, int]:
+    """``PlansPlan.sizes``: where chroma has half of the pixels on both axes, it is reduced less instead."""
+    size = 8 // factor
+    return size, 2 * size if blocks == (2, 2) and factor > 1 else size
+
+
+def _is_blended(jpeg: Jpeg, plan: PlanesPlan, factor: int) -> bool:
+    """Whether libjpeg makes chroma as large as luma as ``prepare_image`` does.
+
+    It does not blend so few columns as four pixels have, nor blocks of one pixel.
+    """
+    is_narrow = plan.sampling[0] == 2 and jpeg.width <= 4 * factor
+    return not (is_narrow or (factor == 8 and 2 in plan.sampling))
 
 
 def _are_taken(jpeg: Jpeg, scan: ScanPlan) -> bool:

@@ -8,7 +8,6 @@ anything is decoded, and its container is checked; its pixels are decoded when a
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import re
 import sys
@@ -143,16 +142,14 @@ def _open_jpeg(data: np.ndarray, declared: Format, config: CameraConfig) -> _Con
     factor = config.decode_scale
     if factor > 1 and declared.encoding.startswith('bayer_') and found.num_channels == 1:
         raise _not_reducible(f'a mosaic ({shown(declared.text)})', config)
-    container = _Container(
+    return _Container(
         functools.partial(decode_jpeg, found, jpeg.ended(found, data), factor),
         ('uint8', 1 if found.num_channels == 1 else 3),
         reduction=Reduction(factor, found.width, found.height) if factor > 1 else None,
         find_damage=functools.partial(jpeg.damage_in, found, data),
         keeps_damaged=config.keeps_damaged,
+        read_planes=functools.partial(read_planes, found, data, factor),
     )
-    if factor > 1:
-        return container
-    return dataclasses.replace(container, read_planes=functools.partial(read_planes, found, data))
 
 
 def _open_png(data: np.ndarray, config: CameraConfig) -> _Container:
@@ -250,7 +247,7 @@ def check_size(width: int, height: int, config: CameraConfig | DepthConfig) -> N
 def _decode_pixels(msg: CompressedImage, declared: Format, stamp: int, container: _Container) -> CameraFrame:
     planes = container.read_planes()
     if planes is not None:
-        return _frame_of_planes(msg, declared, stamp, planes)
+        return _frame_of_planes(msg, declared, stamp, planes, container.reduction)
     found = container.find_damage()
     damage = f'the image of {len(msg.data)} bytes is damaged: {found}' if found else ''
     if damage and not container.keeps_damaged:
@@ -274,7 +271,9 @@ def _decode_pixels(msg: CompressedImage, declared: Format, stamp: int, container
     return frame
 
 
-def _frame_of_planes(msg: CompressedImage, declared: Format, stamp: int, planes: Planes) -> CameraFrame:
+def _frame_of_planes(
+    msg: CompressedImage, declared: Format, stamp: int, planes: Planes, reduction: Reduction | None
+) -> CameraFrame:
     return CameraFrame(
         stamp_ns=stamp,
         frame_id=msg.header.frame_id,
@@ -284,4 +283,5 @@ def _frame_of_planes(msg: CompressedImage, declared: Format, stamp: int, planes:
         height=planes.height,
         step=planes.step,
         sampling=planes.sampling,
+        reduction=reduction,
     )

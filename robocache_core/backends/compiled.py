@@ -186,7 +186,7 @@ def jpeg_damage(plan: ScanPlan, data: npt.NDArray[np.uint8]) -> int:
 
 def jpeg_planes(plan: PlanesPlan, data: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> bool:
     """See ``reference.jpeg_planes``."""
-    layout = (*plan.mcus, *plan.sampling, plan.num_planes)
+    layout = (*plan.mcus, *plan.blocks, plan.num_planes, *plan.sizes)
     is_whole: bool = core.jpeg_planes(_scan_arguments(plan.scan, data), layout, out.ctypes.data)
     return is_whole
 

@@ -22,10 +22,10 @@ int find_jpeg_damage(py::tuple tuple) {
   return static_cast<int>(jpeg_damage(scan));
 }
 
-// layout: mcus_across, mcus_down, luma_across, luma_down, num_planes.
-bool write_jpeg_planes(py::tuple tuple, std::array<int32_t, 5> layout, uintptr_t out) {
+// layout: mcus_across, mcus_down, luma_across, luma_down, num_planes, luma_size, chroma_size.
+bool write_jpeg_planes(py::tuple tuple, std::array<int32_t, 7> layout, uintptr_t out) {
   const JpegScan scan = read_jpeg_scan(tuple);
-  const JpegPlanes planes{layout[0], layout[1], layout[2], layout[3], layout[4]};
+  const JpegPlanes planes{layout[0], layout[1], layout[2], layout[3], layout[4], layout[5], layout[6]};
   const py::gil_scoped_release release;
   return jpeg_planes(scan, planes, at<uint8_t>(out));
 }

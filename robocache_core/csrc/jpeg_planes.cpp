@@ -149,10 +149,13 @@ class Rows {
     uint8_t* plane = out_;
     bool is_alike = true;
     for (int32_t c = 0; c < planes_.num_planes; ++c) {
-      const int64_t down = c == 0 ? planes_.luma_down : 1, stride = 8 * width(c);
+      const bool is_luma = c == 0;
+      const int64_t down = is_luma ? planes_.luma_down : 1;
+      const int32_t size = is_luma ? planes_.luma_size : planes_.chroma_size;
+      const int64_t stride = 8 * planes_.blocks_across() * (is_luma ? planes_.across() : 1);
       for (int64_t y = row_ * down; y < (row_ + 1) * down; ++y, from += 64 * width(c))
-        is_alike &= inverse_dct(by_[c], from, width(c), stride, plane + 8 * y * stride);
-      plane += 8 * planes_.mcus_down * down * stride;
+        is_alike &= inverse_dct(by_[c], size, from, width(c), stride, plane + size * y * stride);
+      plane += 8 * planes_.blocks_down() * (is_luma ? planes_.down() : 1) * stride;
     }
     ++row_;
     return is_alike;

@@ -56,37 +56,51 @@ def jpeg_planes(plan: PlanesPlan, data: npt.NDArray[np.uint8], out: npt.NDArray[
     read: list[list[int]] = []
     if _read(plan.scan, data, read.append):
         return False
-    across, down = plan.sampling
+    across, down = plan.blocks
     mcus_across, mcus_down = plan.mcus
     blocks = np.array(read, np.int32).reshape(mcus_down, mcus_across, -1, 64)
     begin = 0
     for component, first in enumerate((0, *range(across * down, blocks.shape[2]))):
         down, across = (down, across) if component == 0 else (1, 1)
         of_component = blocks[:, :, first : first + down * across] * plan.scan.quanta[plan.scan.blocks[first, 3]]
-        pixels = _inverse_dct(of_component)
+        size = plan.sizes[min(component, 1)]
+        pixels = _inverse_dct(of_component, size)
         if pixels is None:
             return False
-        plane = pixels.reshape(mcus_down, mcus_across, down, across, 8, 8).transpose(0, 2, 4, 1, 3, 5).ravel()
-        out[begin : begin + plane.size] = plane
+        rows, step = plan.plane(component)
+        plane = out[begin : begin + rows * step].reshape(rows, step)
+        height, width = mcus_down * down * size, mcus_across * across * size
+        in_blocks = pixels.reshape(mcus_down, mcus_across, down, across, size, size)
+        plane[:height, :width] = in_blocks.transpose(0, 2, 4, 1, 3, 5).reshape(height, width)
         begin += plane.size
     return True
 
 
-def _inverse_dct(coefficients: Array) -> Array | None:
-    """Pixels ``[..., 8, 8] uint8`` of blocks ``[..., 64]`` in zigzag order; None where decoders may differ in them."""
+def _inverse_dct(coefficients: Array, size: int) -> Array | None:
+    """Pixels ``[..., size, size] uint8`` of blocks ``[..., 64]`` in zigzag order; None where decoders may differ."""
     by_rows = np.empty_like(coefficients)
     by_rows[..., _ZIGZAG] = coefficients
-    between = _transform(by_rows.reshape(*coefficients.shape[:-1], 8, 8).swapaxes(-1, -2), 11).swapaxes(-1, -2)
-    pixels = _transform(between, 18)
+    blocks = by_rows.reshape(*coefficients.shape[:-1], 8, 8)
+    if size == 1:
+        between, pixels = np.zeros(1), blocks[..., :1, :1] + 4 >> 3
+    else:
+        halves, shift = _HALVES[size]
+        between = _transform(blocks.swapaxes(-1, -2), halves, shift).swapaxes(-1, -2)
+        pixels = _transform(between, halves, shift + 7)
     if np.abs(between).max() > _MOST_BETWEEN or pixels.min() < -512 or pixels.max() > 511:
         return None
     result: Array = np.clip(pixels + 128, 0, 255).astype(np.uint8)
     return result
 
 
-def _transform(values: Array, shift: int) -> Array:
+def _transform(values: Array, halves: Callable[[Array], tuple[Array, Array]], shift: int) -> Array:
     """Of the last axis, of eight; see ``csrc/jpeg_transform.cpp``."""
-    v = np.moveaxis(values, -1, 0)
+    even, odd = halves(np.moveaxis(values, -1, 0))
+    found = np.concatenate((even + odd, (even - odd)[::-1])) + (1 << (shift - 1)) >> shift
+    return np.moveaxis(found, 0, -1)
+
+
+def _halves_8(v: Array) -> tuple[Array, Array]:
     shared = (v[2] + v[6]) * 4433
     low, high = shared - v[6] * 15137, shared + v[2] * 6270
     total, difference = (v[0] + v[4]) * (1 << 13), (v[0] - v[4]) * (1 << 13)
@@ -102,8 +116,26 @@ def _transform(values: Array, shift: int) -> Array:
             v[7] * 2446 + ends + third,
         )
     )
-    found = np.concatenate((even + odd, (even - odd)[::-1])) + (1 << (shift - 1)) >> shift
-    return np.moveaxis(found, 0, -1)
+    return even, odd
+
+
+def _halves_4(v: Array) -> tuple[Array, Array]:
+    first, even = v[0] * (1 << 14), v[2] * 15137 - v[6] * 6270
+    odd = np.stack(
+        (
+            v[1] * 20995 + v[3] * 7373 - v[5] * 4926 - v[7] * 4176,
+            v[1] * 8697 - v[3] * 17799 + v[5] * 11893 - v[7] * 1730,
+        )
+    )
+    return np.stack((first + even, first - even)), odd
+
+
+def _halves_2(v: Array) -> tuple[Array, Array]:
+    return v[:1] * (1 << 15), (v[1] * 29692 - v[3] * 10426 + v[5] * 6967 - v[7] * 5906)[np.newaxis]
+
+
+#: By the pixels that a block becomes along an axis: its sums, and by what those of columns are shifted.
+_HALVES = {8: (_halves_8, 11), 4: (_halves_4, 12), 2: (_halves_2, 13)}
 
 
 def _read(plan: ScanPlan, data: npt.NDArray[np.uint8], take: Callable[[list[int]], None]) -> int:
