@@ -70,7 +70,7 @@ class Blocks {
     }
   }
 
-  // Writes the coefficients of a block, by rows; those that are too large are left to what comes after.
+  // Writes the coefficients of a block, by rows, to zeros; those that are too large are left to what comes after.
   JpegDamage read(const JpegBlock& block, JpegBits& bits, int64_t& previous, int16_t* out) const {
     JpegBits at = bits;  // in registers
     at.refill();
@@ -84,7 +84,6 @@ class Blocks {
     }
     previous += found.value;
     if (is_large(previous, quanta_[64 * block.quantum])) return JpegDamage::kLargeValue;
-    std::fill_n(out, 64, int16_t{0});
     out[0] = static_cast<int16_t>(previous);
     const JpegDamage damage = read_others(tables_[block.ac], at, out);
     bits = at;
@@ -121,43 +120,65 @@ class Blocks {
   std::vector<Table> tables_;
 };
 
+// A component: its blocks in an MCU, the pixels that one of them becomes along an axis, and where the next row of them
+// goes.
+struct Component {
+  int64_t across, down;
+  int32_t size;
+  int64_t stride;  // bytes
+  uint8_t* out;
+  Dequantisation by;
+};
+
+std::vector<Component> components_of(const JpegScan& scan, const JpegPlanes& planes, uint8_t* out) {
+  std::vector<Component> components;
+  for (const JpegBlock* block = scan.blocks; block < scan.blocks + scan.num_blocks; ++block) {
+    if (block->component < static_cast<int32_t>(components.size())) continue;
+    const Dequantisation by(scan.quanta + 64 * block->quantum);
+    const int64_t width = 8 * planes.blocks_across(), height = 8 * planes.blocks_down();
+    if (components.empty()) {
+      const int64_t stride = width * planes.across();
+      components.push_back({planes.luma_across, planes.luma_down, planes.luma_size, stride, out, by});
+      out += stride * height * planes.down();
+    } else {
+      components.push_back({1, 1, planes.chroma_size, width, out, by});
+      out += width * height;
+    }
+  }
+  return components;
+}
+
 // The coefficients of a row of MCUs, and where their pixels go.
 class Rows {
  public:
-  Rows(const JpegScan& scan, const JpegPlanes& planes, uint8_t* out) : planes_(planes), out_(out) {
-    const int64_t across = planes.mcus_across;
-    for (int64_t y = 0; y < planes.luma_down; ++y)
-      for (int64_t x = 0; x < planes.luma_across; ++x)
-        places_.push_back({64 * (y * width(0) + x), 64 * planes.luma_across});
-    for (int64_t c = 1; c < planes.num_planes; ++c)
-      places_.push_back({64 * across * static_cast<int64_t>(places_.size()), 64});
-    for (int64_t i = 0; i < scan.num_blocks; ++i)
-      if (scan.blocks[i].component == static_cast<int32_t>(by_.size()))
-        by_.emplace_back(scan.quanta + 64 * scan.blocks[i].quantum);
-    coefficients_.resize(64 * across * static_cast<int64_t>(places_.size()));
+  Rows(const JpegScan& scan, const JpegPlanes& planes, uint8_t* out)
+      : num_mcus_(planes.mcus_across), components_(components_of(scan, planes, out)) {
+    int64_t begin = 0;
+    for (const Component& component : components_) {
+      for (int64_t y = 0; y < component.down; ++y, begin += 64 * component.across * num_mcus_)
+        for (int64_t x = 0; x < component.across; ++x) places_.push_back({begin + 64 * x, 64 * component.across});
+    }
+    coefficients_.resize(begin);
   }
 
-  // Of block `i` of the next MCU.
+  // Of block `i` of the next MCU: zeros.
   int16_t* place(int64_t i) { return coefficients_.data() + places_[i].first + mcu_ * places_[i].step; }
 
   // Goes to the next MCU; false where a row that is whole now has a coefficient that is too large, or pixels in which
   // decoders may differ.
   bool end_mcu() {
-    if (++mcu_ < planes_.mcus_across) return true;
+    if (++mcu_ < num_mcus_) return true;
     mcu_ = 0;
     const int16_t* from = coefficients_.data();
-    uint8_t* plane = out_;
     bool is_alike = true;
-    for (int32_t c = 0; c < planes_.num_planes; ++c) {
-      const bool is_luma = c == 0;
-      const int64_t down = is_luma ? planes_.luma_down : 1;
-      const int32_t size = is_luma ? planes_.luma_size : planes_.chroma_size;
-      const int64_t stride = 8 * planes_.blocks_across() * (is_luma ? planes_.across() : 1);
-      for (int64_t y = row_ * down; y < (row_ + 1) * down; ++y, from += 64 * width(c))
-        is_alike &= inverse_dct(by_[c], size, from, width(c), stride, plane + size * y * stride);
-      plane += 8 * planes_.blocks_down() * (is_luma ? planes_.down() : 1) * stride;
+    for (Component& component : components_) {
+      const int64_t count = component.across * num_mcus_;
+      for (int64_t y = 0; y < component.down; ++y, from += 64 * count) {
+        is_alike &= inverse_dct(component.by, component.size, from, count, component.stride, component.out);
+        component.out += component.size * component.stride;
+      }
     }
-    ++row_;
+    std::fill(coefficients_.begin(), coefficients_.end(), int16_t{0});
     return is_alike;
   }
 
@@ -167,14 +188,9 @@ class Rows {
     int64_t first, step;
   };
 
-  // Blocks of component c side by side.
-  int64_t width(int32_t c) const { return planes_.mcus_across * (c == 0 ? planes_.luma_across : 1); }
-
-  const JpegPlanes& planes_;
-  uint8_t* out_;
-  int64_t mcu_ = 0, row_ = 0;
+  int64_t num_mcus_, mcu_ = 0;
+  std::vector<Component> components_;
   std::vector<Place> places_;
-  std::vector<Dequantisation> by_;  // of each component
   std::vector<int16_t> coefficients_;
 };
 
