@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planes of a JPEG give the bits of the pixels that libjpeg-turbo decodes, or there are none."""
+"""Planes of a JPEG give the bits of the pixels that libjpeg-turbo decodes, at every size, or there are none."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,18 +22,50 @@ from support.jpegs import SAMPLINGS, changed, encoded, picture
 
 from robocache_core import backends, jpeg, ops
 from robocache_core.backends import Backend
-from robocache_core.encodings import in_planes
+from robocache_core.encodings import JPEG_SAMPLINGS, in_planes
 from robocache_core.jpeg_planes import Planes, read_planes
 from robocache_core.samples import DataError
 
 QUALITY, RESTART, PROGRESSIVE = cv2.IMWRITE_JPEG_QUALITY, cv2.IMWRITE_JPEG_RST_INTERVAL, cv2.IMWRITE_JPEG_PROGRESSIVE
 SIZES = ((16, 16), (33, 17), (7, 9), (121, 240), (9, 1100), (1, 5))
+FACTORS = (1, 2, 4, 8)
+#: By the factor, how OpenCV decodes; in colour, and grey.
+FLAGS = {
+    1: (cv2.IMREAD_UNCHANGED, cv2.IMREAD_UNCHANGED),
+    2: (cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+    4: (cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    8: (cv2.IMREAD_REDUCED_COLOR_8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+}
 
 
-def planes_of(data: np.ndarray) -> Planes | None:
+def planes_of(data: np.ndarray, factor: int = 1) -> Planes | None:
     """The planes of a JPEG, which ends in memory with its last code, so that a sanitizer sees a read behind it."""
     found = jpeg.read_jpeg(data)
-    return read_planes(found, data[: max(segment.data[1] for segment in found.segments)].copy())
+    return read_planes(found, data[: max(segment.data[1] for segment in found.segments)].copy(), factor)
+
+
+def pixels_of(data: np.ndarray, factor: int) -> np.ndarray:
+    return cv2.imdecode(data, FLAGS[factor][jpeg.read_jpeg(data).num_channels == 1] | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def has_planes(sampling: str, width: int, factor: int) -> bool:
+    """Whether libjpeg blends the chroma of an image of so many columns, or has not to."""
+    is_halved = {'4:2:2': (True, False), '4:4:0': (False, True), '4:2:0': (factor == 1, factor == 1)}
+    across, down = is_halved.get(sampling, (False, False))
+    return not (across and -(-width // factor) <= 4) and not (factor == 8 and (across or down))
+
+
+def in_image(planes: Planes) -> bytes:
+    """The bytes of planes that are in the image, of each plane."""
+    across, down = JPEG_SAMPLINGS[planes.sampling or '4:4:4']
+    begin, found = 0, []
+    for x, y in ((1, 1), *[(across, down)] * (2 if planes.sampling else 0)):
+        step, height, width = planes.step // x, -(-planes.height // y), -(-planes.width // x)
+        rows = -(-planes.height // (8 * down)) * 8 * (down // y)
+        found.append(planes.data[begin : begin + rows * step].reshape(rows, step)[:height, :width].tobytes())
+        begin += rows * step
+    assert begin == planes.data.size
+    return b''.join(found)
 
 
 def prepared(data: torch.Tensor, encoding: str, size: tuple[int, int], step: int, **settings) -> torch.Tensor:
@@ -36,12 +74,13 @@ def prepared(data: torch.Tensor, encoding: str, size: tuple[int, int], step: int
     return ops.prepare_image(data, encoding=encoding, width=width, height=height, step=step, **settings)
 
 
-def assert_same(data: np.ndarray, colours: str = 'bgr8', **settings) -> Planes:
+def assert_same(data: np.ndarray, colours: str = 'bgr8', factor: int = 1, **settings) -> Planes:
     """That planes and pixels give the same result; return the planes."""
-    planes = planes_of(data)
+    planes = planes_of(data, factor)
     assert planes is not None
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    pixels = pixels_of(data, factor)
     size, channels = pixels.shape[:2], pixels.size // (pixels.shape[0] * pixels.shape[1])
+    assert (planes.height, planes.width) == size
     name = colours if channels == 3 else 'mono8'
     expected = prepared(torch.from_numpy(pixels).reshape(-1), name, size, channels * size[1], **settings)
     name = in_planes(name, planes.sampling)
@@ -52,7 +91,9 @@ def assert_same(data: np.ndarray, colours: str = 'bgr8', **settings) -> Planes:
 
 @pytest.mark.parametrize('backend', backends.NAMES)
 @pytest.mark.parametrize('sampling', [*SAMPLINGS, 'grey'])
-def test_planes_give_the_pixels_of_every_encoder(backend: str, sampling: str) -> None:
+@pytest.mark.parametrize('factor', FACTORS)
+def test_planes_give_the_pixels_of_every_encoder(backend: str, sampling: str, factor: int) -> None:
+    reduced = {'grey': '', '4:2:0': '4:2:0' if factor == 1 else '4:4:4'}.get(sampling, sampling)
     options = [(QUALITY, quality, RESTART, restart) for quality in (5, 80, 100) for restart in (0, 3)]
     sizes = SIZES if backend == 'cpu' else SIZES[:3]
     with backends.use(backend):
@@ -60,7 +101,10 @@ def test_planes_give_the_pixels_of_every_encoder(backend: str, sampling: str) ->
             image = picture(height, width, 1 if sampling == 'grey' else 3, noise=20.0)
             for option in options:
                 data = encoded(image, '4:2:0' if sampling == 'grey' else sampling, *option)
-                assert assert_same(data).sampling == ('' if sampling == 'grey' else sampling)
+                if has_planes(sampling, width, factor):
+                    assert assert_same(data, factor=factor).sampling == reduced
+                else:
+                    assert planes_of(data, factor) is None
 
 
 WAYS = {
@@ -83,9 +127,11 @@ WAYS = {
 
 @pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('sampling', SAMPLINGS)
-@pytest.mark.parametrize('colours', ['bgr8', 'rgb8'])
-def test_planes_give_every_result_that_pixels_do(way: str, sampling: str, colours: str, each_backend: Backend) -> None:
-    assert_same(encoded(picture(75, 133), sampling, QUALITY, 90), colours, **WAYS[way])
+@pytest.mark.parametrize(('colours', 'factor'), [('bgr8', 1), ('rgb8', 1), ('bgr8', 2), ('rgb8', 4)])
+def test_planes_give_every_result_that_pixels_do(
+    way: str, sampling: str, colours: str, factor: int, each_backend: Backend
+) -> None:
+    assert_same(encoded(picture(75, 133), sampling, QUALITY, 90), colours, factor, **WAYS[way])
 
 
 @pytest.mark.parametrize('resize', ['bilinear', 'nearest'])
@@ -100,21 +146,27 @@ def test_planes_are_rectified_as_pixels_are(resize: str, sampling: str, each_bac
     assert_same(data, out_width=50, out_height=40, resize=resize, rectify=rectify)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=200)
 @given(
-    height=st.integers(1, 40),
-    width=st.integers(5, 60),
-    sampling=st.sampled_from(list(SAMPLINGS)),
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    sampling=st.sampled_from([*SAMPLINGS, 'grey']),
     quality=st.integers(1, 100),
     restart=st.integers(0, 9),
     noise=st.sampled_from([0.0, 8.0, 90.0]),
+    factor=st.sampled_from(FACTORS),
 )
 def test_any_image_gives_the_pixels_or_has_no_planes(
-    height: int, width: int, sampling: str, quality: int, restart: int, noise: float
+    height: int, width: int, sampling: str, quality: int, restart: int, noise: float, factor: int
 ) -> None:
-    data = encoded(picture(height, width, noise=noise), sampling, QUALITY, quality, RESTART, restart)
-    if planes_of(data) is not None:
-        assert_same(data)
+    """Noise may go beyond what decoders agree in."""
+    image = picture(height, width, 1 if sampling == 'grey' else 3, noise)
+    data = encoded(image, '4:2:0' if sampling == 'grey' else sampling, QUALITY, quality, RESTART, restart)
+    if planes_of(data, factor) is not None:
+        assert has_planes(sampling, width, factor)
+        assert_same(data, factor=factor)
+    else:
+        assert not has_planes(sampling, width, factor) or noise > 8
 
 
 def saved(image: np.ndarray, mode: str = 'RGB', **options) -> np.ndarray:
@@ -141,6 +193,10 @@ def extreme() -> np.ndarray:
 
 def usual(quality: int = 90) -> np.ndarray:
     return encoded(picture(48, 64), '4:2:0', QUALITY, quality)
+
+
+def noisy() -> np.ndarray:
+    return encoded(picture(48, 64, noise=60.0), '4:2:0', QUALITY, 95)
 
 
 def of_adobe() -> np.ndarray:
@@ -172,29 +228,68 @@ WITHOUT_PLANES = {
     'components in another order': in_another_order,
     'a scan without a header': without_a_header_of_its_scan,
     'a value that is too large': lambda: replaced(usual(95), b'\xff\xdb', 5, 255),
+    'one that no reduced image shows': lambda: replaced(noisy(), b'\xff\xdb', 5 + 39, 255),  # the middle of a block
 }
 
 
 @pytest.mark.parametrize('backend', backends.NAMES)
 @pytest.mark.parametrize('what', WITHOUT_PLANES)
-def test_what_no_camera_makes_has_no_planes(backend: str, what: str) -> None:
+@pytest.mark.parametrize('factor', FACTORS)
+def test_what_no_camera_makes_has_no_planes(backend: str, what: str, factor: int) -> None:
     with backends.use(backend):
-        assert planes_of(WITHOUT_PLANES[what]()) is None
-        assert planes_of(encoded(picture(48, 64))) is not None
+        if what != 'four columns' or factor == 1:
+            assert planes_of(WITHOUT_PLANES[what](), factor) is None
+        assert planes_of(encoded(picture(48, 64)), factor) is not None
 
 
 @pytest.mark.parametrize('backend', backends.NAMES)
 @pytest.mark.parametrize('quality', [50, 100])
-def test_extremes_give_the_pixels_or_have_no_planes(backend: str, quality: int) -> None:
+@pytest.mark.parametrize('factor', FACTORS)
+def test_extremes_give_the_pixels_or_have_no_planes(backend: str, quality: int, factor: int) -> None:
     data = encoded(extreme(), '4:4:4', QUALITY, quality)
     with backends.use(backend):
-        if planes_of(data) is not None:
-            assert_same(data)
+        if planes_of(data, factor) is not None:
+            assert_same(data, factor=factor)
+
+
+def with_larger_steps(data: np.ndarray, by: float) -> np.ndarray:
+    """``data`` with all coefficients ``by`` times as large, and so pixels beyond black and white."""
+    data = data.copy()
+    at = -1
+    while (at := data.tobytes().find(b'\xff\xdb', at + 1)) >= 0:
+        steps = data[at + 5 : at + 69]
+        steps[:] = np.clip(np.rint(steps * by), 1, 255)
+    return data
+
+
+@pytest.mark.parametrize('factor', FACTORS)
+def test_saturated_pixels_are_those_of_every_decoder_or_there_are_no_planes(factor: int) -> None:
+    """And both backends agree in which of the two."""
+    num_alike = num_beyond = 0
+    for seed in range(24):
+        image = np.random.default_rng(seed).integers(0, 2, (9, 7, 3), dtype=np.uint8) * 255
+        image = cv2.resize(image, (56, 72), interpolation=cv2.INTER_NEAREST if seed % 2 else cv2.INTER_LINEAR)
+        whole = encoded(image, list(SAMPLINGS)[seed % 5 % (5 if factor < 8 else 1)], QUALITY, 60)
+        for by in (1.0, 1.2, 1.6, 2.0):
+            data = with_larger_steps(whole, by)
+            found = []
+            for backend in backends.NAMES:
+                with backends.use(backend):
+                    planes = planes_of(data, factor)
+                    found.append(None if planes is None else in_image(planes))
+            assert found[0] == found[1]
+            if found[0] is not None:
+                assert_same(data, factor=factor)
+                num_alike += b'\x00' in found[0] and b'\xff' in found[0]
+            num_beyond += found[0] is None
+    assert num_alike > 10
+    assert num_beyond > 10
 
 
 @pytest.mark.parametrize('sampling', ['4:2:0', '4:4:4'])
 @pytest.mark.parametrize('restart', [0, 3])
-def test_a_changed_image_gives_the_pixels_or_has_no_planes(sampling: str, restart: int) -> None:
+@pytest.mark.parametrize('factor', FACTORS)
+def test_a_changed_image_gives_the_pixels_or_has_no_planes(sampling: str, restart: int, factor: int) -> None:
     """Half of the changes are anywhere, half in the codes; what is refused is what has damage, or is not usual."""
     rng = np.random.default_rng(5)
     whole = encoded(picture(33, 50), sampling, RESTART, restart, QUALITY, 75)
@@ -210,11 +305,11 @@ def test_a_changed_image_gives_the_pixels_or_has_no_planes(sampling: str, restar
             if max(found.width, found.height) > 2000:
                 continue
             damage = jpeg.damage_in(found, data)
-            if planes_of(data) is None:
+            if planes_of(data, factor) is None:
                 num_damaged += bool(damage)
                 continue
             assert not damage
-            assert_same(data)
+            assert_same(data, factor=factor)
             num_alike += 1
     assert num_alike > 30
     assert num_damaged > 100
@@ -231,10 +326,35 @@ def test_both_backends_read_the_same() -> None:
         for backend in backends.NAMES:
             with backends.use(backend):
                 try:
-                    planes = planes_of(data)
+                    planes = planes_of(data, FACTORS[i // 5 % 4])
                 except DataError:
                     planes = None
-                read.append(None if planes is None else planes.data.tobytes())
+                read.append(None if planes is None else in_image(planes))
         assert read[0] == read[1]
         found.append(read[0] is not None)
     assert 30 < sum(found) < 110
+
+
+def digest() -> str:
+    """Of the planes of images in every sampling, at every size."""
+    total = hashlib.sha256()
+    for sampling, factor in itertools.product(SAMPLINGS, FACTORS):
+        for height, width in ((16, 16), (33, 47), (120, 232)):
+            planes = planes_of(encoded(picture(height, width, noise=20.0), sampling, QUALITY, 85), factor)
+            total.update(b'' if planes is None else in_image(planes))
+    return total.hexdigest()
+
+
+def test_planes_do_not_depend_on_the_vector_instructions() -> None:
+    """On a CPU that has fewer than there is code for, those are left out."""
+    here = Path(__file__).parent
+    folders = os.pathsep.join((str(here), str(here.parent), os.environ.get('PYTHONPATH', '')))
+    expected = digest()
+    for level in ('default', 'avx2'):
+        environment = {**os.environ, 'PYTHONPATH': folders, 'ROBOCACHE_BACKEND': 'cpu', 'ROBOCACHE_SIMD': level}
+        command = [sys.executable, '-c', 'from test_jpeg_planes import digest; print(digest())']
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if 'this CPU has' in done.stderr and level != 'default':
+            continue
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == expected, level

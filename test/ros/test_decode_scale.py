@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CompressedImage
 from support import bags, recorded
 from support.cameras import HEIGHT, WIDTH, K, P, R, make_info, smooth_image
 from support.images import pixels_of
+from support.jpegs import changed, picture
 from support.live import Live
 from support.messages import assert_refused, decode_whole, header
 
@@ -22,7 +24,7 @@ from robocache_core import payload
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_core.pipeline import Pipeline
 from robocache_core.rectify import decoded_info
-from robocache_core.samples import Reduction
+from robocache_core.samples import DataError, Reduction
 from robocache_core.tunable import ConfigError
 from robocache_ros.decode_image import decode_compressed
 from robocache_ros.encode import encode_camera_info
@@ -35,6 +37,8 @@ JPEGS = {
     '4:4:4': (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     'progressive': (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
 }
+#: By the factor, how OpenCV's libjpeg-turbo decodes it.
+REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 def scaled(factor: int, **changes: object) -> CameraConfig:
@@ -82,6 +86,39 @@ def test_a_reduced_image_is_the_mean_of_the_whole_one(factor: int, kind: str, wi
 
 
 @pytest.mark.parametrize('factor', FACTORS)
+@pytest.mark.parametrize('kind', JPEGS)
+def test_a_reduced_image_has_the_bits_of_libjpeg(factor: int, kind: str) -> None:
+    data = encoded(picture(151, 97, noise=20.0), kind)
+    assert np.array_equal(decoded(data, factor), cv2.imdecode(data, REDUCED[factor]))
+
+
+@pytest.mark.parametrize('factor', FACTORS)
+def test_a_damaged_image_is_refused_and_kept_at_every_size_as_the_whole_one_is(factor: int) -> None:
+    """With the same words, and the pixels that libjpeg makes of it."""
+    rng = np.random.default_rng(7)
+    whole = encoded(picture(60, 80))
+    num_damaged = 0
+    for _ in range(60):
+        data = changed(whole, rng, whole.size // 3)
+        verdicts = [verdict(data, scaled(scale)) for scale in (1, factor)]
+        assert verdicts[0] == verdicts[1]
+        num_damaged += 'is damaged' in verdicts[0]
+        with contextlib.suppress(DataError):
+            frame = decode_whole(message(data), scaled(factor, damaged='keep'))
+            assert bool(frame.damage) == bool(verdicts[0])
+            assert np.array_equal(pixels_of(frame), cv2.imdecode(data, REDUCED[factor]))
+    assert num_damaged > 20
+
+
+def verdict(data: np.ndarray, config: CameraConfig) -> str:
+    try:
+        decode_whole(message(data), config)
+    except DataError as error:
+        return f'{error.reason}: {error}'
+    return ''
+
+
+@pytest.mark.parametrize('factor', FACTORS)
 @pytest.mark.parametrize('name', ['nuscenes_cam_front.jpg', 'nuscenes_cam_back.jpg'])
 def test_a_reduced_image_of_a_road_is_the_mean_of_the_whole_one(factor: int, name: str) -> None:
     data = np.fromfile(recorded.payload(name), np.uint8)
@@ -105,7 +142,8 @@ def test_a_reduced_image_says_what_it_is(factor: int, channels: int, encoding: s
     image = smooth_image(101, 51)
     frame = decode_whole(message(encoded(image[..., 0].copy() if channels == 1 else image)), scaled(factor))
     assert (frame.encoding, frame.width, frame.height) == (encoding, -(-101 // factor), -(-51 // factor))
-    assert (frame.step, frame.nbytes) == (channels * frame.width, channels * frame.width * frame.height)
+    step, rows = (-(-size // 8) * 8 for size in (frame.width, frame.height))  # planes, of whole blocks
+    assert (frame.step, frame.nbytes) == (step, channels * step * rows)
     assert frame.reduction == Reduction(factor, 101, 51)
 
 
