@@ -93,17 +93,8 @@ class Blocks {
  private:
   // All coefficients but the first.
   static JpegDamage read_others(const Table& table, JpegBits& bits, int16_t* out) {
-    for (int k = 1; k < 64;) {
-      bits.refill();
-      const Codes codes = table.with_values(bits);
-      if (k + codes.advance <= 64) {
-        bits.skip(codes.num_bits & ~kEnds);
-        out[kZigzag[k + codes.second_place]] = codes.second;
-        out[kZigzag[k + codes.first_place]] = codes.first;
-        if ((codes.num_bits & kEnds) != 0) break;
-        k += codes.advance;
-        continue;
-      }
+    int k = 1;
+    while (!read_short(table, bits, k, out) && k < 64) {
       JpegValue found;
       const JpegDamage damage = read_value(table, 15, bits, found);
       if (damage != JpegDamage::kNone) return damage;
@@ -114,6 +105,22 @@ class Blocks {
       out[kZigzag[k++]] = static_cast<int16_t>(found.value);
     }
     return bits.left() < 0 ? JpegDamage::kEndsEarly : JpegDamage::kNone;
+  }
+
+  // Coefficients from `k` on whose codes and values are whole in a window, of the windows in one refill. Whether the
+  // block has ended.
+  static bool read_short(const Table& table, JpegBits& bits, int& k, int16_t* out) {
+    bits.refill();
+    for (int i = 0; i < 56 / kCodeWindow; ++i) {
+      const Codes codes = table.with_values(bits);
+      if (k + codes.advance > 64) return false;
+      bits.skip(codes.num_bits & ~kEnds);
+      out[kZigzag[k + codes.second_place]] = codes.second;
+      out[kZigzag[k + codes.first_place]] = codes.first;
+      if ((codes.num_bits & kEnds) != 0) return true;
+      k += codes.advance;
+    }
+    return k > 63;
   }
 
   const int32_t* quanta_;

@@ -191,6 +191,13 @@ RC_TARGET_AVX2 inline void write_pixels_avx2(__m256i* rows, SpanAvx2& span, int6
     for (int i = 0; i < 2; ++i) std::memcpy(out + y * stride + kSize * i, blocks[i] + kSize * y, kSize);
 }
 
+// Whether two blocks have their first values alone: half of those of chroma.
+RC_TARGET_AVX2 inline bool are_flat(const __m256i* rows) {
+  __m256i found = _mm256_andnot_si256(_mm256_setr_epi64x(0xffff, 0, 0xffff, 0), rows[0]);
+  for (int y = 1; y < 8; ++y) found = _mm256_or_si256(found, rows[y]);
+  return _mm256_testz_si256(found, found) != 0;
+}
+
 // See `inverse_dct`; count is even.
 template <int kSize>
 RC_TARGET_AVX2 inline bool inverse_dct_avx2(const Dequantisation& by, const int16_t* coefficients, int64_t count,
@@ -206,9 +213,12 @@ RC_TARGET_AVX2 inline bool inverse_dct_avx2(const Dequantisation& by, const int1
       too_large = _mm256_or_si256(too_large, _mm256_cmpgt_epi16(_mm256_abs_epi16(row), limits));
       rows[y] = _mm256_mullo_epi16(row, steps);
     }
-    if constexpr (kSize == 1) {
-      for (int j = 0; j < 2; ++j) out[j] = mean_pixel(coefficients[64 * j] * by.steps[0]);
-    } else {
+    if (kSize == 1 || are_flat(rows)) {
+      for (int j = 0; j < 2; ++j) {
+        const uint8_t pixel = mean_pixel(coefficients[64 * j] * by.steps[0]);
+        for (int y = 0; y < kSize; ++y) std::memset(out + y * stride + kSize * j, pixel, kSize);
+      }
+    } else if constexpr (kSize > 1) {
       transform_avx2<kSize, kColumnShift<kSize>>(rows);
       widen(between, rows, kSize);
       write_pixels_avx2(rows, pixels, stride, out, std::integral_constant<int, kSize>());
