@@ -2,8 +2,8 @@
 """The planes of a JPEG: luma and chroma as a camera's JPEG holds them, from which ``prepare_image`` makes its colours.
 
 They are read in the pass that finds damage, take half of the bytes of the pixels, and of them colours are made where a
-result reads them. That gives the bits of libjpeg, of images that are as cameras make them; all others have no planes
-here, and libjpeg decodes them.
+result reads them. That gives the bits of libjpeg, whole or reduced, of images that are as cameras make them; all others
+have no planes here, and libjpeg decodes them.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _plan(jpeg: Jpeg, factor: int) -> PlanesPlan | None:
 
 
 def _sizes(blocks: tuple[int, int], factor: int) -> tuple[int, int]:
-    """``PlansPlan.sizes``: where chroma has half of the pixels on both axes, it is reduced less instead."""
+    """``PlanesPlan.sizes``: where chroma has half of the pixels on both axes, it is reduced less instead."""
     size = 8 // factor
     return size, 2 * size if blocks == (2, 2) and factor > 1 else size
 

@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-#: What decodes JPEGs of full resolution.
+#: What decodes JPEGs of full resolution that are not read to planes.
 JPEG_DECODER = 'OpenCV' if simplejpeg is None else 'simplejpeg'
 #: By the number of channels, what simplejpeg calls the pixels that OpenCV gives.
 _LAYOUTS = {1: 'GRAY', 3: 'BGR'}
