@@ -8,7 +8,8 @@ have no planes here, and libjpeg decodes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ _FRAMES = 0xC0, 0xC1
 _MOST_QUANTUM = 255
 #: All coefficients of a block, whole.
 _SEQUENTIAL = bytes((0, 63, 0))
+#: Bytes of an application's segment that are looked at, and of all headers: tables alone have less than 3 KiB.
+_MOST_OF_NAME, _MOST_OF_HEADERS = 14, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,19 +88,45 @@ def read_planes(jpeg: Jpeg, data: npt.NDArray[np.uint8], factor: int = 1) -> Pla
 
     None where it is damaged, or is not as cameras make them.
     """
-    if not _is_usual(jpeg):
-        return None
-    try:
-        plan = _plan(jpeg, factor)
-    except (IndexError, ValueError, KeyError):
-        return None
+    headers = _headers(jpeg)
+    plan = None if headers is None else _kept_plan(headers, factor)
     if plan is None:
         return None
+    begin, end = jpeg.segments[-1].data
+    plan = replace(plan, scan=replace(plan.scan, begin=begin, end=end))
     out = host_memory.empty(plan.nbytes)
     if not backends.active().module.jpeg_planes(plan, data, out):
         return None
     sampling = {size: name for name, size in JPEG_SAMPLINGS.items()}[plan.sampling] if plan.num_planes > 1 else ''
     return Planes(-(-jpeg.width // factor), -(-jpeg.height // factor), out, plan.plane(0)[1], sampling)
+
+
+def _headers(jpeg: Jpeg) -> Jpeg | None:
+    """Return what the images of a camera have in common, of which a plan is made; None where that is too much to keep.
+
+    Without where the codes are, and without what applications write: of that, the begin says what wrote it.
+    """
+    segments = tuple(
+        Segment(each.marker, each.content[:_MOST_OF_NAME] if _is_of_application(each.marker) else each.content)
+        for each in jpeg.segments
+    )
+    is_small = sum(len(each.content) for each in segments) <= _MOST_OF_HEADERS
+    return replace(jpeg, segments=segments) if is_small else None
+
+
+def _is_of_application(marker: int) -> bool:
+    return _APP0 <= marker <= _APP0 + 15 or marker == _COMMENT
+
+
+@functools.lru_cache(maxsize=16)
+def _kept_plan(headers: Jpeg, factor: int) -> PlanesPlan | None:
+    """Return the plan of images with these headers; its scan begins and ends at 0. None: they have no planes."""
+    if not _is_usual(headers):
+        return None
+    try:
+        return _plan(headers, factor)
+    except (IndexError, ValueError, KeyError):
+        return None
 
 
 def _is_usual(jpeg: Jpeg) -> bool:
@@ -125,7 +154,7 @@ def _is_sound(segment: Segment) -> bool:
         return len(content) == 6 + 3 * content[5]
     if marker == _DRI:
         return len(content) == 2
-    return marker in (_DHT, _DQT, _COMMENT) or _APP0 <= marker <= _APP0 + 15
+    return marker in (_DHT, _DQT) or _is_of_application(marker)
 
 
 def _numbers(headers: list[Segment]) -> bytes:

@@ -36,7 +36,7 @@ core: Any = importlib.import_module('_robocache_core')
 FILE: str = core.__file__
 COMPILER_FLAGS: str = core.compiler_flags
 
-_INTERFACE = 13
+_INTERFACE = 14
 if core.interface != _INTERFACE:
     raise ImportError(f'{FILE} has interface {core.interface}, not {_INTERFACE}: it is of another build')
 assert (core.max_channels, core.num_numbers) == (MAX_CHANNELS, 1 + len(POINT_DROP_REASONS))

@@ -14,7 +14,7 @@
 #endif
 
 // Raised with every change of a signature in the bindings, so that robocache_core refuses a module of another build.
-#define ROBOCACHE_INTERFACE 13
+#define ROBOCACHE_INTERFACE 14
 
 using namespace robocache;
 
