@@ -47,7 +47,7 @@ def _config(setting: int, message: str) -> CameraConfig:
         width=5,
         height=4,
         max_pixels=MAX_PIXELS,
-        decode_scale=(1, 1, 2, 8)[setting % 4] if message == 'compressed' else 1,
+        decode_scale=(1, 2, 4, 8)[setting % 4] if message == 'compressed' else 1,
         damaged=('drop', 'keep')[setting // 4 % 2],
         resize=('bilinear', 'nearest', 'area')[setting % 3],
         letterbox=bool(setting & 32),
