@@ -12,6 +12,7 @@ from rclpy.context import Context
 from rclpy.subscription import Subscription
 
 from robocache_ros import rcl
+from robocache_ros.decoders import Decoding
 from robocache_ros.rclpy_private import InvalidHandle, SubscriptionWait
 
 #: Time that ``stop`` gives to the message at hand.
@@ -41,7 +42,7 @@ class Reader:
     Args:
         context: of the subscription; the thread ends with it.
         subscription: its callback group is a ``ReadOnThread``.
-        put: called with every message.
+        put: called with every message; of what it returns ``here`` is called once no message waits, else ``elsewhere``.
         on_failure: called, within the handler of an exception that nothing foresees; the thread goes on.
     """
 
@@ -49,7 +50,7 @@ class Reader:
         self,
         context: Context,
         subscription: Subscription,
-        put: Callable[[rcl.Taken], None],
+        put: Callable[[rcl.Taken], Decoding | None],
         on_failure: Callable[[], None],
     ) -> None:
         self._context = context
@@ -88,8 +89,11 @@ class Reader:
         return not self._stopping.is_set() and bool(self._context.ok())
 
     def _take_all(self) -> None:
-        while self._goes_on:
-            taken = rcl.take(self._subscription)
-            if taken is None:
-                return
-            self._put(taken)
+        """Take what has come. No message waits here for an image to be decoded while another one has come behind it."""
+        decoding = None
+        while self._goes_on and (taken := rcl.take(self._subscription)) is not None:
+            if decoding is not None:
+                decoding.elsewhere()
+            decoding = self._put(taken)
+        if decoding is not None:
+            decoding.here()

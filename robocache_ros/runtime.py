@@ -16,7 +16,7 @@ from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
 from robocache_ros.cdr import Raw
 from robocache_ros.clock import Clock
-from robocache_ros.decoders import Decoders
+from robocache_ros.decoders import Decoders, Decoding
 from robocache_ros.diagnostics import Diagnostics
 from robocache_ros.drop_log import DropLog
 from robocache_ros.dumps import Dumps
@@ -152,10 +152,10 @@ class Runtime:
         self.decoders.close()
         self.dumps.close()
 
-    def put(self, name: str, raw: Raw) -> None:
+    def put(self, name: str, raw: Raw) -> Decoding | None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives.
 
-        An image that a target will probably take is decoded here: who waits for it needs no other thread to wake up.
+        Return what decodes an image ahead: called on that thread, who waits for it needs no other one to wake up.
         """
         received = Received(raw, self._now_ns())
         stream = self.pipeline.streams[name]
@@ -164,8 +164,7 @@ class Runtime:
         self.recorder.arrived(name, stamp_ns, len(raw))
         decoding = self.ingest.open(name, received)
         self.inboxes.put(name, received if decoding is None else received._replace(image=decoding.image), len(raw))
-        if decoding is not None:
-            decoding.here()
+        return decoding
 
     def put_calibration(self, name: str, raw: Raw) -> None:
         """Take in a serialized CameraInfo of camera ``name``, on the thread on which it arrives."""

@@ -15,6 +15,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 
 from robocache_ros import qos
+from robocache_ros.decoders import Decoding
 from robocache_ros.events import Event
 from robocache_ros.rcl import Taken
 from robocache_ros.reader import Reader, ReadOnThread
@@ -70,10 +71,10 @@ class Subscriptions:
             on_failure=lambda: runtime.drops.fail(name, f'{name}: a message cannot be taken'),
         )
 
-    def _put(self, name: str, taken: Taken) -> None:
+    def _put(self, name: str, taken: Taken) -> Decoding | None:
         if taken.source_ns > 0:  # DDS stamps by the wall clock
             self._runtime.metrics.transported(name, time.time_ns() - taken.source_ns)
-        self._runtime.put(name, taken.raw)
+        return self._runtime.put(name, taken.raw)
 
     def _subscribe_info(self, route: Route) -> Any:
         # Volatile fits every publisher; where a CameraInfo is latched and sent once, set its durability to

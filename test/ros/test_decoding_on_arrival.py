@@ -23,14 +23,22 @@ NUM_IMAGES = LEAST_TAKEN + 3
 
 def jpeg(number):
     pixels = np.random.default_rng(number).integers(0, 256, (8, 16, 3), np.uint8)
-    return CompressedImage(
-        header=header(100 * number, 'front'), format='jpeg', data=cv2.imencode('.jpg', pixels)[1].tobytes()
-    )
+    return image(number, cv2.imencode('.jpg', pixels)[1].tobytes())
 
 
-def put_on_a_thread(bench, message):
-    """Put a message as its reader does, and wait until that is done."""
-    thread = threading.Thread(target=bench.put, args=('front', message), name='reader')
+def image(number, data):
+    return CompressedImage(header=header(100 * number, 'front'), format='jpeg', data=data)
+
+
+def put_on_a_thread(bench, raw):
+    """Put a serialized message as its reader does, and wait until that is done."""
+
+    def read():
+        decoding = bench.runtime.put('front', raw)
+        if decoding is not None:
+            decoding.here()
+
+    thread = threading.Thread(target=read, name='reader')
     thread.start()
     thread.join()
 
@@ -51,7 +59,7 @@ def decoded_on(monkeypatch):
 def played(config, messages):
     bench = make(config)
     for message in messages:
-        put_on_a_thread(bench, message)
+        put_on_a_thread(bench, serialize_message(message))
         bench.work()
     bench.runtime.pipeline.give_up()
     bench.work()
@@ -78,7 +86,7 @@ def test_images_that_no_target_takes_are_not_decoded_as_they_come(decoded_on):
     """A camera of ten images a target: most are never used."""
     bench = make(replace(CONFIG, sync=replace(CONFIG.sync, rate_hz=1.0)))
     for number in range(30):
-        put_on_a_thread(bench, jpeg(number))
+        put_on_a_thread(bench, serialize_message(jpeg(number)))
         bench.work()
     assert decoded_on.count('reader') <= 3
     assert len(decoded_on) <= 6
@@ -87,28 +95,20 @@ def test_images_that_no_target_takes_are_not_decoded_as_they_come(decoded_on):
 
 @pytest.mark.parametrize('fault', ['cut', 'no JPEG', 'damaged', 'no message'])
 def test_an_image_that_is_refused_is_counted_once(fault, decoded_on):
-    whole = jpeg(NUM_IMAGES)
-    data = bytes(whole.data)
-    broken = {
-        'cut': data[: len(data) // 2],
-        'no JPEG': b'\0' * 100,
-        'damaged': data[:-62] + b'\xff\0' * 30 + data[-2:],
-        'no message': data,
+    data = bytes(jpeg(NUM_IMAGES).data)
+    raw = {
+        'cut': serialize_message(image(NUM_IMAGES, data[: len(data) // 2])),
+        'no JPEG': serialize_message(image(NUM_IMAGES, bytes(100))),
+        'damaged': serialize_message(image(NUM_IMAGES, data[:-62] + b'\xff\0' * 30 + data[-2:])),
+        'no message': serialize_message(image(NUM_IMAGES, data))[:-30],
     }[fault]
     bench = make(CONFIG)
     for number in range(NUM_IMAGES):
-        put_on_a_thread(bench, jpeg(number))
+        put_on_a_thread(bench, serialize_message(jpeg(number)))
         bench.work()
-    if fault == 'no message':
-        raw = serialize_message(whole)[:-30]
-        thread = threading.Thread(target=bench.runtime.put, args=('front', raw), name='reader')
-        thread.start()
-        thread.join()
-    else:
-        whole.data = broken
-        put_on_a_thread(bench, whole)
+    put_on_a_thread(bench, raw)
     bench.work()
-    put_on_a_thread(bench, jpeg(NUM_IMAGES + 1))
+    put_on_a_thread(bench, serialize_message(jpeg(NUM_IMAGES + 1)))
     bench.work()
     bench.runtime.pipeline.give_up()
     bench.work()

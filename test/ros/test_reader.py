@@ -194,7 +194,7 @@ def test_what_rcl_refuses_is_an_error_with_its_text(node):
 
 def test_a_topic_does_not_wait_for_another_one(node):
     go_on = threading.Event()
-    slow = Topic(node, '/slow', put=lambda taken: go_on.wait(GIVE_UP_S))
+    slow = Topic(node, '/slow', put=lambda taken: go_on.wait(GIVE_UP_S) and None)
     quick = Topic(node, '/quick')
     readers = [slow.read(), quick.read()]
     slow.send(1)
@@ -239,6 +239,32 @@ def test_a_failure_is_reported_and_the_next_message_is_taken(node):
     until(lambda: len(taken) == 2)
     reader.stop()
     assert topic.failures == [1]
+
+
+def test_an_image_is_decoded_here_only_where_no_message_waits_behind_it(node, monkeypatch):
+    """A camera that is faster than its images are decoded does not leave them to the middleware's queue."""
+    done = []
+
+    class Decoding:
+        def __init__(self, number):
+            self.number = number
+
+        def here(self):
+            done.append((self.number, 'here'))
+
+        def elsewhere(self):
+            done.append((self.number, 'elsewhere'))
+
+    # As they wait in the queue of the middleware; 0: of another kind, None: no message waits.
+    waiting = iter([1, None, 2, 3, 0, 4, None, 5, 0, None])
+    monkeypatch.setattr(rcl, 'take', lambda subscription: next(waiting, None))
+    topic = Topic(node, put=lambda number: Decoding(number) if number else None)
+    topic.send(1)
+    reader = topic.read()
+    until(lambda: len(done) == 5)
+    reader.stop()
+    assert done == [(1, 'here'), (2, 'elsewhere'), (3, 'elsewhere'), (4, 'here'), (5, 'elsewhere')]
+    assert topic.failures == []
 
 
 @pytest.mark.parametrize('end', ['stop', 'shutdown', 'destroy'])
