@@ -181,14 +181,19 @@ def cuda_library_dirs(nvcc: str) -> list[str]:
     return [flag.removeprefix('-L') for flag in flags if flag.startswith('-L')]
 
 
+def cuda_flags(source: str) -> list[str]:
+    """CUDA_FLAGS; of what is built to be given away, without what follows from the folder in which it is compiled."""
+    if 'SOURCE_DATE_EPOCH' not in os.environ:
+        return CUDA_FLAGS
+    # Lines of the source have its path, and functions that are not seen outside of a file a hash of it in their names.
+    return [flag for flag in CUDA_FLAGS if flag != '-lineinfo'] + ['-Xcudafe', f'--orig_src_path_name={source}']
+
+
 def compile_cuda(nvcc: str, source: str, targets: list[str], build_temp: str) -> str:
     """Compile ``source`` to an object file and return its path."""
     object_file = os.path.join(build_temp, os.path.splitext(source)[0] + '.o')
     os.makedirs(os.path.dirname(object_file), exist_ok=True)
-    flags = CUDA_FLAGS
-    if 'SOURCE_DATE_EPOCH' in os.environ:  # built to be given away: its lines would have paths of this machine
-        flags = [flag for flag in CUDA_FLAGS if flag != '-lineinfo']
-    command = [nvcc, *flags, *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
+    command = [nvcc, *cuda_flags(source), *targets, '-I', os.path.dirname(source), '-c', source, '-o', object_file]
     if os.environ.get('CXX'):
         command += ['-ccbin', os.environ['CXX'].split()[0]]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -20,6 +20,9 @@ from release.empty_environment import EmptyEnvironment
 
 BUILT = ROOT / 'build' / 'release' / 'dist'
 
+#: The wheels that are compared: of this machine's CPU, and for GPUs where what compiles for them is.
+TARGETS = ('x86_64', 'cuda') if shutil.which('nvcc') else ('x86_64',)
+
 #: Commands of other checks, a line each: one that fails fails the release.
 HOOKS: tuple[tuple[str, ...], ...] = (
     (sys.executable, 'scripts/rosdep_check.py'),
@@ -61,8 +64,9 @@ def reproducible() -> str:
         with tempfile.TemporaryDirectory() as name:
             place = Path(name) / folder
             place.mkdir(parents=True)
-            command = f'umask {umask}; exec {sys.executable} -m release.dist --out {BUILT / folder}'
-            run('sh', '-c', command, TMPDIR=str(place), TZ=zone)
+            for target in TARGETS:
+                dist = f'{sys.executable} -m release.dist --target {target} --out {BUILT / folder}'
+                run('sh', '-c', f'umask {umask}; exec {dist}', TMPDIR=str(place), TZ=zone)
         files = sorted((BUILT / folder).iterdir())
         hashes.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
     if hashes[0] != hashes[1]:
@@ -71,25 +75,26 @@ def reproducible() -> str:
 
 
 def wheel_contents() -> str:
-    """The wheel holds what it should and nothing else, and nothing of this machine."""
-    wrong = [*contents.faults(wheel()), *sbom.faults(wheel())]
+    """Each wheel holds what it should and nothing else, and nothing of this machine."""
+    wrong = [f'{each.name}: {line}' for each in wheels() for line in (*contents.faults(each), *sbom.faults(each))]
     if wrong:
         raise SystemExit('\n'.join(wrong))
-    return f'{wheel().stat().st_size} bytes'
+    return ', '.join(f'{each.name} {each.stat().st_size} bytes' for each in wheels())
 
 
 def metadata() -> str:
-    """An index takes the metadata of sdist and wheel."""
+    """An index takes the metadata of sdist and wheels."""
     files = sorted((BUILT / 'one').iterdir())
     run(sys.executable, '-m', 'twine', '--no-color', 'check', *files)
     return f'{len(files)} files'
 
 
 def empty_environment() -> str:
-    """The wheel runs the demo where nothing else is installed than what it needs."""
+    """The wheel for CPUs runs the demo where nothing else is installed than what it needs."""
     environment = EmptyEnvironment()
     environment.make()
-    environment.install(wheel())
+    (wheel,) = (each for each in wheels() if '+cuda' not in each.name)
+    environment.install(wheel)
     with tempfile.TemporaryDirectory() as folder:
         return environment.demo(Path(folder))
 
@@ -114,10 +119,9 @@ STEPS = (
 )
 
 
-def wheel() -> Path:
-    """Return the wheel that `reproducible` built."""
-    (path,) = (BUILT / 'one').glob('*.whl')
-    return path
+def wheels() -> list[Path]:
+    """Return the wheels that `reproducible` built."""
+    return sorted((BUILT / 'one').glob('*.whl'))
 
 
 def main() -> None:
