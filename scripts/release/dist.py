@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build the sdist of the newest commit, and a wheel from it: for CPUs the same bytes in every folder and at any time.
+"""Build the sdist of the newest commit, and a wheel from it: the same bytes in every folder and at any time.
 
     scripts/release.sh dist [--out dist] [--target x86_64|aarch64|cuda]
 
