@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,7 @@ def test_no_bag_is_refused() -> None:
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_ranks_and_workers_share_the_frames(bags: list[Path], frames: list[FusedFrame], num_workers: int) -> None:
     """A pipeline has run in this process before it is forked."""
+    gc.collect()  # a node that an earlier test has left to be collected has no threads in a child, which it would end
     found = []
     for rank in range(2):
         dataset = FusedDataset(bags, CONFIG, shuffle=True, buffer=5, rank=rank, world_size=2)
