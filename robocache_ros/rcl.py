@@ -81,8 +81,8 @@ class _Memory:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        size = self.bytes.buffer_length
-        return {'version': 3, 'typestr': '|u1', 'shape': (size,), 'data': (self.bytes.buffer if size else 0, False)}
+        address = self.bytes.buffer or ctypes.addressof(self.bytes)  # NumPy before 2.4 takes no 0, not even of no bytes
+        return {'version': 3, 'typestr': '|u1', 'shape': (self.bytes.buffer_length,), 'data': (address, False)}
 
     def __del__(self) -> None:
         _rcutils.rcutils_uint8_array_fini(ctypes.byref(self.bytes))

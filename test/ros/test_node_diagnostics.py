@@ -18,7 +18,7 @@ def test_silence_is_explained_in_one_line():
         assert robot.values('sync')['blocker'] == 'lidar: no publisher on /lidar (PointCloud2)'
         assert robot.statuses['input lidar'].level == DiagnosticStatus.STALE
         robot.peer.create_publisher(PointCloud2, '/lidar/points', 1)
-        robot.peer.create_subscription(PointCloud2, '/lida', print, 1)  # nearer, and nobody publishes it
+        robot.peer.create_subscription(PointCloud2, '/lida', lambda _: None, 1)  # nearer, and nobody publishes it
         robot.until(lambda: blocker(robot).endswith('; there is /lidar/points (PointCloud2)'), 'what is like it')
 
 

@@ -73,7 +73,7 @@ def test_every_policy_of_ours_can_be_overridden(make_node) -> None:
     policies = {'depth': 3, 'reliability': 'reliable', 'durability': 'transient_local'}
     node = make_node(**{f'{prefix}{policy}': value for policy, value in policies.items()})
     profile = qos.sensor_data(7)
-    node.create_subscription(Empty, '/points', print, profile, qos_overriding_options=qos.overridable())
+    node.create_subscription(Empty, '/points', lambda _: None, profile, qos_overriding_options=qos.overridable())
     assert profile.depth == 3
     assert profile.reliability == QoSReliabilityPolicy.RELIABLE
     assert profile.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
@@ -87,7 +87,7 @@ def test_an_incompatible_publisher_is_described(make_node) -> None:
         incompatible_qos=lambda event: texts.append(qos.describe_incompatible(event, '/points', profile))
     )
     node.create_subscription(
-        Empty, '/points', print, profile, event_callbacks=events, qos_overriding_options=qos.overridable()
+        Empty, '/points', lambda _: None, profile, event_callbacks=events, qos_overriding_options=qos.overridable()
     )
     node.create_publisher(Empty, '/points', qos.sensor_data(5))
     spin_until(node, lambda: texts)
@@ -107,7 +107,7 @@ def test_an_incompatible_subscriber_is_described(make_node) -> None:
     )
     node.create_publisher(Empty, '/fused', profile, event_callbacks=events)
     asked = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    node.create_subscription(Empty, '/fused', print, asked)
+    node.create_subscription(Empty, '/fused', lambda _: None, asked)
     spin_until(node, lambda: texts)
     assert texts[0].startswith('/fused: a subscriber asks for more than this node offers (durability: VOLATILE)')
     assert texts[0].endswith('qos_overrides./fused.publisher.durability to transient_local')

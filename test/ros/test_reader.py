@@ -91,6 +91,13 @@ def test_a_message_is_taken_as_its_bytes(node):
     assert rcl.take(topic.subscription) is None
 
 
+def test_the_memory_of_no_bytes_has_an_address():
+    """NumPy before 2.4 refuses an interface without one."""
+    interface = rcl._Memory().__array_interface__
+    assert interface['shape'] == (0,)
+    assert interface['data'][0] != 0
+
+
 def test_a_message_outlives_its_subscription(node):
     topic = Topic(node)
     reader = topic.read()
