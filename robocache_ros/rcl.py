@@ -55,7 +55,6 @@ _take, _publish = _rcl.rcl_take_serialized_message, _rcl.rcl_publish_serialized_
 _take.argtypes = [ctypes.c_void_p] * 4
 _publish.argtypes = [ctypes.c_void_p] * 3
 _rcutils.rcutils_get_default_allocator.restype = _Allocator
-_rcutils.rcutils_get_default_allocator.restype = _Allocator
 _rcutils.rcutils_uint8_array_fini.argtypes = [ctypes.c_void_p]
 _rcutils.rcutils_get_error_string.restype = _ErrorText
 _ALLOCATOR: _Allocator = _rcutils.rcutils_get_default_allocator()
