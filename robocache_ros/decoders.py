@@ -57,7 +57,7 @@ class Decoders:
 
     def take_in(self, name: str, image: EncodedImage) -> Decoding:
         """Return what decodes ``image``, which has come from camera ``name``; of a camera on one thread at a time."""
-        if not self._num_threads:
+        if not self._num_threads or self._is_forked:
             return Decoding(image)
         camera = self._cameras.setdefault(name, _Camera())
         is_probable = len(camera.last) == LEAST_TAKEN and all(use.taken for use in camera.last)
@@ -74,14 +74,22 @@ class Decoders:
         Raises:
             TimeoutError: a thread is still busy with one image after ``CLOSE_S``; it ends after that.
         """
-        self._num_threads = 0
-        threads, self._threads = self._threads, []
+        if self._is_forked:
+            return
+        with self._lock:
+            self._num_threads = 0
+            threads, self._threads = self._threads, []
         for _ in threads:
             self._waiting.put(None)
         for thread in threads:
             thread.join(CLOSE_S)
         if any(thread.is_alive() for thread in threads):
             raise TimeoutError(f'an image is still being decoded after {CLOSE_S} s')
+
+    @property
+    def _is_forked(self) -> bool:
+        """Whether this is a child process: neither threads nor the state of locks survive a fork."""
+        return os.getpid() != self._process
 
     def _decode_here(self, once: _Once) -> None:
         """Decode an image on the thread that calls this, if as many may be decoded ahead."""
@@ -178,7 +186,7 @@ class _Once:
 
     def claim(self) -> bool:
         """Whether it may be decoded ahead: nobody has claimed it before, and not too many of the camera are held."""
-        if os.getpid() != self._process:  # neither threads nor the state of locks survive a fork
+        if os.getpid() != self._process:  # the lock may be held by a thread that did not come along
             return False
         with self._camera.lock:
             if self._is_kept or len(self._camera.ahead) >= MAX_HELD:

@@ -230,15 +230,23 @@ sys.path.insert(0, 'test')
 from support.decoding import Camera
 camera = Camera()
 camera.go.clear()
-images = [camera.image(0), camera.image(1)]
-images[0].begin()
-camera.wait_for_one()
+images = [camera.image(number) for number in range(3)]
+for image in images[:2]:
+    image.begin()
+    camera.wait_for_one()
 child = os.fork()
 camera.go.set()
 stamps = [image.decode().stamp_ns for image in images]
-images[1].begin()
+images[2].begin()
 if not child:
-    os._exit(0 if stamps == [0, 1] else 1)
+    for number in range(3, 20):
+        image = camera.image(number)
+        image.begin()
+        stamps.append(image.decode().stamp_ns)
+    assert stamps == list(range(20))
+    assert camera.decoders._waiting.qsize() == 0
+    camera.decoders.close()
+    os._exit(0)
 _, status = os.waitpid(child, 0)
 camera.decoders.close()
 sys.exit(os.waitstatus_to_exitcode(status))
@@ -246,7 +254,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def test_a_process_that_forks_leaves_its_threads_behind():
-    """In the child nobody holds the lock of the image that a thread was at."""
+    """In the child nobody holds the lock of the image that a thread was at, or waits for those that still come."""
     run = subprocess.run([sys.executable, '-c', FORKED], timeout=WAIT_S, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
