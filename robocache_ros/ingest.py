@@ -28,7 +28,7 @@ from robocache_ros.sources import source_of
 
 
 class Ingest:
-    """Takes messages into a pipeline. All but ``announce`` belongs to the thread that runs the pipeline.
+    """Takes messages into a pipeline. All but ``announce`` and ``open`` belongs to the thread that runs the pipeline.
 
     Args:
         pipeline: receives the samples; the samples that its frames cannot use are explained too.
@@ -75,9 +75,9 @@ class Ingest:
             return None
         try:
             _, sample = self._sample(name, received.raw, stream.topic)
+            return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else None
         except Exception:  # `decode` comes to it again, and counts it
             return None
-        return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else None
 
     def decode(self, name: str, received: Received, when: str = '') -> Sample | None:
         """Return the sample of a message that was announced; None where it was dropped.

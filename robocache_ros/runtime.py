@@ -155,7 +155,7 @@ class Runtime:
     def put(self, name: str, raw: Raw) -> Decoding | None:
         """Take in a serialized message of stream ``name``, on the thread on which it arrives.
 
-        Return what decodes an image ahead: called on that thread, who waits for it needs no other one to wake up.
+        Return what decodes a compressed image ahead: on that thread no other one has to wake up for it.
         """
         received = Received(raw, self._now_ns())
         stream = self.pipeline.streams[name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's subscriptions: serialized messages are stamped and enqueued, nothing else.
+"""The node's subscriptions: serialized messages are stamped and enqueued, images decoded where no message waits.
 
 Of a message that rclpy cannot deserialize it leaves no trace, so this is done where drops are counted (``ingest.py``).
 """
