@@ -3,7 +3,7 @@
 
 It is ordinary memory until a pipeline of this process computes on a GPU, and pinned from then on: a GPU copies such
 bytes as they are, without a copy to pinned memory before. Blocks are kept and handed out again, at most 512 MiB; beyond
-that, and where no memory can be pinned any more, they are ordinary.
+that, where no memory can be pinned any more, and in a process that was forked since, they are ordinary.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <unordered_map>
 #include <vector>
@@ -13,13 +16,15 @@
 namespace robocache {
 namespace {
 
-constexpr size_t kLeast = 64 << 10;          // smaller blocks are copied to a pinned one as fast
-constexpr int64_t kMostBytes = 512ll << 20;  // of all pinned blocks: memory that nothing else on the host can have
+constexpr size_t kLeast = 64 << 10;        // smaller blocks are copied to a pinned one as fast
+constexpr size_t kMostBytes = 512u << 20;  // of all pinned blocks: memory that nothing else on the host can have
 
 // Blocks of powers of two. None is given back: that would wait for the GPU, which may have failed.
 class Pool {
  public:
+  // Null where no more may be pinned.
   void* take(size_t size) {
+    if (size > kMostBytes) return nullptr;
     size_t rounded = kLeast;
     while (rounded < size) rounded *= 2;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -41,17 +46,29 @@ class Pool {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = sizes_.find(block);
     if (found == sizes_.end()) return false;
-    free_[found->second].push_back(block);
+    if (!is_of_parent_) free_[found->second].push_back(block);
     return true;
   }
 
+  // Around a fork, so that the child finds whole tables.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
+  // In the child, where CUDA does not work: no block is handed out any more, as all are its parent's.
+  void leave_to_parent() {
+    device = -1;
+    is_of_parent_ = true;
+    free_.clear();
+    unlock();
+  }
+
   std::atomic<int> device{-1};
-  std::atomic<int64_t> bytes{0};
+  std::atomic<size_t> bytes{0};
 
  private:
   void* add(size_t size) {
     const int on = device;
-    if (on < 0 || bytes + static_cast<int64_t>(size) > kMostBytes) return nullptr;
+    if (on < 0 || is_of_parent_ || bytes + size > kMostBytes) return nullptr;
     void* block;
     try {
       const CurrentDevice current(on);
@@ -61,19 +78,23 @@ class Pool {
       return nullptr;
     }
     sizes_[block] = size;
-    bytes += static_cast<int64_t>(size);
+    bytes += size;
     return block;
   }
 
   std::mutex mutex_;
+  bool is_of_parent_ = false;
   std::unordered_map<void*, size_t> sizes_;
   std::unordered_map<size_t, std::vector<void*>> free_;
 };
 
 // Never destroyed: blocks may be in use until the process ends.
 Pool& pool() {
-  static Pool& made = *new Pool;
-  return made;
+  static Pool* const made = [] {
+    pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().leave_to_parent(); });
+    return new Pool;
+  }();
+  return *made;
 }
 
 }  // namespace
@@ -108,7 +129,7 @@ void free_block(void* block, void*) {
   if (block != nullptr && !pool().give_back(block)) std::free(block);
 }
 
-int64_t pinned_bytes() { return pool().bytes; }
+int64_t pinned_bytes() { return static_cast<int64_t>(pool().bytes); }
 
 Block::Block(size_t size) : memory_(allocate_block(size)), size_(size) {
   if (memory_ == nullptr && size != 0) throw std::bad_alloc();

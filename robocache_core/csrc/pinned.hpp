@@ -7,7 +7,8 @@
 
 namespace robocache {
 
-// From here on blocks are pinned, by the context of a GPU; until then, and where no more may be, they are ordinary.
+// From here on blocks are pinned, by the context of a GPU; until then, where no more may be, and in a child process,
+// they are ordinary.
 void pin_blocks(int device);
 
 // A block of at least `size` bytes, or null where there is no memory; `resize` may move it. The last argument is that

@@ -3,6 +3,7 @@
 
 import ctypes
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -86,4 +87,24 @@ def test_others_get_memory_by_the_addresses_of_its_functions():
     assert ctypes.string_at(clean, 2 * MIB) == bytes(2 * MIB)
     free(clean, None)
     assert zeros(1 << 40, 1 << 40, None) is None
+    assert allocate((1 << 63) + 1, None) is None
     free(None, None)
+
+
+@pytest.mark.filterwarnings('ignore:.*multi-threaded:DeprecationWarning')
+def test_a_forked_child_leaves_the_blocks_to_its_parent():
+    held, kept = [host_memory.empty(6 * MIB) for _ in range(2)]
+    of_parent = {held.ctypes.data, kept.ctypes.data}
+    held[:] = 5
+    del kept
+    child = os.fork()
+    if child == 0:  # no assertion in here, pytest is the parent's
+        del held
+        found = [host_memory.empty(6 * MIB) for _ in range(3)]
+        for each in found:
+            each[:] = 9
+        os._exit(int(any(each.ctypes.data in of_parent for each in found)))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert (held == 5).all()
+    assert is_pinned(host_memory.empty(6 * MIB))
