@@ -22,6 +22,10 @@ from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
 from robocache_ros.sources import Route, routes
 
+#: Messages that the middleware keeps for a reader: small ones come in fast, and others come while it
+#: decodes an image. When there are more, it overwrites the oldest silently.
+_LEAST_HISTORY, _MOST_HISTORY = 32, 1000
+
 
 class Subscriptions:
     """Makes one subscription for each topic that a stream takes: its messages, and its CameraInfo if it needs one.
@@ -45,8 +49,7 @@ class Subscriptions:
 
     def _subscribe(self, route: Route) -> Any:
         stream = route.stream
-        # Small messages come in fast; the middleware overwrites the oldest silently when its queue is full.
-        profile = qos.sensor_data(min(stream.queue.depth, 1000))
+        profile = qos.sensor_data(min(max(stream.queue.depth, _LEAST_HISTORY), _MOST_HISTORY))
         return self._node.create_subscription(
             route.message,
             route.topic,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lifecycle node over a real ROS network: frames in step with their inputs, whatever time does."""
 
+import dataclasses
 import threading
 import time
 
@@ -10,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from support.robot import LIDAR, MS, START_NS, Robot, camera_info, cloud, image, imu, jpeg
 
 from robocache_core import ops
+from robocache_ros.runtime import Runtime
 
 
 def drive(robot, milliseconds):
@@ -55,6 +57,24 @@ def test_a_robot_in_frames_out():
         )
         assert robot.values('compute')['backend'] in ('cpu', 'reference')
         assert int(robot.values('output')['frames']) > 0
+
+
+def test_no_image_is_lost_while_its_reader_decodes_another(monkeypatch):
+    """However few may wait for the worker: those that give way there are counted, by the middleware they are not."""
+    goes_on, put = threading.Event(), Runtime.put
+
+    def put_slowly(runtime, name, raw):
+        return dataclasses.replace(put(runtime, name, raw), here=lambda: goes_on.wait(30))
+
+    monkeypatch.setattr(Runtime, 'put', put_slowly)
+    camera = {'front__topic': '/front/compressed', 'front__queue__depth': 1, 'front__queue__policy': 'latest'}
+    with Robot(cameras=['front'], **camera) as robot:
+        robot.bring_up()
+        for ms in range(0, 1000, 50):
+            robot.publish('/front/compressed', jpeg(ms))
+            time.sleep(0.005)
+        goes_on.set()
+        robot.until(lambda: robot.counts('front').received == 20, 'all images')
 
 
 def test_images_are_rectified_once_their_camera_info_has_come():
