@@ -86,7 +86,8 @@ class Device:
     def memory(self) -> dict[str, int]:
         """Return bytes of the device's memory: ``free``, ``total``, and of this process ``allocated`` and ``scratch``.
 
-        ``allocated`` is torch's on this device, ``scratch`` what operations keep on all GPUs.
+        ``allocated`` is torch's on this device, ``scratch`` what operations keep on all GPUs, and
+        ``pinned`` memory of the host (``host_memory``).
         """
         return {}
 
@@ -206,7 +207,8 @@ class CudaDevice(Device):
     def memory(self) -> dict[str, int]:
         free, total = torch.cuda.mem_get_info(self.torch_device)
         allocated, scratch = torch.cuda.memory_allocated(self.torch_device), self.backend.module.scratch_bytes()
-        return {'allocated': allocated, 'scratch': scratch, 'free': free, 'total': total}
+        pinned = host_memory.pinned_bytes()
+        return {'allocated': allocated, 'scratch': scratch, 'pinned': pinned, 'free': free, 'total': total}
 
 
 def choose_device(wanted: str) -> tuple[Device, str | None]:

@@ -71,7 +71,8 @@ class Ingest:
         On the thread on which the messages of the stream come.
         """
         stream = self._pipeline.streams[name]
-        if not stream.is_compressed:
+        # Who decodes takes the next message later, whose arrival may be what counts.
+        if not stream.is_compressed or stream.stamped_by_arrival:
             return None
         try:
             _, sample = self._sample(name, received.raw, stream.topic)
@@ -87,7 +88,7 @@ class Ingest:
         stream = self._pipeline.streams[name]
         try:
             if received.image is not None:
-                return _stamped(received.image, received, stream)
+                return received.image
             message, sample = self._sample(name, received.raw, f'{stream.topic}{when}')
             sample = _stamped(sample, received, stream)
             self.frozen_poses.take(name, sample.stamp_ns, message)

@@ -93,6 +93,18 @@ def test_images_that_no_target_takes_are_not_decoded_as_they_come(decoded_on):
     bench.runtime.close()
 
 
+def test_images_whose_arrival_counts_are_not_decoded_as_they_come(decoded_on):
+    """The one behind would be taken, and stamped, later."""
+    bench = make(PipelineConfig(cameras=(replace(FRONT, stamp='arrival'),)))
+    for number in range(NUM_IMAGES):
+        bench.clock.advance(0.1)
+        put_on_a_thread(bench, serialize_message(jpeg(number)))
+        bench.work()
+    bench.runtime.close()
+    assert len(bench.frames) == len(decoded_on) == NUM_IMAGES
+    assert 'reader' not in decoded_on
+
+
 @pytest.mark.parametrize('fault', ['cut', 'no JPEG', 'damaged', 'no message'])
 def test_an_image_that_is_refused_is_counted_once(fault, decoded_on):
     data = bytes(jpeg(NUM_IMAGES).data)
