@@ -263,7 +263,8 @@ ROWS = (
     Row(
         _GAUGE,
         'robocache_device_memory_bytes',
-        "Memory of the GPU as of the last report: free, total, and the process's allocated and scratch; pinned of the host",
+        "Memory of the GPU as of the last report: free, total, and the process's allocated and scratch; pinned of the "
+        'host',
         ('kind',),
         lambda now: {(kind,): size for kind, size in now.memory.items()},
     ),
