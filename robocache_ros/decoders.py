@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from robocache_core.samples import CameraFrame, DataError, EncodedImage
 MAX_HELD = 4
 #: Images of a camera that targets must have taken in a row for the next one to be decoded as it comes in.
 LEAST_TAKEN = 2
+#: A camera whose last image took longer has the next ones decoded on other threads than that on which they come, s:
+#: messages that come meanwhile wait in the middleware, whose queue has no rules and counts no loss.
+MOST_HERE_S = 0.02
 #: Time that ``close`` gives to the images at hand.
 CLOSE_S = 5.0
 
@@ -66,7 +70,7 @@ class Decoders:
         image = dataclasses.replace(image, decode=once.frame, begin=once.begin)
         if not is_probable:
             return Decoding(image)
-        return Decoding(image, here=functools.partial(self._decode_here, once), elsewhere=once.enqueue)
+        return Decoding(image, here=functools.partial(self._decode_here, once, camera), elsewhere=once.enqueue)
 
     def close(self) -> None:
         """End the threads. Images are decoded when they are used from then on.
@@ -91,9 +95,9 @@ class Decoders:
         """Whether this is a child process: neither threads nor the state of locks survive a fork."""
         return os.getpid() != self._process
 
-    def _decode_here(self, once: _Once) -> None:
-        """Decode an image on the thread that calls this, if as many may be decoded ahead."""
-        if not self._slots.acquire(blocking=False):
+    def _decode_here(self, once: _Once, camera: _Camera) -> None:
+        """Decode an image on the thread that calls this, if that is quick, and as many may be decoded ahead."""
+        if camera.took_s > MOST_HERE_S or not self._slots.acquire(blocking=False):
             once.enqueue()
             return
         try:
@@ -157,6 +161,8 @@ class _Camera:
         self.last: deque[_Use] = deque(maxlen=LEAST_TAKEN)
         self.ahead: weakref.WeakSet[_Once] = weakref.WeakSet()
         self.lock = threading.Lock()
+        #: How long the last one took to decode ahead.
+        self.took_s = 0.0
 
 
 class _Once:
@@ -198,12 +204,14 @@ class _Once:
     def run(self) -> None:
         """Decode it on the thread that calls this, unless another one does."""
         if self._lock.acquire(blocking=False):
+            begin = time.monotonic()
             try:
                 self._result()
             except Exception:
                 return  # the pipeline meets it again, and knows what to do, if it uses the image
             finally:
                 self._lock.release()
+                self._camera.took_s = time.monotonic() - begin
 
     def frame(self) -> CameraFrame:
         """Return the decoded image, waiting where another thread is at it; raises what decoding raises."""

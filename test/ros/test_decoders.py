@@ -91,6 +91,20 @@ def test_an_image_can_be_decoded_on_the_thread_on_which_it_comes(camera):
     assert camera.numbers.count(10) == 1
 
 
+def test_images_that_take_long_are_left_to_other_threads_until_they_do_not(camera, monkeypatch):
+    monkeypatch.setattr(decoders, 'MOST_HERE_S', 0.0)
+    camera.probable(10).here()  # the first one shows how long they take
+    camera.wait_for_one()
+    assert camera.decoded[-1] == (10, threading.current_thread().name)
+    coming = camera.probable(20)
+    coming.here()
+    camera.wait_for_one()
+    assert camera.decoded[-1] == (20, 'robocache-decoder')
+    monkeypatch.setattr(decoders, 'MOST_HERE_S', 60.0)
+    camera.probable(30).here()
+    assert camera.decoded[-1] == (30, threading.current_thread().name)
+
+
 def test_no_more_images_are_decoded_ahead_side_by_side_than_there_are_threads():
     camera = Camera(num_threads=1)
     first, second = camera.probable(10), camera.probable(20, 'rear')
