@@ -70,7 +70,7 @@ class Decoders:
         image = dataclasses.replace(image, decode=once.frame, begin=once.begin)
         if not is_probable:
             return Decoding(image)
-        return Decoding(image, here=functools.partial(self._decode_here, once, camera), elsewhere=once.enqueue)
+        return Decoding(image, here=functools.partial(self._decode_here, once), elsewhere=once.enqueue)
 
     def close(self) -> None:
         """End the threads. Images are decoded when they are used from then on.
@@ -95,9 +95,9 @@ class Decoders:
         """Whether this is a child process: neither threads nor the state of locks survive a fork."""
         return os.getpid() != self._process
 
-    def _decode_here(self, once: _Once, camera: _Camera) -> None:
+    def _decode_here(self, once: _Once) -> None:
         """Decode an image on the thread that calls this, if that is quick, and as many may be decoded ahead."""
-        if camera.took_s > MOST_HERE_S or not self._slots.acquire(blocking=False):
+        if not once.is_quick or not self._slots.acquire(blocking=False):
             once.enqueue()
             return
         try:
@@ -179,6 +179,11 @@ class _Once:
         self._is_kept = False
         self._frame: CameraFrame | None = None
         self._refusal: tuple[Reason, str] | None = None
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it will probably be decoded soon, as the last one of its camera was."""
+        return self._camera.took_s <= MOST_HERE_S
 
     def begin(self) -> None:
         """Have it decoded ahead, since a target takes it."""
