@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -11,6 +12,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
+from robocache_core.dtypes import numpy_dtype
 from robocache_core.samples import VectorSample
 from robocache_core.streams.base import FrameDraft, Job, QueueConfig, Stream, StreamConfig, check_pose
 from robocache_core.tunable import ConfigError, tunable
@@ -47,6 +49,12 @@ class VectorConfig(StreamConfig):
     def widths(self) -> tuple[int, ...]:
         """Elements of each field of a row."""
         raise NotImplementedError
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """Where each field is in a row."""
+        ends = tuple(itertools.accumulate(self.widths))
+        return tuple(map(slice, (0, *ends), ends))
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -121,9 +129,7 @@ class ImuConfig(VectorConfig):
 
     def columns_of(self, field: str) -> slice:
         """Where the elements of ``field``, which must be one of ``fields``, are in a row."""
-        at = self.fields.index(field)
-        begin = sum(self.widths[:at])
-        return slice(begin, begin + self.widths[at])
+        return self.parts[self.fields.index(field)]
 
 
 class VectorStream(Stream[VectorConfig]):
@@ -160,24 +166,27 @@ class VectorJob(Job):
         # Computed on the CPU whatever the device is: a few readings take less time there than a launch does.
         values, valid = self.resample()
         device.record_stage('resample')
-        self.draft.valid[self.stream.name] = bool(valid.all())
+        rows_valid = valid[0].numpy().all(axis=1)
+        self.draft.valid[self.stream.name] = bool(rows_valid.all())
         for part in self.stream.config.quaternions:
             _make_continuous(values[0, :, part].numpy())
-        window = self.stream.named(values[0], valid[0].all(dim=1))
+        window = self.stream.named(values[0], torch.from_numpy(rows_valid))
         self._window = {name: device.upload(tensor) for name, tensor in window.items()}
 
     def resample(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rows ``[1, K, D]``, and which of their fields are valid."""
+        # By NumPy: each small operation of torch gives up the interpreter's lock, for which this thread then waits.
         config = self.stream.config
         _, last = config.instants(self.target_ns)
-        steps = torch.arange(1 - config.window_size, 1, dtype=torch.int64)
+        targets = last + config.window_period_ns * np.arange(1 - config.window_size, 1)
         samples = [cast(VectorSample, entry.sample) for entry in self.pick.entries]
-        stamps = torch.tensor([[sample.stamp_ns for sample in samples]], dtype=torch.int64)
-        rows = [sample.values for sample in samples]
-        values = torch.stack(rows) if rows else torch.empty(0, sum(config.widths), dtype=config.values_dtype)
+        stamps = torch.from_numpy(np.array([[sample.stamp_ns for sample in samples]], np.int64))
+        values = np.empty((1, len(samples), sum(config.widths)), numpy_dtype(config.values_dtype))
+        for row, sample in zip(values[0], samples, strict=True):
+            row[:] = sample.values.numpy()
         return ops.fuse(
-            [(block, stamps) for block in values.unsqueeze(0).split_with_sizes(list(config.widths), dim=2)],
-            (last + steps * config.window_period_ns).unsqueeze(0),
+            [(torch.from_numpy(values[:, :, part]), stamps) for part in config.parts],
+            torch.from_numpy(targets[np.newaxis]),
             method=config.methods,
             tolerance_ns=config.tolerance_ns,
         )
