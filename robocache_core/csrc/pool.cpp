@@ -20,7 +20,8 @@
 namespace robocache {
 namespace {
 
-constexpr auto kSpin = std::chrono::microseconds(20);
+// Longer is time of all cores for nothing: a frame's next job comes later than any spin is worth.
+constexpr auto kSpin = std::chrono::microseconds(5);
 constexpr int64_t kChunksPerThread = 4;  // so that a thread which is held up leaves its share to the others
 
 std::atomic<int> num_threads{0};  // 0: not yet known

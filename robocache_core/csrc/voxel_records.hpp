@@ -14,7 +14,7 @@
 
 namespace robocache {
 
-constexpr int64_t kLeastPoints = 1 << 13;  // that are worth another thread
+constexpr int64_t kThreadPoints = 1 << 14;  // that are worth another thread
 
 // Scratch memory of a calling thread, kept, so that after the first scans nothing is allocated. `Thread`: what each of
 // the threads that help it has; it has members `points` (a PointBlock) and `dropped [kNumDrops]`.
@@ -27,7 +27,8 @@ struct VoxelScratch {
 
   // Makes `threads` as many as may take part in work on this cloud; returns how many.
   int reserve_threads(const Cloud& cloud) {
-    const int max_threads = cloud.width * cloud.height < 2 * kLeastPoints ? 1 : pool_threads();
+    const int64_t worth = 1 + cloud.width * cloud.height / kThreadPoints;
+    const int max_threads = static_cast<int>(std::min<int64_t>(worth, pool_threads()));
     if (threads.size() < static_cast<size_t>(max_threads)) threads.resize(max_threads);
     return max_threads;
   }
