@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import heapq
+import io
 import logging
 import struct
 import zlib
@@ -12,11 +13,11 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from robocache_ros.bag_files import compression
 from robocache_ros.bag_files.channel import Channel, FileError
-from robocache_ros.bag_files.mcap_chunk import Chunk, ChunkError, unpacked
+from robocache_ros.bag_files.mcap_chunk import Chunk, ChunkError, ChunkHead
 from robocache_ros.bag_files.mcap_fields import Fields
 
 MAGIC = b'\x89MCAP0\r\n'
@@ -30,6 +31,8 @@ _MESSAGE_INDEX = 0x07
 _IN_DATA = {0x01, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX, 0x09, 0x0C}
 #: Bytes that are read at most of a record that is no message and no chunk: what is of interest comes first in it.
 _DESCRIPTION = 1 << 20
+#: Bytes of a chunk that are looked at for its head: more than it takes, whatever compression is known.
+_CHUNK_HEAD = 256
 #: Bytes that a message takes in memory beside its own.
 _OVERHEAD = 200
 _logger = logging.getLogger(__name__)
@@ -144,11 +147,10 @@ class McapFile:
         """The messages of a chunk in record order, as many as can be read."""
         found: list[Message] = []
         try:
-            for opcode, record in self._records_of(chunk):
-                if opcode == _MESSAGE and len(record) >= _MESSAGE_HEAD.size:
-                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack_from(record)
+            for opcode, head, raw in self._records_of(chunk, wanted):
+                if opcode == _MESSAGE and len(head) == _MESSAGE_HEAD.size:
+                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack(head)
                     if key in wanted:
-                        raw = bytes(record[_MESSAGE_HEAD.size :])
                         self._hold(len(raw))
                         found.append((key, record_ns, raw))
         except ChunkError as error:
@@ -174,24 +176,55 @@ class McapFile:
         self._file.seek(at)
         return self._file.read(max(0, min(size, self._size - at)))
 
-    def _records_of(self, chunk: Chunk) -> Iterator[tuple[int, memoryview]]:
-        """Yield opcode and content of the records of a chunk; of one that the file cuts, those that are whole.
+    def _records_of(self, chunk: Chunk, wanted: frozenset[int]) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield the records of a chunk, of one that the file cuts those that are whole: opcode and content.
+
+        The content of a message is in two parts: its head, and what was sent, which is read on channels ``wanted``,
+        into memory of its own, and else passed over.
 
         Raises:
             ChunkError: it is all there, and damaged here; or its compression cannot be read.
         """
-        content = self._read(chunk.offset, chunk.size)
-        is_whole = len(content) == chunk.size
-        data, at = memoryview(unpacked(content, chunk, is_whole)), 0
-        while at + _RECORD_HEAD.size <= len(data):
-            opcode, length = _RECORD_HEAD.unpack_from(data, at)
+        stream, size = self._opened(chunk)
+        at = 0
+        while at + _RECORD_HEAD.size <= size:
+            opcode, length = _RECORD_HEAD.unpack(stream.read(_RECORD_HEAD.size))
             end = at + _RECORD_HEAD.size + length
-            if end > len(data):
+            if end > size:
                 break
-            yield opcode, data[at + _RECORD_HEAD.size : end]
+            head = stream.read(min(length, _MESSAGE_HEAD.size) if opcode == _MESSAGE else length)
+            raw, rest = b'', length - len(head)
+            if opcode == _MESSAGE and int.from_bytes(head[:2], 'little') in wanted:
+                raw = stream.read(rest)
+            else:
+                stream.seek(rest, io.SEEK_CUR)
+            yield opcode, head, raw
             at = end
-        if is_whole and at < len(data):
+        if self._is_whole(chunk) and at < size:
             raise ChunkError(chunk, 'left out from a record on that is longer than the chunk')
+
+    def _opened(self, chunk: Chunk) -> tuple[BinaryIO, int]:
+        """Return what the records of a chunk are read from, one after the other, and how many bytes they take.
+
+        Raises:
+            ChunkError: as of ``_records_of``.
+        """
+        begin, end = chunk.offset, min(chunk.offset + chunk.size, self._size)
+        head = ChunkHead.of(self._read(begin, min(chunk.size, _CHUNK_HEAD)), chunk)
+        begin += head.nbytes
+        if head.compression == '':
+            size = max(0, end - begin)
+            if self._is_whole(chunk):
+                head.check(chunk, size, lambda: self._checksum(begin, end))
+            self._file.seek(begin)
+            return self._file, size
+        records = head.unpacked(chunk, self._read(begin, end - begin))
+        if self._is_whole(chunk):
+            head.check(chunk, len(records), lambda: zlib.crc32(records))
+        return io.BytesIO(records), len(records)
+
+    def _is_whole(self, chunk: Chunk) -> bool:
+        return chunk.offset + chunk.size <= self._size
 
     def _records_between(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Yield opcode, place and length of the content of each record in a part of the file; the last may not fit."""
@@ -315,15 +348,15 @@ class McapFile:
         """Take in the channels of a chunk, and count its messages."""
         start_ns, keys = None, set()
         try:
-            for opcode, record in self._records_of(chunk):
-                if opcode == _MESSAGE and len(record) >= _MESSAGE_HEAD.size:
-                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack_from(record)
+            for opcode, head, _ in self._records_of(chunk, frozenset()):
+                if opcode == _MESSAGE and len(head) == _MESSAGE_HEAD.size:
+                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack(head)
                     self._count(key, record_ns)
                     start_ns = record_ns if start_ns is None else min(start_ns, record_ns)
                     keys.add(key)
                 else:
                     with suppress(struct.error):
-                        self._describe(opcode, record)
+                        self._describe(opcode, head)
         except ChunkError as error:
             self.defects.append(f'{self._path.name}: {error}')
         if start_ns is not None:
@@ -334,7 +367,7 @@ class McapFile:
         self.end_ns = max(self.end_ns, record_ns)
         self._counts[key] += 1
 
-    def _describe(self, opcode: int, record: memoryview | bytes) -> None:
+    def _describe(self, opcode: int, record: bytes) -> None:
         """Take in a record that says what a channel carries. The definition of its type is not parsed.
 
         Raises:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk of an MCAP file: where it is, and the records that it holds, unpacked and checked."""
+"""A chunk of an MCAP file: where it is, what it says of its records, and how they are unpacked and checked."""
 
 from __future__ import annotations
 
 import struct
-import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from robocache_ros.bag_files import compression
@@ -30,24 +30,53 @@ class ChunkError(FileError):
         super().__init__(f'the chunk of {chunk.size} bytes at byte {chunk.offset} is {why}')
 
 
-def unpacked(content: bytes, chunk: Chunk, is_whole: bool) -> bytes | memoryview:
-    """Return the records of a chunk: of one that is not whole, as many as there are.
+class ChunkHead(NamedTuple):
+    """What a chunk says of its records.
 
-    Raises:
-        ChunkError: the chunk is whole, and damaged; or its compression cannot be read.
+    Attributes:
+        size: bytes that they take, unpacked.
+        checksum: of them; 0: there is none.
+        compression: its name; empty: they are as they are.
+        nbytes: that are ahead of them in the chunk.
     """
-    if len(content) < _HEAD.size:
-        return b''
-    _, _, size, checksum, length = _HEAD.unpack_from(content)
-    behind = _HEAD.size + length
-    method = content[_HEAD.size : behind].decode(errors='replace')
-    packed = memoryview(content)[behind + 8 :]  # behind their length
-    if size > compression.MAX_BYTES:
-        raise ChunkError(chunk, f'left out: it is said to hold {size} bytes')
-    try:
-        data = packed if method == '' else compression.decompressed(packed, method, size + 1)
-    except FileError as error:
-        raise ChunkError(chunk, f'left out: {error}') from error
-    if is_whole and (len(data) != size or (checksum and zlib.crc32(data) != checksum)):
-        raise ChunkError(chunk, 'damaged and left out')
-    return data
+
+    size: int
+    checksum: int
+    compression: str
+    nbytes: int
+
+    @staticmethod
+    def of(content: bytes, chunk: Chunk) -> ChunkHead:
+        """Read the head of a chunk from the begin of its content; one that is cut off holds nothing.
+
+        Raises:
+            ChunkError: it is said to hold more than is read.
+        """
+        if len(content) < _HEAD.size:
+            return ChunkHead(0, 0, '', len(content))
+        _, _, size, checksum, length = _HEAD.unpack_from(content)
+        if size > compression.MAX_BYTES:
+            raise ChunkError(chunk, f'left out: it is said to hold {size} bytes')
+        behind = _HEAD.size + length
+        name = content[_HEAD.size : behind].decode(errors='replace')
+        return ChunkHead(size, checksum, name, behind + 8)  # behind the length of what is packed
+
+    def unpacked(self, chunk: Chunk, packed: bytes) -> bytes:
+        """Return the records that ``packed`` holds, as many as can be unpacked.
+
+        Raises:
+            ChunkError: their compression cannot be read.
+        """
+        try:
+            return compression.decompressed(packed, self.compression, self.size + 1)
+        except FileError as error:
+            raise ChunkError(chunk, f'left out: {error}') from error
+
+    def check(self, chunk: Chunk, size: int, checksum: Callable[[], int]) -> None:
+        """Refuse records of a whole chunk whose size or checksum is another.
+
+        Raises:
+            ChunkError: they are damaged.
+        """
+        if size != self.size or (self.checksum and checksum() != self.checksum):
+            raise ChunkError(chunk, 'damaged and left out')

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def test_a_cut_file_gives_what_is_before_the_cut(whole: tuple[str, bytes], perce
         (defect,) = file.defects
         assert f'{len(found)} messages are read' in defect
         assert sum(channel.count for channel in file.channels) == len(found)
+
+
+@pytest.mark.parametrize('wanted', [{1, 2}, {2}])
+def test_a_chunk_is_in_memory_once(wanted: set[int], tmp_path: Path) -> None:
+    """Its messages are read one by one, on the channels that are asked for, and its checksum before them in parts."""
+    messages = [(number % 2, number, bytes(1 << 20)) for number in range(16)]
+    path = mcap_by_hand.write(tmp_path / 'bag', CHANNELS, messages, per_chunk=len(messages))
+    with opened(path) as file:
+        tracemalloc.start()
+        try:
+            found = list(file.messages(wanted))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert found == [(channel + 1, ns, raw) for channel, ns, raw in messages if channel + 1 in wanted]
+    assert peak < (len(found) + 2) << 20
 
 
 @pytest.mark.parametrize('number', [150, 151])  # on a page of the tree, and on pages behind it
