@@ -124,13 +124,12 @@ __device__ inline Measured measure(const PointParams& params, const Cloud& cloud
   return point;
 }
 
-// The point whose bytes are at `bytes`, in whatever memory; those of a depth image in the image itself.
-template <bool kPlain>
-__device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes) {
+// A point that was measured, in the target frame.
+__device__ inline GpuPoint moved(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes,
+                                 const Measured& measured) {
   const Poses& poses = gpu.cloud.poses;
   GpuPoint point;
   point.bytes = bytes;
-  const Measured measured = measure<kPlain>(params, gpu.cloud, bytes);
   const float x = measured.x, y = measured.y, z = measured.z;
   point.drop = in_range(x, y, z, params.min_range2, params.max_range2) & measured.allowed ? kKept : kRange;
   bool finite = measured.finite & is_finite(x) & is_finite(y) & is_finite(z);
@@ -148,6 +147,12 @@ __device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud&
   }
   if (!finite) point.drop = kNonFinite;
   return point;
+}
+
+// The point whose bytes are at `bytes`, in whatever memory; those of a depth image in the image itself.
+template <bool kPlain>
+__device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes) {
+  return moved(params, gpu, bytes, measure<kPlain>(params, gpu.cloud, bytes));
 }
 
 }  // namespace robocache

@@ -67,6 +67,9 @@ RC_HD inline double double_of(uint64_t bits) {
   return value;
 }
 
+// Ordered as magnitudes are, NaN above all.
+RC_HD inline uint32_t magnitude_bits(float value) { return bits_of(value) & 0x7fffffffu; }
+
 RC_HD inline bool is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
 
 RC_HD inline bool is_finite(double value) { return (bits_of(value) & 0x7ff0000000000000ull) != 0x7ff0000000000000ull; }

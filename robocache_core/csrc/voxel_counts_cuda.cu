@@ -15,9 +15,11 @@ constexpr int64_t kMostCounted = 1 << 24;
 constexpr int kPoints = 2;   // of a thread: its reads wait together
 constexpr int kVectors = 4;  // that a thread clears, of 16 bytes
 
-static_assert(kNumbers == 1 + kNumDrops);
+static_assert(kNumbers == 1 + kNumDrops && kPoints <= PlacedDrops::kMostPoints);
 
+// What was launched before may still read the memory; once it has ended, points may be read.
 __global__ void clear(float* values, int64_t size, int64_t* numbers) {
+  wait_for_previous();
   let_next_begin();
   const int64_t thread = thread_number(), threads = int64_t{gridDim.x} * kThreads;
   const int64_t before = min(size, static_cast<int64_t>(-reinterpret_cast<uintptr_t>(values) / sizeof(float) % 4));
@@ -31,29 +33,44 @@ __global__ void clear(float* values, int64_t size, int64_t* numbers) {
 
 // Points are read where they are: no byte but those in use crosses.
 template <bool kPlain>
-__global__ void count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud,
-                             int64_t num_points, int64_t num_voxels, float* tensor, int64_t* numbers) {
-  __shared__ uint32_t shared[kNumDrops];
-  DropCounts drops(shared);
+__global__ void __launch_bounds__(kThreads)
+    count_points(const __grid_constant__ VoxelParams params, const __grid_constant__ GpuCloud cloud, int64_t num_points,
+                 int64_t num_voxels, float* tensor, int64_t* numbers) {
+  let_next_begin();
+  const int64_t first = int64_t{blockIdx.x} * kPoints * kThreads + threadIdx.x;
+  Measured measured[kPoints];
+  const uint8_t* bytes[kPoints];
+#pragma unroll
+  for (int k = 0; k < kPoints; ++k) {
+    bytes[k] = bytes_of_point(cloud.cloud, min(first + k * kThreads, num_points - 1));
+    measured[k] = measure<kPlain>(params.points, cloud.cloud, bytes[k]);
+  }
+  PlacedDrops drops;
   uint32_t voxels[kPoints];
 #pragma unroll
   for (int k = 0; k < kPoints; ++k) {
-    const int64_t i = (int64_t{blockIdx.x} * kPoints + k) * kThreads + threadIdx.x;
-    voxels[k] = i < num_points ? find_voxel<kPlain>(params, cloud, bytes_of_point(cloud.cloud, i), drops) : kNoVoxel;
+    GpuPoint point = moved(params.points, cloud, bytes[k], measured[k]);
+    const uint32_t voxel = place_point(params.box, point);
+    const bool is_point = first + k * kThreads < num_points;
+    voxels[k] = is_point && point.drop == kKept ? voxel : kNoVoxel;
+    if (is_point && point.drop != kKept) drops.add(point.drop);
   }
+  const uint32_t dropped = drops.of_block();
   wait_for_previous();
+  if (dropped != 0)
+    atomicAdd(reinterpret_cast<unsigned long long*>(numbers + 1 + threadIdx.x),
+              static_cast<unsigned long long>(dropped));
 #pragma unroll
   for (int k = 0; k < kPoints; ++k) {
     for (int c = 0; c < params.num_channels && voxels[k] != kNoVoxel; ++c) {
       float* const value = tensor + c * num_voxels + voxels[k];
       if (params.channels[c].kind == ChannelKind::kOccupancy) {
-        *value = 1.0f;
+        atomicOr(reinterpret_cast<uint32_t*>(value), bits_of(1.0f));  // takes memory less than to store it
       } else {
         atomicAdd(value, 1.0f);
       }
     }
   }
-  drops.finish(reinterpret_cast<unsigned long long*>(numbers + 1));
 }
 
 // The same cloud in one row where its rows follow each other: no point's row has to be found.
@@ -80,8 +97,7 @@ void count_dense_cuda(const GpuStream& gpu, const VoxelParams& params, const Clo
   const GpuCloud cloud(in_one_row(given));
   const int64_t num_voxels = int64_t{params.box.shape[0]} * params.box.shape[1] * params.box.shape[2];
   const int64_t size = params.num_channels * num_voxels;
-  clear<<<blocks_for(size / (4 * kVectors) + 1), kThreads, 0, stream_of(gpu)>>>(tensor, size, numbers);
-  check_launch(kOperation);
+  launch_early(gpu, clear, blocks_for(size / (4 * kVectors) + 1), kOperation, tensor, size, numbers);
   if (cloud.size() == 0) return;
   with_constant(is_plain(params.points, cloud.cloud), [&](auto plain) {
     launch_early(gpu, count_points<plain.value>, blocks_for(cloud.size(), kPoints * kThreads), kOperation, params,

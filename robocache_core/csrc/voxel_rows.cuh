@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first half of every voxelization on the GPU: the occupied voxels get rows, in order of index.
 //
-// A mark a voxel says whether it is occupied; the marks before it are its row. So no point is sorted and no slot is
+// A bit a voxel says whether it is occupied; the bits before it are its row. So no point is sorted and no slot is
 // searched, and the order of the points shows nowhere. Who counts the marks takes them away: scratch is all zero
 // between calls, and nothing is cleared that was not used.
 #pragma once
@@ -33,13 +33,15 @@ struct Counters {
 };
 
 struct VoxelRows {
-  uint8_t* marks;        // [32 * words] of the voxels; zero between calls
+  uint32_t* marks;       // [words] which voxels are occupied; zero between calls
   RankedWord* words;     // [words]
   uint32_t* block_rank;  // [words / kRankWords] occupied voxels before the block
   uint32_t* voxels;      // [points] of the points; kNoVoxel where one is dropped
   int64_t num_words;     // a multiple of kRankWords
   int64_t max_rows;      // that the points can occupy
   Counters counters;
+
+  __device__ void mark(uint32_t voxel) const { atomicOr(marks + voxel / 32, 1u << (voxel % 32)); }
 
   __device__ uint32_t row_of(uint32_t voxel) const {
     const uint32_t word = voxel / 32;
@@ -96,7 +98,7 @@ struct RowsScratch {
     VoxelRows rows;
     rows.num_words = blocks * kRankWords;
     rows.max_rows = std::min(num_points, num_voxels);
-    rows.marks = marks.reserve<uint8_t>(32 * rows.num_words, in_graph, operation);
+    rows.marks = marks.reserve<uint32_t>(rows.num_words, in_graph, operation);
     rows.words = words.reserve<RankedWord>(rows.num_words, in_graph, operation);
     rows.block_rank = block_rank.reserve<uint32_t>(blocks, in_graph, operation);
     rows.voxels = voxels.reserve<uint32_t>(num_points, in_graph, operation);
@@ -111,17 +113,12 @@ struct RowsScratch {
   }
 };
 
-// Counts the points dropped by a block; every thread of it takes part.
+// Counts points dropped by a block; every thread of it takes part.
 class DropCounts {
  public:
   __device__ explicit DropCounts(uint32_t* shared) : shared_(shared) {
     if (threadIdx.x < kNumDrops) shared_[threadIdx.x] = 0;
     __syncthreads();
-  }
-  // One point of each thread that calls it; those of a warp that have one reason are counted at once.
-  __device__ void add_one(int32_t drop) {
-    const uint32_t peers = __match_any_sync(__activemask(), drop);
-    if (__ffs(peers) - 1 == static_cast<int>(threadIdx.x % 32)) add(drop, __popc(peers));
   }
   __device__ void add(int32_t drop, uint32_t points) { atomicAdd(shared_ + drop, points); }
   __device__ void finish(unsigned long long* dropped) {
@@ -134,16 +131,38 @@ class DropCounts {
   uint32_t* shared_;  // [kNumDrops]; additions to 64 bits would be loops
 };
 
+// The same where points are placed, as many as there are: a thread's own are counted in one register, by reason.
+class PlacedDrops {
+ public:
+  static constexpr int kReasons = 4, kBits = 8, kMostPoints = ((1 << kBits) - 1) / 32;  // of a thread
+  static_assert(kNonFinite < kReasons && kRange < kReasons && kOutside < kReasons && kOverflow < kReasons);
+
+  __device__ void add(int32_t drop) { own_ += 1u << (kBits * drop); }
+
+  // For each of the first kReasons threads the block's points of a reason, for others 0. Every thread takes part, once.
+  __device__ uint32_t of_block() const {
+    __shared__ uint32_t warps[kThreads / 32];
+    const uint32_t of_warp = __reduce_add_sync(kWholeWarp, own_);
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = of_warp;
+    __syncthreads();
+    uint32_t points = 0;
+    if (threadIdx.x < kReasons)
+      for (const uint32_t counts : warps) points += counts >> (kBits * threadIdx.x) & ((1u << kBits) - 1);
+    return points;
+  }
+
+ private:
+  uint32_t own_ = 0;
+};
+
 // Whether all values to be averaged have a sum.
 template <bool kPlain>
 __device__ inline bool terms_fit(const VoxelParams& params, const GpuPoint& point) {
   bool all = true;
 #pragma unroll 4
   for (int c = 0; c < params.num_channels; ++c) {
-    if (params.channels[c].kind != ChannelKind::kMean) continue;
-    bool fits;
-    mean_term(point.value<kPlain>(params.points, params.channels[c].source), params.inverse_quantum, &fits);
-    all &= fits;
+    if (params.channels[c].kind == ChannelKind::kMean)
+      all &= magnitude_bits(point.value<kPlain>(params.points, params.channels[c].source)) <= params.most_mean;
   }
   return all;
 }
@@ -167,49 +186,35 @@ __device__ inline bool is_last_block(const Counters& counters) {
   return is_last;
 }
 
-// The voxel of the point at `bytes`; kNoVoxel where it is dropped, which is counted.
-template <bool kPlain, class Params>
-__device__ inline uint32_t find_voxel(const Params& params, const GpuCloud& cloud, const uint8_t* bytes,
-                                      DropCounts& drops) {
-  GpuPoint point = read_point<kPlain>(params.points, cloud, bytes);
-  const Place place = place_in(params.box, point.x, point.y, point.z);
+// The index of a point's voxel; one that is in no voxel is dropped.
+__device__ inline uint32_t place_point(const Box& box, GpuPoint& point) {
+  const Place place = place_in(box, point.x, point.y, point.z);
   if (point.drop == kKept && !place.inside) point.drop = kOutside;
-  if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
-  if (point.drop == kKept) return place.index;
-  drops.add_one(point.drop);
-  return kNoVoxel;
+  return place.index;
 }
 
 // A thread a point: marks the occupied voxels, counts what is dropped.
 template <bool kPlain, class Params>
 __global__ void mark_voxels(const __grid_constant__ Params params, const __grid_constant__ GpuCloud cloud,
                             const __grid_constant__ VoxelRows rows, int64_t num_points) {
-  __shared__ uint32_t shared[kNumDrops];
-  static_assert(fits_staged(1, sizeof shared));
-  DropCounts drops(shared);
+  static_assert(fits_staged(1, sizeof(uint32_t[kThreads / 32])));
+  PlacedDrops drops;
   const uint32_t i = static_cast<uint32_t>(thread_number());  // no cloud has more points than an int32 counts
   const StagedPoints<kPlain, 1> staged(cloud, i - threadIdx.x % 32);
   staged.wait();
   if (i < num_points) {
-    const uint32_t voxel = find_voxel<kPlain>(params, cloud, staged.bytes(threadIdx.x % 32), drops);
-    rows.voxels[i] = voxel;
-    if (voxel != kNoVoxel) rows.marks[voxel] = 1;
+    GpuPoint point = read_point<kPlain>(params.points, cloud, staged.bytes(threadIdx.x % 32));
+    const uint32_t voxel = place_point(params.box, point);
+    if (point.drop == kKept && !terms_fit<kPlain>(params, point)) point.drop = kOverflow;
+    rows.voxels[i] = point.drop == kKept ? voxel : kNoVoxel;
+    if (point.drop == kKept) {
+      rows.mark(voxel);
+    } else {
+      drops.add(point.drop);
+    }
   }
-  drops.finish(rows.counters.dropped);
-}
-
-// Of four marks, each 0 or 1, the lowest bits side by side.
-__device__ inline uint32_t bits_of_marks(uint32_t marks) { return (marks * 0x01020408u) >> 24 & 0xfu; }
-
-// Turns the marks of a word to bits, and takes them away.
-__device__ inline uint32_t take_bits(uint8_t* of_word) {
-  uint4* const marks = reinterpret_cast<uint4*>(of_word);
-  const uint4 low = marks[0], high = marks[1];
-  const uint32_t bits = bits_of_marks(low.x) | bits_of_marks(low.y) << 4 | bits_of_marks(low.z) << 8 |
-                        bits_of_marks(low.w) << 12 | bits_of_marks(high.x) << 16 | bits_of_marks(high.y) << 20 |
-                        bits_of_marks(high.z) << 24 | bits_of_marks(high.w) << 28;
-  if (bits != 0) marks[0] = marks[1] = make_uint4(0, 0, 0, 0);
-  return bits;
+  const uint32_t dropped = drops.of_block();
+  if (dropped != 0) atomicAdd(rows.counters.dropped + threadIdx.x, static_cast<unsigned long long>(dropped));
 }
 
 // A block for kRankWords words: takes and counts marks; the last block to end adds up what all have counted.
@@ -219,7 +224,8 @@ static __global__ void rank_voxels(const __grid_constant__ VoxelRows rows) {
   const int64_t first_word = kThreadWords * thread_number();
   uint32_t bits[kThreadWords], before = 0, sum;
   for (int k = 0; k < kThreadWords; ++k) {
-    bits[k] = take_bits(rows.marks + 32 * (first_word + k));
+    bits[k] = rows.marks[first_word + k];
+    if (bits[k] != 0) rows.marks[first_word + k] = 0;
     before += __popc(bits[k]);
   }
   Scan(scratch).ExclusiveSum(before, before, sum);

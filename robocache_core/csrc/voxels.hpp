@@ -28,6 +28,7 @@ struct VoxelParams {
   double size[3];                   // m
   double quantum, inverse_quantum;  // step of the values that are averaged, in the field's unit
   double inverse_volume;            // 1/m^3
+  uint32_t most_mean;               // magnitude_bits of the greatest value that can be averaged
   Channel channels[kMaxChannels];
   int32_t num_channels, num_sums, num_maxima;
 };
@@ -41,6 +42,18 @@ RC_HD RC_INLINE int32_t mean_term(float value, double inverse_quantum, bool* fit
   const uint64_t bits = bits_of(q);
   *fits = (bits & 0x7fffffffffffffffull) < bits_of(2147483648.0);
   return static_cast<int32_t>(double_of(bits & (0ull - static_cast<uint64_t>(*fits))));
+}
+
+// `most_mean` of a quantum: greater values have no term.
+inline uint32_t most_mean_of(double inverse_quantum) {
+  uint32_t most = 0, beyond = 0x7f800000u;  // of infinity
+  while (beyond - most > 1) {
+    const uint32_t middle = most + (beyond - most) / 2;
+    bool fits;
+    mean_term(float_of(middle), inverse_quantum, &fits);
+    (fits ? most : beyond) = middle;
+  }
+  return most;
 }
 
 // Channels of a voxel from the number of its points (at least one), its sum or its maximum.

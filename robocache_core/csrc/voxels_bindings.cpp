@@ -34,6 +34,7 @@ VoxelParams make_voxel_params(const PointParams& points, Float3 lower, Float3 in
   copy(size, p.size);
   p.quantum = quantum;
   p.inverse_quantum = inverse_quantum;
+  p.most_mean = most_mean_of(inverse_quantum);
   p.inverse_volume = inverse_volume;
   p.num_sums = num_sums;
   p.num_maxima = num_maxima;

@@ -89,7 +89,7 @@ __device__ inline int32_t group_points(const VoxelRows& rows, uint32_t voxel, in
   constexpr uint32_t kNoRow = 0xffffffffu;
   uint32_t row = voxel == kNoVoxel ? kNoRow : rows.row_of(voxel);
   if (row != kNoRow && row >= capacity) {
-    drops.add_one(kTableFull);
+    drops.add(kTableFull, 1);
     row = kNoRow;
   }
   const uint32_t lanes = __match_any_sync(kWholeWarp, row), lane = threadIdx.x % 32;
@@ -200,13 +200,16 @@ __global__ void __launch_bounds__(kThreads)
   for (int32_t i = threadIdx.x; i < size * sums.row_words; i += kThreads) sums.row(begin)[i] = 0;
 }
 
-constexpr int kVoxels = 4;  // of a thread, in one word
+constexpr int kVoxels = 4;    // of a thread, in one word
+constexpr int kChannels = 4;  // that a warp computes before it writes them
 
-// kWhole: whole vectors can be stored. A thread writes kVoxels voxels of every channel.
+// kWhole: whole vectors can be stored. A warp computes the channels of its rows, which are side by side, a row a lane;
+// then a lane writes those of kVoxels voxels.
 template <bool kWhole>
-__global__ void __launch_bounds__(kThreads, 6)
+__global__ void __launch_bounds__(kThreads, 4)
     write_dense(const __grid_constant__ VoxelParams params, const __grid_constant__ VoxelRows rows,
                 const __grid_constant__ Sums sums, int64_t num_voxels, float* tensor, int64_t* numbers) {
+  __shared__ float all_values[kThreads / 32][kChannels][32 * kVoxels];
   if (blockIdx.x == 0) report(rows.counters, 0, numbers);
   const int64_t first = kVoxels * thread_number();
   if (first - first % (32 * kVoxels) >= num_voxels) return;  // the whole warp
@@ -214,30 +217,33 @@ __global__ void __launch_bounds__(kThreads, 6)
   const RankedWord ranked = rows.words[word];
   const uint32_t shift = static_cast<uint32_t>(first % 32), bits = ranked.bits >> shift & ((1u << kVoxels) - 1);
   const uint32_t row = rows.block_rank[word / kRankWords] + ranked.rank + __popc(ranked.bits & ((1u << shift) - 1));
-  for (int c = 0; c < params.num_channels; ++c) {
-    float values[kVoxels] = {};
-    if (bits != 0) {
-      const Channel channel = params.channels[c];
-      uint32_t at = row;
-#pragma unroll
-      for (int k = 0; k < kVoxels; ++k)
-        if ((bits >> k & 1) != 0) values[k] = channel_of(params, channel, sums, at++);
-    }
-    float* const out = tensor + c * num_voxels + first;
-    if (kWhole) {
-      if (first < num_voxels)
-        __stcs(reinterpret_cast<float4*>(out), make_float4(values[0], values[1], values[2], values[3]));
-    } else {
-#pragma unroll
-      for (int k = 0; k < kVoxels; ++k)
-        if (first + k < num_voxels) out[k] = values[k];
-    }
-  }
-  // The rows of a warp's voxels are side by side.
   const uint32_t lane = threadIdx.x % 32;
   const uint32_t begin = __shfl_sync(kWholeWarp, row, 0);
   const uint32_t size = __shfl_sync(kWholeWarp, row + __popc(bits), 31) - begin;
-  __syncwarp();  // all of them have read their rows
+  auto& values = all_values[threadIdx.x / 32];
+  for (int c = 0; c < params.num_channels; c += kChannels) {
+    const int at_once = min(kChannels, params.num_channels - c);
+    for (uint32_t r = lane; r < size; r += 32)
+      for (int k = 0; k < at_once; ++k) values[k][r] = channel_of(params, params.channels[c + k], sums, begin + r);
+    __syncwarp();
+    for (int k = 0; k < at_once; ++k) {
+      float of_voxels[kVoxels] = {};
+      const float* value = values[k] + (row - begin);
+#pragma unroll
+      for (int v = 0; v < kVoxels; ++v)
+        if ((bits >> v & 1) != 0) of_voxels[v] = *value++;
+      float* const out = tensor + (c + k) * num_voxels + first;
+      if (kWhole) {
+        if (first < num_voxels)
+          __stcs(reinterpret_cast<float4*>(out), make_float4(of_voxels[0], of_voxels[1], of_voxels[2], of_voxels[3]));
+      } else {
+#pragma unroll
+        for (int v = 0; v < kVoxels; ++v)
+          if (first + v < num_voxels) out[v] = of_voxels[v];
+      }
+    }
+    __syncwarp();  // all of them have read the values
+  }
   for (uint32_t i = lane; i < size * sums.row_words; i += 32) sums.row(begin)[i] = 0;
 }
 
