@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from robocache_core import backends, host_memory
+from robocache_core.gpu_bytes import Data, GpuBytes, bytes_on_host
 from robocache_core.ops import DenseVoxels, SparseVoxels
 
 #: Alignment of a tensor in a GPU's memory, bytes: any load of a kernel is aligned then.
@@ -33,9 +34,11 @@ class Device:
 
     Attributes:
         torch_device: where its tensors are.
+        reads_gpu_bytes: whether ``GpuBytes`` are read where they are; else they are copied to the host.
     """
 
     torch_device = torch.device('cpu')
+    reads_gpu_bytes = False
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -58,9 +61,13 @@ class Device:
     def begin_frame(self) -> None:
         """Begin a frame; what ``upload`` gave for the one before is no longer valid."""
 
-    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Copy ``tensor`` to the device; the copy is valid until the next ``begin_frame``."""
-        return tensor
+    def upload(self, data: Data) -> torch.Tensor:
+        """Copy ``data`` to the device, if it is not there; the result is valid until the next ``begin_frame``.
+
+        Raises:
+            DataError: ``gpu_memory_lost``.
+        """
+        return bytes_on_host(data)
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a copy of what ``upload`` gave that stays valid, so that it may leave with the frame."""
@@ -96,12 +103,15 @@ class CudaDevice(Device):
     """A GPU. Everything runs on its current stream, uploads beside it, and nothing waits but ``synchronize``.
 
     Uploads of a frame are in one arena, which grows to what the largest frame needs and is then allocated no more.
+    ``GpuBytes`` are not uploaded, but borrowed on that stream.
 
     Args:
         torch_device: the GPU.
         uploader: its ``_robocache_core.Uploader``.
         reason: why it is the one that computes.
     """
+
+    reads_gpu_bytes = True
 
     def __init__(self, torch_device: torch.device, uploader: Any, reason: str) -> None:
         super().__init__(reason)
@@ -154,10 +164,12 @@ class CudaDevice(Device):
         self._in_flight = True
         self.record_stage('begin')
 
-    def upload(self, tensor: torch.Tensor) -> torch.Tensor:
-        if not tensor.is_cpu:
-            return tensor
-        tensor = tensor.contiguous()
+    def upload(self, data: Data) -> torch.Tensor:
+        if isinstance(data, GpuBytes):
+            return data.borrow(self.torch_device, self._stream.cuda_stream)
+        if not data.is_cpu:
+            return data
+        tensor = data.contiguous()
         size = tensor.numel() * tensor.element_size()
         begin = self._needed
         self._needed += -(-size // ALIGNMENT) * ALIGNMENT

@@ -106,6 +106,10 @@ class Reason(Explained):
     )
     ALL_NON_FINITE = 'all_non_finite', 'no point of the cloud is finite'
     SUM_OVERFLOW = 'sum_overflow', 'a field is too large for the sums of its mean: most points of the cloud are lost'
+    GPU_MEMORY_LOST = (
+        'gpu_memory_lost',
+        'its bytes, which a driver has put on a GPU, cannot be read: the GPU failed, or the driver took them back',
+    )
     INTERNAL_ERROR = 'internal_error', 'a fault of this package: the log has the traceback'
     BAD_PAYLOAD = 'bad_payload', 'a message on `~/fused` holds no frame (of a subscriber)'
 

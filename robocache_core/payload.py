@@ -26,6 +26,7 @@ from robocache_core.frame import SCHEMA, FusedFrame
 from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
 from robocache_core.text import shown
+from robocache_core.validation import check_bytes
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -121,24 +122,24 @@ def digest(frame: FusedFrame) -> str:
     return sha.hexdigest()
 
 
-def decode(buffer: Buffer) -> FusedFrame:
-    """The frame in ``buffer`` (bytes, bytearray, array, memoryview, ndarray of uint8).
+def decode(buffer: Buffer | torch.Tensor) -> FusedFrame:
+    """The frame in ``buffer`` (bytes, bytearray, array, memoryview, ndarray or tensor of uint8).
 
     The tensors view the buffer and keep it alive; do not write to those of a read-only buffer. A tensor whose
-    bytes are not aligned in memory is copied; in a file that ``encode`` wrote all are aligned.
+    bytes are not aligned in memory is copied; in a file that ``encode`` wrote all are aligned. Of a buffer on a GPU the
+    header alone is brought to the host.
 
     Raises:
         DataError: ``bad_payload``; nothing else, whatever the bytes are.
+        ValueError, TypeError: ``buffer`` is a tensor, and not ``[nbytes]`` uint8, contiguous.
     """
-    data = np.frombuffer(memoryview(buffer), dtype=np.uint8)
+    data = buffer if isinstance(buffer, torch.Tensor) else _as_tensor(buffer)
+    check_bytes(data)
     header, start = _header(data)
     metadata = header.pop('__metadata__', None)
     if not isinstance(metadata, dict):
         _refuse('no __metadata__')
-    with warnings.catch_warnings():
-        if not data.flags.writeable:
-            warnings.simplefilter('ignore', UserWarning)  # torch warns of read-only memory; the docstring does here
-        body = torch.from_numpy(data[start:])
+    body = data[start:]
     tensors, spans = {}, []
     for name, entry in header.items():
         begin, end, dtype, shape = _entry(name, entry, body.numel())
@@ -152,6 +153,14 @@ def decode(buffer: Buffer) -> FusedFrame:
     if position != body.numel():
         _refuse(f'{body.numel()} bytes of data, the tensors take {position}')
     return _frame(metadata, tensors)
+
+
+def _as_tensor(buffer: Buffer) -> torch.Tensor:
+    data = np.frombuffer(memoryview(buffer), dtype=np.uint8)
+    with warnings.catch_warnings():
+        if not data.flags.writeable:
+            warnings.simplefilter('ignore', UserWarning)  # torch warns of read-only memory, as does ``decode``
+        return torch.from_numpy(data)
 
 
 def _refuse(what: str) -> NoReturn:
@@ -202,14 +211,19 @@ def _json(text: bytes | str, what: str) -> dict[str, Any]:
     return value
 
 
-def _header(data: np.ndarray[Any, Any]) -> tuple[dict[str, Any], int]:
+def _header(data: torch.Tensor) -> tuple[dict[str, Any], int]:
     """The header, and where the data after it start."""
-    if data.size < 8:
-        _refuse(f'{data.size} bytes')
-    length = int.from_bytes(data[:8].tobytes(), 'little')
-    if length > min(_MAX_HEADER, data.size - 8):
-        _refuse(f'a header of {length} bytes in {data.size}')
-    return _json(data[8 : 8 + length].tobytes(), 'header'), 8 + length
+    size = data.numel()
+    if size < 8:
+        _refuse(f'{size} bytes')
+    length = int.from_bytes(_read(data[:8]), 'little')
+    if length > min(_MAX_HEADER, size - 8):
+        _refuse(f'a header of {length} bytes in {size}')
+    return _json(_read(data[8 : 8 + length]), 'header'), 8 + length
+
+
+def _read(data: torch.Tensor) -> bytes:
+    return data.cpu().numpy().tobytes()
 
 
 def _is_size(value: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from robocache_core.gpu_bytes import Data
 from robocache_core.ledger import Reason
 from robocache_core.text import printable, shown
 from robocache_core.units import SECOND
@@ -151,6 +152,7 @@ class CloudLayout:
 class LidarScan:
     """A lidar's scan as raw bytes: ``data [nbytes] uint8`` in ``layout``, metres in frame ``frame_id``.
 
+    ``data`` may be ``GpuBytes``, of a ``CameraFrame`` too: they are brought to the host if something there reads them.
     ``times_ns_in`` names the field that holds the times of the points since the stamp, ns, where the message says so.
     ``shift_ns`` is what was added to the message's stamp: absolute times of points get it too. ``pose``: of a sensor
     that moves on the robot, its pose ``[4, 4] float32`` in the target frame at the stamp.
@@ -158,7 +160,7 @@ class LidarScan:
 
     stamp_ns: int
     frame_id: str
-    data: torch.Tensor
+    data: Data
     layout: CloudLayout
     times_ns_in: str | None = None
     shift_ns: int = 0
@@ -167,7 +169,7 @@ class LidarScan:
     @property
     def nbytes(self) -> int:
         """Bytes that the sample keeps alive."""
-        return self.data.numel()
+        return self.data.nbytes
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class CameraFrame:
 
     stamp_ns: int
     frame_id: str
-    data: torch.Tensor
+    data: Data
     encoding: str
     width: int
     height: int
@@ -247,7 +249,7 @@ class CameraFrame:
     @property
     def nbytes(self) -> int:
         """Bytes that the sample keeps alive."""
-        return self.data.numel()
+        return self.data.nbytes
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from robocache_core.samples import (
 )
 from robocache_core.text import shown
 from robocache_core.units import SECOND
-from robocache_ros.message_data import host_bytes
+from robocache_ros.message_data import view_bytes
 
 #: NumPy names of the datatypes of a sensor_msgs/PointField.
 POINT_DTYPES = {
@@ -305,8 +305,3 @@ def _point_field(field: PointFieldMsg) -> PointField:
         raise DataError(Reason.BAD_LAYOUT, f'field {shown(field.name)}: datatype {field.datatype} is not one of 1..8')
     # Some drivers leave count at 0 and mean 1; PCL reads it so.
     return PointField(field.name, field.offset, POINT_DTYPES[field.datatype], field.count or 1)
-
-
-def view_bytes(data: object) -> torch.Tensor:
-    """Return a view of ``data``, a ``uint8[]`` field, as ``[nbytes] uint8``."""
-    return torch.from_numpy(np.frombuffer(host_bytes(data), dtype=np.uint8))

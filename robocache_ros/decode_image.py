@@ -26,8 +26,8 @@ from robocache_core.jpeg_planes import Planes, read_planes
 from robocache_core.ledger import Reason
 from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedImage, Reduction
 from robocache_core.text import shown
-from robocache_ros.decode import stamp_ns, view_bytes
-from robocache_ros.message_data import host_bytes
+from robocache_ros.decode import stamp_ns
+from robocache_ros.message_data import host_bytes, view_bytes
 from robocache_ros.pixels import Pixels, decode_jpeg, decode_png
 
 #: Names of encodings by their lower-case letters.

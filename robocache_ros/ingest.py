@@ -75,7 +75,7 @@ class Ingest:
         if not stream.is_compressed or stream.stamped_by_arrival:
             return None
         try:
-            _, sample = self._sample(name, received.raw, stream.topic)
+            _, sample = self._sample(name, received, stream.topic)
             return self._decoders.take_in(name, sample) if isinstance(sample, EncodedImage) else None
         except Exception:  # `decode` comes to it again, and counts it
             return None
@@ -89,7 +89,7 @@ class Ingest:
         try:
             if received.image is not None:
                 return received.image
-            message, sample = self._sample(name, received.raw, f'{stream.topic}{when}')
+            message, sample = self._sample(name, received, f'{stream.topic}{when}')
             sample = _stamped(sample, received, stream)
             self.frozen_poses.take(name, sample.stamp_ns, message)
             if isinstance(sample, EncodedImage):
@@ -103,10 +103,11 @@ class Ingest:
             self._fail(name)
         return None
 
-    def _sample(self, name: str, raw: Raw, topic: str) -> tuple[Any, Sample]:
+    def _sample(self, name: str, received: Received, topic: str) -> tuple[Any, Sample]:
         """Return a message of stream ``name`` and its sample; raises ``DataError``."""
-        source = self.sources[name]
-        message = _deserialized(raw, source.message, topic)
+        source, message = self.sources[name], received.message
+        if received.is_serialized:
+            message = _deserialized(message, source.message, topic)
         return message, source.decode(message, self._pipeline.streams[name])
 
     def push(self, name: str, sample: Sample) -> None:

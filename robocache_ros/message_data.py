@@ -1,15 +1,83 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of a ``uint8[]`` field, whatever holds them."""
+"""The bytes of a ``uint8[]`` field, whatever holds them.
+
+From ROS 2 Lyrical on that can be a ``rosidl_buffer.Buffer``, whose memory may be a GPU's. What is used here of its
+interface, and of ``cuda_buffer``'s, was tried with a stand-in alone.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
+import torch
+
+from robocache_core.gpu_bytes import Data, GpuBytes
+from robocache_core.ledger import Reason
+from robocache_core.samples import DataError
+
+try:
+    from cuda_buffer import CudaBuffer
+except ImportError:  # before Lyrical there is none
+    CudaBuffer = None
+
+#: By what rclpy is asked for messages whose data may be on a GPU.
+ON_GPU = {'acceptable_buffer_backends': 'cuda'}
+#: CUDA's handle of the default stream, which torch calls 0, where no stream is what 0 could mean.
+_DEFAULT_STREAM = 1
 
 
 def host_bytes(data: Any) -> Any:
     """Return ``data`` as something that has Python's buffer protocol.
 
-    From ROS 2 Lyrical on a field can be a ``rosidl_buffer.Buffer``, whose memory may be a GPU's. Of it this is a copy
-    on the host: it has the protocol in later versions alone, from Python 3.12 on. All else is returned as it is.
+    Of a ``Buffer`` this is a copy on the host: it has the protocol in later versions alone, from Python 3.12 on. All
+    else is returned as it is.
     """
     return data.to_bytes() if hasattr(data, 'to_bytes') else data
+
+
+def why_not_on_gpu(node: Any) -> str | None:
+    """Return why the data of no message that ``node`` subscribes to can be on a GPU; None where they can."""
+    (argument,) = ON_GPU
+    if argument not in inspect.signature(node.create_subscription).parameters:
+        return f'must be cpu before ROS 2 Lyrical: rclpy has no {argument}'
+    return 'needs the package cuda_buffer_py, which is not installed' if CudaBuffer is None else None
+
+
+def view_bytes(data: Any) -> Data:
+    """Return a view of ``data``: of what is on a GPU ``GpuBytes``, else ``[nbytes] uint8``."""
+    if CudaBuffer is not None and getattr(data, 'backend_type', '') == 'cuda':
+        return _CudaBytes(data)
+    return torch.from_numpy(np.frombuffer(host_bytes(data), dtype=np.uint8))
+
+
+class _CudaBytes(GpuBytes):
+    """Those of a ``Buffer``, which is kept."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(len(data))
+        self._data = data
+
+    @contextmanager
+    def lend(self, stream: int) -> Iterator[int]:
+        with _explained('be read on the GPU'):
+            handle = CudaBuffer.from_input_buffer(self._data, stream or _DEFAULT_STREAM)
+        with handle:
+            yield handle.device_ptr
+
+    def copy(self) -> torch.Tensor:
+        with _explained('be copied from the GPU'):
+            raw = self._data.to_bytes()
+        return torch.from_numpy(np.frombuffer(raw, dtype=np.uint8))
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Take what the backend raises for what it means."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DataError(Reason.GPU_MEMORY_LOST, f'its bytes cannot {what}: {error}') from error

@@ -91,12 +91,12 @@ class Taken(NamedTuple):
     """A message.
 
     Attributes:
-        raw: its bytes, which nothing else has a view of.
+        message: its bytes, which nothing else has a view of; or an object of its class.
         source_ns: when it was published, by the clock of the publisher's host; 0 where the middleware does not say.
         received_ns: when the middleware received it, by the clock of this host; 0 where it does not say.
     """
 
-    raw: memoryview
+    message: Any
     source_ns: int
     received_ns: int
 

@@ -15,6 +15,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 
+from robocache_ros.rcl import Taken
+
 #: Raised by what was destroyed.
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
 #: Raised for whatever rcl refuses or fails at.
@@ -45,6 +47,20 @@ def argument_error(error: Exception) -> str | None:
 def one_line(error: Exception) -> str:
     """Return the text of an error of rcl in one line, without the places in its sources."""
     return ' '.join(re.sub(r', at \S+\.c(pp)?:\d+', '', str(error)).split())
+
+
+def take_message(subscription: Subscription) -> Taken | None:
+    """Return the next message that has come, as an object; None where there is none, or one that is no such message.
+
+    Raises:
+        InvalidHandle: the subscription was destroyed.
+    """
+    with subscription.handle:
+        taken = subscription.handle.take_message(subscription.msg_type, False)
+    if taken is None:
+        return None
+    message, info = taken
+    return Taken(message, info['source_timestamp'], info['received_timestamp'])
 
 
 class SubscriptionWait:

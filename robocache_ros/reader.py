@@ -11,8 +11,8 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.context import Context
 from rclpy.subscription import Subscription
 
-from robocache_ros import rcl
 from robocache_ros.decoders import Decoding
+from robocache_ros.rcl import Taken
 from robocache_ros.rclpy_private import InvalidHandle, SubscriptionWait
 
 #: Time that ``stop`` gives to the message at hand.
@@ -42,6 +42,7 @@ class Reader:
     Args:
         context: of the subscription; the thread ends with it.
         subscription: its callback group is a ``ReadOnThread``.
+        take: takes the next message; gives None where there is none.
         put: called with every message; of what it returns ``here`` is called once no message waits, else ``elsewhere``.
         on_failure: called, within the handler of an exception that nothing foresees; the thread goes on.
     """
@@ -50,13 +51,15 @@ class Reader:
         self,
         context: Context,
         subscription: Subscription,
-        put: Callable[[rcl.Taken], Decoding | None],
+        take: Callable[[Subscription], Taken | None],
+        put: Callable[[Taken], Decoding | None],
         on_failure: Callable[[], None],
     ) -> None:
         self._context = context
         self._subscription = subscription
         self._put = put
         self._on_failure = on_failure
+        self._take = take
         self._wait = SubscriptionWait(context, subscription)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f'read {subscription.topic_name}', daemon=True)
@@ -91,7 +94,7 @@ class Reader:
     def _take_all(self) -> None:
         """Take what has come. No message waits here for an image to be decoded while another one has come behind it."""
         decoding = None
-        while self._goes_on and (taken := rcl.take(self._subscription)) is not None:
+        while self._goes_on and (taken := self._take(self._subscription)) is not None:
             if decoding is not None:
                 decoding.elsewhere()
             decoding = self._put(taken)

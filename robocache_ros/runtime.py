@@ -152,18 +152,20 @@ class Runtime:
         self.decoders.close()
         self.dumps.close()
 
-    def put(self, name: str, raw: Raw) -> Decoding | None:
-        """Take in a serialized message of stream ``name``, on the thread on which it arrives.
+    def put(self, name: str, message: Any) -> Decoding | None:
+        """Take in a message of stream ``name``, serialized or an object, on the thread on which it arrives.
 
         Return what decodes a compressed image ahead: on that thread no other one has to wake up for it.
         """
-        received = Received(raw, self._now_ns())
+        received = Received(message, self._now_ns())
         stream = self.pipeline.streams[name]
         stamp_ns = received.stamp_ns(stream)
         self.metrics.arrived(name, stamp_ns, received.arrived_ns, received.frames(stream))
-        self.recorder.arrived(name, stamp_ns, len(raw))
+        self.recorder.arrived(name, stamp_ns, received.nbytes)
         decoding = self.ingest.open(name, received)
-        self.inboxes.put(name, received if decoding is None else received._replace(image=decoding.image), len(raw))
+        if decoding is not None:
+            received = received._replace(image=decoding.image)
+        self.inboxes.put(name, received, received.nbytes)
         return decoding
 
     def put_calibration(self, name: str, raw: Raw) -> None:

@@ -27,17 +27,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt8MultiArray
 
 from robocache_core import payload
 from robocache_core.frame import FusedFrame
+from robocache_core.gpu_bytes import GpuBytes
 from robocache_core.samples import DataError
 from robocache_ros import qos as profiles
-from robocache_ros.message_data import host_bytes
+from robocache_ros.message_data import ON_GPU, host_bytes, view_bytes, why_not_on_gpu
 from robocache_ros.rclpy_private import InvalidHandle
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class FusedSubscriber(_Receiver):
     The frame's tensors view the message: nothing is copied, and they stay valid for as long as they are kept. The node
     keeps the subscription alive; this object need not be kept.
 
+    With ``memory`` cuda, from ROS 2 Lyrical on, the tensors of a payload that its publisher left on a GPU are there, to
+    be read on the stream that is current in the callback. Those of other payloads are on the CPU as before.
+
     Attributes:
         bad_payloads: messages that held no frame; logged, once a second at most.
     """
@@ -84,9 +89,26 @@ class FusedSubscriber(_Receiver):
         callback: Callable[[FusedFrame], None],
         topic: str = '/preprocess/fused',
         qos: QoSProfile | int | None = None,
+        memory: str = 'cpu',
     ) -> None:
-        """Subscribe to ``topic`` on ``node``; ``qos``: a profile or a depth, by default reliable with depth 5."""
+        """Subscribe to ``topic`` on ``node``.
+
+        Args:
+            node: owns the subscription.
+            callback: called with every frame.
+            topic: of the frames.
+            qos: a profile or a depth, by default reliable with depth 5.
+            memory: where payloads may be: ``cpu``, or ``cuda``.
+
+        Raises:
+            ValueError: ``memory`` is another, or is cuda where this ROS has no data on a GPU.
+        """
         super().__init__(callback)
+        if memory not in ('cpu', 'cuda'):
+            raise ValueError(f'memory = {memory!r}: must be cpu or cuda')
+        if memory == 'cuda' and (why := why_not_on_gpu(node)):
+            raise ValueError(f"memory = 'cuda': {why}")
+        self._takes_from_gpu = memory == 'cuda'
         self.bad_payloads = 0
         self._node = node
         self._subscription = node.create_subscription(
@@ -95,6 +117,7 @@ class FusedSubscriber(_Receiver):
             self._on_message,
             profiles.reliable() if qos is None else qos,
             qos_overriding_options=profiles.overridable(),
+            **(ON_GPU if self._takes_from_gpu else {}),
         )
 
     def destroy(self) -> None:
@@ -103,7 +126,7 @@ class FusedSubscriber(_Receiver):
 
     def _on_message(self, msg: UInt8MultiArray) -> None:
         try:
-            frame = payload.decode(host_bytes(msg.data))
+            frame = payload.decode(self._bytes_of(msg))
         except DataError as error:
             self.bad_payloads += 1
             self._node.get_logger().warning(
@@ -111,6 +134,14 @@ class FusedSubscriber(_Receiver):
             )
             return
         self._receive(frame)
+
+    def _bytes_of(self, msg: UInt8MultiArray) -> Any:
+        """Return the payload as something that ``payload.decode`` takes."""
+        data = view_bytes(msg.data) if self._takes_from_gpu else host_bytes(msg.data)
+        if not isinstance(data, GpuBytes):
+            return data
+        stream = torch.cuda.current_stream()
+        return data.borrow(stream.device, stream.cuda_stream)
 
 
 class InProcessSubscriber(_Receiver):

@@ -2,6 +2,7 @@
 """The node's subscriptions: serialized messages are stamped and enqueued, images decoded where no message waits.
 
 Of a message that rclpy cannot deserialize it leaves no trace, so this is done where drops are counted (``ingest.py``).
+Where a stream asks for data on the GPU, rclpy does it: serialized they would be on the host.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 
-from robocache_ros import qos
+from robocache_core.config import PipelineConfig, StreamConfig
+from robocache_core.tunable import ConfigError
+from robocache_ros import qos, rcl, rclpy_private
 from robocache_ros.decoders import Decoding
 from robocache_ros.events import Event
-from robocache_ros.rcl import Taken
+from robocache_ros.message_data import ON_GPU, why_not_on_gpu
 from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
 from robocache_ros.sources import Route, routes
@@ -25,6 +28,13 @@ from robocache_ros.sources import Route, routes
 #: Messages that the middleware keeps for a reader: small ones come in fast, and others come while it
 #: decodes an image. When there are more, it overwrites the oldest silently.
 _LEAST_HISTORY, _MOST_HISTORY = 32, 1000
+
+
+def check_memory(node: LifecycleNode, config: PipelineConfig) -> None:
+    """Raise ``ConfigError`` where a stream asks for data on the GPU, and this ROS has none there."""
+    asking = next((stream.name for stream in config.streams() if stream.may_be_on_gpu), None)
+    if asking is not None and (why := why_not_on_gpu(node)):
+        raise ConfigError(f"{asking}.memory = 'cuda': {why}")
 
 
 class Subscriptions:
@@ -49,6 +59,7 @@ class Subscriptions:
 
     def _subscribe(self, route: Route) -> Any:
         stream = route.stream
+        form = ON_GPU if self._takes_from_gpu(stream) else {'raw': True}
         profile = qos.sensor_data(min(max(stream.queue.depth, _LEAST_HISTORY), _MOST_HISTORY))
         return self._node.create_subscription(
             route.message,
@@ -62,22 +73,27 @@ class Subscriptions:
                 message_lost=lambda event: self._runtime.metrics.lost(stream.name, event.total_count_change),
             ),
             qos_overriding_options=qos.overridable(),
-            raw=True,
+            **form,
         )
+
+    def _takes_from_gpu(self, stream: StreamConfig) -> bool:
+        """Whether messages are objects whose data may be on the GPU; a node on the CPU has no use for such ones."""
+        return stream.may_be_on_gpu and self._runtime.pipeline.device.reads_gpu_bytes
 
     def _read(self, name: str, subscription: Any) -> Reader:
         runtime = self._runtime
         return Reader(
             self._node.context,
             subscription,
+            take=rcl.take if subscription.raw else rclpy_private.take_message,
             put=lambda taken: self._put(name, taken),
             on_failure=lambda: runtime.drops.fail(name, f'{name}: a message cannot be taken'),
         )
 
-    def _put(self, name: str, taken: Taken) -> Decoding | None:
+    def _put(self, name: str, taken: rcl.Taken) -> Decoding | None:
         if taken.source_ns > 0:  # DDS stamps by the wall clock
             self._runtime.metrics.transported(name, time.time_ns() - taken.source_ns)
-        return self._runtime.put(name, taken.raw)
+        return self._runtime.put(name, taken.message)
 
     def _subscribe_info(self, route: Route) -> Any:
         # Volatile fits every publisher; where a CameraInfo is latched and sent once, set its durability to

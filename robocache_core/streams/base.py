@@ -107,6 +107,11 @@ class StreamConfig(Checked):
         return False
 
     @property
+    def may_be_on_gpu(self) -> bool:
+        """Whether messages are asked for whose data are in the memory of a GPU."""
+        return False
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of what a row of the stream's tensor holds, where the configuration names them one by one."""
         return ()

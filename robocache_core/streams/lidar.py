@@ -15,13 +15,15 @@ from robocache_core.channels import MAX_CHANNELS, parse_channel
 from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.device import Device
+from robocache_core.gpu_bytes import bytes_on_host
 from robocache_core.ledger import Reason
 from robocache_core.motion_source import check_motion_source, motion_source
 from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
 from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, StreamConfig, check_extrinsics, check_pose
+from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, check_extrinsics, check_pose
+from robocache_core.streams.gpu_stream import GpuStreamConfig
 from robocache_core.streams.placed_cloud import PlacedCloud, place, scan_of
 from robocache_core.streams.points_job import PointsJob
 from robocache_core.streams.voxels import blank_voxels, check_overflow, named_voxels, voxelize
@@ -99,7 +101,7 @@ class VoxelConfig(Checked):
 
 
 @dataclass(frozen=True)
-class LidarConfig(StreamConfig):
+class LidarConfig(GpuStreamConfig):
     """A stream of scans, voxelized."""
 
     message: str = tunable(
@@ -289,6 +291,6 @@ class ScanPointsJob(PointsJob):
 
     def _has_measured(self) -> bool:
         scan = scan_of(self.pick)
-        if not ops.deskew_points(scan.data, scan.layout)[1].any():
+        if not ops.deskew_points(bytes_on_host(scan.data), scan.layout)[1].any():
             raise DataError(Reason.ALL_NON_FINITE, f'none of the {self.num_points} points is finite')
         return True

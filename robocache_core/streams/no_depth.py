@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
+from robocache_core.gpu_bytes import bytes_on_host
 from robocache_core.ops.depth import depth_values
 from robocache_core.samples import CameraFrame
 
@@ -46,7 +47,7 @@ def describe_distances(image: CameraFrame, unit: float) -> str:
     values = depth_values(image.encoding, image.is_bigendian, unit, 0.0, float('inf'))
     dtype = np.dtype(values.dtype).newbyteorder('>' if image.is_bigendian else '<')
     shape, strides = (image.height, image.width), (image.step, dtype.itemsize)
-    pixels = np.ndarray(shape, dtype, image.data.numpy().data, strides=strides)
+    pixels = np.ndarray(shape, dtype, bytes_on_host(image.data).numpy().data, strides=strides)
     distances = pixels[np.isfinite(pixels) & (pixels > 0)]
     if not distances.size:
         return f'none of {pixels.size} pixels has a distance'

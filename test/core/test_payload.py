@@ -177,6 +177,28 @@ def test_a_misaligned_buffer_is_read(offset: int) -> None:
     assert_same(frame, payload.decode(padded))
 
 
+def test_a_tensor_is_a_buffer_and_is_viewed() -> None:
+    frame = make_frame(x=make_tensor(torch.float32, (3,)), y=make_tensor(torch.int64, (2,)))
+    data = torch.frombuffer(bytearray(payload.encode(frame)), dtype=torch.uint8)
+    read = payload.decode(data)
+    assert_same(frame, read)
+    for tensor in read.tensors.values():
+        assert tensor.untyped_storage().data_ptr() == data.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize(
+    ('data', 'error', 'text'),
+    [
+        (torch.zeros(100), TypeError, 'data is torch.float32: must be torch.uint8'),
+        (torch.zeros(10, 10, dtype=torch.uint8), ValueError, r'data has shape \(10, 10\): must have 1 dimensions'),
+        (torch.zeros(100, dtype=torch.uint8)[::2], ValueError, 'data has stride 2: must be contiguous'),
+    ],
+)
+def test_a_tensor_that_is_no_buffer_is_refused(data: torch.Tensor, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        payload.decode(data)
+
+
 def test_strided_and_differentiable_tensors_are_written() -> None:
     strided = torch.arange(12.0).reshape(3, 4).T[1:]
     frame = make_frame(x=strided, y=torch.ones(2, requires_grad=True))

@@ -36,7 +36,7 @@ KEYS = {
 }
 
 #: Optional, and rosdep has no key for them, or one of pip, with which no ROS distribution can release the package.
-WITHOUT_KEY = {'av', 'opentelemetry', 'pyarrow', 'ray', 'rerun', 'rosbags', 'simplejpeg', 'webdataset'}
+WITHOUT_KEY = {'av', 'cuda_buffer', 'opentelemetry', 'pyarrow', 'ray', 'rerun', 'rosbags', 'simplejpeg', 'webdataset'}
 
 
 def declared(*tags):

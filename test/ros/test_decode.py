@@ -18,6 +18,7 @@ from support.messages import STAMP_NS, assert_refused, header, is_view
 from robocache_core import ops
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
 from robocache_ros import decode
+from robocache_ros.message_data import view_bytes
 
 LIDAR = LidarConfig('lidar')
 CAMERA = CameraConfig('front')
@@ -124,7 +125,7 @@ def test_a_cloud_from_a_bag_is_viewed_without_a_warning() -> None:
     raw = np.frombuffer(bytes(make_cloud().data), np.uint8)  # read-only, as a bag's reader has it
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        tensor = decode.view_bytes(raw)
+        tensor = view_bytes(raw)
     assert tensor.data_ptr() == raw.ctypes.data
 
 

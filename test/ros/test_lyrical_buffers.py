@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From ROS 2 Lyrical on a ``uint8[]`` field can be a ``rosidl_buffer.Buffer``: a stand-in of its interface is taken.
 
-It stands for a buffer of its first versions, or on Python before 3.12: without the buffer protocol.
+So it is where the package is not installed by which its memory is read on the GPU, and by consumers on the CPU.
 """
 
 from types import SimpleNamespace
 
 import pytest
 import torch
-from support import depths, robot
+from support import cuda_buffers, depths, robot
 
 from robocache_core import payload
 from robocache_core.config import CameraConfig, DepthConfig, LidarConfig
@@ -19,21 +19,6 @@ from robocache_ros.decode_image import decode_compressed, decode_image
 from robocache_ros.subscriber import FusedSubscriber
 
 PIXELS = depths.scene()
-
-
-class Buffer:
-    """Memory of a GPU, as Python sees it."""
-
-    backend_type = 'cuda'
-
-    def __init__(self, data):
-        self._data = bytes(data)
-
-    def __len__(self):
-        return len(self._data)
-
-    def to_bytes(self):
-        return self._data
 
 
 @pytest.mark.parametrize(
@@ -54,7 +39,7 @@ class Buffer:
 def test_a_buffer_without_the_buffer_protocol_gives_the_same_sample(decode, message, config):
     names = message.__slots__ if hasattr(message, '__slots__') else vars(message)
     plain = {name.lstrip('_'): getattr(message, name) for name in names}
-    both = (SimpleNamespace(**{**plain, 'data': data}) for data in (message.data, Buffer(message.data)))
+    both = (SimpleNamespace(**{**plain, 'data': data}) for data in (message.data, cuda_buffers.filled(message.data)))
     samples = [decode(each, config) for each in both]
     view, copy = (sample.decode().data if hasattr(sample, 'decode') else sample.data for sample in samples)
     assert view.tolist() == copy.tolist()
@@ -69,5 +54,5 @@ def test_a_consumer_gets_the_frame_of_such_a_payload():
         stamp_ns=5, epoch=0, sequence=0, frame_id='base_link', tensors={'imu': torch.arange(6.0)},
         valid={'imu': True}, age_ns={'imu': 0},
     )  # fmt: skip
-    callbacks[0](SimpleNamespace(data=Buffer(payload.encode(frame))))
+    callbacks[0](SimpleNamespace(data=cuda_buffers.filled(payload.encode(frame))))
     assert frames[0].tensors['imu'].tolist() == frame.tensors['imu'].tolist()

@@ -5,6 +5,7 @@ import ctypes
 
 import torch
 
+from robocache_core import gpu_bytes
 from robocache_core.device import CudaDevice
 
 
@@ -23,6 +24,7 @@ class Uploader:
 
 class Stream:
     cuda_stream = 77
+    device = torch.device('cpu')
     waits = 0
 
     def synchronize(self):
@@ -41,9 +43,19 @@ class Event:
         return float(end.at - self.at)
 
 
+def view(memory, device):
+    """What is in memory that plays that of a GPU."""
+    interface = memory.__cuda_array_interface__
+    (nbytes,), (address, _) = interface['shape'], interface['data']
+    viewed = (ctypes.c_uint8 * nbytes).from_address(address)
+    viewed.owner = memory
+    return torch.frombuffer(viewed, dtype=torch.uint8)
+
+
 def play(monkeypatch):
     """The device, and torch's streams and events in its stead until ``monkeypatch`` is undone."""
-    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device=None: Stream())
     monkeypatch.setattr(torch.cuda, 'Event', Event)
     monkeypatch.setattr(Stream, 'waits', 0)
+    monkeypatch.setattr(gpu_bytes, '_view', view)
     return CudaDevice(torch.device('cpu'), Uploader(), 'plays a GPU')
