@@ -44,13 +44,14 @@ for tool in "$@"; do
         racecheck | synccheck) ;;
         *) fail "$tool: must be memcheck, racecheck, initcheck or synccheck" ;;
     esac
+    # Without the strictness of addopts: faulthandler, which a tool cannot bear, has a setting in pyproject.toml.
     echo "== $tool"
     log=build/sanitize_gpu_$tool.log
     mkdir -p build
     status=0
     timeout --kill-after=10 "${ROBOCACHE_TOOL_SECONDS:-240}" \
         "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 1 --launch-timeout 0 "${options[@]}" \
-        "$(command -v pytest)" -q -p no:cacheprovider -p no:faulthandler --capture=sys "${selection[@]}" \
+        "$(command -v pytest)" -q -o addopts= -p no:cacheprovider -p no:faulthandler --capture=sys "${selection[@]}" \
         test/gpu/test_sanitized_gpu.py > "$log" 2>&1 || status=$?
     tail -n 40 "$log"
     [ "$status" -ne 124 ] || fail "$tool took longer than ${ROBOCACHE_TOOL_SECONDS:-240} s (ROBOCACHE_TOOL_SECONDS)"
