@@ -130,7 +130,9 @@ def _shown(frame: FusedFrame, camera: CameraConfig, points: Mapping[str, Array],
 
 
 def save(overlays: Mapping[str, Any], folder: Path) -> None:
-    """Write what ``overlays_of_bag`` gave to overlays.json, and each picture beside it."""
+    """Write what ``overlays_of_bag`` gave to overlays.json, and each picture beside it, in place of earlier ones."""
+    for earlier in folder.glob('overlay_*.jpg'):
+        earlier.unlink()
     cameras = {}
     for name, each in overlays.get('cameras', {}).items():
         file = folder / f'overlay_{name}.jpg'
