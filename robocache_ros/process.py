@@ -3,7 +3,7 @@
 
 Exit status: 0 where everything was released; 128 + the signal's number (129, 130, 143) where a step that did not end
 was cut off; 1 where the configuration was refused at the start, or another node has the name;
-2 where the arguments were.
+2 where the arguments were, or something that it needs is not installed.
 """
 
 from __future__ import annotations
@@ -66,8 +66,12 @@ class Signals:
 def main() -> int:
     """Run the node until a signal ends it; returns the exit status."""
     signals = Signals()
-    from robocache_ros import node  # after the signals are taken: it imports for seconds
+    try:
+        from robocache_ros import node  # after the signals are taken: it imports for seconds
+    except ModuleNotFoundError as error:
+        from robocache_ros.tools import entry
 
+        return entry.name_missing('preprocess', error)
     return node.run(signals)
 
 

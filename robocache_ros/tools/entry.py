@@ -20,8 +20,17 @@ def run_tool(tool: str, body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return interruption.status_of(tool)
     except ModuleNotFoundError as error:
-        remedy = doctor.remedy(error.name or '', os.environ)
-        if not remedy:  # it is a part of something that is installed, and broken
-            raise
-        print(f'{tool}: needs {error.name}, which is not installed: {remedy}', file=sys.stderr)
-        return _UNUSABLE
+        return name_missing(tool, error)
+
+
+def name_missing(tool: str, error: ModuleNotFoundError) -> int:
+    """Say what ``tool`` needs that is not installed, and the remedy; returns the exit status.
+
+    Raises:
+        ModuleNotFoundError: it is a part of something that is installed, and broken.
+    """
+    remedy = doctor.remedy(error.name or '', os.environ)
+    if not remedy:
+        raise error
+    print(f'{tool}: needs {error.name}, which is not installed: {remedy}', file=sys.stderr)
+    return _UNUSABLE

@@ -24,7 +24,7 @@ def sanitize(tmp_path: Path, tool: str, extra: str) -> subprocess.CompletedProce
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
     env = {**os.environ, 'COMPUTE_SANITIZER': str(stand_in), 'ROBOCACHE_MODULE': str(tmp_path), 'EXTRA': extra}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [ROOT / 'scripts/sanitize_gpu.sh', tool], env=env, capture_output=True, text=True, timeout=300, check=False
     )
 

@@ -71,3 +71,10 @@ def test_a_tool_that_needs_a_library_says_so_in_one_line(bag, tmp_path, module, 
     assert done.stderr.startswith(f'{tool}: needs {without}, which is not installed: {remedy}')
     assert done.stderr.count('\n') == 1
     assert not (tmp_path / 'out').exists()
+
+
+def test_the_node_without_ros_says_so_in_one_line():
+    done = run('from robocache_ros.process import main\nsys.exit(main())\n', without=('rclpy',))
+    assert done.returncode == 2
+    assert done.stderr.startswith('preprocess: needs rclpy, which is not installed: source /opt/ros/')
+    assert done.stderr.count('\n') == 1
