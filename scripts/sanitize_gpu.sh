@@ -7,7 +7,8 @@
 #
 # Without a tool, under all of them. The module is built in build/sanitize_gpu with nvcc, with line numbers; or
 # ROBOCACHE_MODULE names the folder of one that is built. compute-sanitizer is $COMPUTE_SANITIZER, or where the PATH,
-# CUDA or `pip install nvidia-cuda-sanitizer-api` put it. A finding ends it, and so does a run without a test.
+# CUDA or `pip install nvidia-cuda-sanitizer-api` put it. What a tool says is in build, or in $ROBOCACHE_SANITIZER_LOGS.
+# A finding ends it, and so does a run without a test.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fail() { echo "sanitize_gpu: $*" >&2; exit 1; }
@@ -25,6 +26,7 @@ if [ -z "${ROBOCACHE_MODULE:-}" ]; then
     ROBOCACHE_CUDA=1 ROBOCACHE_CUDA_ARCHS=${ROBOCACHE_CUDA_ARCHS:-native} \
         python setup.py -q build_ext --build-lib "$module" --build-temp "$module/objects"
 fi
+logs=${ROBOCACHE_SANITIZER_LOGS:-build}
 [ $# -gt 0 ] || set -- memcheck racecheck initcheck synccheck
 
 # Every tensor is an allocation of its own, so that what is beyond its end is not its neighbour's. The tests bring
@@ -44,11 +46,11 @@ for tool in "$@"; do
         racecheck | synccheck) ;;
         *) fail "$tool: must be memcheck, racecheck, initcheck or synccheck" ;;
     esac
-    # Without the strictness of addopts: faulthandler, which a tool cannot bear, has a setting in pyproject.toml.
     echo "== $tool"
-    log=build/sanitize_gpu_$tool.log
-    mkdir -p build
+    log=$logs/sanitize_gpu_$tool.log
+    mkdir -p "$logs"
     status=0
+    # Without the strictness of addopts: faulthandler, which a tool cannot bear, has a setting in pyproject.toml.
     timeout --kill-after=10 "${ROBOCACHE_TOOL_SECONDS:-240}" \
         "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 1 --launch-timeout 0 "${options[@]}" \
         "$(command -v pytest)" -q -o addopts= -p no:cacheprovider -p no:faulthandler --capture=sys "${selection[@]}" \

@@ -125,8 +125,8 @@ __device__ inline Measured measure(const PointParams& params, const Cloud& cloud
 }
 
 // A point that was measured, in the target frame.
-__device__ inline GpuPoint moved(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes,
-                                 const Measured& measured) {
+__device__ inline GpuPoint in_target_frame(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes,
+                                           const Measured& measured) {
   const Poses& poses = gpu.cloud.poses;
   GpuPoint point;
   point.bytes = bytes;
@@ -152,7 +152,7 @@ __device__ inline GpuPoint moved(const PointParams& params, const GpuCloud& gpu,
 // The point whose bytes are at `bytes`, in whatever memory; those of a depth image in the image itself.
 template <bool kPlain>
 __device__ inline GpuPoint read_point(const PointParams& params, const GpuCloud& gpu, const uint8_t* bytes) {
-  return moved(params, gpu, bytes, measure<kPlain>(params, gpu.cloud, bytes));
+  return in_target_frame(params, gpu, bytes, measure<kPlain>(params, gpu.cloud, bytes));
 }
 
 }  // namespace robocache

@@ -20,7 +20,8 @@
 namespace robocache {
 namespace {
 
-// Longer is time of all cores for nothing: a frame's next job comes later than any spin is worth.
+// For jobs that follow each other at once, as the phases of a cloud do. Longer is time of all cores for nothing: the
+// next frame's job comes later.
 constexpr auto kSpin = std::chrono::microseconds(5);
 constexpr int64_t kChunksPerThread = 4;  // so that a thread which is held up leaves its share to the others
 

@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kThreads)
   uint32_t voxels[kPoints];
 #pragma unroll
   for (int k = 0; k < kPoints; ++k) {
-    GpuPoint point = moved(params.points, cloud, bytes[k], measured[k]);
+    GpuPoint point = in_target_frame(params.points, cloud, bytes[k], measured[k]);
     const uint32_t voxel = place_point(params.box, point);
     const bool is_point = first + k * kThreads < num_points;
     voxels[k] = is_point && point.drop == kKept ? voxel : kNoVoxel;

@@ -131,7 +131,7 @@ class DropCounts {
   uint32_t* shared_;  // [kNumDrops]; additions to 64 bits would be loops
 };
 
-// The same where points are placed, as many as there are: a thread's own are counted in one register, by reason.
+// Counts them where points are placed: a thread counts its own by reason in one register.
 class PlacedDrops {
  public:
   static constexpr int kReasons = 4, kBits = 8, kMostPoints = ((1 << kBits) - 1) / 32;  // of a thread
@@ -162,7 +162,7 @@ __device__ inline bool terms_fit(const VoxelParams& params, const GpuPoint& poin
 #pragma unroll 4
   for (int c = 0; c < params.num_channels; ++c) {
     if (params.channels[c].kind == ChannelKind::kMean)
-      all &= magnitude_bits(point.value<kPlain>(params.points, params.channels[c].source)) <= params.most_mean;
+      all &= has_term(point.value<kPlain>(params.points, params.channels[c].source), params.most_mean);
   }
   return all;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "grid.hpp"
 
@@ -36,21 +37,21 @@ struct VoxelParams {
 // The term of a mean offset.
 RC_HD RC_INLINE int32_t offset_term(float fraction) { return static_cast<int32_t>(fraction * 65536.0f); }
 
-// The term of a mean; whether it fits, else the term is 0.
-RC_HD RC_INLINE int32_t mean_term(float value, double inverse_quantum, bool* fits) {
-  const double q = round_even(static_cast<double>(value) * inverse_quantum);
-  const uint64_t bits = bits_of(q);
-  *fits = (bits & 0x7fffffffffffffffull) < bits_of(2147483648.0);
-  return static_cast<int32_t>(double_of(bits & (0ull - static_cast<uint64_t>(*fits))));
+// Whether a value can be averaged.
+RC_HD RC_INLINE bool has_term(float value, uint32_t most_mean) { return magnitude_bits(value) <= most_mean; }
+
+// The term of a mean; 0 of a value that has none.
+RC_HD RC_INLINE int32_t mean_term(float value, double inverse_quantum, uint32_t most_mean) {
+  const float averaged = float_of(bits_of(value) & (0u - static_cast<uint32_t>(has_term(value, most_mean))));
+  return static_cast<int32_t>(round_even(static_cast<double>(averaged) * inverse_quantum));
 }
 
-// `most_mean` of a quantum: greater values have no term.
+// `most_mean` of a quantum: terms are int32.
 inline uint32_t most_mean_of(double inverse_quantum) {
-  uint32_t most = 0, beyond = 0x7f800000u;  // of infinity
+  uint32_t most = 0, beyond = magnitude_bits(std::numeric_limits<float>::infinity());
   while (beyond - most > 1) {
     const uint32_t middle = most + (beyond - most) / 2;
-    bool fits;
-    mean_term(float_of(middle), inverse_quantum, &fits);
+    const bool fits = round_even(static_cast<double>(float_of(middle)) * inverse_quantum) < 2147483648.0;
     (fits ? most : beyond) = middle;
   }
   return most;

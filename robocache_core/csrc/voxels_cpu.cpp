@@ -99,11 +99,11 @@ struct OffsetTerms {
 };
 
 struct MeanTerms {
-  RC_INLINE static void run(const float* values, double inverse_quantum, int32_t* term, int32_t* drop) {
+  RC_INLINE static void run(const float* values, double inverse_quantum, uint32_t most_mean, int32_t* term,
+                            int32_t* drop) {
     for (int32_t i = 0; i < kBlock; ++i) {
-      bool fits;
-      term[i] = mean_term(values[i], inverse_quantum, &fits);
-      drop[i] = ((drop[i] == kKept) & !fits) ? kOverflow : drop[i];
+      term[i] = mean_term(values[i], inverse_quantum, most_mean);
+      drop[i] = ((drop[i] == kKept) & !has_term(values[i], most_mean)) ? kOverflow : drop[i];
     }
   }
 };
@@ -125,7 +125,7 @@ void make_terms(const VoxelParams& params, const Words& words, ThreadScratch* t)
     if (channel.kind == ChannelKind::kMean) {
       const float* const values = points->values[channel.source];
       int32_t *const term = t->means[words.mean_of[channel.slot]], *const drop = t->points.drop;
-      run_at<MeanTerms>(level, values, params.inverse_quantum, term, drop);
+      run_at<MeanTerms>(level, values, params.inverse_quantum, params.most_mean, term, drop);
     } else if (channel.kind == ChannelKind::kMax || channel.kind == ChannelKind::kMin) {
       const float* const values = points->values[channel.source];
       const int32_t sign = channel.kind == ChannelKind::kMax ? 0 : -1;

@@ -65,8 +65,7 @@ class Term {
       const int32_t ordered = ordered_int(value);
       return static_cast<uint32_t>(channel_.kind == ChannelKind::kMax ? ordered : ~ordered) ^ kSignBit;
     }
-    bool fits;
-    return static_cast<uint64_t>(int64_t{mean_term(value, params_.inverse_quantum, &fits)});
+    return static_cast<uint64_t>(int64_t{mean_term(value, params_.inverse_quantum, params_.most_mean)});
   }
 
  private:

@@ -12,8 +12,8 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
-from robocache_core.dtypes import numpy_dtype
-from robocache_core.samples import VectorSample
+from robocache_core.samples import Sample, VectorSample
+from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import FrameDraft, Job, QueueConfig, Stream, StreamConfig, check_pose
 from robocache_core.tunable import ConfigError, tunable
 from robocache_core.units import MS, SECOND
@@ -135,6 +135,19 @@ class ImuConfig(VectorConfig):
 class VectorStream(Stream[VectorConfig]):
     """Resamples a vector sensor's readings."""
 
+    def __init__(self, config: VectorConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
+        super().__init__(config, pipeline, poses)
+        self._shape = (sum(config.widths),)
+
+    def admit(self, sample: Sample) -> Sample:
+        assert isinstance(sample, VectorSample)
+        values, dtype = sample.values, self.config.values_dtype
+        if values.shape != self._shape or values.dtype != dtype:
+            raise ValueError(
+                f'{self.name}: values {list(values.shape)} {values.dtype}: must be {list(self._shape)} {dtype}'
+            )
+        return sample
+
     def job(self, target: Target, draft: FrameDraft) -> VectorJob:
         return VectorJob(self, target, draft)
 
@@ -181,11 +194,10 @@ class VectorJob(Job):
         targets = last + config.window_period_ns * np.arange(1 - config.window_size, 1)
         samples = [cast(VectorSample, entry.sample) for entry in self.pick.entries]
         stamps = torch.from_numpy(np.array([[sample.stamp_ns for sample in samples]], np.int64))
-        values = np.empty((1, len(samples), sum(config.widths)), numpy_dtype(config.values_dtype))
-        for row, sample in zip(values[0], samples, strict=True):
-            row[:] = sample.values.numpy()
+        rows = [sample.values.numpy() for sample in samples]
+        values = np.stack(rows) if rows else torch.empty(0, sum(config.widths), dtype=config.values_dtype).numpy()
         return ops.fuse(
-            [(torch.from_numpy(values[:, :, part]), stamps) for part in config.parts],
+            [(torch.from_numpy(values[np.newaxis, :, part]), stamps) for part in config.parts],
             torch.from_numpy(targets[np.newaxis]),
             method=config.methods,
             tolerance_ns=config.tolerance_ns,

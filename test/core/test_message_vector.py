@@ -179,3 +179,25 @@ def test_float64_and_others_are_not_mixed():
         ops.fuse(
             [(single, stamps), (double, stamps)], stamps, method='linear', tolerance_ns=0, dtype=torch.float32
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'values', [torch.ones(1), torch.ones(3), torch.ones(2, 1), torch.ones(2, dtype=torch.float64)], ids=repr
+)
+def test_a_reading_that_is_not_of_its_stream_is_refused(values):
+    """Neither spread over a row nor cast; those around it give what they would without it."""
+    config = PipelineConfig(vectors=(of('a', 'b'),), sync=SyncConfig(trigger='state'))
+    with_it, without_it = Pipeline(config), Pipeline(config)
+    for pipeline in (with_it, without_it):
+        for number in range(4):
+            pipeline.receive('state')
+            pipeline.push('state', VectorSample(number * 10**8, 'state', torch.full((2,), float(number))))
+            if pipeline is with_it and number == 1:
+                pipeline.receive('state')
+                with pytest.raises(ValueError, match=r'state: values .* must be \[2\] torch.float32'):
+                    pipeline.push('state', VectorSample(150_000_000, 'state', values))
+    found, expected = with_it.poll(), without_it.poll()
+    assert len(found) >= 3
+    rows, expected_rows = ([frame.tensors['state'].tolist() for frame in frames] for frames in (found, expected))
+    assert rows == expected_rows
+    assert with_it.ledger['state'].counts().dropped == {'internal_error': 1}

@@ -171,3 +171,17 @@ def test_a_real_scan(assert_parity):
     centroid = ((centres + result.features.numpy()[:, 1:4]) * weights).sum(axis=0) / weights.sum()
     kept = points[((points[:, :3] >= lower) & (points[:, :3] < lower + size * grid.shape)).all(axis=1), :3]
     np.testing.assert_allclose(centroid, kept.astype(np.float64).mean(axis=0), atol=1e-3)
+
+
+@pytest.mark.parametrize('quantum', [1 / 256, 1 / 3, 1e-30, 1e30])
+def test_the_greatest_values_that_have_a_mean(assert_parity, quantum):
+    edge = torch.tensor(min(2.0**31 * quantum, 3.4e38), dtype=torch.float32)
+    values = (edge.view(torch.int32) + torch.arange(-40, 41, dtype=torch.int32)).clamp(max=0x7F7FFFFF)
+    values = values.view(torch.float32).tolist()
+    points = [
+        [x, 0.0, 0.0, value] for x, value in zip(np.linspace(-1, 1, 162), [*values, *(-v for v in values)], strict=True)
+    ]
+    result = assert_parity(
+        ops.voxelize_dense, *packed(points, ('x', 'y', 'z', 'i')), GRID, ('mean:i', 'count'), quantum=quantum
+    )
+    assert result.dropped.get('overflow', 0) == (0 if quantum == 1e30 else 82)
