@@ -234,6 +234,7 @@ class _Reader:
 
     def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
+        self._log_device()
         for defect in bag.defects:
             self.log.emit(Event.BAG_DEFECT, bag=str(bag.path), detail=defect)
         _check_topics(bag, wanted, self.log)
@@ -272,6 +273,13 @@ class _Reader:
                 yield from self._poll(watch)
                 self._pipeline.give_up()
         watch.conclude()
+
+    def _log_device(self) -> None:
+        """Log that it is not the device that was asked for, now or when that fails."""
+        log = self.log
+        if self._pipeline.device_fault is not None:
+            log.emit(Event.ON_CPU, fault=self._pipeline.device_fault)
+        self._pipeline.on_degraded = lambda fault: log.emit(Event.DEVICE_FAILED, fault=fault)
 
     def _note_missing(self, bag: Bag, topics: Collection[str], read: Mapping[str, int]) -> None:
         """Note of which topics not all messages could be read, or more than the bag says; reading it logs that."""

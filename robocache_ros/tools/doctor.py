@@ -38,7 +38,10 @@ class Finding:
     fix: str = ''
 
 
-_ROS = 'source /opt/ros/<distro>/setup.bash and start from there, or `make shell` in the source tree for the wheels'
+_ROS = (
+    'source /opt/ros/<distro>/setup.bash and start from there; or the wheels: `make shell` in the source tree, or '
+    'pip install -r requirements/jazzy.txt'
+)
 
 #: How to get a module, by its name. The node does not run without any of these.
 REQUIRED = {
@@ -155,7 +158,7 @@ def backend() -> Finding:
     except Exception as error:
         fix = 'unset ROBOCACHE_BACKEND, or install the package with a compiler'
         return Finding(FAIL, 'backend', _one_line(error), fix)
-    what = f'{active.name}: {active.reason}'
+    what = f'{active.name}, for tensors on the CPU: {active.reason}'
     if active.name != 'reference':
         return Finding(OK, 'backend', f'{what} ({active.compiler_flags})')
     if os.environ.get('ROBOCACHE_BACKEND'):

@@ -50,7 +50,7 @@ def test_whole_environment():
     assert 'FAIL' not in printed
     active = backends.active()
     level, what, _ = finding(printed, 'backend')
-    assert what.startswith(f'{active.name}: {active.reason}')
+    assert what.startswith(f'{active.name}, for tensors on the CPU: {active.reason}')
     assert level == ('warn' if active.name == 'reference' else 'ok')
 
 
@@ -81,7 +81,7 @@ def test_reference_is_named_with_its_reason():
     code, printed = run(ROBOCACHE_BACKEND='reference')
     level, what, fix = finding(printed, 'backend')
     assert (code, level, fix) == (0, 'warn', 'unset ROBOCACHE_BACKEND')
-    assert what.startswith('reference: ROBOCACHE_BACKEND=reference')
+    assert what.startswith('reference, for tensors on the CPU: ROBOCACHE_BACKEND=reference')
 
 
 def test_unknown_backend_keeps_the_node_from_running():

@@ -11,9 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support import bags
+import torch
+from support import bags, played_gpu
 
-from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig
+from robocache_core import payload
+from robocache_core.config import CameraConfig, ComputeConfig, ImuConfig, LidarConfig, PipelineConfig, SyncConfig
 from robocache_ros.offline import BagFrames, fused_frames, make_pipeline
 
 CLOUDS = bags.every(100, '/points', lambda ms: bags.cloud(ms, names=('x', 'y', 'z', 'intensity')), 1000)
@@ -47,6 +49,29 @@ def test_a_bag_with_none_of_the_topics_gives_nothing(tmp_path: Path, caplog: pyt
     assert pipeline.ledger['lidar'].counts().received == 0
     assert '/points' in caplog.text
     assert '/chatter' in caplog.text
+
+
+def test_a_gpu_that_is_missing_or_fails_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames come all the same, as the node's do; the node's events say so."""
+    bag = bags.write(tmp_path / 'bag', CLOUDS)
+    on_cpu = list(fused_frames(bag, LIDAR))
+    assert 'on the CPU' not in caplog.text
+    missing = list(fused_frames(bag, dataclasses.replace(LIDAR, compute=ComputeConfig('cuda:99'))))
+    assert caplog.text.count('frames are computed on the CPU: compute.device = cuda:99: ') == 1
+    pipeline = make_pipeline(LIDAR)
+    pipeline.device = played_gpu.play(monkeypatch)
+    monkeypatch.setattr(pipeline.device, 'begin_frame', fail)
+    failed = list(fused_frames(bag, LIDAR, pipeline))
+    assert 'out of order; frames are computed on the CPU from now on' in caplog.text
+    digests = [[payload.digest(frame) for frame in frames] for frames in (on_cpu, missing, failed)]
+    assert len(on_cpu) >= 8
+    assert digests[0] == digests[1] == digests[2]
+
+
+def fail() -> None:
+    raise torch.cuda.OutOfMemoryError('out of order')
 
 
 def picture_or_depth(ms: float, encoding: str) -> object:

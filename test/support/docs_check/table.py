@@ -72,6 +72,9 @@ COMMANDS: Mapping[str, Run | Not] = {
     'view --live': Run('timeout --signal INT 25 view --live --save live.rrd; test -s live.rrd', beside=(ROBOT, NODE)),
     'first_robot_1': Run(beside=(ROBOT, NODE), until='not valid:'),
     'python consumer.py': Not('is first_robot_1'),
+    'python -m robocache_ros.examples.driver lidar': Run(
+        'timeout --signal INT 4 python -m robocache_ros.examples.driver lidar; test $? -eq 124'
+    ),
     'explain record.jsonl': Run(
         'explain "$(ls records/*.jsonl | tail -n 1)"; test $? -lt 2',  # 1: targets were dropped
         beside=(ROBOT, Beside(f'{_NODE} -p front.topic:=/nothing -p recorder.folder:=records', 'flight record')),
@@ -168,6 +171,12 @@ COMMANDS: Mapping[str, Run | Not] = {
     'cp build/bench/gpu.json benchmark/results/h200.json': _GPU,
     'python -m benchmark.table benchmark/results/h200.json': Run(),
     'pip install rosbags': _INSTALLS,
+    'pip install -r requirements/jazzy.txt': _INSTALLS,
+    'ROBOCACHE_CUDA=1 pip install --no-deps --no-build-isolation .': _INSTALLS,
+    'pip wheel -w wheels -r requirements/jazzy.txt -r requirements/runtime.txt': _NETWORK,
+    'make dist ARGS="--target cuda"': Not('needs nvcc, which make release-check does not'),
+    'pip install --no-index --find-links wheels -r requirements/jazzy.txt -r requirements/runtime.txt': _INSTALLS,
+    'pip install --no-index --no-deps dist/robocache_ros-*.whl': _INSTALLS,
     'python3 -m venv --system-site-packages ~/robocache-tools && ~/robocache-tools/bin/pip install rosbags': _INSTALLS,
     'pip install av pyarrow': _INSTALLS,
     'pip install robocache_ros[ray]': _INSTALLS,
