@@ -10,6 +10,7 @@ that was is reported, and is part of every latency. Readings of the IMU are due 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import struct
 import time
@@ -24,6 +25,8 @@ from benchmark.node.topics import FRAME_TOPICS, IMU_PER_FRAME, IMU_TOPICS, folde
 
 #: How long before it is due a frame is put together.
 _AHEAD_NS = 5_000_000
+#: How long the end of ROS may take before the log says where it hangs.
+_END_S = 5.0
 #: Frames before the first one and after the last one for which there are readings of the IMU.
 _IMU_BEFORE, _IMU_AFTER = 2, 1
 
@@ -58,6 +61,8 @@ def main(args: list[str] | None = None) -> None:
         else:
             _play_imu(tracks, order['first_ns'], options)
         subject.hear()
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # nothing is due any more
+    faulthandler.dump_traceback_later(_END_S)
     rclpy.shutdown()
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmark.node import goals
+from benchmark.node.processes import ProcessError
 from benchmark.node.row import Row
 from benchmark.node.statistics import Numbers, Tolerance, refusals
 
-#: Runs one subject at a rate once.
+#: Runs one subject at a rate once; raises ``ProcessError`` where one of its processes fails.
 Measure = Callable[[str, float], Numbers]
 #: The most that may be lost at a peak rate.
 PEAK_LOST = 0.01
@@ -76,9 +77,14 @@ class Campaign:
         """The numbers of a run that counts, None where none did; and why tries were refused."""
         refused = []
         for attempt in range(1, self.tries + 1):
-            numbers = self.measure(subject, rate_hz)
-            why = refusals(numbers, self.tolerance)
             label = f'run {number}, try {attempt}'
+            try:
+                numbers = self.measure(subject, rate_hz)
+            except ProcessError as error:  # it is made again, as one on a busy host is
+                self.report(f'{subject:<10} {rate_hz:>3g} Hz  {label}: {error}')
+                refused.append(f'{label}: {str(error).partition("; the end of")[0]}')
+                continue
+            why = refusals(numbers, self.tolerance)
             seen = f'player late by p99 {numbers.late_p99_ms:.2f} ms, others took {numbers.busy:.0%} of the CPUs'
             self.report(f'{subject:<10} {rate_hz:>3g} Hz  {label}: ' + ('; '.join(why) or f'counts ({seen})'))
             if not why:

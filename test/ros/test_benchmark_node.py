@@ -10,6 +10,7 @@ import pytest
 from benchmark.node import diagnostics, goals, statistics
 from benchmark.node.__main__ import main
 from benchmark.node.goals import Limit
+from benchmark.node.processes import ProcessError
 from benchmark.node.rounds import Campaign
 from benchmark.node.run import Observed
 from benchmark.node.statistics import Numbers, Spread, Tolerance
@@ -166,6 +167,20 @@ def test_a_row_whose_runs_were_all_refused_says_so():
     (row,) = campaign([run(busy=0.5)] * 2, tries=2).rows(['bare'], 10, 1)
     assert (row.runs, row.p50_ms, row.sent, row.met) == (0, None, 0, None)
     assert '50%' in str(row)
+
+
+def test_a_run_of_which_a_process_fails_is_repeated_and_its_reason_kept():
+    said, remaining = [], iter([ProcessError('player did not end; the end of a.log:\n    why'), run(p50_ms=10.0)])
+
+    def measure(subject, rate_hz):
+        found = next(remaining)
+        if isinstance(found, ProcessError):
+            raise found
+        return found
+
+    (row,) = Campaign(measure, STRICT, tries=2, report=said.append).rows(['bare'], 10, 1)
+    assert (row.runs, row.refused) == (1, ['run 1, try 1: player did not end'])
+    assert said[0].endswith('    why')
 
 
 def test_only_the_node_is_judged():
