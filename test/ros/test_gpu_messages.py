@@ -6,7 +6,7 @@ A stand-in plays the package that gives the memory, and the CPU plays the GPU; o
 
 import pytest
 from rclpy.serialization import serialize_message
-from support import cuda_buffers, depths, played_gpu, whole_robot
+from support import cuda_buffers, depths, lent_robot, played_gpu, whole_robot
 from support.driving import assert_ledger
 from support.lent_robot import Lent, fail_at_frame
 from support.robot import LIDAR as PARAMETERS
@@ -24,23 +24,7 @@ from robocache_ros.decode_depth import decode_depth
 from robocache_ros.message_data import view_bytes
 from robocache_ros.node import PreprocessNode
 
-
-@pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    cuda_buffers.install(monkeypatch)
-
-
-@pytest.fixture(scope='module')
-def expected():
-    pipeline = Pipeline(whole_robot.config())
-    digests = [payload.digest(frame) for frame in whole_robot.frames(pipeline)]
-    assert len(digests) == 10
-    return digests, {name: account.counts() for name, account in pipeline.ledger.items()}
-
-
-def counts_of(pipeline):
-    assert_ledger(pipeline)
-    return {name: account.counts() for name, account in pipeline.ledger.items()}
+installed, expected = lent_robot.installed, lent_robot.expected
 
 
 # ---- the pipeline ----------------------------------------------------------------------------------------------------
@@ -49,7 +33,7 @@ def counts_of(pipeline):
 def test_a_gpu_reads_them_where_they_are(monkeypatch, expected):
     pipeline, lent = Pipeline(whole_robot.config()), Lent()
     pipeline.device = gpu = played_gpu.play(monkeypatch)
-    assert (lent.digests(pipeline), counts_of(pipeline)) == expected
+    assert lent.outcome(pipeline) == expected
     assert pipeline.device is gpu
     for name in ('rear', 'front'):
         assert any(buffer.streams for buffer in lent.buffers[name])
@@ -57,11 +41,12 @@ def test_a_gpu_reads_them_where_they_are(monkeypatch, expected):
     # The times of the points are read on the host, of each scan once however many read them.
     assert {buffer.copies for buffer in lent.buffers['top']} == {1}
     assert {stream for buffer in lent.all for stream in buffer.streams} == {played_gpu.Stream.cuda_stream}
+    assert {device for buffer in lent.all for device in buffer.devices} == {gpu.torch_device}
 
 
 def test_the_cpu_copies_each_that_it_uses_once(expected):
     pipeline, lent = Pipeline(whole_robot.config()), Lent()
-    assert (lent.digests(pipeline), counts_of(pipeline)) == expected
+    assert lent.outcome(pipeline) == expected
     for name, buffers in lent.buffers.items():
         assert sum(buffer.copies for buffer in buffers) >= pipeline.ledger[name].counts().used
         assert {buffer.copies for buffer in buffers} <= {0, 1}
@@ -76,13 +61,15 @@ def test_they_are_borrowed_while_there_is_a_view_of_them(monkeypatch):
     part = there[1:]
     del there
     gpu.synchronize()
-    assert len(buffer.open) == 1, 'whoever looks at a frame may read them'
+    assert len(buffer.open) == 1, 'what views a frame may read them'
     assert part.tolist() == [*b'bc']
     del part
-    assert not buffer.open
+    assert buffer.devices == [gpu.torch_device]
+    buffer.recycle()
 
 
-def test_the_default_stream_has_a_pointer_that_means_nothing_else():
+def test_the_default_stream_has_a_pointer_that_means_nothing_else(monkeypatch):
+    played_gpu.play(monkeypatch)
     buffer = cuda_buffers.filled(b'abc')
     with view_bytes(buffer).lend(0) as address:
         assert address == buffer.memory.data_ptr()
@@ -92,7 +79,7 @@ def test_the_default_stream_has_a_pointer_that_means_nothing_else():
 def test_a_gpu_that_fails_costs_no_frame_while_they_can_be_copied(monkeypatch, expected):
     pipeline, lent = Pipeline(whole_robot.config()), Lent()
     pipeline.device = fail_at_frame(played_gpu.play(monkeypatch), 4)
-    assert (lent.digests(pipeline), counts_of(pipeline)) == expected
+    assert lent.outcome(pipeline) == expected
     assert type(pipeline.device) is Device
 
 
@@ -105,8 +92,7 @@ def test_what_went_with_a_gpu_is_dropped_by_name(monkeypatch, expected):
             buffer.is_lost = True
 
     pipeline.device = fail_at_frame(played_gpu.play(monkeypatch), 5, lose)
-    digests = lent.digests(pipeline)
-    counts = counts_of(pipeline)
+    digests, counts = lent.outcome(pipeline)
     assert digests[:4] == expected[0][:4]
     assert len(digests) < 10
     assert counts['front'].dropped[Reason.GPU_MEMORY_LOST] >= 1
