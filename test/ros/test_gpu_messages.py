@@ -4,6 +4,9 @@
 A stand-in plays the package that gives the memory, and the CPU plays the GPU; on one, test/gpu has the same.
 """
 
+import gc
+import weakref
+
 import pytest
 from rclpy.serialization import serialize_message
 from support import cuda_buffers, depths, lent_robot, played_gpu, whole_robot
@@ -124,6 +127,19 @@ def test_what_a_driver_took_back_costs_itself_alone(monkeypatch):
     (stamp,) = differing
     assert (whole[stamp].valid['rear'], without[stamp].valid['rear']) == (True, False)
     assert after == before | {Reason.GPU_MEMORY_LOST: 1}
+
+
+@pytest.mark.parametrize('computes', [True, False])
+def test_a_driver_has_its_buffers_back_once_nothing_is_held(monkeypatch, computes):
+    pipeline, lent = Pipeline(whole_robot.config()), Lent()
+    pipeline.device = played_gpu.play(monkeypatch)
+    pipeline.computes = computes
+    lent.outcome(pipeline)
+    pipeline.clear(Reason.DEACTIVATED)
+    left = [weakref.ref(buffer) for buffer in lent.all]
+    lent.buffers.clear()
+    gc.collect()
+    assert [each() for each in left] == [None] * 36
 
 
 def test_a_depth_image_without_a_distance_is_described_as_on_the_host(monkeypatch):
