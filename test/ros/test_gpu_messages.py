@@ -22,6 +22,7 @@ from robocache_core.config import CameraConfig, ConfigError, DepthConfig, LidarC
 from robocache_core.device import Device
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.samples import DataError
 from robocache_ros import rclpy_private
 from robocache_ros.decode_depth import decode_depth
 from robocache_ros.message_data import view_bytes
@@ -77,6 +78,21 @@ def test_the_default_stream_has_a_pointer_that_means_nothing_else(monkeypatch):
     with view_bytes(buffer).lend(0) as address:
         assert address == buffer.memory.data_ptr()
     assert buffer.streams == [1]
+
+
+def test_memory_without_an_address_is_lost_and_given_back(monkeypatch):
+    played_gpu.play(monkeypatch)
+    buffer = cuda_buffers.filled(b'abc')
+
+    def fail(handle):
+        raise RuntimeError('it failed')
+
+    monkeypatch.setattr(cuda_buffers.ReadHandle, 'device_ptr', property(fail))
+    text = 'its bytes cannot be read on the GPU: it failed'
+    with pytest.raises(DataError, match=text) as caught, view_bytes(buffer).lend(77):
+        pass
+    assert caught.value.reason is Reason.GPU_MEMORY_LOST
+    buffer.recycle()
 
 
 def test_a_gpu_that_fails_costs_no_frame_while_they_can_be_copied(monkeypatch, expected):
