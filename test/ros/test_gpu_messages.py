@@ -25,6 +25,7 @@ from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
 from robocache_ros import rclpy_private
 from robocache_ros.decode_depth import decode_depth
+from robocache_ros.message import Deserialized, Serialized
 from robocache_ros.message_data import view_bytes
 from robocache_ros.node import PreprocessNode
 
@@ -193,11 +194,15 @@ def on_gpu(message):
     return With(message, data=cuda_buffers.filled(message.data))
 
 
+def on_gpu_as_taken(message):
+    return Deserialized(on_gpu(message))
+
+
 def test_an_object_is_taken_in_as_its_bytes_are():
     """By the same name of its frame, the same stamp, and the bytes of its data alone."""
     robot = PipelineConfig(lidars=(LIDAR,), cameras=(FRONT,), imus=(IMU,))
     found = []
-    for form in (serialize_message, on_gpu):
+    for form in (lambda message: Serialized(serialize_message(message)), on_gpu_as_taken):
         bench = make(robot, record_ns=10**10)
         for ms in range(0, 1000, 10):
             bench.clock.advance(0.01)
@@ -216,7 +221,7 @@ def test_an_object_is_taken_in_as_its_bytes_are():
 def test_their_data_count_against_the_bounds_of_the_inbox():
     bench = make(PipelineConfig(lidars=(LIDAR,)))
     message = scan(0)
-    bench.runtime.put('lidar', on_gpu(message))
+    bench.runtime.put('lidar', on_gpu_as_taken(message))
     assert bench.runtime.inboxes.levels()['lidar'].nbytes == len(message.data)
 
 
@@ -227,7 +232,7 @@ def test_what_is_wrong_with_one_is_found_without_a_copy():
     for number, (field, (_, value)) in enumerate(wrong.items()):
         message = on_gpu(scan(100 * number))
         buffers.append(message.data)
-        bench.runtime.put('lidar', With(message, **{field: value}))
+        bench.runtime.put('lidar', Deserialized(With(message, **{field: value})))
     bench.work()
     dropped = bench.runtime.pipeline.ledger['lidar'].counts().dropped
     assert dropped == {reason: 1 for reason, _ in wrong.values()}
@@ -256,8 +261,8 @@ def play_lyrical(monkeypatch, *, has_gpu=True):
         found = take(subscription)
         if found is None:
             return None
-        taken.append(on_gpu(found.message))
-        return found._replace(message=taken[-1])
+        taken.append(on_gpu(found.message.message))
+        return found._replace(message=Deserialized(taken[-1]))
 
     monkeypatch.setattr('support.robot.PreprocessNode', LyricalNode)
     monkeypatch.setattr(rclpy_private, 'take_message', take_from_gpu)
