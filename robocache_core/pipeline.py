@@ -36,7 +36,7 @@ class Pipeline:
     and the counts of ``ledger`` and ``targets`` read from any; everything else is for one thread.
 
     It computes on ``device``. When a GPU fails, the frame at hand is computed again on the CPU, and all that follow:
-    samples are kept on the host until their frame is done, so nothing is lost.
+    samples are kept until their frame is done, so nothing is lost but ``GpuBytes`` that cannot be copied either.
 
     Args:
         config: streams, alignment and operations.

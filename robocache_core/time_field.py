@@ -114,7 +114,8 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> tuple[TimeField, B
         The field, and what ``returns_outside`` has of it.
 
     Raises:
-        DataError: ``unknown_time_field``: it cannot be found; the message says what was seen and what to set.
+        DataError: ``unknown_time_field``: it cannot be found; the message says what was seen and what to set;
+            ``gpu_memory_lost``.
     """
     if scan.times_ns_in and _leaves_times_to_the_scan(config):
         begin = -config.scan_duration_ns if config.time_reference == 'end' else 0
