@@ -98,7 +98,7 @@ class Deskewer:
         The field is that of the last scan of this layout where it holds for this one too, else it is found again.
 
         Raises:
-            DataError: ``unknown_time_field``.
+            DataError: ``unknown_time_field``, ``gpu_memory_lost``.
         """
         if self.moves_whole:
             return scan, None

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from robocache_core import backends, host_memory
-from robocache_core.gpu_bytes import Data, GpuBytes, bytes_on_host
+from robocache_core.gpu_bytes import Data, GpuBytes, to_host
 from robocache_core.ops import DenseVoxels, SparseVoxels
 
 #: Alignment of a tensor in a GPU's memory, bytes: any load of a kernel is aligned then.
@@ -67,7 +67,7 @@ class Device:
         Raises:
             DataError: ``gpu_memory_lost``.
         """
-        return bytes_on_host(data)
+        return to_host(data)
 
     def keep(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a copy of what ``upload`` gave that stays valid, so that it may leave with the frame."""

@@ -13,13 +13,12 @@ import hashlib
 import itertools
 import json
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import numpy as np
 import torch
 
+from robocache_core.byte_views import view_on_host
 from robocache_core.device import copy_to_host, on_host
 from robocache_core.dtypes import itemsize
 from robocache_core.frame import SCHEMA, FusedFrame
@@ -126,14 +125,15 @@ def decode(buffer: Buffer | torch.Tensor) -> FusedFrame:
     """The frame in ``buffer`` (bytes, bytearray, array, memoryview, ndarray or tensor of uint8).
 
     The tensors view the buffer and keep it alive; do not write to those of a read-only buffer. A tensor whose
-    bytes are not aligned in memory is copied; in a file that ``encode`` wrote all are aligned. Of a buffer on a GPU the
-    header alone is brought to the host.
+    bytes are not aligned in memory is copied; in a file that ``encode`` wrote all are aligned. A buffer on a GPU stays
+    there but for its header; that is waited for, and so is whether the bytes of each bool tensor are bools.
 
     Raises:
         DataError: ``bad_payload``; nothing else, whatever the bytes are.
+        RuntimeError: ``buffer`` is on a GPU, which has failed.
         ValueError, TypeError: ``buffer`` is a tensor, and not ``[nbytes]`` uint8, contiguous.
     """
-    data = buffer if isinstance(buffer, torch.Tensor) else _as_tensor(buffer)
+    data = buffer if isinstance(buffer, torch.Tensor) else view_on_host(buffer)
     check_bytes(data)
     header, start = _header(data)
     metadata = header.pop('__metadata__', None)
@@ -153,14 +153,6 @@ def decode(buffer: Buffer | torch.Tensor) -> FusedFrame:
     if position != body.numel():
         _refuse(f'{body.numel()} bytes of data, the tensors take {position}')
     return _frame(metadata, tensors)
-
-
-def _as_tensor(buffer: Buffer) -> torch.Tensor:
-    data = np.frombuffer(memoryview(buffer), dtype=np.uint8)
-    with warnings.catch_warnings():
-        if not data.flags.writeable:
-            warnings.simplefilter('ignore', UserWarning)  # torch warns of read-only memory, as does ``decode``
-        return torch.from_numpy(data)
 
 
 def _refuse(what: str) -> NoReturn:

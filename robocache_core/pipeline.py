@@ -21,7 +21,7 @@ from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
 from robocache_core.samples import CameraInfo, DataError, Sample, VectorSample, restamped
 from robocache_core.sensor_poses import SensorPoses
-from robocache_core.streams import make_streams
+from robocache_core.streams import make_streams, observed
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
 from robocache_core.streams.no_depth import WithoutDepth
 from robocache_core.target import Target
@@ -36,7 +36,7 @@ class Pipeline:
     and the counts of ``ledger`` and ``targets`` read from any; everything else is for one thread.
 
     It computes on ``device``. When a GPU fails, the frame at hand is computed again on the CPU, and all that follow:
-    samples are kept on the host until their frame is done, so nothing is lost.
+    samples are kept until their frame is done, so nothing is lost but ``GpuBytes`` that cannot be copied either.
 
     Args:
         config: streams, alignment and operations.
@@ -290,13 +290,12 @@ class Pipeline:
         for _ in range(len(self._ready) if limit is None else min(limit, len(self._ready))):
             target = self._ready.popleft()
             try:
-                for name, stream in self._streams.items():
-                    stream.observe(target.picks[name])
-                if not self.computes:
-                    self._pass_over(target)
-                    continue
-                self._prepare(target)  # what had no room when the target became ready
-                frame = self._conclude(target, self._compute_on_any_device(target))
+                with observed(self._streams, target):
+                    if not self.computes:
+                        self._pass_over(target)
+                        continue
+                    self._prepare(target)  # what had no room when the target became ready
+                    frame = self._conclude(target, self._compute_on_any_device(target))
             except Exception as error:
                 self._drop_target(target, Reason.INTERNAL_ERROR)
                 if not frames:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from robocache_core.gpu_bytes import Data
 from robocache_core.ledger import Reason
 from robocache_core.text import printable, shown
 from robocache_core.units import SECOND
@@ -23,6 +22,7 @@ from robocache_core.validation import all_are, as_bool, as_int, check_kind
 
 if TYPE_CHECKING:
     from robocache_core.camera_model import CameraModel
+    from robocache_core.gpu_bytes import Data
 
 _MAX_INT64 = (1 << 63) - 1
 #: Characters that are shown of the names of a cloud's fields.
@@ -168,8 +168,8 @@ class LidarScan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the sample keeps alive."""
-        return self.data.nbytes
+        """Bytes that the sample keeps alive; of ``GpuBytes`` as many may come on top, of their copy on the host."""
+        return self.data.numel()
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,8 @@ class CameraFrame:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the sample keeps alive."""
-        return self.data.nbytes
+        """Bytes that the sample keeps alive; of ``GpuBytes`` as many may come on top, of their copy on the host."""
+        return self.data.numel()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from robocache_core.deskew_config import DeskewConfig
-from robocache_core.gpu_bytes import bytes_on_host
+from robocache_core.gpu_bytes import to_host
 from robocache_core.ledger import Reason
 from robocache_core.samples import CloudLayout, DataError, LidarScan, PointField
 from robocache_core.units import MS, SECOND
@@ -114,7 +114,8 @@ def find_time_field(scan: LidarScan, config: DeskewConfig) -> tuple[TimeField, B
         The field, and what ``returns_outside`` has of it.
 
     Raises:
-        DataError: ``unknown_time_field``: it cannot be found; the message says what was seen and what to set.
+        DataError: ``unknown_time_field``: it cannot be found; the message says what was seen and what to set;
+            ``gpu_memory_lost``.
     """
     if scan.times_ns_in and _leaves_times_to_the_scan(config):
         begin = -config.scan_duration_ns if config.time_reference == 'end' else 0
@@ -187,7 +188,7 @@ def times_of_returns(scan: LidarScan, field: TimeField) -> Floats:
 
 def without(scan: LidarScan, points: Bools) -> LidarScan:
     """The scan with a NaN for x of ``points [num_points]``: operations drop them ``non_finite``."""
-    data = bytes_on_host(scan.data).clone()
+    data = to_host(scan.data).clone()
     _view(data, scan.layout, scan.layout.field('x'))[points.reshape(scan.layout.height, scan.layout.width)] = np.nan
     return dataclasses.replace(scan, data=data)
 
@@ -317,7 +318,7 @@ def are_returns(scan: LidarScan) -> Bools:
 
 def _values(scan: LidarScan, field: PointField) -> Floats:
     with np.errstate(invalid='ignore'):  # of a signalling NaN
-        values: Floats = _view(bytes_on_host(scan.data), scan.layout, field).astype(np.float64).reshape(-1)
+        values: Floats = _view(to_host(scan.data), scan.layout, field).astype(np.float64).reshape(-1)
     return values
 
 

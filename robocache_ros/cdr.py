@@ -113,15 +113,15 @@ def header_frames(raw: Raw, count: int) -> tuple[bytes, ...]:
     order, at = '<' if len(raw) > 1 and raw[1] & 1 else '>', _HEADER - 4
     while len(frames) < count and at + 4 <= len(raw):
         (length,) = struct.unpack_from(f'{order}I', raw, at)
-        frames.append(header_frame(bytes(raw[at + 4 : at + 4 + min(length, _MAX_FRAME)])))
+        frames.append(header_frame(raw[at + 4 : at + 4 + length]))
         at += 4 + length
         at += (_ENCAPSULATION - at) % 4
     return tuple(frames) if len(frames) == count else ()
 
 
-def header_frame(name: bytes) -> bytes:
+def header_frame(name: Raw) -> bytes:
     """Return what of a frame's name is compared: its begin."""
-    return name[:_MAX_FRAME].rstrip(b'\0')
+    return bytes(name[:_MAX_FRAME]).rstrip(b'\0')
 
 
 @functools.cache

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import sys
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,12 +45,6 @@ POINT_DTYPES = {
     PointFieldMsg.FLOAT32: 'float32',
     PointFieldMsg.FLOAT64: 'float64',
 }
-
-
-# torch warns of the first array in a process that is read-only, as messages are; nothing writes to a sample.
-with warnings.catch_warnings():
-    warnings.simplefilter('ignore', UserWarning)
-    torch.from_numpy(np.frombuffer(b'\0', dtype=np.uint8))
 
 #: Most fields of a cloud, and most characters of a field's name or a frame's: they are kept, and compared.
 MAX_FIELDS, MAX_NAME = 256, 256

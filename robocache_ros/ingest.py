@@ -15,12 +15,13 @@ from robocache_core.rotation import pose_matrix
 from robocache_core.samples import CameraFrame, DataError, EncodedImage, Sample, VectorSample, restamped
 from robocache_core.streams.base import MOST_METRES
 from robocache_core.text import shown
-from robocache_ros.cdr import Raw, deserialize
+from robocache_ros.cdr import Raw
 from robocache_ros.decode_image import decode_camera_info
 from robocache_ros.decoders import Decoders, Decoding
 from robocache_ros.drop_log import DropLog
 from robocache_ros.frozen_poses import FrozenPoses
 from robocache_ros.held_back import HeldBack
+from robocache_ros.message import Serialized
 from robocache_ros.message_types import Types, installed
 from robocache_ros.poses import PoseSource, SensorPose
 from robocache_ros.received import Received
@@ -105,9 +106,8 @@ class Ingest:
 
     def _sample(self, name: str, received: Received, topic: str) -> tuple[Any, Sample]:
         """Return a message of stream ``name`` and its sample; raises ``DataError``."""
-        source, message = self.sources[name], received.message
-        if received.is_serialized:
-            message = _deserialized(message, source.message, topic)
+        source = self.sources[name]
+        message = received.message.open(source.message, topic)
         return message, source.decode(message, self._pipeline.streams[name])
 
     def push(self, name: str, sample: Sample) -> None:
@@ -158,7 +158,7 @@ class Ingest:
         """Take in a serialized CameraInfo of camera ``name``, which holds until another one comes."""
         topic = f'{self._pipeline.streams[name].calibration_topic}{when}'
         try:
-            message = _deserialized(raw, CameraInfo, topic)
+            message = Serialized(raw).open(CameraInfo, topic)
         except DataError as error:
             self._log.explain(name, error.reason, str(error))
         else:
@@ -257,16 +257,3 @@ def _arrival_ns(received: Received) -> int:
     if received.arrived_ns <= 0:
         raise DataError(Reason.ZERO_STAMP, 'it arrived at 0 ns of ROS time: no /clock had come yet')
     return received.arrived_ns
-
-
-def _deserialized(raw: Raw, message: type, topic: str) -> Any:
-    """Return the message of class ``message`` in ``raw``.
-
-    Raises:
-        DataError: ``undeserializable``.
-    """
-    try:
-        return deserialize(raw, message)
-    except ValueError as error:
-        text = f'{topic}: {len(raw)} bytes that are no {message.__name__}: {error}'
-        raise DataError(Reason.UNDESERIALIZABLE, text) from error

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 
-from robocache_core.gpu_bytes import Data, GpuBytes
-from robocache_core.ledger import Reason
-from robocache_core.samples import DataError
+from robocache_core.byte_views import view_on_host
+from robocache_core.gpu_bytes import Data, GpuBytes, explained
 
 try:
     from cuda_buffer import CudaBuffer
 except ImportError:  # before Lyrical there is none
     CudaBuffer = None
 
+_ARGUMENT = 'acceptable_buffer_backends'
 #: By what rclpy is asked for messages whose data may be on a GPU.
-ON_GPU = {'acceptable_buffer_backends': 'cuda'}
+ON_GPU = {_ARGUMENT: 'cuda'}
 #: CUDA's handle of the default stream, which torch calls 0, where no stream is what 0 could mean.
 _DEFAULT_STREAM = 1
 
@@ -35,23 +34,28 @@ def host_bytes(data: Any) -> Any:
 
     Of a ``Buffer`` this is a copy on the host: it has the protocol in later versions alone, from Python 3.12 on. All
     else is returned as it is.
+
+    Raises:
+        DataError: ``gpu_memory_lost``.
     """
-    return data.to_bytes() if hasattr(data, 'to_bytes') else data
+    if not hasattr(data, 'to_bytes'):
+        return data
+    with explained('be copied from the GPU'):
+        return data.to_bytes()
 
 
 def why_not_on_gpu(node: Any) -> str | None:
     """Return why the data of no message that ``node`` subscribes to can be on a GPU; None where they can."""
-    (argument,) = ON_GPU
-    if argument not in inspect.signature(node.create_subscription).parameters:
-        return f'must be cpu before ROS 2 Lyrical: rclpy has no {argument}'
+    if _ARGUMENT not in inspect.signature(node.create_subscription).parameters:
+        return f'must be cpu before ROS 2 Lyrical: rclpy has no {_ARGUMENT}'
     return 'needs the package cuda_buffer_py, which is not installed' if CudaBuffer is None else None
 
 
 def view_bytes(data: Any) -> Data:
-    """Return a view of ``data``: of what is on a GPU ``GpuBytes``, else ``[nbytes] uint8``."""
-    if CudaBuffer is not None and getattr(data, 'backend_type', '') == 'cuda':
+    """Return a view of ``data``: of bytes on a GPU ``GpuBytes``, else, and of none, ``[nbytes] uint8``."""
+    if CudaBuffer is not None and getattr(data, 'backend_type', '') == 'cuda' and len(data):
         return _CudaBytes(data)
-    return torch.from_numpy(np.frombuffer(host_bytes(data), dtype=np.uint8))
+    return view_on_host(host_bytes(data))
 
 
 class _CudaBytes(GpuBytes):
@@ -63,21 +67,11 @@ class _CudaBytes(GpuBytes):
 
     @contextmanager
     def lend(self, stream: int) -> Iterator[int]:
-        with _explained('be read on the GPU'):
-            handle = CudaBuffer.from_input_buffer(self._data, stream or _DEFAULT_STREAM)
-        with handle:
-            yield handle.device_ptr
+        with ExitStack() as lent:
+            with explained('be read on the GPU'):
+                handle = CudaBuffer.from_input_buffer(self._data, stream or _DEFAULT_STREAM)
+                address = lent.enter_context(handle).device_ptr
+            yield address
 
-    def copy(self) -> torch.Tensor:
-        with _explained('be copied from the GPU'):
-            raw = self._data.to_bytes()
-        return torch.from_numpy(np.frombuffer(raw, dtype=np.uint8))
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Take what the backend raises for what it means."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise DataError(Reason.GPU_MEMORY_LOST, f'its bytes cannot {what}: {error}') from error
+    def _copy(self) -> torch.Tensor:
+        return view_on_host(host_bytes(self._data))

@@ -43,7 +43,7 @@ from robocache_ros.publishers import Publishers, own_topics
 from robocache_ros.rclpy_private import RCLError, argument_error, one_line, refuse_unknown_transitions
 from robocache_ros.refusal import show_refusal
 from robocache_ros.runtime import Runtime, Surroundings
-from robocache_ros.subscriptions import Subscriptions, check_memory
+from robocache_ros.subscriptions import Subscriptions, check_gpu_messages
 from robocache_ros.tracing import open_tracer
 from robocache_ros.twins import find_twin, look_out
 
@@ -98,7 +98,7 @@ class PreprocessNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         self.release()
         self.event_log.style = parameters.log_format(self)
         config, node_config = parameters.read(self, self._log_unknown_parameter)
-        check_memory(self, config)
+        check_gpu_messages(self, config)
         with ExitStack() as undo:
             runtime = self._make_runtime(config, node_config, undo)
             undo.callback(runtime.close)

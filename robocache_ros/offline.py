@@ -28,6 +28,7 @@ from robocache_ros.drop_log import DropLog, Explanation
 from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.ingest import Ingest
+from robocache_ros.message import Serialized
 from robocache_ros.moving_transforms import MovingTransforms
 from robocache_ros.poses import BagPoses, PoseSource, streams_to_locate
 from robocache_ros.received import Received
@@ -308,7 +309,7 @@ class _Reader:
             ingest.calibrate(name, raw, when)
         else:
             ingest.announce(name)
-            received = Received(raw, record_ns)
+            received = Received(Serialized(raw), record_ns)
             watch.arrived(name, received)
             ingest.take(name, received, when)
 

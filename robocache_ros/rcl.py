@@ -17,6 +17,7 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 from robocache_core import host_memory
+from robocache_ros.message import Message, Serialized
 
 _OK, _TAKE_FAILED = 0, 401  # RCL_RET_OK, RCL_RET_SUBSCRIPTION_TAKE_FAILED: there is no message
 
@@ -91,12 +92,12 @@ class Taken(NamedTuple):
     """A message.
 
     Attributes:
-        message: its bytes, which nothing else has a view of; or an object of its class.
+        message: the message; of one that is serialized nothing else has a view.
         source_ns: when it was published, by the clock of the publisher's host; 0 where the middleware does not say.
         received_ns: when the middleware received it, by the clock of this host; 0 where it does not say.
     """
 
-    message: Any
+    message: Message
     source_ns: int
     received_ns: int
 
@@ -114,7 +115,7 @@ def take(subscription: Subscription) -> Taken | None:
     if code == _TAKE_FAILED:
         return None
     _check(code, 'take a message')
-    return Taken(np.asarray(memory).data, info.source_ns, info.received_ns)
+    return Taken(Serialized(np.asarray(memory).data), info.source_ns, info.received_ns)
 
 
 def publish(publisher: Publisher, raw: memoryview) -> None:

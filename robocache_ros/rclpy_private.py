@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All use of rclpy's private interface, tried with 7.1.6 (Jazzy) and 9.1.2 (Kilted)."""
+"""All use of rclpy's private interface, tried with 7.1.6 (Jazzy) and 9.1.2 (Kilted).
+
+``take_message`` was, too, but it is used from Lyrical on alone, where nothing here was tried.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.subscription import Subscription
 
+from robocache_ros.message import Deserialized
 from robocache_ros.rcl import Taken
 
 #: Raised by what was destroyed.
@@ -60,7 +64,7 @@ def take_message(subscription: Subscription) -> Taken | None:
     if taken is None:
         return None
     message, info = taken
-    return Taken(message, info['source_timestamp'], info['received_timestamp'])
+    return Taken(Deserialized(message), info['source_timestamp'], info['received_timestamp'])
 
 
 class SubscriptionWait:

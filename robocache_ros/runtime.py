@@ -24,6 +24,7 @@ from robocache_ros.event_log import EventLog
 from robocache_ros.events import Event
 from robocache_ros.inbox import Inboxes
 from robocache_ros.ingest import Ingest
+from robocache_ros.message import Message
 from robocache_ros.metrics import Metrics
 from robocache_ros.pixels import JPEG_DECODER
 from robocache_ros.poses import PoseSource
@@ -152,8 +153,8 @@ class Runtime:
         self.decoders.close()
         self.dumps.close()
 
-    def put(self, name: str, message: Any) -> Decoding | None:
-        """Take in a message of stream ``name``, serialized or an object, on the thread on which it arrives.
+    def put(self, name: str, message: Message) -> Decoding | None:
+        """Take in a message of stream ``name``, on the thread on which it arrives.
 
         Return what decodes a compressed image ahead: on that thread no other one has to wake up for it.
         """
@@ -161,11 +162,11 @@ class Runtime:
         stream = self.pipeline.streams[name]
         stamp_ns = received.stamp_ns(stream)
         self.metrics.arrived(name, stamp_ns, received.arrived_ns, received.frames(stream))
-        self.recorder.arrived(name, stamp_ns, received.nbytes)
+        self.recorder.arrived(name, stamp_ns, message.nbytes)
         decoding = self.ingest.open(name, received)
         if decoding is not None:
             received = received._replace(image=decoding.image)
-        self.inboxes.put(name, received, received.nbytes)
+        self.inboxes.put(name, received, message.nbytes)
         return decoding
 
     def put_calibration(self, name: str, raw: Raw) -> None:

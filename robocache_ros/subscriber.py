@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from rclpy.node import Node
@@ -36,7 +36,7 @@ from std_msgs.msg import UInt8MultiArray
 
 from robocache_core import payload
 from robocache_core.frame import FusedFrame
-from robocache_core.gpu_bytes import GpuBytes
+from robocache_core.gpu_bytes import GpuBytes, explained
 from robocache_core.samples import DataError
 from robocache_ros import qos as profiles
 from robocache_ros.message_data import ON_GPU, host_bytes, view_bytes, why_not_on_gpu
@@ -76,11 +76,12 @@ class FusedSubscriber(_Receiver):
     The frame's tensors view the message: nothing is copied, and they stay valid for as long as they are kept. The node
     keeps the subscription alive; this object need not be kept.
 
-    With ``memory`` cuda, from ROS 2 Lyrical on, the tensors of a payload that its publisher left on a GPU are there, to
-    be read on the stream that is current in the callback. Those of other payloads are on the CPU as before.
+    With ``memory`` cuda, from ROS 2 Lyrical on, the tensors of a payload that its publisher left on a GPU are on the
+    current one, to be read on the stream that is current in the callback: they view the message, or a copy of one that
+    is on another GPU. Those of other payloads are on the CPU as before.
 
     Attributes:
-        bad_payloads: messages that held no frame; logged, once a second at most.
+        bad_payloads: messages that held no frame, or whose GPU could not give it; logged, once a second at most.
     """
 
     def __init__(
@@ -126,8 +127,8 @@ class FusedSubscriber(_Receiver):
 
     def _on_message(self, msg: UInt8MultiArray) -> None:
         try:
-            frame = payload.decode(self._bytes_of(msg))
-        except DataError as error:
+            frame = self._frame_in(msg)
+        except (DataError, torch.cuda.OutOfMemoryError) as error:
             self.bad_payloads += 1
             self._node.get_logger().warning(
                 f'{self._subscription.topic_name}: {error} ({self.bad_payloads} so far)', throttle_duration_sec=1.0
@@ -135,13 +136,19 @@ class FusedSubscriber(_Receiver):
             return
         self._receive(frame)
 
-    def _bytes_of(self, msg: UInt8MultiArray) -> Any:
-        """Return the payload as something that ``payload.decode`` takes."""
+    def _frame_in(self, msg: UInt8MultiArray) -> FusedFrame:
+        """Return the frame in the payload, where that is.
+
+        Raises:
+            DataError: ``bad_payload``, ``gpu_memory_lost``.
+            torch.cuda.OutOfMemoryError: there is no room for a copy on the GPU.
+        """
         data = view_bytes(msg.data) if self._takes_from_gpu else host_bytes(msg.data)
         if not isinstance(data, GpuBytes):
-            return data
-        stream = torch.cuda.current_stream()
-        return data.borrow(stream.device, stream.cuda_stream)
+            return payload.decode(data)
+        with explained('be read on the GPU'):
+            stream = torch.cuda.current_stream()
+            return payload.decode(data.borrow(stream.device, stream.cuda_stream))
 
 
 class InProcessSubscriber(_Receiver):

@@ -20,6 +20,7 @@ from robocache_core.tunable import ConfigError
 from robocache_ros import qos, rcl, rclpy_private
 from robocache_ros.decoders import Decoding
 from robocache_ros.events import Event
+from robocache_ros.message import Deserialized, Serialized
 from robocache_ros.message_data import ON_GPU, why_not_on_gpu
 from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
@@ -30,7 +31,7 @@ from robocache_ros.sources import Route, routes
 _LEAST_HISTORY, _MOST_HISTORY = 32, 1000
 
 
-def check_memory(node: LifecycleNode, config: PipelineConfig) -> None:
+def check_gpu_messages(node: LifecycleNode, config: PipelineConfig) -> None:
     """Raise ``ConfigError`` where a stream asks for data on the GPU, and this ROS has none there."""
     asking = next((stream.name for stream in config.streams() if stream.may_be_on_gpu), None)
     if asking is not None and (why := why_not_on_gpu(node)):
@@ -59,13 +60,14 @@ class Subscriptions:
 
     def _subscribe(self, route: Route) -> Any:
         stream = route.stream
-        form = ON_GPU if self._takes_from_gpu(stream) else {'raw': True}
+        takes_objects = self._takes_from_gpu(stream)
+        wrap = Deserialized if takes_objects else Serialized
         profile = qos.sensor_data(min(max(stream.queue.depth, _LEAST_HISTORY), _MOST_HISTORY))
         return self._node.create_subscription(
             route.message,
             route.topic,
             # A reader takes them, but an executor that knows no callback groups may come first.
-            partial(self._runtime.put, stream.name),
+            lambda message: self._runtime.put(stream.name, wrap(message)),
             profile,
             callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(
@@ -73,11 +75,11 @@ class Subscriptions:
                 message_lost=lambda event: self._runtime.metrics.lost(stream.name, event.total_count_change),
             ),
             qos_overriding_options=qos.overridable(),
-            **form,
+            **(ON_GPU if takes_objects else {'raw': True}),
         )
 
     def _takes_from_gpu(self, stream: StreamConfig) -> bool:
-        """Whether messages are objects whose data may be on the GPU; a node on the CPU has no use for such ones."""
+        """Whether messages are objects whose data may be on the GPU; where the CPU computes, they are serialized."""
         return stream.may_be_on_gpu and self._runtime.pipeline.device.reads_gpu_bytes
 
     def _read(self, name: str, subscription: Any) -> Reader:

@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from benchmark.endurance import readings, robot
 from robocache_core.units import SECOND
+from robocache_ros.message import Serialized
 from robocache_ros.node import PreprocessNode
 
 _NUM_READINGS = 100
@@ -70,7 +71,7 @@ def _frames_of_a_second(node: PreprocessNode, messages: robot.Messages) -> int:
     """Put in a second of all sensors; returns the frames that it gave."""
     runtime, deadline = node.runtime, time.monotonic() + _PATIENCE_S
     for name, _, raw in messages.between(0, 1, 1_700_000_000 * SECOND):
-        runtime.put(name, raw)
+        runtime.put(name, Serialized(raw))
         while len(runtime.inboxes):
             _wait(deadline)
     while not runtime.pipeline.targets.counts().used:

@@ -23,6 +23,7 @@ from robocache_core.units import MS, SECOND
 from robocache_ros import parameters
 from robocache_ros.encode import encode_fused
 from robocache_ros.event_log import EventLog
+from robocache_ros.message import Serialized
 from robocache_ros.metrics import Metrics
 from robocache_ros.poses import BagPoses
 from robocache_ros.runtime import Runtime, Surroundings
@@ -107,7 +108,7 @@ class Robot:
 
     def _take(self, name: str, raw: bytes) -> None:
         self.put += 1
-        self.runtime.put(name, raw)
+        self.runtime.put(name, Serialized(raw))
         while len(self.runtime.inboxes) or self.runtime.pipeline.num_ready:
             self.runtime.worker.step(0.0)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robocache_core.sensor_poses import SensorPoses
@@ -15,6 +17,7 @@ from robocache_core.streams.vector import ImuConfig, VectorStream
 
 if TYPE_CHECKING:
     from robocache_core.config import PipelineConfig
+    from robocache_core.target import Target
 
 
 class Kind(NamedTuple):
@@ -46,3 +49,15 @@ def make_streams(pipeline: PipelineConfig, poses: SensorPoses) -> dict[str, Stre
         for group, kind in KINDS.items()
         for config in getattr(pipeline, group)
     }
+
+
+@contextmanager
+def observed(streams: Mapping[str, Stream[Any]], target: Target) -> Iterator[None]:
+    """Let streams observe what a target took, for as long as it is concluded within the context."""
+    try:
+        for name, stream in streams.items():
+            stream.observe(target.picks[name])
+        yield
+    finally:
+        for stream in streams.values():
+            stream.release()

@@ -278,6 +278,9 @@ class Stream(ABC, Generic[Config]):
         that targets took, and a target can be passed over.
         """
 
+    def release(self) -> None:
+        """Let the samples go that were observed last: their target has been concluded."""
+
     def lacks(self, target: Target) -> bool:
         """Whether what ``target`` picked turns out not to be valid, as far as that is seen without much computing."""
         return False

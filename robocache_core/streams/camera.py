@@ -18,7 +18,7 @@ from robocache_core.ops.image import check_uint8, image_factors, largest_result
 from robocache_core.samples import CameraFrame, DataError, EncodedImage, Sample
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import FrameDraft, Job, check_extrinsics, check_pose
-from robocache_core.streams.gpu_stream import GpuStreamConfig
+from robocache_core.streams.gpu_messages import GpuMessagesConfig
 from robocache_core.streams.image_stream import ImageStream, info_topic_beside, is_of_rectified
 from robocache_core.text import shown
 from robocache_core.tunable import ConfigError, check_bytes_of, tunable
@@ -36,7 +36,7 @@ _DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch
 
 
 @dataclass(frozen=True)
-class CameraConfig(GpuStreamConfig):
+class CameraConfig(GpuMessagesConfig):
     """An Image or CompressedImage stream, resized and normalised to ``[C, H, W]`` in RGB order (or one channel).
 
     With ``dtype`` uint8 pixels have the values that were sent, or those between them rounded to the nearest whole one,

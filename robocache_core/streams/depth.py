@@ -18,7 +18,7 @@ from robocache_core.deskew_config import EgoMotionConfig
 from robocache_core.device import Device
 from robocache_core.dtypes import itemsize
 from robocache_core.frame import CameraView
-from robocache_core.gpu_bytes import bytes_on_host
+from robocache_core.gpu_bytes import to_host
 from robocache_core.ledger import Reason
 from robocache_core.motion_source import check_motion_source, motion_source, readings_of
 from robocache_core.ops import DenseVoxels, DepthLayout, SparseVoxels
@@ -28,7 +28,7 @@ from robocache_core.samples import CameraFrame, CameraInfo, DataError, EncodedIm
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import FrameDraft, Job, check_extrinsics, check_pose
 from robocache_core.streams.depth_voxels import DepthVoxelConfig
-from robocache_core.streams.gpu_stream import GpuStreamConfig
+from robocache_core.streams.gpu_messages import GpuMessagesConfig
 from robocache_core.streams.image_stream import ImageStream, info_topic_beside, is_of_rectified
 from robocache_core.streams.no_depth import describe_distances, has_valid
 from robocache_core.streams.placed_cloud import PlacedCloud
@@ -50,7 +50,7 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class DepthConfig(GpuStreamConfig):
+class DepthConfig(GpuMessagesConfig):
     """An Image or CompressedImage stream of distances, to metres ``[1, H, W]`` and their validity."""
 
     message: str = tunable(
@@ -396,4 +396,4 @@ class DepthPointsJob(PointsJob, DepthJob):
         assert isinstance(self.placed.layout, DepthLayout)
         assert self._image.rays is not None
         everywhere = dataclasses.replace(self.placed.layout, rays=self._image.rays, min_depth=0.0, max_depth=math.inf)
-        return bool(ops.deskew_points(bytes_on_host(self._image.data), everywhere)[1].any())
+        return bool(ops.deskew_points(to_host(self._image.data), everywhere)[1].any())

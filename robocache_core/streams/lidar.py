@@ -15,7 +15,7 @@ from robocache_core.channels import MAX_CHANNELS, parse_channel
 from robocache_core.deskew import Deskewer
 from robocache_core.deskew_config import DeskewConfig
 from robocache_core.device import Device
-from robocache_core.gpu_bytes import bytes_on_host
+from robocache_core.gpu_bytes import to_host
 from robocache_core.ledger import Reason
 from robocache_core.motion_source import check_motion_source, motion_source
 from robocache_core.ops import DenseVoxels, SparseVoxels, VoxelGrid
@@ -23,7 +23,7 @@ from robocache_core.ops.grid import box_plan
 from robocache_core.samples import DataError, LidarScan
 from robocache_core.sensor_poses import SensorPoses
 from robocache_core.streams.base import MOST_METRES, FrameDraft, Job, Stream, check_extrinsics, check_pose
-from robocache_core.streams.gpu_stream import GpuStreamConfig
+from robocache_core.streams.gpu_messages import GpuMessagesConfig
 from robocache_core.streams.placed_cloud import PlacedCloud, place, scan_of
 from robocache_core.streams.points_job import PointsJob
 from robocache_core.streams.voxels import blank_voxels, check_overflow, named_voxels, voxelize
@@ -101,7 +101,7 @@ class VoxelConfig(Checked):
 
 
 @dataclass(frozen=True)
-class LidarConfig(GpuStreamConfig):
+class LidarConfig(GpuMessagesConfig):
     """A stream of scans, voxelized."""
 
     message: str = tunable(
@@ -189,7 +189,7 @@ class LidarStream(Stream[LidarConfig]):
         self._deskewer: Deskewer | None = None
         if config.deskew.is_on:
             self._deskewer = Deskewer(config.deskew, motion_source(config.deskew, pipeline))
-        #: What the deskewer has of the scan that was observed last, or why it has nothing; None: it is not asked.
+        #: What the deskewer has of the observed scan, or why it has nothing; None: it is not asked.
         self._timed: tuple[LidarScan, TimeField | None] | DataError | None = None
 
     def observe(self, pick: Pick) -> None:
@@ -200,6 +200,9 @@ class LidarStream(Stream[LidarConfig]):
                 self._timed = self._deskewer.timed(scan)
             except DataError as error:
                 self._timed = DataError(error.reason, str(error))  # without a traceback, which keeps tensors alive
+
+    def release(self) -> None:
+        self._timed = None
 
     def motion_of(self, target: Target) -> list[Entry]:
         if self._deskewer is None or not isinstance(self._timed, tuple):
@@ -223,7 +226,7 @@ class LidarStream(Stream[LidarConfig]):
             device: where to.
 
         Raises:
-            DataError: ``unknown_time_field``, ``no_motion``.
+            DataError: ``unknown_time_field``, ``no_motion``, ``gpu_memory_lost``.
         """
         if isinstance(self._timed, DataError):
             raise DataError(self._timed.reason, str(self._timed))
@@ -291,6 +294,6 @@ class ScanPointsJob(PointsJob):
 
     def _has_measured(self) -> bool:
         scan = scan_of(self.pick)
-        if not ops.deskew_points(bytes_on_host(scan.data), scan.layout)[1].any():
+        if not ops.deskew_points(to_host(scan.data), scan.layout)[1].any():
             raise DataError(Reason.ALL_NON_FINITE, f'none of the {self.num_points} points is finite')
         return True

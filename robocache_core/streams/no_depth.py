@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
-from robocache_core.gpu_bytes import bytes_on_host
+from robocache_core.gpu_bytes import to_host
 from robocache_core.ops.depth import depth_values
-from robocache_core.samples import CameraFrame
+from robocache_core.samples import CameraFrame, DataError
 
 
 class WithoutDepth:
@@ -38,16 +38,20 @@ def has_valid(valid: torch.Tensor) -> bool | torch.Tensor:
 
 
 def describe_distances(image: CameraFrame, unit: float) -> str:
-    """Say which distances the pixels of an image on the host have, whatever the limits are.
+    """Say which distances the pixels of an image have, whatever the limits are; of one that a GPU has lost, that.
 
     Args:
         image: of a depth encoding.
         unit: metres of a count; 0: that of the encoding.
     """
+    try:
+        data = to_host(image.data)
+    except DataError as error:  # the image has been prepared, and is not lost with its bytes
+        return f'what it has is not known: {error}'
     values = depth_values(image.encoding, image.is_bigendian, unit, 0.0, float('inf'))
     dtype = np.dtype(values.dtype).newbyteorder('>' if image.is_bigendian else '<')
     shape, strides = (image.height, image.width), (image.step, dtype.itemsize)
-    pixels = np.ndarray(shape, dtype, bytes_on_host(image.data).numpy().data, strides=strides)
+    pixels = np.ndarray(shape, dtype, data.numpy().data, strides=strides)
     distances = pixels[np.isfinite(pixels) & (pixels > 0)]
     if not distances.size:
         return f'none of {pixels.size} pixels has a distance'

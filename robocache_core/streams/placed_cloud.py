@@ -64,7 +64,7 @@ def place(
         device: where to.
 
     Raises:
-        DataError: ``no_motion``.
+        DataError: ``no_motion``, ``gpu_memory_lost``.
     """
     if deskewer is None or not scan.layout.num_points:
         return PlacedCloud(device.upload(scan.data), scan.layout, sensor)

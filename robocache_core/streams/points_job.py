@@ -11,6 +11,7 @@ import torch
 
 from robocache_core import ops
 from robocache_core.device import Device
+from robocache_core.ledger import Reason
 from robocache_core.samples import DataError
 from robocache_core.streams.base import Job
 from robocache_core.streams.placed_cloud import PlacedCloud
@@ -81,11 +82,19 @@ class PointsJob(Job):
 
     def _collect(self, device: Device) -> None:
         name, num_points, num_valid = self.stream.name, self.num_points, self.num_valid
-        if num_points and not num_valid and self._has_measured():
+        if num_points and not num_valid and self._is_known_to_have_measured():
             self.draft.without_voxels.append(name)
         self.draft.points_dropped[name] = {'invalid': num_points - num_valid}
         if self.placed is not None:
             self.draft.motion += self.placed.readings
+
+    def _is_known_to_have_measured(self) -> bool:
+        try:
+            return self._has_measured()
+        except DataError as error:
+            if error.reason is not Reason.GPU_MEMORY_LOST:
+                raise
+            return False  # its points have been written, and are not lost with its bytes
 
     @abstractmethod
     def _has_measured(self) -> bool:

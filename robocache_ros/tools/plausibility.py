@@ -13,7 +13,7 @@ import numpy.typing as npt
 from robocache_core import ops, rotation
 from robocache_core.config import DepthConfig
 from robocache_core.encodings import DEPTH_ENCODINGS, encoding_of
-from robocache_core.gpu_bytes import bytes_on_host
+from robocache_core.gpu_bytes import to_host
 from robocache_core.samples import CameraFrame, DataError
 from robocache_ros.bags import Bag, BagError
 from robocache_ros.decode_depth import decode_compressed_depth, decode_depth
@@ -59,7 +59,7 @@ def doubts_on_depth(message: Any) -> list[str]:
     """Return a line where the distances of a depth image, which can be taken as one, are not in metres."""
     frame = _decoded(message)
     depth, valid = ops.prepare_depth(
-        bytes_on_host(frame.data),
+        to_host(frame.data),
         encoding=frame.encoding,
         width=frame.width,
         height=frame.height,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from robocache_core import ops
 from robocache_core.config import CameraConfig, DeskewConfig, GridConfig, LidarConfig, PipelineConfig, VoxelConfig
-from robocache_core.gpu_bytes import bytes_on_host
+from robocache_core.gpu_bytes import to_host
 from robocache_core.motion_source import FURTHEST_FLOAT32
 from robocache_core.rectify import check_info
 from robocache_core.rotation import pose_matrix
@@ -192,7 +192,7 @@ def _points(lidar: LidarConfig, sensor: Sensor) -> Array:
     try:
         scan = _scan(lidar, sensor)
         points, valid = ops.deskew_points(
-            bytes_on_host(scan.data),
+            to_host(scan.data),
             scan.layout,
             transform=pose_matrix(lidar.extrinsics) if lidar.extrinsics else None,
             min_range=lidar.min_range,

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import array
 import math
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -15,8 +17,9 @@ from geometry_msgs.msg import Quaternion, Vector3
 from sensor_msgs.msg import Imu, PointCloud2, PointField
 from support.messages import STAMP_NS, assert_refused, header, is_view
 
-from robocache_core import ops
+from robocache_core import ops, payload
 from robocache_core.config import CameraConfig, ImuConfig, LidarConfig, VoxelConfig
+from robocache_core.frame import FusedFrame
 from robocache_ros import decode
 from robocache_ros.message_data import view_bytes
 
@@ -127,6 +130,26 @@ def test_a_cloud_from_a_bag_is_viewed_without_a_warning() -> None:
         warnings.simplefilter('error')
         tensor = view_bytes(raw)
     assert tensor.data_ptr() == raw.ctypes.data
+
+
+@pytest.mark.parametrize(
+    'program',
+    [
+        'from robocache_ros.message_data import view_bytes; view_bytes(b"abc")',
+        'from robocache_core import payload; payload.decode(FRAME)',
+    ],
+    ids=['view_bytes', 'payload.decode'],
+)
+def test_the_first_view_of_a_process_gives_no_warning(program: str) -> None:
+    """By whichever module it has imported alone: torch warns of the first one that is read-only."""
+    frame = payload.encode(FusedFrame(0, 0, 0, '', {'x': torch.zeros(2)}, {'x': True}, {'x': 0}))
+    done = subprocess.run(
+        [sys.executable, '-W', 'error::UserWarning', '-c', program.replace('FRAME', repr(frame))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, '')
 
 
 def test_a_count_of_zero_is_read_as_one() -> None:

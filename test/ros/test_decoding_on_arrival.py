@@ -15,6 +15,7 @@ from support.runtime import assert_adds_up, header, make
 from robocache_core.config import CameraConfig, PipelineConfig
 from robocache_ros import decode_image
 from robocache_ros.decoders import LEAST_TAKEN
+from robocache_ros.message import Serialized
 
 FRONT = CameraConfig('front', topic='/front/compressed', width=16, height=8)
 CONFIG = PipelineConfig(cameras=(FRONT,))
@@ -34,7 +35,7 @@ def put_on_a_thread(bench, raw):
     """Put a serialized message as its reader does, and wait until that is done."""
 
     def read():
-        decoding = bench.runtime.put('front', raw)
+        decoding = bench.runtime.put('front', Serialized(raw))
         if decoding is not None:
             decoding.here()
 

@@ -4,9 +4,12 @@
 A stand-in plays the package that gives the memory, and the CPU plays the GPU; on one, test/gpu has the same.
 """
 
+import gc
+import weakref
+
 import pytest
 from rclpy.serialization import serialize_message
-from support import cuda_buffers, depths, played_gpu, whole_robot
+from support import cuda_buffers, depths, lent_robot, played_gpu, whole_robot
 from support.driving import assert_ledger
 from support.lent_robot import Lent, fail_at_frame
 from support.robot import LIDAR as PARAMETERS
@@ -19,28 +22,14 @@ from robocache_core.config import CameraConfig, ConfigError, DepthConfig, LidarC
 from robocache_core.device import Device
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
+from robocache_core.samples import DataError
 from robocache_ros import rclpy_private
 from robocache_ros.decode_depth import decode_depth
+from robocache_ros.message import Deserialized, Serialized
 from robocache_ros.message_data import view_bytes
 from robocache_ros.node import PreprocessNode
 
-
-@pytest.fixture(autouse=True)
-def installed(monkeypatch):
-    cuda_buffers.install(monkeypatch)
-
-
-@pytest.fixture(scope='module')
-def expected():
-    pipeline = Pipeline(whole_robot.config())
-    digests = [payload.digest(frame) for frame in whole_robot.frames(pipeline)]
-    assert len(digests) == 10
-    return digests, {name: account.counts() for name, account in pipeline.ledger.items()}
-
-
-def counts_of(pipeline):
-    assert_ledger(pipeline)
-    return {name: account.counts() for name, account in pipeline.ledger.items()}
+installed, expected = lent_robot.installed, lent_robot.expected
 
 
 # ---- the pipeline ----------------------------------------------------------------------------------------------------
@@ -49,7 +38,7 @@ def counts_of(pipeline):
 def test_a_gpu_reads_them_where_they_are(monkeypatch, expected):
     pipeline, lent = Pipeline(whole_robot.config()), Lent()
     pipeline.device = gpu = played_gpu.play(monkeypatch)
-    assert (lent.digests(pipeline), counts_of(pipeline)) == expected
+    assert lent.outcome(pipeline) == expected
     assert pipeline.device is gpu
     for name in ('rear', 'front'):
         assert any(buffer.streams for buffer in lent.buffers[name])
@@ -57,11 +46,12 @@ def test_a_gpu_reads_them_where_they_are(monkeypatch, expected):
     # The times of the points are read on the host, of each scan once however many read them.
     assert {buffer.copies for buffer in lent.buffers['top']} == {1}
     assert {stream for buffer in lent.all for stream in buffer.streams} == {played_gpu.Stream.cuda_stream}
+    assert {device for buffer in lent.all for device in buffer.devices} == {gpu.torch_device}
 
 
 def test_the_cpu_copies_each_that_it_uses_once(expected):
     pipeline, lent = Pipeline(whole_robot.config()), Lent()
-    assert (lent.digests(pipeline), counts_of(pipeline)) == expected
+    assert lent.outcome(pipeline) == expected
     for name, buffers in lent.buffers.items():
         assert sum(buffer.copies for buffer in buffers) >= pipeline.ledger[name].counts().used
         assert {buffer.copies for buffer in buffers} <= {0, 1}
@@ -76,23 +66,40 @@ def test_they_are_borrowed_while_there_is_a_view_of_them(monkeypatch):
     part = there[1:]
     del there
     gpu.synchronize()
-    assert len(buffer.open) == 1, 'whoever looks at a frame may read them'
+    assert len(buffer.open) == 1, 'what views a frame may read them'
     assert part.tolist() == [*b'bc']
     del part
-    assert not buffer.open
+    assert buffer.devices == [gpu.torch_device]
+    buffer.recycle()
 
 
-def test_the_default_stream_has_a_pointer_that_means_nothing_else():
+def test_the_default_stream_has_a_pointer_that_means_nothing_else(monkeypatch):
+    played_gpu.play(monkeypatch)
     buffer = cuda_buffers.filled(b'abc')
     with view_bytes(buffer).lend(0) as address:
         assert address == buffer.memory.data_ptr()
     assert buffer.streams == [1]
 
 
+def test_memory_without_an_address_is_lost_and_given_back(monkeypatch):
+    played_gpu.play(monkeypatch)
+    buffer = cuda_buffers.filled(b'abc')
+
+    def fail(handle):
+        raise RuntimeError('it failed')
+
+    monkeypatch.setattr(cuda_buffers.ReadHandle, 'device_ptr', property(fail))
+    text = 'its bytes cannot be read on the GPU: it failed'
+    with pytest.raises(DataError, match=text) as caught, view_bytes(buffer).lend(77):
+        pass
+    assert caught.value.reason is Reason.GPU_MEMORY_LOST
+    buffer.recycle()
+
+
 def test_a_gpu_that_fails_costs_no_frame_while_they_can_be_copied(monkeypatch, expected):
     pipeline, lent = Pipeline(whole_robot.config()), Lent()
     pipeline.device = fail_at_frame(played_gpu.play(monkeypatch), 4)
-    assert (lent.digests(pipeline), counts_of(pipeline)) == expected
+    assert lent.outcome(pipeline) == expected
     assert type(pipeline.device) is Device
 
 
@@ -105,8 +112,7 @@ def test_what_went_with_a_gpu_is_dropped_by_name(monkeypatch, expected):
             buffer.is_lost = True
 
     pipeline.device = fail_at_frame(played_gpu.play(monkeypatch), 5, lose)
-    digests = lent.digests(pipeline)
-    counts = counts_of(pipeline)
+    digests, counts = lent.outcome(pipeline)
     assert digests[:4] == expected[0][:4]
     assert len(digests) < 10
     assert counts['front'].dropped[Reason.GPU_MEMORY_LOST] >= 1
@@ -138,6 +144,19 @@ def test_what_a_driver_took_back_costs_itself_alone(monkeypatch):
     (stamp,) = differing
     assert (whole[stamp].valid['rear'], without[stamp].valid['rear']) == (True, False)
     assert after == before | {Reason.GPU_MEMORY_LOST: 1}
+
+
+@pytest.mark.parametrize('computes', [True, False])
+def test_a_driver_has_its_buffers_back_once_nothing_is_held(monkeypatch, computes):
+    pipeline, lent = Pipeline(whole_robot.config()), Lent()
+    pipeline.device = played_gpu.play(monkeypatch)
+    pipeline.computes = computes
+    lent.outcome(pipeline)
+    pipeline.clear(Reason.DEACTIVATED)
+    left = [weakref.ref(buffer) for buffer in lent.all]
+    lent.buffers.clear()
+    gc.collect()
+    assert [each() for each in left] == [None] * 36
 
 
 def test_a_depth_image_without_a_distance_is_described_as_on_the_host(monkeypatch):
@@ -175,11 +194,15 @@ def on_gpu(message):
     return With(message, data=cuda_buffers.filled(message.data))
 
 
+def on_gpu_as_taken(message):
+    return Deserialized(on_gpu(message))
+
+
 def test_an_object_is_taken_in_as_its_bytes_are():
     """By the same name of its frame, the same stamp, and the bytes of its data alone."""
     robot = PipelineConfig(lidars=(LIDAR,), cameras=(FRONT,), imus=(IMU,))
     found = []
-    for form in (serialize_message, on_gpu):
+    for form in (lambda message: Serialized(serialize_message(message)), on_gpu_as_taken):
         bench = make(robot, record_ns=10**10)
         for ms in range(0, 1000, 10):
             bench.clock.advance(0.01)
@@ -198,7 +221,7 @@ def test_an_object_is_taken_in_as_its_bytes_are():
 def test_their_data_count_against_the_bounds_of_the_inbox():
     bench = make(PipelineConfig(lidars=(LIDAR,)))
     message = scan(0)
-    bench.runtime.put('lidar', on_gpu(message))
+    bench.runtime.put('lidar', on_gpu_as_taken(message))
     assert bench.runtime.inboxes.levels()['lidar'].nbytes == len(message.data)
 
 
@@ -209,7 +232,7 @@ def test_what_is_wrong_with_one_is_found_without_a_copy():
     for number, (field, (_, value)) in enumerate(wrong.items()):
         message = on_gpu(scan(100 * number))
         buffers.append(message.data)
-        bench.runtime.put('lidar', With(message, **{field: value}))
+        bench.runtime.put('lidar', Deserialized(With(message, **{field: value})))
     bench.work()
     dropped = bench.runtime.pipeline.ledger['lidar'].counts().dropped
     assert dropped == {reason: 1 for reason, _ in wrong.values()}
@@ -238,8 +261,8 @@ def play_lyrical(monkeypatch, *, has_gpu=True):
         found = take(subscription)
         if found is None:
             return None
-        taken.append(on_gpu(found.message))
-        return found._replace(message=taken[-1])
+        taken.append(on_gpu(found.message.message))
+        return found._replace(message=Deserialized(taken[-1]))
 
     monkeypatch.setattr('support.robot.PreprocessNode', LyricalNode)
     monkeypatch.setattr(rclpy_private, 'take_message', take_from_gpu)

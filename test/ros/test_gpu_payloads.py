@@ -8,7 +8,7 @@ import rclpy
 import torch
 from support import cuda_buffers, played_gpu
 
-from robocache_core import payload
+from robocache_core import gpu_bytes, payload
 from robocache_core.frame import FusedFrame
 from robocache_ros.subscriber import FusedSubscriber
 
@@ -91,7 +91,7 @@ def test_it_asks_for_none_by_itself(node):
         (True, '/preprocess/fused: its bytes cannot be read on the GPU: an illegal memory access was encountered'),
     ],
 )
-def test_one_that_is_of_no_use_is_counted_and_let_go(node, is_lost, text):
+def test_one_that_holds_no_frame_is_counted_and_let_go(node, is_lost, text):
     frames = []
     subscriber = FusedSubscriber(node, frames.append, memory='cuda')
     buffer = cuda_buffers.filled(payload.encode(FRAME)[:-1])
@@ -101,6 +101,61 @@ def test_one_that_is_of_no_use_is_counted_and_let_go(node, is_lost, text):
     assert subscriber.bad_payloads == 1
     assert node.warnings[0].startswith(text)
     buffer.recycle()
+
+
+def fail(kind):
+    def raise_it(*arguments):
+        raise kind('it failed')
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    ('where', 'name', 'kind', 'text'),
+    [
+        (cuda_buffers.ReadHandle, 'device_ptr', RuntimeError, 'its bytes cannot be read on the GPU: it failed'),
+        (gpu_bytes, '_view', RuntimeError, 'its bytes cannot be read on the GPU: it failed'),
+        (gpu_bytes, '_view', torch.cuda.OutOfMemoryError, 'it failed'),
+        (payload, '_read', RuntimeError, 'its bytes cannot be read on the GPU: it failed'),
+        (payload, '_view', RuntimeError, 'its bytes cannot be read on the GPU: it failed'),
+    ],
+    ids=['its address', 'the view', 'no room', 'its header', 'a tensor'],
+)
+def test_a_gpu_that_fails_at_one_does_not_end_the_consumer(node, monkeypatch, where, name, kind, text):
+    frames = []
+    subscriber = FusedSubscriber(node, frames.append, memory='cuda')
+    buffer = cuda_buffers.filled(payload.encode(FRAME))
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, property(fail(kind)) if isinstance(where, type) else fail(kind))
+        node.callback(SimpleNamespace(data=buffer))
+    assert (frames, subscriber.bad_payloads) == ([], 1)
+    assert node.warnings == [f'/preprocess/fused: {text} (1 so far)']
+    buffer.recycle()
+    node.callback(SimpleNamespace(data=cuda_buffers.filled(payload.encode(FRAME))))
+    assert payload.digest(frames[0]) == payload.digest(FRAME)
+
+
+def test_a_copy_that_fails_does_not_end_the_consumer(node):
+    frames = []
+    subscriber = FusedSubscriber(node, frames.append)
+    buffer = cuda_buffers.filled(payload.encode(FRAME))
+    buffer.is_lost = True
+    node.callback(SimpleNamespace(data=buffer))
+    assert (frames, subscriber.bad_payloads) == ([], 1)
+    assert 'its bytes cannot be copied from the GPU: an illegal memory access' in node.warnings[0]
+
+
+def test_an_empty_one_holds_no_frame(node):
+    subscriber = FusedSubscriber(node, print, memory='cuda')
+    node.callback(SimpleNamespace(data=cuda_buffers.Buffer(torch.empty(0, dtype=torch.uint8))))
+    assert subscriber.bad_payloads == 1
+    assert node.warnings == ['/preprocess/fused: not a fused frame: 0 bytes (1 so far)']
+
+
+def test_errors_of_the_callback_are_its_own(node):
+    FusedSubscriber(node, fail(RuntimeError), memory='cuda')
+    with pytest.raises(RuntimeError, match='it failed'):
+        node.callback(SimpleNamespace(data=cuda_buffers.filled(payload.encode(FRAME))))
 
 
 def test_a_ros_that_has_none_refuses_to_ask_for_them(node, monkeypatch):

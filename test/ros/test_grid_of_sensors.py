@@ -14,6 +14,7 @@ from robocache_core import ConfigError, payload
 from robocache_ros import parameters
 from robocache_ros.bags import open_bag
 from robocache_ros.encode import encode_voxels
+from robocache_ros.message import Serialized
 from robocache_ros.offline import fused_frames
 from robocache_ros.received import Received
 from robocache_ros.sources import routes
@@ -88,7 +89,7 @@ def test_diagnostics_count_what_a_grid_was_without(bag, config):
             bench.runtime.ingest.calibrate(name, raw)
             continue
         bench.runtime.ingest.announce(name)
-        bench.runtime.ingest.take(name, Received(raw, record_ns))
+        bench.runtime.ingest.take(name, Received(Serialized(raw), record_ns))
     assert len(bench.runtime.pipeline.poll()) >= 8
     assert_adds_up(bench.runtime)
     statuses = bench.report()

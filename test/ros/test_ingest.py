@@ -26,6 +26,7 @@ from support.runtime import (
 from robocache_core.config import LidarConfig, PipelineConfig, SyncConfig
 from robocache_core.units import MS
 from robocache_ros import offline
+from robocache_ros.message import Serialized
 from robocache_ros.poses import BagPoses, SensorPose
 from robocache_ros.received import Received
 from robocache_ros.sources import SOURCES
@@ -60,7 +61,7 @@ def no_points(ms):
 def take(bench, name, *messages):
     for message in messages:
         bench.runtime.ingest.announce(name)
-        bench.runtime.ingest.take(name, Received(serialize_message(message), START_NS))
+        bench.runtime.ingest.take(name, Received(Serialized(serialize_message(message)), START_NS))
 
 
 def explained(bench):

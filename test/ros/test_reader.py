@@ -74,7 +74,7 @@ class Topic:
 
     @property
     def values(self):
-        return [deserialize_message(bytes(taken.message), UInt8MultiArray).data.tolist() for taken in self.taken]
+        return [deserialize_message(bytes(taken.message.raw), UInt8MultiArray).data.tolist() for taken in self.taken]
 
 
 def test_a_message_is_taken_as_its_bytes(node):
@@ -86,7 +86,7 @@ def test_a_message_is_taken_as_its_bytes(node):
     found = []
     until(lambda: found or found.extend(filter(None, [rcl.take(topic.subscription)])))
     (taken,) = found
-    assert deserialize_message(bytes(taken.message), Image) == sent
+    assert deserialize_message(bytes(taken.message.raw), Image) == sent
     assert before_ns <= taken.source_ns <= taken.received_ns <= time.time_ns()
     assert rcl.take(topic.subscription) is None
 
@@ -105,7 +105,7 @@ def test_a_message_outlives_its_subscription(node):
     until(lambda: topic.taken)
     reader.stop()
     node.destroy_subscription(topic.subscription)
-    view = np.frombuffer(topic.taken.pop().message, np.uint8)
+    view = np.frombuffer(topic.taken.pop().message.raw, np.uint8)
     assert view[-256:].tolist() == list(range(256))
     view[:] = 0  # it is nobody else's
 
@@ -142,7 +142,7 @@ def test_messages_are_put_into_the_memory_that_a_pipeline_wants(node, monkeypatc
     topic.send(*range(256))
     found: list[rcl.Taken] = []
     until(lambda: found or found.extend(filter(None, [rcl.take(topic.subscription)])))
-    raw = found.pop().message
+    raw = found.pop().message.raw
     assert deserialize_message(bytes(raw), UInt8MultiArray).data.tolist() == list(range(256))
     assert max(memory.sizes) >= len(raw)
     before = memory.num_freed
@@ -157,7 +157,7 @@ def resident_bytes() -> int:
 
 def test_the_memory_of_messages_is_freed_with_their_last_view(node):
     sizes = []
-    topic = Topic(node, put=lambda taken: sizes.append(len(taken.message)))
+    topic = Topic(node, put=lambda taken: sizes.append(taken.message.nbytes))
     reader = topic.read()
     data = bytes(1 << 20)
     for number in range(200):

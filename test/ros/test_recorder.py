@@ -19,6 +19,7 @@ from robocache_core.units import MS, SECOND
 from robocache_ros import record_file
 from robocache_ros.dumps import PAUSE_NS, Dumps
 from robocache_ros.event_log import EventLog
+from robocache_ros.message import Serialized
 from robocache_ros.recorder import Kind, Recorder
 from robocache_ros.tools.explanation import Explainer, fates
 
@@ -48,7 +49,7 @@ def test_arrivals_and_decisions_are_kept_in_order(tmp_path):
 def test_messages_that_are_refused_have_their_reason(tmp_path):
     bench = robot(tmp_path)
     bench.put('front', image(0, encoding='cmyk'))
-    bench.runtime.put('front', b'')
+    bench.runtime.put('front', Serialized(b''))
     bench.work()
     refused = [entry.values for entry in bench.runtime.recorder.entries() if entry.kind is Kind.REFUSED]
     assert [(name, reason) for name, reason, _ in refused] == [

@@ -17,6 +17,7 @@ from support.runtime import LIDAR, cloud, make
 from robocache_core.config import PipelineConfig
 from robocache_ros import parameters
 from robocache_ros.cdr import header_frames
+from robocache_ros.message import Deserialized, Serialized
 from robocache_ros.offline import fused_frames
 
 CLOUDS = PipelineConfig(lidars=(LIDAR,))
@@ -140,3 +141,11 @@ def test_frames_are_read_in_place(frame):
     assert header_frames(raw[:14], 1) == header_frames(b'', 1) == ()
     odom = raw_of(dataclasses.replace(vectors.odometry(0), header=bags.header(0, frame), child_frame_id='base'))
     assert header_frames(odom, 2) == (frame.encode(), b'base')
+
+
+@pytest.mark.parametrize('frame', ['lidar', 'x' * 256, 'x' * 5000, 'é' * 200])
+def test_frames_are_compared_by_as_much_of_them_whatever_the_message_is(frame):
+    message = cloud(0)
+    message.header.frame_id = frame
+    expected = (frame.encode()[:256],)
+    assert Serialized(serialize_message(message)).frames(1) == Deserialized(message).frames(1) == expected

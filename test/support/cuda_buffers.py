@@ -3,7 +3,8 @@
 
 It stands for a buffer of their first versions, or on Python before 3.12: without the buffer protocol. Its memory is a
 tensor: on a GPU, or on the CPU for the GPU that ``played_gpu`` plays. A driver fills it late, on a stream of its own,
-and overwrites it as soon as nobody may read it: who does not keep to the interface reads something else.
+and overwrites it as soon as nobody may read it: who does not keep to the interface reads something else. As in the
+package, a handle that is closed while another GPU is current does not say so, and does not hold its buffer any more.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class Buffer:
     Attributes:
         copies: how often it was copied to the host.
         streams: those on which it was read, as pointers.
+        devices: those that were current when a handle was opened.
         is_lost: whether its memory is gone.
+        is_unguarded: whether somebody read it of whose end it does not know.
     """
 
     backend_type = 'cuda'
@@ -33,7 +36,9 @@ class Buffer:
         self.memory = memory
         self.copies = 0
         self.streams: list[int] = []
+        self.devices: list[int | torch.device] = []
         self.is_lost = False
+        self.is_unguarded = False
         self.open: list[ReadHandle] = []
         self.events: list[torch.cuda.Event] = []  # of those who wrote it, and who have read it
 
@@ -58,17 +63,20 @@ class Buffer:
     def recycle(self) -> None:
         """Overwrite it, as who allocated it may once nobody reads it."""
         assert not self.open
+        assert not self.is_unguarded, 'it was given back on another GPU than that on which it was read'
         self.settle()
         self.memory.fill_(GARBAGE)
 
 
 class _Handle:
-    """Access to a buffer within a context, on a stream."""
+    """Access to a buffer within a context, on a stream of the GPU that is current."""
 
     def __init__(self, buffer: Buffer, stream: int) -> None:
         self.buffer = buffer
         self.closed = False
-        self._stream = _stream(stream, buffer.memory) if buffer.memory.is_cuda else None
+        self._device = torch.cuda.current_device()
+        buffer.devices.append(self._device)
+        self._stream = _stream(stream, self._device) if buffer.memory.is_cuda else None
         for event in buffer.events if self._stream else ():
             self._stream.wait_event(event)
 
@@ -85,9 +93,13 @@ class _Handle:
         self.close()
 
     def close(self) -> None:
-        if not self.closed and self._stream:
-            self.buffer.events.append(self._stream.record_event())
+        if self.closed:
+            return
         self.closed = True
+        if torch.cuda.current_device() != self._device:
+            self.buffer.is_unguarded = True  # its event is of the current GPU, and cannot be recorded on the stream
+        elif self._stream:
+            self.buffer.events.append(self._stream.record_event())
 
 
 class ReadHandle(_Handle):
@@ -138,9 +150,9 @@ def filled(data, device: str = 'cpu') -> Buffer:
     return buffer
 
 
-def _stream(pointer: int, memory: torch.Tensor):
-    """The stream of a pointer; 1 is CUDA's handle of the default one."""
+def _stream(pointer: int, device: int):
+    """The stream of a pointer; 1 is CUDA's handle of the default one of the current GPU, ``device``."""
     if pointer == 1:
-        return torch.cuda.default_stream(memory.device)
+        return torch.cuda.default_stream(device)
     assert pointer, '0 can mean several streams'
-    return torch.cuda.ExternalStream(pointer, device=memory.device)
+    return torch.cuda.ExternalStream(pointer, device=device)

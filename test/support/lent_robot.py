@@ -6,14 +6,38 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import pytest
 import torch
 from support import cuda_buffers, whole_robot
-from support.driving import Robot
+from support.driving import Robot, assert_ledger
 
 from robocache_core import payload
+from robocache_core.ledger import Counts
 from robocache_core.pipeline import Pipeline
 from robocache_core.samples import Sample
 from robocache_ros.message_data import view_bytes
+
+#: Digests of the frames, and what became of the messages, by stream.
+Outcome = tuple[list[str], dict[str, Counts]]
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_buffers.install(monkeypatch)
+
+
+@pytest.fixture(scope='module')
+def expected() -> Outcome:
+    """What comes of the robot where all of its data are on the host, and so does the CPU compute."""
+    pipeline = Pipeline(whole_robot.config())
+    digests = [payload.digest(frame) for frame in whole_robot.frames(pipeline)]
+    assert len(digests) == 10
+    return digests, counts_of(pipeline)
+
+
+def counts_of(pipeline: Pipeline) -> dict[str, Counts]:
+    assert_ledger(pipeline)
+    return {name: account.counts() for name, account in pipeline.ledger.items()}
 
 
 class Lent:
@@ -42,7 +66,7 @@ class Lent:
     def all(self) -> list[cuda_buffers.Buffer]:
         return [buffer for buffers in self.buffers.values() for buffer in buffers]
 
-    def digests(self, pipeline: Pipeline) -> list[str]:
+    def outcome(self, pipeline: Pipeline) -> Outcome:
         """What a pipeline makes of it; the drivers take back at once what it does not read any more."""
         pipeline.set_camera_info('front', whole_robot.INFO)
         frames = []
@@ -55,7 +79,7 @@ class Lent:
         for buffer in self.all:
             buffer.recycle()
         assert [payload.digest(frame) for frame in frames] == digests, 'a frame holds what was lent'
-        return digests
+        return digests, counts_of(pipeline)
 
 
 def fail_at_frame(device, number: int, then: Callable[[], None] = lambda: None):

@@ -14,7 +14,9 @@ import pytest
 import torch
 
 from robocache_core import backends, ops
+from robocache_core.frame import FusedFrame
 from robocache_core.ops import DenseVoxels, DepthLayout, HardVoxels, PoseTable, SparseVoxels
+from robocache_core.pipeline import Pipeline
 
 OPERATIONS = (
     *('voxelize_dense', 'voxelize_sparse', 'voxelize_hard', 'deskew_points', 'prepare_image', 'prepare_depth'),
@@ -116,3 +118,20 @@ def operations_on_gpu() -> Iterator[dict[Callable[..., Any], Callable[..., Any]]
         for name, operation in originals.items():
             patch.setattr(ops, name, on_gpu(operation))
         yield {operation: getattr(ops, name) for name, operation in originals.items()}
+
+
+def poll_without_waits(pipeline: Pipeline) -> list[FusedFrame]:
+    """The frames of a pipeline on a GPU; what waits before that is synchronized raises."""
+    synchronize = pipeline.device.synchronize
+
+    def checked(voxels: Any = ()) -> None:
+        torch.cuda.set_sync_debug_mode('default')
+        synchronize(voxels)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline.device, 'synchronize', checked)
+        torch.cuda.set_sync_debug_mode('error')
+        try:
+            return pipeline.poll()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')

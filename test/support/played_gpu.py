@@ -31,6 +31,21 @@ class Stream:
         Stream.waits += 1
 
 
+class CurrentDevice:
+    """In the stead of ``torch.cuda.device``; outside of it another GPU than the played one is current."""
+
+    device = torch.device('cuda', 7)
+
+    def __init__(self, device):
+        self._device = device
+
+    def __enter__(self):
+        self._before, CurrentDevice.device = CurrentDevice.device, self._device
+
+    def __exit__(self, *exception):
+        CurrentDevice.device = self._before
+
+
 class Event:
     def __init__(self, enable_timing):
         self.at = None
@@ -55,6 +70,8 @@ def view(memory, device):
 def play(monkeypatch):
     """The device, and torch's streams and events in its stead until ``monkeypatch`` is undone."""
     monkeypatch.setattr(torch.cuda, 'current_stream', lambda device=None: Stream())
+    monkeypatch.setattr(torch.cuda, 'current_device', lambda: CurrentDevice.device)
+    monkeypatch.setattr(torch.cuda, 'device', CurrentDevice)
     monkeypatch.setattr(torch.cuda, 'Event', Event)
     monkeypatch.setattr(Stream, 'waits', 0)
     monkeypatch.setattr(gpu_bytes, '_view', view)

@@ -19,6 +19,7 @@ from robocache_core.pipeline import Pipeline
 from robocache_core.samples import DataError
 from robocache_core.units import MS, SECOND
 from robocache_ros.event_log import EventLog
+from robocache_ros.message import Serialized
 from robocache_ros.metrics import Metrics
 from robocache_ros.poses import SensorPose
 from robocache_ros.runtime import Runtime, Surroundings
@@ -91,7 +92,7 @@ class Bench:
 
     def put(self, name: str, *messages: Any) -> None:
         for message in messages:
-            self.runtime.put(name, serialize_message(message))
+            self.runtime.put(name, Serialized(serialize_message(message)))
 
     def work(self) -> None:
         """Take the worker's steps until nothing waits in the inboxes and no target is ready."""

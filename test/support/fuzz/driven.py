@@ -23,6 +23,7 @@ from robocache_core.text import MAX_MESSAGE
 from robocache_ros import parameters
 from robocache_ros.cdr import deserialize
 from robocache_ros.encode import encode_fused
+from robocache_ros.message import Serialized
 from robocache_ros.publishers import OUTPUTS
 
 LIDAR = {
@@ -147,7 +148,7 @@ class Driven:
         if name:
             self.sent[name] += 1
             self._open[name] |= each.reasons | self._of_calibration
-            bench.runtime.put(name, raw)
+            bench.runtime.put(name, Serialized(raw))
         else:
             self._of_calibration = each.reasons
             bench.runtime.put_calibration(self.case.stream, raw)

@@ -17,8 +17,8 @@ _TYPES = ('sensor_msgs/msg/PointCloud2', 'sensor_msgs/msg/Image')
 
 
 @dataclass(frozen=True)
-class GpuStreamConfig(StreamConfig):
-    """What such a stream has."""
+class GpuMessagesConfig(StreamConfig):
+    """What a stream has whose messages may be on a GPU."""
 
     memory: str = tunable(
         'cpu',
