@@ -4,35 +4,31 @@
 from __future__ import annotations
 
 import heapq
-import io
 import logging
 import struct
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from robocache_ros.bag_files import compression
 from robocache_ros.bag_files.channel import Channel, FileError
-from robocache_ros.bag_files.mcap_chunk import Chunk, ChunkError, ChunkHead
+from robocache_ros.bag_files.mcap_chunk import MESSAGE_HEAD, RECORD_HEAD, Chunk, ChunkError, records_of
 from robocache_ros.bag_files.mcap_fields import Fields
+from robocache_ros.bag_files.source import Source
 
 MAGIC = b'\x89MCAP0\r\n'
 #: Bytes of a footer that its checksum is of.
 _BEFORE_CHECKSUM = 25
 _FOOTER = struct.Struct('<BQQQI8s')
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _STATISTICS, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x08, 0x0B, 0x0F
-_RECORD_HEAD, _MESSAGE_HEAD = struct.Struct('<BQ'), struct.Struct('<HIQQ')
 _MESSAGE_INDEX = 0x07
 #: Kinds of records before the summary: header, those above, attachment and metadata.
 _IN_DATA = {0x01, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX, 0x09, 0x0C}
 #: Bytes that are read at most of a record that is no message and no chunk: what is of interest comes first in it.
 _DESCRIPTION = 1 << 20
-#: Bytes of a chunk that are looked at for its head: more than it takes, whatever compression is known.
-_CHUNK_HEAD = 256
 #: Bytes that a message takes in memory beside its own.
 _OVERHEAD = 200
 _logger = logging.getLogger(__name__)
@@ -68,8 +64,7 @@ class McapFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._size = path, path.stat().st_size
-        self._file = path.open('rb')
+        self._path, self._file = path, Source(path)
         self.defects: list[str] = []
         #: Bytes of the messages that are open.
         self._held = 0
@@ -147,10 +142,14 @@ class McapFile:
         """The messages of a chunk in record order, as many as can be read."""
         found: list[Message] = []
         try:
-            for opcode, head, raw in self._records_of(chunk, wanted):
-                if opcode == _MESSAGE and len(head) == _MESSAGE_HEAD.size:
-                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack(head)
+            for opcode, content, at, length in records_of(chunk, self._file):
+                if opcode == _MESSAGE and length >= MESSAGE_HEAD.size:
+                    key, _, record_ns, _ = MESSAGE_HEAD.unpack_from(content)
                     if key in wanted:
+                        is_read = len(content) == length
+                        raw = bytes(content[MESSAGE_HEAD.size :]) if is_read else self._sent(at, length)
+                        if raw is None:
+                            break
                         self._hold(len(raw))
                         found.append((key, record_ns, raw))
         except ChunkError as error:
@@ -168,70 +167,23 @@ class McapFile:
     def _of_no_chunk(self, wanted: frozenset[int]) -> Iterator[_Timed]:
         for loose in sorted(self._loose):
             if loose.key in wanted:
-                raw = self._read(loose.offset + _MESSAGE_HEAD.size, loose.size - _MESSAGE_HEAD.size)
+                raw = self._sent(loose.offset, loose.size)
+                if raw is None:
+                    break
                 yield loose.record_ns, loose.offset, (loose.key, loose.record_ns, raw)
 
-    def _read(self, at: int, size: int) -> bytes:
-        """Read ``size`` bytes, or as many as there are."""
-        self._file.seek(at)
-        return self._file.read(max(0, min(size, self._size - at)))
-
-    def _records_of(self, chunk: Chunk, wanted: frozenset[int]) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yield the records of a chunk, of one that the file cuts those that are whole: opcode and content.
-
-        The content of a message is in two parts: its head, and what was sent, which is read on channels ``wanted``,
-        into memory of its own, and else passed over.
-
-        Raises:
-            ChunkError: it is all there, and damaged here; or its compression cannot be read.
-        """
-        stream, size = self._opened(chunk)
-        at = 0
-        while at + _RECORD_HEAD.size <= size:
-            opcode, length = _RECORD_HEAD.unpack(stream.read(_RECORD_HEAD.size))
-            end = at + _RECORD_HEAD.size + length
-            if end > size:
-                break
-            head = stream.read(min(length, _MESSAGE_HEAD.size) if opcode == _MESSAGE else length)
-            raw, rest = b'', length - len(head)
-            if opcode == _MESSAGE and int.from_bytes(head[:2], 'little') in wanted:
-                raw = stream.read(rest)
-            else:
-                stream.seek(rest, io.SEEK_CUR)
-            yield opcode, head, raw
-            at = end
-        if self._is_whole(chunk) and at < size:
-            raise ChunkError(chunk, 'left out from a record on that is longer than the chunk')
-
-    def _opened(self, chunk: Chunk) -> tuple[BinaryIO, int]:
-        """Return what the records of a chunk are read from, one after the other, and how many bytes they take.
-
-        Raises:
-            ChunkError: as of ``_records_of``.
-        """
-        begin, end = chunk.offset, min(chunk.offset + chunk.size, self._size)
-        head = ChunkHead.of(self._read(begin, min(chunk.size, _CHUNK_HEAD)), chunk)
-        begin += head.nbytes
-        if head.compression == '':
-            size = max(0, end - begin)
-            if self._is_whole(chunk):
-                head.check(chunk, size, lambda: self._checksum(begin, end))
-            self._file.seek(begin)
-            return self._file, size
-        records = head.unpacked(chunk, self._read(begin, end - begin))
-        if self._is_whole(chunk):
-            head.check(chunk, len(records), lambda: zlib.crc32(records))
-        return io.BytesIO(records), len(records)
-
-    def _is_whole(self, chunk: Chunk) -> bool:
-        return chunk.offset + chunk.size <= self._size
+    def _sent(self, at: int, length: int) -> bytes | None:
+        """Read what was sent with a message whose head is at a place of the file; None where the file was cut since."""
+        size = length - MESSAGE_HEAD.size
+        raw = self._file.read(at + MESSAGE_HEAD.size, size)
+        return raw if len(raw) == size else None
 
     def _records_between(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Yield opcode, place and length of the content of each record in a part of the file; the last may not fit."""
-        while at + _RECORD_HEAD.size <= end:
-            opcode, length = _RECORD_HEAD.unpack(self._read(at, _RECORD_HEAD.size))
-            yield opcode, at + _RECORD_HEAD.size, length
-            at += _RECORD_HEAD.size + length
+        while at + RECORD_HEAD.size <= end:
+            opcode, length = RECORD_HEAD.unpack(self._file.read(at, RECORD_HEAD.size))
+            yield opcode, at + RECORD_HEAD.size, length
+            at += RECORD_HEAD.size + length
 
     def _is_indexed(self) -> bool:
         """Read the index; False where there is none, it is damaged, or it does not cover the file."""
@@ -252,28 +204,28 @@ class McapFile:
         Raises:
             struct.error: it is damaged.
         """
-        end = self._size - _FOOTER.size
+        end = self._file.size - _FOOTER.size
         if end < len(MAGIC):
             return False
-        opcode, length, start, _, checksum, magic = _FOOTER.unpack(self._read(end, _FOOTER.size))
+        opcode, length, start, _, checksum, magic = _FOOTER.unpack(self._file.read(end, _FOOTER.size))
         if (opcode, length, magic) != (0x02, 20, MAGIC) or start == 0:
             return False
         if start >= end:
             raise struct.error('it begins behind its end')
         self._is_checked = checksum != 0
-        if self._is_checked and self._checksum(start, end + _BEFORE_CHECKSUM) != checksum:
+        if self._is_checked and self._file.checksum(start, end + _BEFORE_CHECKSUM) != checksum:
             self._is_checked = False
             raise struct.error('the checksum is another')
         statistics: tuple[int, ...] = ()
         for kind, at, size in self._records_between(start, end):
             if at + size > end:
                 raise struct.error('a record is longer than the summary')
-            content = self._read(at, min(size, _DESCRIPTION))
+            content = self._file.read(at, min(size, _DESCRIPTION))
             fields = Fields(content)
             if kind == _CHUNK_INDEX:
                 first_ns, _, offset, size = fields.take('QQQQ')
                 keys = frozenset(fields.counts())
-                self._chunks.append(Chunk(first_ns, offset + _RECORD_HEAD.size, size - _RECORD_HEAD.size, keys))
+                self._chunks.append(Chunk(first_ns, offset + RECORD_HEAD.size, size - RECORD_HEAD.size, keys))
             elif kind == _STATISTICS:
                 statistics = fields.take('QHIIIIQQ')
                 self._counts.update(fields.counts())
@@ -286,20 +238,14 @@ class McapFile:
         self.start_ns, self.end_ns = statistics[6:]
         return statistics[0] == self._counts.total() and self._are_listed_truly(start)
 
-    def _checksum(self, at: int, end: int) -> int:
-        checksum = 0
-        for begin in range(at, end, _DESCRIPTION):
-            checksum = zlib.crc32(self._read(begin, min(_DESCRIPTION, end - begin)), checksum)
-        return checksum
-
     def _are_listed_truly(self, end: int) -> bool:
         """Whether each chunk is where and when the index says, before ``end``, and none is listed twice."""
         at = len(MAGIC)
         for chunk in sorted(self._chunks, key=lambda chunk: chunk.offset):
-            head = chunk.offset - _RECORD_HEAD.size
+            head = chunk.offset - RECORD_HEAD.size
             if not at <= head or not 0 <= chunk.size <= min(end - chunk.offset, compression.MAX_BYTES):
                 return False
-            opcode, length, start_ns = struct.unpack('<BQQ', self._read(head, _RECORD_HEAD.size + 8))
+            opcode, length, start_ns = struct.unpack('<BQQ', self._file.read(head, RECORD_HEAD.size + 8))
             if (opcode, length, start_ns) != (_CHUNK, chunk.size, chunk.start_ns):
                 return False
             at = chunk.offset + chunk.size
@@ -308,19 +254,19 @@ class McapFile:
     def _scan(self) -> None:
         """Find every chunk and message from the beginning on, up to the end or to where the file is cut."""
         is_complete, at, num_unknown = False, len(MAGIC), 0
-        for opcode, begin, length in self._records_between(at, self._size):
-            at = begin - _RECORD_HEAD.size
-            is_cut = begin + length > self._size
+        for opcode, begin, length in self._records_between(at, self._file.size):
+            at = begin - RECORD_HEAD.size
+            is_cut = begin + length > self._file.size
             if opcode == 0 or (is_cut and opcode != _CHUNK) or (opcode == _CHUNK and length > compression.MAX_BYTES):
                 break
             at = begin + length
             if opcode == _DATA_END:
-                is_complete = self._read(self._size - len(MAGIC), len(MAGIC)) == MAGIC
+                is_complete = self._file.read(self._file.size - len(MAGIC), len(MAGIC)) == MAGIC
                 break
             num_unknown += not self._take(opcode, begin, length)
         found = self._counts.total()
         if not is_complete:
-            place = f'byte {min(at, self._size)} of {self._size}'
+            place = f'byte {min(at, self._file.size)} of {self._file.size}'
             self.defects.append(f'{self._path.name} is cut off or damaged at {place}; {found} messages are read')
         elif self._stated not in (None, found):
             self.defects.append(f'{self._path.name} is damaged: of {self._stated} messages {found} are read')
@@ -331,32 +277,33 @@ class McapFile:
         """Take in a record of the data; False for one whose kind is unknown, or whose content is not of its kind."""
         if opcode == _CHUNK:
             self._scan_chunk(Chunk(0, at, length))
-        elif opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
-            key, _, record_ns, _ = _MESSAGE_HEAD.unpack(self._read(at, _MESSAGE_HEAD.size))
+        elif opcode == _MESSAGE and length >= MESSAGE_HEAD.size:
+            key, _, record_ns, _ = MESSAGE_HEAD.unpack(self._file.read(at, MESSAGE_HEAD.size))
             self._loose.append(_Loose(record_ns, at, length, key))
             self._count(key, record_ns)
         elif opcode in (_SCHEMA, _CHANNEL):
             try:
-                self._describe(opcode, self._read(at, min(length, _DESCRIPTION)))
+                self._describe(opcode, self._file.read(at, min(length, _DESCRIPTION)))
             except struct.error:
                 return False
         elif opcode == _MESSAGE_INDEX:
-            return int.from_bytes(self._read(at + 2, 4), 'little') == length - 6
+            return int.from_bytes(self._file.read(at + 2, 4), 'little') == length - 6
         return opcode in _IN_DATA
 
     def _scan_chunk(self, chunk: Chunk) -> None:
         """Take in the channels of a chunk, and count its messages."""
         start_ns, keys = None, set()
         try:
-            for opcode, head, _ in self._records_of(chunk, frozenset()):
-                if opcode == _MESSAGE and len(head) == _MESSAGE_HEAD.size:
-                    key, _, record_ns, _ = _MESSAGE_HEAD.unpack(head)
+            for opcode, content, at, length in records_of(chunk, self._file):
+                if opcode == _MESSAGE and length >= MESSAGE_HEAD.size:
+                    key, _, record_ns, _ = MESSAGE_HEAD.unpack_from(content)
                     self._count(key, record_ns)
                     start_ns = record_ns if start_ns is None else min(start_ns, record_ns)
                     keys.add(key)
                 else:
+                    is_read = len(content) == length
                     with suppress(struct.error):
-                        self._describe(opcode, head)
+                        self._describe(opcode, content if is_read else self._file.read(at, min(length, _DESCRIPTION)))
         except ChunkError as error:
             self.defects.append(f'{self._path.name}: {error}')
         if start_ns is not None:
@@ -367,7 +314,7 @@ class McapFile:
         self.end_ns = max(self.end_ns, record_ns)
         self._counts[key] += 1
 
-    def _describe(self, opcode: int, record: bytes) -> None:
+    def _describe(self, opcode: int, record: memoryview | bytes) -> None:
         """Take in a record that says what a channel carries. The definition of its type is not parsed.
 
         Raises:

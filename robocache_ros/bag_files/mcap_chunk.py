@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk of an MCAP file: where it is, what it says of its records, and how they are unpacked and checked."""
+"""A chunk of an MCAP file: where it is, and the records that it holds."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from robocache_ros.bag_files import compression
 from robocache_ros.bag_files.channel import FileError
+from robocache_ros.bag_files.source import Source
 
+#: Kind of a record and length of its content; channel, number and times of a message, ahead of what was sent.
+RECORD_HEAD, MESSAGE_HEAD = struct.Struct('<BQ'), struct.Struct('<HIQQ')
+_HEADS = RECORD_HEAD.size + MESSAGE_HEAD.size
 #: First and last record time, size and checksum of the unpacked records, and the length of the compression's name.
-_HEAD = struct.Struct('<QQQII')
+_CHUNK_HEAD = struct.Struct('<QQQII')
+#: Bytes that are looked at for a chunk's head and the name behind it: more than they take with any known compression.
+_MAX_CHUNK_HEAD = 256
+#: Bytes of records that are read at a time. Short messages then take few reads, and little is read twice of long ones,
+#: which are read by themselves.
+_BLOCK = 1 << 18
 
 
 class Chunk(NamedTuple):
@@ -30,53 +40,88 @@ class ChunkError(FileError):
         super().__init__(f'the chunk of {chunk.size} bytes at byte {chunk.offset} is {why}')
 
 
-class ChunkHead(NamedTuple):
-    """What a chunk says of its records.
+def records_of(chunk: Chunk, file: Source) -> Iterator[tuple[int, memoryview, int, int]]:
+    """Yield the records of a chunk, of one that the file cuts those that are whole.
 
-    Attributes:
-        size: bytes that they take, unpacked.
-        checksum: of them; 0: there is none.
-        compression: its name; empty: they are as they are.
-        nbytes: that are ahead of them in the chunk.
+    Of each: its kind, its content as far as a block holds it, the place of the content in the file, and its length. A
+    block holds the head of a message at least. The rest of a long one is read at its place by those who want it.
+
+    Raises:
+        ChunkError: it is all there, and damaged here; or its compression cannot be read.
     """
+    block, begin, end = _opened(chunk, file)
+    at, last = begin, end if block else begin - 1
+    while (place := at + RECORD_HEAD.size) <= end:
+        if at > last:
+            block, begin = memoryview(file.read(at, min(_BLOCK, end - at))), at
+            until = at + len(block)
+            last = end if until == end else until - _HEADS
+            if at > last:
+                break
+        opcode, length = RECORD_HEAD.unpack_from(block, at - begin)
+        at = place + length
+        if at > end:
+            break
+        yield opcode, block[place - begin : at - begin], place, length
+    if at != end and _is_whole(chunk, file):
+        raise ChunkError(chunk, 'left out from a record on that is longer than the chunk')
 
-    size: int
-    checksum: int
-    compression: str
-    nbytes: int
 
-    @staticmethod
-    def of(content: bytes, chunk: Chunk) -> ChunkHead:
-        """Read the head of a chunk from the begin of its content; one that is cut off holds nothing.
+def _opened(chunk: Chunk, file: Source) -> tuple[memoryview, int, int]:
+    """Return a first block of the records of a chunk, and where they begin and end: in the file, or in the block.
 
-        Raises:
-            ChunkError: it is said to hold more than is read.
-        """
-        if len(content) < _HEAD.size:
-            return ChunkHead(0, 0, '', len(content))
-        _, _, size, checksum, length = _HEAD.unpack_from(content)
-        if size > compression.MAX_BYTES:
-            raise ChunkError(chunk, f'left out: it is said to hold {size} bytes')
-        behind = _HEAD.size + length
-        name = content[_HEAD.size : behind].decode(errors='replace')
-        return ChunkHead(size, checksum, name, behind + 8)  # behind the length of what is packed
+    The block is all of them where they are packed or have a checksum: what is given is then what was checked. Else it
+    is empty.
 
-    def unpacked(self, chunk: Chunk, packed: bytes) -> bytes:
-        """Return the records that ``packed`` holds, as many as can be unpacked.
+    Raises:
+        ChunkError: as of ``records_of``.
+    """
+    size, expected, method, num_ahead = _head(chunk, file)
+    begin = chunk.offset + num_ahead
+    end = max(begin, min(chunk.offset + chunk.size, file.end()))
+    block = b''
+    if method or expected:
+        block = _unpacked(chunk, file.read(begin, end - begin), method, size)
+        begin, end = 0, len(block)
+    checksum = expected and zlib.crc32(block)
+    if (end - begin, checksum) != (size, expected) and _is_whole(chunk, file):
+        raise ChunkError(chunk, 'damaged and left out')
+    return memoryview(block), begin, end
 
-        Raises:
-            ChunkError: their compression cannot be read.
-        """
-        try:
-            return compression.decompressed(packed, self.compression, self.size + 1)
-        except FileError as error:
-            raise ChunkError(chunk, f'left out: {error}') from error
 
-    def check(self, chunk: Chunk, size: int, checksum: Callable[[], int]) -> None:
-        """Refuse records of a whole chunk whose size or checksum is another.
+def _head(chunk: Chunk, file: Source) -> tuple[int, int, str, int]:
+    """Return what a chunk says of its records, and how many bytes are ahead of them in it.
 
-        Raises:
-            ChunkError: they are damaged.
-        """
-        if size != self.size or (self.checksum and checksum() != self.checksum):
-            raise ChunkError(chunk, 'damaged and left out')
+    That is their size when they are unpacked, their checksum, 0 for none, and the name of their compression, or none.
+    One whose head is cut off holds nothing.
+
+    Raises:
+        ChunkError: it is said to hold more than is read.
+    """
+    content = file.read(chunk.offset, min(chunk.size, _MAX_CHUNK_HEAD))
+    if len(content) < _CHUNK_HEAD.size:
+        return 0, 0, '', len(content)
+    _, _, size, checksum, length = _CHUNK_HEAD.unpack_from(content)
+    if size > compression.MAX_BYTES:
+        raise ChunkError(chunk, f'left out: it is said to hold {size} bytes')
+    behind = _CHUNK_HEAD.size + length
+    method = content[_CHUNK_HEAD.size : behind].decode(errors='replace')
+    return size, checksum, method, behind + 8  # behind the length of what is packed
+
+
+def _unpacked(chunk: Chunk, packed: bytes, method: str, size: int) -> bytes:
+    """Return the records that are packed, as many as can be unpacked.
+
+    Raises:
+        ChunkError: their compression cannot be read.
+    """
+    if method == '':
+        return packed
+    try:
+        return compression.decompressed(packed, method, size + 1)
+    except FileError as error:
+        raise ChunkError(chunk, f'left out: {error}') from error
+
+
+def _is_whole(chunk: Chunk, file: Source) -> bool:
+    return chunk.offset + chunk.size <= file.end()

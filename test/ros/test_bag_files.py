@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from support import mcap_by_hand, sqlite_by_hand
@@ -29,6 +31,9 @@ MESSAGES = [(number % 2, 1000 + number, body(number, 20_000 if number % 2 else 4
 WRITERS: dict[str, Callable[[Path], Path]] = {
     'mcap': lambda path: mcap_by_hand.write(path, CHANNELS, MESSAGES),
     'mcap of chunks': lambda path: mcap_by_hand.write(path, CHANNELS, MESSAGES, per_chunk=30),
+    'mcap of chunks without checksums': lambda path: mcap_by_hand.write(
+        path, CHANNELS, MESSAGES, per_chunk=30, checksums=False
+    ),
     'mcap of zstd': lambda path: mcap_by_hand.write(
         path, CHANNELS, MESSAGES, per_chunk=30, compression='zstd', compress=zstd.compress
     ),
@@ -71,11 +76,90 @@ def test_a_cut_file_gives_what_is_before_the_cut(whole: tuple[str, bytes], perce
         assert sum(channel.count for channel in file.channels) == len(found)
 
 
+class _Shrinking:
+    """An open file that is cut to ``size`` bytes ahead of a read."""
+
+    def __init__(self, file: BinaryIO, path: Path, size: int, num_reads: int) -> None:
+        self._file, self._path, self._size, self._num_reads = file, path, size, num_reads
+        self.seek, self.fileno, self.close = file.seek, file.fileno, file.close
+
+    def read(self, size: int) -> bytes:
+        if self._num_reads == 0:
+            os.truncate(self._path, self._size)
+        self._num_reads -= 1
+        return self._file.read(size)
+
+
+def before(data: bytes, at: int) -> int:
+    """How many messages of ``data`` end at byte ``at`` or before it."""
+    return sum(0 <= data.rfind(raw[-8:]) <= at - 8 for _, _, raw in MESSAGES)
+
+
+#: An MCAP of each kind whose messages can be found in it.
+PLAIN = ['mcap', 'mcap of chunks', 'mcap of chunks without checksums']
+
+
+@pytest.mark.parametrize('offset', [-31, -27, -20, 0, 200, 20_000])
+@pytest.mark.parametrize('number', [150, 175, 176])  # the first of its chunk, one across the end of a block, the next
+@pytest.mark.parametrize('storage', PLAIN)
+def test_a_file_that_is_cut_once_it_is_open_gives_what_is_before_the_cut(
+    storage: str, number: int, offset: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = WRITERS[storage](tmp_path / 'bag')
+    data = path.read_bytes()
+    at = data.index(MESSAGES[number][2]) + offset
+    bag = open_bag(path)
+    found = bag.messages([name for name, _ in TOPICS])
+    first = next(found)
+    os.truncate(path, at)
+    raws = [raw for _, _, raw in (first, *found)]
+    assert raws == [raw for _, _, raw in MESSAGES[: before(data, at)]]
+    counts = [(sum(k == kind for k, _, _ in MESSAGES[: len(raws)]), name) for kind, (name, _) in enumerate(TOPICS)]
+    assert caplog.messages == [f'{path}: is damaged: {n} of 150 messages on {name!r} are read' for n, name in counts]
+
+
+@pytest.mark.parametrize('offset', [-31, -27, -20, 0, 200])
+@pytest.mark.parametrize('storage', [*PLAIN, 'mcap of zstd'])
+def test_a_file_that_is_cut_amid_a_chunk_gives_what_is_before_the_cut(
+    storage: str, offset: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = WRITERS[storage](tmp_path / 'bag').read_bytes()
+    at = (len(data) // 2 if storage == 'mcap of zstd' else data.index(MESSAGES[40][2])) + offset
+    for num_reads in range(12):
+        path = tmp_path / f'{num_reads}'
+        path.write_bytes(data)
+        with opened(path) as file:
+            file._file._file = _Shrinking(file._file._file, path, at, num_reads)
+            found = [(key - 1, ns, raw) for key, ns, raw in file.messages({1, 2})]
+        assert found == MESSAGES[: len(found)]
+        assert len(found) >= before(data, at)
+    assert not caplog.messages
+
+
+def test_messages_come_whole_wherever_a_block_ends(tmp_path: Path) -> None:
+    messages = [(0, number, b'%05d' % number + bytes(number % 7)) for number in range(40_000)]
+    path = mcap_by_hand.write(tmp_path / 'bag', CHANNELS, messages, per_chunk=len(messages), checksums=False)
+    with opened(path) as file:
+        assert list(file.messages({1})) == [(1, ns, raw) for _, ns, raw in messages]
+
+
+def test_a_record_that_is_longer_than_its_chunk_ends_what_is_read_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = WRITERS['mcap of chunks without checksums'](tmp_path / 'bag')
+    data = path.read_bytes()
+    at = data.index(MESSAGES[45][2]) - 23  # high bytes of the length of its record
+    path.write_bytes(data[:at] + b'\1' + data[at + 1 :])
+    assert read(path) == MESSAGES[:45] + MESSAGES[60:]
+    (line,) = caplog.messages
+    assert line.endswith('is left out from a record on that is longer than the chunk')
+
+
 @pytest.mark.parametrize('wanted', [{1, 2}, {2}])
-def test_a_chunk_is_in_memory_once(wanted: set[int], tmp_path: Path) -> None:
-    """Its messages are read one by one, on the channels that are asked for, and its checksum before them in parts."""
+def test_a_chunk_without_a_checksum_is_in_memory_once(wanted: set[int], tmp_path: Path) -> None:
+    """Its messages are read one by one, on the channels that are asked for."""
     messages = [(number % 2, number, bytes(1 << 20)) for number in range(16)]
-    path = mcap_by_hand.write(tmp_path / 'bag', CHANNELS, messages, per_chunk=len(messages))
+    path = mcap_by_hand.write(tmp_path / 'bag', CHANNELS, messages, per_chunk=len(messages), checksums=False)
     with opened(path) as file:
         tracemalloc.start()
         try:

@@ -50,11 +50,12 @@ def write(
     compress: Callable[[bytes], bytes] = bytes,
     index: bool = True,
     repeat: bool = True,
+    checksums: bool = True,
     profile: str = 'ros2',
 ) -> Path:
     """Write ``(channel, record_ns, raw)`` in their order; ``per_chunk`` 0 writes no chunks, ``index`` a summary.
 
-    ``repeat`` repeats the channels in the summary, as most writers do.
+    ``repeat`` repeats the channels in the summary, as most writers do, and ``checksums`` gives each chunk one.
     """
     described = b''.join(_described(number, channel) for number, channel in enumerate(channels, 1))
     out = bytearray(MAGIC + record(0x01, text(profile) + text('by hand')))
@@ -70,7 +71,8 @@ def write(
         plain = described + body
         packed = compress(plain)
         times = [ns for _, ns, _ in part]
-        head = struct.pack('<QQQI', min(times), max(times), len(plain), zlib.crc32(plain)) + text(compression)
+        checksum = zlib.crc32(plain) if checksums else 0
+        head = struct.pack('<QQQI', min(times), max(times), len(plain), checksum) + text(compression)
         chunk = record(0x06, head + struct.pack('<Q', len(packed)) + packed)
         sizes = text(compression) + struct.pack('<QQ', len(packed), len(plain))
         place = struct.pack('<QQQQ', min(times), max(times), len(out), len(chunk))
