@@ -96,6 +96,7 @@ class Bag:
             BagError: a file that was there when the bag was opened cannot be read.
         """
         wanted = {name for name in topics if name in self.topics and not self.topics[name].unreadable}
+        still_there = dict.fromkeys(sorted(wanted), 0)
         for path in self.files if wanted else ():
             try:
                 with opened(path) as file:
@@ -104,6 +105,9 @@ class Bag:
                         for channel in file.channels
                         if (name := _absolute(channel.topic)) in wanted and channel.msgtype == self.topics[name].msgtype
                     }
+                    for channel in file.channels:
+                        if channel.key in names:
+                            still_there[names[channel.key]] += channel.count
                     counts = dict.fromkeys(names, 0)
                     for key, record_ns, raw in file.messages(names.keys()):
                         counts[key] += 1
@@ -111,6 +115,10 @@ class Bag:
                     _warn_of_missing(path, file.channels, counts)
             except Exception as error:
                 raise _unreadable(self.path, error) from error
+        for name, count in still_there.items():
+            if count != (before := self.topics[name].count):
+                changed = f'{count} of {before} messages on {shown(name)} are there'
+                _logger.warning('%s: was written to since it was opened: %s', self.path, changed)
 
     def deserialize(self, topic: str, raw: bytes, types: Types = known) -> Any:
         """Return a message of ``topic``, as ``cdr.deserialize`` does.

@@ -179,7 +179,11 @@ class McapFile:
         return raw if len(raw) == size else None
 
     def _records_between(self, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Yield opcode, place and length of the content of each record in a part of the file; the last may not fit."""
+        """Yield opcode, place and length of the content of each record in a part of the file; the last may not fit.
+
+        Raises:
+            struct.error: the file was cut since it was opened.
+        """
         while at + RECORD_HEAD.size <= end:
             opcode, length = RECORD_HEAD.unpack(self._file.read(at, RECORD_HEAD.size))
             yield opcode, at + RECORD_HEAD.size, length
@@ -254,19 +258,25 @@ class McapFile:
     def _scan(self) -> None:
         """Find every chunk and message from the beginning on, up to the end or to where the file is cut."""
         is_complete, at, num_unknown = False, len(MAGIC), 0
-        for opcode, begin, length in self._records_between(at, self._file.size):
-            at = begin - RECORD_HEAD.size
-            is_cut = begin + length > self._file.size
-            if opcode == 0 or (is_cut and opcode != _CHUNK) or (opcode == _CHUNK and length > compression.MAX_BYTES):
-                break
-            at = begin + length
-            if opcode == _DATA_END:
-                is_complete = self._file.read(self._file.size - len(MAGIC), len(MAGIC)) == MAGIC
-                break
-            num_unknown += not self._take(opcode, begin, length)
+        with suppress(struct.error):  # of a file that was cut since it was opened
+            for opcode, begin, length in self._records_between(at, self._file.size):
+                at = begin - RECORD_HEAD.size
+                is_cut = begin + length > self._file.end()
+                if (
+                    opcode == 0
+                    or (is_cut and opcode != _CHUNK)
+                    or (opcode == _CHUNK and length > compression.MAX_BYTES)
+                ):
+                    break
+                if opcode == _DATA_END:
+                    at = begin + length
+                    is_complete = self._file.read(self._file.size - len(MAGIC), len(MAGIC)) == MAGIC
+                    break
+                num_unknown += not self._take(opcode, begin, length)
+                at = begin + length
         found = self._counts.total()
         if not is_complete:
-            place = f'byte {min(at, self._file.size)} of {self._file.size}'
+            place = f'byte {min(at, self._file.end())} of {self._file.size}'
             self.defects.append(f'{self._path.name} is cut off or damaged at {place}; {found} messages are read')
         elif self._stated not in (None, found):
             self.defects.append(f'{self._path.name} is damaged: of {self._stated} messages {found} are read')

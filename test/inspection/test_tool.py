@@ -172,6 +172,24 @@ def test_bags_as_others_record_them_are_inspected(name: str, tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_a_chunk_that_is_found_damaged_as_it_is_read_is_a_defect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The index of the file tells nothing of it."""
+    clouds = [(ms, '/points', bags.cloud(ms)) for ms in range(0, 3000, 100)]
+    raw = [(0, bags.START_NS + ms * bags.MS, bytes(bags.STORE.serialize_cdr(m, m.__msgtype__))) for ms, _, m in clouds]
+    channels = [mcap_by_hand.Channel('/points', 'sensor_msgs/msg/PointCloud2')]
+    bag = mcap_by_hand.write(tmp_path / 'a.mcap', channels, raw, per_chunk=10)
+    assert cli.main([str(bag)]) == 0
+    data = bytearray(bag.read_bytes())
+    at = data.index(raw[15][2]) + 40
+    data[at] ^= 0xFF
+    bag.write_bytes(data)
+    capsys.readouterr()
+    assert cli.main([str(bag)]) == 1
+    assert '20 of 30 messages on /points are read' in ' '.join(capsys.readouterr().out.split())
+
+
 HOSTILE = '</pre><script src=http://x.y/z></script>\x1b[2J\n'
 
 

@@ -14,6 +14,7 @@ from support import mcap_by_hand, sqlite_by_hand
 from support.foreign_bags import zstd
 
 from robocache_ros.bag_files import opened
+from robocache_ros.bag_files.source import Source
 from robocache_ros.bags import BagError, open_bag
 
 TOPICS = [('/small', 'std_msgs/msg/String'), ('/large', 'sensor_msgs/msg/Image')]
@@ -134,6 +135,51 @@ def test_a_file_that_is_cut_amid_a_chunk_gives_what_is_before_the_cut(
         assert found == MESSAGES[: len(found)]
         assert len(found) >= before(data, at)
     assert not caplog.messages
+
+
+@pytest.mark.parametrize('storage', [*PLAIN, 'mcap of zstd'])
+def test_a_file_that_is_cut_while_it_is_opened_gives_what_is_before_the_cut(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its index, of which the end is then gone, and without."""
+    data, real = WRITERS[storage](tmp_path / 'bag').read_bytes(), Source.read
+    num_cut = 0
+    for at in (len(data) // 2, len(data) * 2 // 3 + 5):
+        for num_reads in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55):
+            for end in (len(data), len(data) - 1):  # a file that is cut by a byte has no index
+                path, waits = tmp_path / f'{at} {num_reads} {end}', iter([False] * num_reads + [True])
+                path.write_bytes(data[:end])
+
+                def read_and_cut(self: Source, place: int, size: int, path: Path = path, at: int = at, waits=waits):
+                    if next(waits, False):
+                        os.truncate(path, at)
+                    return real(self, place, size)
+
+                with monkeypatch.context() as patched:
+                    patched.setattr(Source, 'read', read_and_cut)
+                    bag = open_bag(path)
+                if path.stat().st_size == end:
+                    continue  # it was opened by fewer reads
+                num_cut += 1
+                raws = [raw for _, _, raw in bag.messages([name for name, _ in TOPICS])]
+                assert raws == [raw for _, _, raw in MESSAGES[: len(raws)]]
+                assert len(raws) >= before(data, at)
+                if end < len(data):
+                    assert any('cut off' in line for line in bag.defects), bag.defects
+    assert num_cut >= 20
+
+
+def test_a_bag_that_is_cut_between_its_opening_and_its_reading_says_what_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = WRITERS['mcap of chunks'](tmp_path / 'bag')
+    data = path.read_bytes()
+    bag = open_bag(path)
+    os.truncate(path, data.index(MESSAGES[200][2]))
+    found = list(bag.messages([name for name, _ in TOPICS]))
+    assert len(found) == 200
+    expected = [f"was written to since it was opened: 100 of 150 messages on '{name}' are there" for name, _ in TOPICS]
+    assert sorted(line.partition(': ')[2] for line in caplog.messages) == sorted(expected)
 
 
 def test_messages_come_whole_wherever_a_block_ends(tmp_path: Path) -> None:
