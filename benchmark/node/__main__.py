@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmark import document, machine
 from benchmark.node import payloads, task
+from benchmark.node.processes import ProcessError
 from benchmark.node.rounds import PEAK_LOST, Campaign
 from benchmark.node.run import SUBJECTS, Setting, environment, observe
 from benchmark.node.statistics import Tolerance, numbers
@@ -34,7 +35,7 @@ PEAK_RATES_HZ = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Measure; ends with an error where a row has no run that counts."""
+    """Measure; ends with an error where a process fails in every try of a run."""
     options = _parser().parse_args(args)
     if options.quick:
         options.runs, options.seconds, options.rates = 1, min(3.0, options.seconds), (10.0,)
@@ -53,16 +54,17 @@ def main(args: list[str] | None = None) -> None:
         report=lambda line: print(line, flush=True),
     )
     rows, peaks = [], []
-    if options.peak:
-        peaks = [campaign.peak(subject, options.rates or PEAK_RATES_HZ) for subject in options.subjects]
-    else:
-        for rate_hz in options.rates or RATES_HZ:
-            rows += campaign.rows(options.subjects, rate_hz, options.runs)
+    try:
+        if options.peak:
+            peaks = [campaign.peak(subject, options.rates or PEAK_RATES_HZ) for subject in options.subjects]
+        else:
+            for rate_hz in options.rates or RATES_HZ:
+                rows += campaign.rows(options.subjects, rate_hz, options.runs)
+    except ProcessError as error:
+        sys.exit(f'benchmark: {error}')
     document.write(options.out, header, rows, {}, peaks=peaks)
     _print(rows, peaks)
     print(f'written to {options.out}')
-    if empty := [row for row in rows if not row.runs]:
-        sys.exit(f'benchmark: {len(empty)} row(s) have no run that counts')
 
 
 def _prepare(options: argparse.Namespace) -> tuple[Setting, dict[str, object]]:

@@ -81,6 +81,8 @@ class Campaign:
             try:
                 numbers = self.measure(subject, rate_hz)
             except ProcessError as error:  # it is made again, as one on a busy host is
+                if attempt == self.tries:
+                    raise
                 self.report(f'{subject:<10} {rate_hz:>3g} Hz  {label}: {error}')
                 refused.append(f'{label}: {str(error).partition("; the end of")[0]}')
                 continue

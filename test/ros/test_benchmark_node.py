@@ -170,7 +170,8 @@ def test_a_row_whose_runs_were_all_refused_says_so():
 
 
 def test_a_run_of_which_a_process_fails_is_repeated_and_its_reason_kept():
-    said, remaining = [], iter([ProcessError('player did not end; the end of a.log:\n    why'), run(p50_ms=10.0)])
+    failed = ProcessError('player did not end; the end of a.log:\n    why')
+    said, remaining = [], iter([failed, run(p50_ms=10.0), failed, failed])
 
     def measure(subject, rate_hz):
         found = next(remaining)
@@ -178,9 +179,12 @@ def test_a_run_of_which_a_process_fails_is_repeated_and_its_reason_kept():
             raise found
         return found
 
-    (row,) = Campaign(measure, STRICT, tries=2, report=said.append).rows(['bare'], 10, 1)
+    made = Campaign(measure, STRICT, tries=2, report=said.append)
+    (row,) = made.rows(['bare'], 10, 1)
     assert (row.runs, row.refused) == (1, ['run 1, try 1: player did not end'])
     assert said[0].endswith('    why')
+    with pytest.raises(ProcessError, match='player did not end'):
+        made.rows(['bare'], 10, 1)
 
 
 def test_only_the_node_is_judged():
