@@ -23,6 +23,7 @@ from types import ModuleType
 
 import robocache_ros
 from robocache_ros import dds_environment
+from robocache_ros.tools.entry import run_tool
 
 OK, WARN, FAIL = 'ok', 'warn', 'FAIL'
 MIB = 1 << 20
@@ -268,6 +269,10 @@ def _one_line(error: BaseException) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Print the findings; return 1 if one of them keeps the node from running."""
     argparse.ArgumentParser(prog='doctor', description='Report what is installed and in force.').parse_args(argv)
+    return run_tool('doctor', _run)
+
+
+def _run() -> int:
     print(f'RoboCache {robocache_ros.__version__}')
     failed = []
     fix = ''

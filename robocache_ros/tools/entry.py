@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ends any tool with one line and a status: an interruption, and a library that is not installed."""
+"""What ends any tool with one line and a status: an interruption, a full disk, a library that is not installed."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
-from robocache_ros.tools import doctor, interruption
+from robocache_ros.tools import interruption
+from robocache_ros.tools.writing import UnwrittenError, guarded_output
 
-_UNUSABLE = 2
+_FAILED, _UNUSABLE = 1, 2
 
 
 def run_tool(tool: str, body: Callable[[], int]) -> int:
     """Run ``body``, which imports what takes long; returns its exit status, or that of its end."""
     interruption.end_at_once(tool)
     try:
-        return body()
+        with guarded_output(sys.stdout) if sys.stdout else nullcontext():  # None where it is closed, as by `>&-`
+            return body()
     except KeyboardInterrupt:
         return interruption.status_of(tool)
+    except UnwrittenError as error:
+        print(f'{tool}: {error}', file=sys.stderr)
+        return _FAILED
     except ModuleNotFoundError as error:
         return name_missing(tool, error)
 
@@ -29,6 +35,8 @@ def name_missing(tool: str, error: ModuleNotFoundError) -> int:
     Raises:
         ModuleNotFoundError: it is a part of something that is installed, and broken.
     """
+    from robocache_ros.tools import doctor  # only now: it is itself a tool
+
     remedy = doctor.remedy(error.name or '', os.environ)
     if not remedy:
         raise error

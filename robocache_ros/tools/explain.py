@@ -7,18 +7,19 @@ FILE is what the node wrote: by its service ~/dump_record, on an ERROR of its di
 (docs/flight_recorder.md). Of each target: whether it became a frame, what it took of each stream and how far that is
 from it, what was not waited for, and, where it was dropped, what led to it.
 
-Exit status: 0 where every target that is shown became a frame or waits; 1 where one was dropped; 2 where the file or
-the arguments cannot be used.
+Exit status: 0 where every target that is shown became a frame or waits; 1 where one was dropped, or the disk is full; 2
+where the file or the arguments cannot be used.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from robocache_ros.tools.entry import run_tool
 
 if TYPE_CHECKING:
     from robocache_ros.tools.explanation import Fate
@@ -29,6 +30,10 @@ _UNUSABLE = 2
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit status."""
     args = _parser().parse_args(argv)
+    return run_tool('explain', lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     # Only now: torch takes seconds to import.
     from robocache_core.text import printable
     from robocache_ros.record_file import RecordError, read
@@ -44,10 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     explainer = Explainer(record)
     lines = [] if args.target is not None else list(summary(record, targets))
     lines += (line for fate in shown for line in explainer.explain(fate))
-    try:
-        print('\n'.join(map(printable, lines)), flush=True)
-    except BrokenPipeError:  # as of `| head`; Python would flush once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print('\n'.join(map(printable, lines)))
     return int(any(fate.reason for fate in shown))
 
 

@@ -12,7 +12,8 @@ What looks wrong in the bag, and which topics are left out and why, stands at th
 says what the node would drop of the bag then, and why. With --live it takes what is published within some seconds for a
 bag.
 
-Exit status: 0; 2 where no topic can be used, the bag cannot be read, or no message came; 130 where it was interrupted.
+Exit status: 0; 1 where the disk is full; 2 where no topic can be used, the bag cannot be read, or no message came; 130
+where it was interrupted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from robocache_ros.tools import interruption
 from robocache_ros.tools.entry import run_tool
+from robocache_ros.tools.writing import named
 
 if TYPE_CHECKING:
     from robocache_ros.tools.config_from_bag import BagConfig
@@ -86,7 +88,7 @@ def _of_running_system(seconds: float, *, grid: bool) -> tuple[BagConfig, str]:
 
     interruption.raise_from_now_on()
     print(f'init: listening for {seconds:g} s', file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix='robocache-init-') as folder:
+    with tempfile.TemporaryDirectory(prefix='robocache-init-') as folder, named(folder):
         bag = listening.listen(Path(folder, 'bag'), (*CANDIDATES, CAMERA_INFO), seconds, interruption.check)
         try:
             made = config_from_bag(bag, grid=grid)

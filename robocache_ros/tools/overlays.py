@@ -25,6 +25,7 @@ from robocache_ros.bags import Bag
 from robocache_ros.poses import PoseSource
 from robocache_ros.tools.pictures import picture_with_points
 from robocache_ros.tools.scan_points import ScanPoints
+from robocache_ros.tools.writing import write
 
 Array = npt.NDArray[Any]
 
@@ -130,16 +131,14 @@ def _shown(frame: FusedFrame, camera: CameraConfig, points: Mapping[str, Array],
 
 
 def save(overlays: Mapping[str, Any], folder: Path) -> None:
-    """Write what ``overlays_of_bag`` gave to overlays.json, and each picture beside it, in place of earlier ones."""
-    for earlier in folder.glob('overlay_*.jpg'):
-        earlier.unlink()
+    """Write what ``overlays_of_bag`` gave to overlays.json, and each picture beside it."""
     cameras = {}
     for name, each in overlays.get('cameras', {}).items():
         file = folder / f'overlay_{name}.jpg'
-        file.write_bytes(each['picture'])
+        write(file, each['picture'])
         cameras[name] = {**each, 'picture': file.name}
     found = {**overlays, 'cameras': cameras} if overlays else {}
-    (folder / _FILE).write_text(json.dumps(found, indent=2) + '\n', encoding='utf-8')
+    write(folder / _FILE, json.dumps(found, indent=2) + '\n')
 
 
 def load(folder: Path) -> dict[str, Any]:

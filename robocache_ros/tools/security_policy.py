@@ -8,7 +8,7 @@ Names are as the parameter file has them: topics that a launch file remaps must 
 allowed, for `use_sim_time`; /tf and /tf_static where the configuration needs a pose that it does not state. The policy
 is of the node alone: drivers and consumers have their own.
 
-Exit status: 0; 2 where the configuration or the arguments cannot be used, or the file cannot be written.
+Exit status: 0; 1 where the disk is full; 2 where the configuration, the arguments or the file cannot be used.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from robocache_ros.tools import interruption
 from robocache_ros.tools.entry import run_tool
+from robocache_ros.tools.writing import write
 
 if TYPE_CHECKING:
     from robocache_core.config import PipelineConfig
@@ -157,7 +158,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.out is None:
             print(text, end='')
         else:
-            args.out.write_text(text, encoding='utf-8')
+            write(args.out, text)
     except (ConfigError, OSError, InvalidNamespaceException, InvalidNodeNameException) as error:
         print(f'security_policy: {printable(" ".join(str(error).split()))}', file=sys.stderr)
         return _UNUSABLE

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.recording import PARTS, TYPESTORE, Recorded, recorded_messages
 from robocache_ros.tools.sensor_clocks import SensorClock, clocks_of, numbers_by_name, with_clocks
+from robocache_ros.tools.writing import UnwrittenError, named
 from robocache_sim import sensors
 from robocache_sim.arm import Arm
 from robocache_sim.odometry import WheelOdometry
@@ -226,20 +228,23 @@ def run(argv: list[str] | None) -> int:
     bar = ProgressBar(args.seconds)
     began = time.monotonic()
     try:
-        counts = write_bag(
-            args.out,
-            robot,
-            seconds=args.seconds,
-            storage=args.storage,
-            camera=args.camera,
-            without=args.without,
-            depth=args.depth,
-            clocks=clocks,
-            odometry=odometry,
-            arm=arm,
-            overwrite=args.overwrite,
-            progress=lambda done_s: bar.show(done_s, args.out.name),
-        )
+        with named(args.out):
+            counts = write_bag(
+                args.out,
+                robot,
+                seconds=args.seconds,
+                storage=args.storage,
+                camera=args.camera,
+                without=args.without,
+                depth=args.depth,
+                clocks=clocks,
+                odometry=odometry,
+                arm=arm,
+                overwrite=args.overwrite,
+                progress=lambda done_s: bar.show(done_s, args.out.name),
+            )
+    except sqlite3.OperationalError as error:  # as SQLite says that the disk is full
+        raise UnwrittenError(f'{args.out}: {error}') from error
     except OSError as error:
         print(f'simulate: {error}', file=sys.stderr)
         return 1

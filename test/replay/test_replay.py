@@ -19,7 +19,7 @@ from robocache_core import payload
 from robocache_ros import parameters
 from robocache_ros.offline import fused_frames
 from robocache_ros.tools.export.run import Configuration, export
-from robocache_ros.tools.replay import cli
+from robocache_ros.tools.replay import cli, node_process
 from robocache_ros.tools.simulation import write_bag
 from robocache_sim.sensors import robot
 
@@ -229,8 +229,63 @@ def test_a_bag_of_foreign_topics_and_bad_messages_is_played(tmp_path):
         assert words in stdout
 
 
+#: What a replay leaves in its folder; and names there of files that are none of its.
+LEFT = (
+    'report.html', 'summary.json', 'preprocess.yaml', 'frame.safetensors', 'sources.safetensors', 'series.json',
+    'overlays.json', 'overlay_front.jpg', 'node.log',
+)  # fmt: skip
+OWN = 'front.jpg', 'notes.json', 'my.yaml'
+
+
+def write_earlier(folder):
+    """Write what a replay of another bag left, and files that are none of it; return the contents of all."""
+    folder.mkdir(exist_ok=True)
+    for name in (*LEFT, *OWN):
+        (folder / name).write_text('earlier')
+    return contents(folder)
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture
+def played_here(monkeypatch):
+    """``replay`` plays in this process, to a node that does not start."""
+    monkeypatch.setattr(cli, '_enter_environment', lambda *_: None)  # it would replace this process
+
+    def refuse(self):
+        raise node_process.NodeError('refused')
+
+    monkeypatch.setattr(node_process.NodeProcess, '__enter__', refuse)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_replay_that_fails_leaves_nothing_of_an_earlier_one(tmp_path, capsys, played_here):
+    write_earlier(tmp_path / 'out')
+    assert cli.main([str(write_cloud_bag(tmp_path)), '--out', str(tmp_path / 'out')]) == 1
+    assert capsys.readouterr().err == 'replay: refused\n'
+    left = contents(tmp_path / 'out')
+    assert left.keys() == {'preprocess.yaml', *OWN}
+    assert b'/points' in left['preprocess.yaml']
+    assert all(left[name] == b'earlier' for name in OWN)
+
+
+def test_the_configuration_of_an_earlier_replay_can_be_given(tmp_path, played_here):
+    out = tmp_path / 'out'
+    write_earlier(out)
+    config = params_file(tmp_path, lidars=['points']).rename(out / 'preprocess.yaml')
+    text = config.read_text()
+    assert cli.main([str(write_cloud_bag(tmp_path)), '--config', str(config), '--out', str(out)]) == 1
+    assert config.read_text() == text
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_signal_ends_the_node_too(simulated, tmp_path, number):
+    write_earlier(tmp_path)
     process = start(simulated, '--rate', 0.05, '--out', tmp_path)
     try:
         log = tmp_path / 'node.log'
@@ -255,6 +310,7 @@ def test_a_signal_ends_the_node_too(simulated, tmp_path, number):
         assert stderr.splitlines()[-1] == 'replay: interrupted'
     assert 'Traceback' not in stderr + log.read_text()
     assert not any(Path(f'/proc/{child}').exists() for child in children)
+    assert {file.name for file in tmp_path.iterdir()} == {'preprocess.yaml', 'node.log', *OWN}
 
 
 def write_text_bag(folder):
@@ -291,6 +347,7 @@ def broken_yaml(folder):
 )
 def test_what_cannot_be_played_is_refused_on_one_line(tmp_path, capsys, monkeypatch, bag, config, expected):
     monkeypatch.setattr(cli, '_enter_environment', lambda *_: None)  # it would replace this process
+    earlier = write_earlier(tmp_path / 'out')
     arguments = [str(bag(tmp_path)), '--out', str(tmp_path / 'out')]
     if config is not None:
         arguments += ['--config', str(config(tmp_path))]
@@ -303,6 +360,7 @@ def test_what_cannot_be_played_is_refused_on_one_line(tmp_path, capsys, monkeypa
     assert len(lines) == 1
     assert lines[0].startswith('replay: ')
     assert expected in lines[0]
+    assert contents(tmp_path / 'out') == earlier
 
 
 def test_the_command_itself_refuses_it_without_a_traceback(tmp_path):

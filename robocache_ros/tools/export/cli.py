@@ -88,6 +88,7 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_ros.tools.export.run import export
     from robocache_ros.tools.export.writer import ExportError
     from robocache_ros.tools.progress import ProgressBar
+    from robocache_ros.tools.writing import UnwrittenError
 
     interruption.raise_from_now_on()
     try:
@@ -117,7 +118,7 @@ def _run(args: argparse.Namespace) -> int:
     except ExportError as error:
         print(f'export: {printable(str(error))}', file=sys.stderr)
         return _FAILED
-    except OSError as error:
+    except (OSError, UnwrittenError) as error:
         interruption.check()  # what a signal ended may fail as it is closed
         rest = f'; {args.out}.part holds what is written: the same command goes on with it'
         is_begun = Path(f'{args.out}.part').is_dir()

@@ -31,6 +31,7 @@ from robocache_ros.tools.export.formats import make_writer
 from robocache_ros.tools.export.part_folder import PartFolder
 from robocache_ros.tools.export.timeline import Timeline
 from robocache_ros.tools.export.writer import BagWriter, ExportError, NoFrameError, Part, SetWriter
+from robocache_ros.tools.writing import write
 
 #: Called with the seconds of all bags that are done, and the number of frames so far.
 Progress = Callable[[float, int], None]
@@ -152,7 +153,7 @@ def _write_report(
     from robocache_ros.tools.export.page import render  # matplotlib is for pages alone
     from robocache_ros.tools.overlays import overlays_of_bag
 
-    file.write_text(render(whole, over_time, overlays_of_bag(first, config), config), encoding='utf-8')
+    write(file, render(whole, over_time, overlays_of_bag(first, config), config))
 
 
 class _Exporter:

@@ -39,6 +39,7 @@ from robocache_ros.tools.faults.fault import Fault
 from robocache_ros.tools.faults.kinds import KINDS, fault_of, listing
 from robocache_ros.tools.faults.transport import Loop
 from robocache_ros.tools.progress import ProgressBar
+from robocache_ros.tools.writing import named
 
 
 def run(argv: list[str] | None) -> int:
@@ -63,7 +64,7 @@ def _run_live(args: argparse.Namespace) -> int:
     faults = [(kind, fault) for kind, fault in args.fault if isinstance(fault, Fault)]
     if len(faults) < len(args.fault):
         raise ConfigError('loop: needs a recording, not --live')
-    with args.log.open('w') as log:
+    with named(args.log), args.log.open('w') as log:
         live.run(dict(args.live), faults, args.seed, log)
     return 0
 
@@ -73,14 +74,15 @@ def _write_bag(args: argparse.Namespace) -> int:
     bag = open_bag(args.bag)
     _warn(bag, args.fault)
     bar = ProgressBar(bag.duration_s * num_laps(args.fault))
-    counts = write_faulty(
-        bag,
-        args.out,
-        args.fault,
-        seed=args.seed,
-        overwrite=args.overwrite,
-        progress=lambda done_s: bar.show(done_s, args.out.name),
-    )
+    with named(args.out):
+        counts = write_faulty(
+            bag,
+            args.out,
+            args.fault,
+            seed=args.seed,
+            overwrite=args.overwrite,
+            progress=lambda done_s: bar.show(done_s, args.out.name),
+        )
     bar.close()
     listed = ', '.join(f'{counts[kind]} {kind}' for kind in dict.fromkeys(kind for kind, _ in args.fault))
     print(f'{args.out}: messages changed: {listed} ({LIST}), made in {time.monotonic() - began:.1f} s')

@@ -8,8 +8,8 @@ layouts and their changes, times of points, frames and /tf_static, units of an I
 passes through the pipeline of the node, as CONFIG or a configuration made from the bag sets it up: the ledger says what
 would become of each message. Every finding has its number and a remedy.
 
-Exit status: 0 where nothing was found that loses data or makes it wrong; 1 where something was; 2 where the bag, the
-configuration or the arguments cannot be used.
+Exit status: 0 where nothing was found that loses data or makes it wrong; 1 where something was, or the
+disk is full; 2 where the bag, the configuration or the arguments cannot be used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from robocache_ros.tools import interruption
 from robocache_ros.tools.entry import run_tool
+from robocache_ros.tools.writing import named, write
 
 _UNUSABLE = 2
 
@@ -68,7 +69,8 @@ def _run(args: argparse.Namespace) -> int:
 
     try:
         for file in filter(None, (args.json, args.html)):
-            file.parent.mkdir(parents=True, exist_ok=True)  # before the bag is read, so that a mistake shows at once
+            with named(file):
+                file.parent.mkdir(parents=True, exist_ok=True)  # before the bag is read: a mistake shows at once
         try:
             report = inspect(args.bag, args.config, show)
         finally:
@@ -76,9 +78,9 @@ def _run(args: argparse.Namespace) -> int:
                 bar.close()
         print(format_report(report))
         if args.json:
-            args.json.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+            write(args.json, json.dumps(report, indent=2) + '\n')
         if args.html:
-            args.html.write_text(render(report), encoding='utf-8')
+            write(args.html, render(report))
     except (BagError, ConfigError, OSError) as error:
         print(f'inspect: {printable(str(error))}', file=sys.stderr)
         return _UNUSABLE

@@ -19,7 +19,10 @@ Starts the node as a child process, plays the bag to it from this one with /cloc
 Where more than 5 % of the targets became no frame, or did not wait for a stream, warnings at the end say how many, by
 reason, and what the node said of it.
 
-Exit status: 0; 1 when no frame came, the ledger does not add up, or the node failed; 2 when it could not be played.
+What an earlier replay left of these in DIR is removed as the bag begins to play.
+
+Exit status: 0; 1 when no frame came, the ledger does not add up, the node failed, or the disk is full; 2 when it could
+not be played.
 """
 
 from __future__ import annotations

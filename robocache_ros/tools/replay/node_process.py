@@ -18,6 +18,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.client import Client
 from rclpy.node import Node
 
+from robocache_ros.tools.writing import named
+
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl  # looked up here: little is safe between fork and exec
 
@@ -49,7 +51,7 @@ class NodeProcess:
             sys.executable, '-m', 'robocache_ros.process', '--ros-args', '--params-file', str(self._params),
             '-p', 'autostart:=true', '-p', 'use_sim_time:=true',
         ]  # fmt: skip
-        with self._log.open('wb') as log:
+        with named(self._log), self._log.open('wb') as log:
             # A session of its own: Ctrl-C reaches this process alone, which then shuts the child down.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,

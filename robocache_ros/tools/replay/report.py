@@ -25,6 +25,7 @@ from robocache_core.ledger import Reason
 from robocache_ros import parameters
 from robocache_ros.offline import TARGETS
 from robocache_ros.tools import overlays
+from robocache_ros.tools.entry import run_tool
 from robocache_ros.tools.presentation import time_plots
 from robocache_ros.tools.presentation.ledger_table import ledger_table
 from robocache_ros.tools.presentation.markup import cards, notices, number, page, plot, section
@@ -33,6 +34,7 @@ from robocache_ros.tools.replay import plots
 from robocache_ros.tools.replay.frame_sections import frame_sections
 from robocache_ros.tools.replay.grid_sources import sources_section
 from robocache_ros.tools.replay.verdict import notes, problems, warnings
+from robocache_ros.tools.writing import write
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,8 +44,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument('folder', type=Path, metavar='DIR', help='the folder of replay --out')
     args = parser.parse_args(argv)
+    return run_tool('report', lambda: _run(args.folder))
+
+
+def _run(folder: Path) -> int:
     try:
-        print(write_report(args.folder))
+        print(write_report(folder))
     except OSError as error:
         print(f'report: {error}', file=sys.stderr)
         return 2
@@ -64,7 +70,7 @@ def write_report(folder: Path) -> Path:
     pictures = [overlay_section(overlays.load(folder))]
     if apart is not None:
         pictures.append(sources_section(apart, config))
-    page.write_text(_page(summary, series, config, config_text, frame, pictures), encoding='utf-8')
+    write(page, _page(summary, series, config, config_text, frame, pictures))
     return page
 
 

@@ -32,12 +32,20 @@ from robocache_ros.tools.replay.player import Player
 from robocache_ros.tools.replay.session import Session
 from robocache_ros.tools.replay.table import format_summary
 from robocache_ros.tools.replay.verdict import notes, problems, warnings
+from robocache_ros.tools.writing import named, write
+
+#: What a replay leaves in its folder.
+_LEFT = (
+    'report.html', 'summary.json', 'preprocess.yaml', 'frame.safetensors', 'sources.safetensors', 'series.json',
+    'overlays.json', 'overlay_*.jpg', 'node.log',
+)  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay with the arguments of the command; returns the exit status."""
     try:
-        return _replay(args)
+        with named(args.out):
+            return _replay(args)
     except (BagError, ConfigError, MatchError, OSError) as error:
         print(f'replay: {error}', file=sys.stderr)
         return 2
@@ -48,20 +56,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     bag = open_bag(args.bag, TYPES)
-    args.out.mkdir(parents=True, exist_ok=True)
-    params_file = args.out / 'preprocess.yaml'
-    config, node_config = _configure(bag, args.config, args.grid, params_file)
+    config, node_config, text = _configure(bag, args.config, args.grid)
     types = expected_types(config)
     absent = absent_topics(bag, types)
     for topic in absent:
         print(f'warning: the bag has no messages on {topic}, a topic of the configuration')
+    _begin(args.out, text)
     print(f'{bag.path}: {bag.duration_s:.1f} s, {bag.count} messages; ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node('replay')
         player, collector = Player(node, bag, set(types), args.rate), Collector(node)
-        child = NodeProcess(node, params_file, args.out / 'node.log')
+        child = NodeProcess(node, args.out / 'preprocess.yaml', args.out / 'node.log')
         session = Session(node, player, collector, child)
         ended_ns, exit_code = session.run(
             bag, types.keys() - absent, laps=args.loop, diagnostics_s=3 * node_config.diagnostics_period_ns / 1e9
@@ -85,19 +92,24 @@ def _replay(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _configure(
-    bag: Bag, given: Path | None, grid: bool, params_file: Path
-) -> tuple[PipelineConfig, parameters.NodeConfig]:
-    """Write the parameter file, a copy of ``given`` or made from the bag, and read it."""
-    if given is None:
-        made = config_from_bag(bag, grid=grid)
-        for note in made.notes:
-            print(f'note: {note}')
-        text = made.to_yaml(bag.path.name)
-    else:
-        text = given.read_text(encoding='utf-8')
-    params_file.write_text(text, encoding='utf-8')
-    return read_config(params_file, given or params_file, lambda line: print(f'warning: {line}'))
+def _configure(bag: Bag, given: Path | None, grid: bool) -> tuple[PipelineConfig, parameters.NodeConfig, str]:
+    """The configuration, of ``given`` or made from the bag, and its text."""
+    if given is not None:
+        config = read_config(given, given, lambda line: print(f'warning: {line}'))
+        return *config, given.read_text(encoding='utf-8')
+    made = config_from_bag(bag, grid=grid)
+    for note in made.notes:
+        print(f'note: {note}')
+    return *parameters.from_dict(made.parameters), made.to_yaml(bag.path.name)
+
+
+def _begin(out: Path, text: str) -> None:
+    """Make the folder, remove what an earlier replay left there, and write the parameter file."""
+    out.mkdir(parents=True, exist_ok=True)
+    for pattern in _LEFT:
+        for file in out.glob(pattern):
+            file.unlink()
+    write(out / 'preprocess.yaml', text)
 
 
 def _write(
@@ -108,14 +120,11 @@ def _write(
     apart: FusedFrame | None,
 ) -> None:
     """Write the outcome of the replay, one frame, and one of its sources apart."""
-    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
-    (out / 'series.json').write_text(json.dumps(over_time), encoding='utf-8')
+    write(out / 'summary.json', json.dumps(summary, indent=2) + '\n')
+    write(out / 'series.json', json.dumps(over_time))
     for name, frame in (('frame', sample), ('sources', apart)):
-        file = out / f'{name}.safetensors'
         if frame is not None:
-            file.write_bytes(payload.encode(frame))
-        else:
-            file.unlink(missing_ok=True)
+            write(out / f'{name}.safetensors', payload.encode(frame))
 
 
 def _print_outcome(summary: dict[str, Any], page: Path, failures: list[str]) -> None:
