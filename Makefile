@@ -16,7 +16,7 @@ SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulation.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* robocache_core/include/*/* test/*/*.cpp test/*/*/*.cpp)
 # Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
-SIDE_BY_SIDE := test/core test/sim test/export test/inspection test/launch test/package test/process test/view
+SIDE_BY_SIDE := test/bags test/core test/sim test/export test/inspection test/launch test/package test/parameters test/process test/view
 
 .PHONY: help demo dist lock release-check test test-lerobot fuzz fuzz-coverage faults soak load bench bench-gpu bench-node sanitize sanitize-gpu docs docs-check env shell clean
 .DELETE_ON_ERROR:
@@ -66,7 +66,7 @@ else
 endif
 
 fuzz:
-	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/inspection/test_inspect_fuzz.py $(ARGS)
+	@ROBOCACHE_FUZZ="$${ROBOCACHE_FUZZ:-10000}" $(RUN) python -m pytest -q -rP --show-capture=stdout --durations=9 test/ros/test_fuzz_*.py test/bags/test_fuzz_*.py test/inspection/test_inspect_fuzz.py $(ARGS)
 
 fuzz-coverage:
 	@$(RUN) scripts/fuzz_coverage.sh $(ARGS)
