@@ -89,6 +89,10 @@ class BagWatch:
         """The warnings of the recording itself: a shard that has the end of a bag has those of one pass over it."""
         return tuple(line for about, line in self.warnings.items() if about.partition(' ')[0] not in _OF_FRAMES)
 
+    def reports_at(self, record_ns: int) -> bool:
+        """Whether ``advance`` to ``record_ns`` reports."""
+        return 0 < self._due_ns <= record_ns
+
     def advance(self, record_ns: int) -> None:
         """Take note that the next message was recorded at ``record_ns``; before it is taken in."""
         if not self._due_ns:

@@ -42,6 +42,7 @@ Messages = Callable[[Bag, Collection[str]], Iterator[tuple[str, int, bytes]]]
 TARGETS = '(targets)'
 
 _UNBOUNDED = 1 << 62
+_STAMP_END = 12  # bytes of a serialized message up to the end of its header's stamp
 _logger = logging.getLogger(__name__)
 
 
@@ -227,11 +228,14 @@ class _Reader:
         self.watch: BagWatch | None = None
         self.poses: BagPoses | None = None
         self._pipeline, self._messages, self._bounds, self._views = pipeline, messages, bounds, views
+        self._decodes = any(stream.is_compressed for stream in pipeline.streams.values())
         #: What the pipeline had counted before the shard; None: it has not begun.
         self.before: dict[str, Counts] | None = None
         self.lacking_before: dict[str, Counter[str]] | None = None
         #: By stream, frames in which it is not valid.
         self.not_valid: Counter[str] = Counter()
+        #: By topic, the last calibration that differed from the one before, without its stamp.
+        self._calibrations: dict[str, bytes] = {}
 
     def frames(self, path: Path, wanted: list[Route]) -> Generator[FusedFrame, None, None]:
         bag = open_bag(path, {route.type_name for route in wanted})
@@ -255,6 +259,8 @@ class _Reader:
             read: Counter[str] = Counter()
             for topic, record_ns, raw in self._messages(bag, topics):
                 read[topic] += 1
+                if self._ends_wait(watch, wanted, topic, record_ns, raw):
+                    yield from self._poll(watch)
                 watch.advance(record_ns)
                 if self._clock.steady_ns() >= self._bounds.end_ns:
                     return
@@ -264,7 +270,8 @@ class _Reader:
                 for route in wanted:
                     if route.absolute_topic == topic:
                         self._take(ingest, watch, route, record_ns, raw)
-                yield from self._poll(watch)
+                yield from self._poll(watch, self._num_waiting)
+            yield from self._poll(watch)
             moving.conclude()
             self._note_missing(bag, topics, read)
             ingest.give_up()
@@ -296,8 +303,24 @@ class _Reader:
             self.lacking_before = lacking_in(self._pipeline, self.not_valid)
         self._pipeline.computes = self.before is not None
 
-    def _poll(self, watch: BagWatch) -> Iterator[FusedFrame]:
-        for frame in self._pipeline.poll():
+    @property
+    def _num_waiting(self) -> int:
+        """Ready targets that wait for the next one: their images are decoded while messages are taken in.
+
+        Who views frames is given each as soon as it can be, with the poses and calibrations of that time.
+        """
+        return 1 if self._decodes and self._pipeline.computes and not self._views else 0
+
+    def _ends_wait(self, watch: BagWatch, wanted: Iterable[Route], topic: str, record_ns: int, raw: bytes) -> bool:
+        """Whether frames that wait must be computed before a message: it could change them, or what is said of them."""
+        calibrates = any(route.is_calibration and route.absolute_topic == topic for route in wanted)
+        if calibrates and self._calibrations.get(topic) != (content := raw[_STAMP_END:]):
+            self._calibrations[topic] = content
+            return True
+        return watch.reports_at(record_ns) or record_ns >= self._bounds.end_ns
+
+    def _poll(self, watch: BagWatch, num_waiting: int = 0) -> Iterator[FusedFrame]:
+        for frame in self._pipeline.poll(max(0, self._pipeline.num_ready - num_waiting)):
             watch.published(frame)
             self.not_valid.update(name for name, is_valid in frame.valid.items() if not is_valid)
             yield frame
