@@ -19,13 +19,13 @@ from robocache_core.frame_assembly import frame_of
 from robocache_core.grids import Grids
 from robocache_core.ledger import Account, Reason
 from robocache_core.observer import Observer
+from robocache_core.sample_checks import check_sample
 from robocache_core.samples import CameraInfo, DataError, Sample, VectorSample, restamped
-from robocache_core.sensor_poses import SensorPoses
+from robocache_core.sensor_poses import SensorPoses, unknown_pose
 from robocache_core.streams import make_streams, observed
 from robocache_core.streams.base import FrameDraft, RequiredStreamMissing
 from robocache_core.streams.no_depth import WithoutDepth
 from robocache_core.target import Target
-from robocache_core.text import shown
 
 
 class Pipeline:
@@ -112,15 +112,17 @@ class Pipeline:
         """Hand over the sample of a message that was announced; what cannot be used is counted as dropped.
 
         Its stamp is that of the message, which is corrected here (``StreamConfig.corrected_ns``).
+
+        Raises:
+            TypeError, ValueError: see ``check_sample``; it is counted as dropped ``internal_error``.
         """
-        if self.needs_pose(name) and not self._is_located(name, sample):
-            frame_id = self.streams[name].mounted_frame(sample)
-            self._refuse(name, Reason.NO_TRANSFORM, self._unknown_pose(name, frame_id))
-            return
+        stream = self._streams[name]
         try:
+            check_sample(sample, stream.kinds)
+            self._check_located(name, sample)
             if (stamp_ns := self.streams[name].corrected_ns(sample.stamp_ns)) != sample.stamp_ns:
                 sample = restamped(sample, stamp_ns)
-            sample = self._streams[name].admit(sample)
+            sample = stream.admit(sample)
         except DataError as error:
             self._refuse(name, error.reason, str(error))
             return
@@ -156,10 +158,12 @@ class Pipeline:
             return True
         return target == frame_id != '' or (target == '' and stream.is_located)
 
-    def _is_located(self, name: str, sample: Sample) -> bool:
-        """Whether a sample can be brought into the target frame."""
+    def _check_located(self, name: str, sample: Sample) -> None:
+        """Refuse, by ``DataError``, a sample that must be brought into the target frame and cannot be."""
+        frame_id = self.streams[name].mounted_frame(sample)
         has_own = not isinstance(sample, VectorSample) and sample.pose is not None
-        return has_own or self.has_pose(name, self.streams[name].mounted_frame(sample))
+        if self.needs_pose(name) and not has_own and not self.has_pose(name, frame_id):
+            raise unknown_pose(name, frame_id, self.config.target_frame)
 
     def clock_jumped(self, now_ns: int) -> None:
         """State that the ROS clock was set to ``now_ns``; starts a new epoch if that is before the stamps."""
@@ -184,10 +188,6 @@ class Pipeline:
     def _refuse(self, name: str, reason: Reason, message: str) -> None:
         self.drop(name, reason)
         self.on_refused(name, reason, message)
-
-    def _unknown_pose(self, name: str, frame_id: str) -> str:
-        frames = f"frame {shown(frame_id)} in target_frame '{self.config.target_frame}'"
-        return f'the pose of {frames} is not known; state it by set_pose, or set {name}.extrinsics'
 
     def _queue_ready(self, *, give_up: bool = False) -> None:
         """Move targets that became ready to the bounded queue, at once: what they pick must not depend on ``poll``."""

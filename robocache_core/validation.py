@@ -188,6 +188,15 @@ def check_tensor(
         raise TypeError(f'{name} is {tensor.dtype}: must be {" or ".join(str(dtype) for dtype in dtypes)}')
     if tensor.dim() != dims:
         raise ValueError(f'{name} has shape {tuple(tensor.shape)}: must have {dims} dimensions')
+    check_memory(name, tensor, device)
+
+
+def check_memory(name: str, tensor: torch.Tensor, device: torch.device | None) -> None:
+    """Refuse a tensor without plain memory, or on another device, as ``check_tensor`` does.
+
+    Raises:
+        ValueError: it is one.
+    """
     if device is None:
         if not (tensor.is_cpu or tensor.is_cuda):
             raise ValueError(f'{name} is on {tensor.device}: must be on the CPU or on a CUDA device')

@@ -96,7 +96,7 @@ class Bag:
             BagError: a file that was there when the bag was opened cannot be read.
         """
         wanted = {name for name in topics if name in self.topics and not self.topics[name].unreadable}
-        still_there = dict.fromkeys(sorted(wanted), 0)
+        read = dict.fromkeys(sorted(wanted), 0)
         for path in self.files if wanted else ():
             try:
                 with opened(path) as file:
@@ -105,20 +105,27 @@ class Bag:
                         for channel in file.channels
                         if (name := _absolute(channel.topic)) in wanted and channel.msgtype == self.topics[name].msgtype
                     }
-                    for channel in file.channels:
-                        if channel.key in names:
-                            still_there[names[channel.key]] += channel.count
-                    counts = dict.fromkeys(names, 0)
                     for key, record_ns, raw in file.messages(names.keys()):
-                        counts[key] += 1
+                        read[names[key]] += 1
                         yield names[key], record_ns, _uncompressed(raw)
-                    _warn_of_missing(path, file.channels, counts)
             except Exception as error:
                 raise _unreadable(self.path, error) from error
-        for name, count in still_there.items():
-            if count != (before := self.topics[name].count):
-                changed = f'{count} of {before} messages on {shown(name)} are there'
-                _logger.warning('%s: was written to since it was opened: %s', self.path, changed)
+        for line in self.unread(read):
+            _logger.warning('%s: %s', self.path, line)
+
+    def unread(self, read: Mapping[str, int]) -> list[str]:
+        """Return a line for each topic of which not as many messages were read as the bag had when it was opened.
+
+        Args:
+            read: by topic of the bag, messages that were read of it once the bag has been read to its end; of one that
+                is ``unreadable`` none are expected.
+        """
+        counts = {name: 0 if self.topics[name].unreadable else self.topics[name].count for name in read}
+        return [
+            f'{read[name]} of {count} messages on {printable(name, MAX_SHOWN)} are read'
+            for name, count in counts.items()
+            if read[name] != count
+        ]
 
     def deserialize(self, topic: str, raw: bytes, types: Types = known) -> Any:
         """Return a message of ``topic``, as ``cdr.deserialize`` does.
@@ -300,14 +307,6 @@ def _doubt(channel: Channel) -> str:
     here = type_hash(channel.msgtype) if channel.digest else ''
     there = printable(channel.digest, MAX_SHOWN)
     return '' if here in ('', there) else f'its type hash is {there}, that of {channel.msgtype} is {here}'
-
-
-def _warn_of_missing(path: Path, channels: Iterable[Channel], counts: Mapping[int, int]) -> None:
-    """Log of which topics not all messages could be read, or more than the file says."""
-    for channel in channels:
-        if counts.get(channel.key, channel.count) != channel.count:
-            read = f'{counts[channel.key]} of {channel.count} messages on {shown(channel.topic)} are read'
-            _logger.warning('%s: is damaged: %s', path, read)
 
 
 def _absolute(topic: str) -> str:

@@ -10,6 +10,8 @@ from robocache_core.units import MS, SECOND
 
 #: Delays that sensors and networks have, ns; by how much a stamp may be ahead of its arrival.
 LONGEST_NS, AHEAD_NS = SECOND, 10 * MS
+#: Beyond this the time from stamp to frame is no latency, but the difference of two clocks, ns.
+MOST_LATENCY_NS = 60 * SECOND
 
 _HOUR_NS = 3600 * SECOND
 _YEAR_NS = 365 * 24 * _HOUR_NS

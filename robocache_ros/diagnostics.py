@@ -10,7 +10,8 @@ that clocks are known for. sync: ERROR when no frame came, WARN when targets wer
 when stamps jump to and fro, and when a stream's clock is the odd one out or those of two differ. queue: WARN while
 thinning. compute: WARN on the reference, and on the CPU where a GPU was asked for or has failed, ERROR after an
 unforeseen exception. output: STALE when no frame left in the last period, WARN when a subscriber asks for a QoS that is
-not offered, another node publishes there too, or ROS time stands still at 0.
+not offered, another node publishes there too, or ROS time stands still at 0; where stamps are of another clock, as
+those of a bag that is played without /clock, it says so in place of the latency.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from robocache_core.config import StreamConfig
 from robocache_core.ledger import Reason
 from robocache_core.pipeline import Pipeline
-from robocache_core.units import SECOND
+from robocache_core.units import MS, SECOND
 from robocache_ros import dds_environment, lost_targets
 from robocache_ros.blocker import Blockage, Blocker, Cause, Fault
 from robocache_ros.clock import Clock
+from robocache_ros.clock_differences import AHEAD_NS, MOST_LATENCY_NS
 from robocache_ros.drop_log import DAMAGED, Explanation
 from robocache_ros.empty_frames import describe_empty
 from robocache_ros.frozen_poses import FrozenPoses
 from robocache_ros.inbox import Inboxes
 from robocache_ros.metrics import InputRecord, Metrics
-from robocache_ros.period import Period, Snapshot, listed
+from robocache_ros.period import Period, Snapshot, listed, span
 from robocache_ros.worker import Worker
 
 OK, WARN, ERROR, STALE = (
@@ -339,14 +341,17 @@ class Diagnostics:
             level, message = WARN, self._metrics.output.incompatible_text
         elif self.twin:
             level, message = WARN, self.twin
-        else:
+        elif _is_latency(p50):
             level, message = OK, f'{rate:.1f} Hz'
+        else:
+            apart = f'{span(round(abs(p50) * MS))} {"behind" if p50 > 0 else "ahead of"}'
+            level, message = OK, f'{rate:.1f} Hz; no latency is known: stamps are {apart} the clock of this node'
         values = {
             'frames': self._metrics.frames,
             'rate_hz': rate,
             'subscribers': self._num_subscribers(),
-            'latency_p50_ms': p50,
-            'latency_p99_ms': p99,
+            'latency_p50_ms': p50 if _is_latency(p50) else 'N/A',
+            'latency_p99_ms': p99 if _is_latency(p99) else 'N/A',
         }
         return self._status('output', level, message, values)
 
@@ -373,6 +378,11 @@ def _clock(config: StreamConfig, record: InputRecord) -> dict[str, Any]:
         'drift_ppm': 'N/A' if drift is None else drift.ppm,
         'drift_is_clear': drift is not None and drift.is_clear,
     }
+
+
+def _is_latency(value_ms: float) -> bool:
+    """Whether a time from stamp to frame can be that by one clock; NaN, of no frame, can."""
+    return not (value_ms < -AHEAD_NS / MS or value_ms > MOST_LATENCY_NS / MS)
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from robocache_core.byte_views import view_on_host
+from robocache_core.config import PipelineConfig
 from robocache_core.gpu_bytes import Data, GpuBytes, explained
 
 try:
@@ -45,10 +46,23 @@ def host_bytes(data: Any) -> Any:
 
 
 def why_not_on_gpu(node: Any) -> str | None:
-    """Return why the data of no message that ``node`` subscribes to can be on a GPU; None where they can."""
+    """Return why the data of no message that ``node`` subscribes to can be on a GPU; None where they can.
+
+    Args:
+        node: or its class; None: there is no rclpy.
+    """
+    if node is None:
+        return 'needs rclpy, which is not installed'
     if _ARGUMENT not in inspect.signature(node.create_subscription).parameters:
         return f'must be cpu before ROS 2 Lyrical: rclpy has no {_ARGUMENT}'
     return 'needs the package cuda_buffer_py, which is not installed' if CudaBuffer is None else None
+
+
+def refused_on_gpu(node: Any, config: PipelineConfig) -> str:
+    """Return which stream asks for data on a GPU, and why ``node``, as of ``why_not_on_gpu``, has none; else empty."""
+    asking = next((stream.name for stream in config.streams() if stream.may_be_on_gpu), None)
+    why = why_not_on_gpu(node) if asking is not None else None
+    return f"{asking}.memory = 'cuda': {why}" if why else ''
 
 
 def view_bytes(data: Any) -> Data:

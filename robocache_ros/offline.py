@@ -17,7 +17,7 @@ from robocache_core.frame import FusedFrame
 from robocache_core.ledger import Counts
 from robocache_core.observer import Observer
 from robocache_core.pipeline import Pipeline
-from robocache_core.text import printable, shown
+from robocache_core.text import printable
 from robocache_ros.bag_outcome import BagOutcome, lacking_in
 from robocache_ros.bag_types import types_in
 from robocache_ros.bag_watch import BagWatch, RecordedClock
@@ -273,7 +273,7 @@ class _Reader:
                 yield from self._poll(watch, self._num_waiting)
             yield from self._poll(watch)
             moving.conclude()
-            self._note_missing(bag, topics, read)
+            self.log.defects += bag.unread({name: read[name] for name in sorted(topics & bag.topics.keys())})
             ingest.give_up()
             watch.end()
             self._pipeline.give_up()
@@ -288,13 +288,6 @@ class _Reader:
         if self._pipeline.device_fault is not None:
             log.emit(Event.ON_CPU, fault=self._pipeline.device_fault)
         self._pipeline.on_degraded = lambda fault: log.emit(Event.DEVICE_FAILED, fault=fault)
-
-    def _note_missing(self, bag: Bag, topics: Collection[str], read: Mapping[str, int]) -> None:
-        """Note of which topics not all messages could be read, or more than the bag says; reading it logs that."""
-        for name in sorted(topics & bag.topics.keys()):
-            count = 0 if bag.topics[name].unreadable else bag.topics[name].count
-            if read[name] != count:
-                self.log.defects.append(f'{read[name]} of {count} messages on {shown(name)} are read')
 
     def _enter_from(self, now_ns: int) -> None:
         """Compute frames from the begin of the shard on, and count from there."""

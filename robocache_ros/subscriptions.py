@@ -21,7 +21,7 @@ from robocache_ros import qos, rcl, rclpy_private
 from robocache_ros.decoders import Decoding
 from robocache_ros.events import Event
 from robocache_ros.message import Deserialized, Serialized
-from robocache_ros.message_data import ON_GPU, why_not_on_gpu
+from robocache_ros.message_data import ON_GPU, refused_on_gpu
 from robocache_ros.reader import Reader, ReadOnThread
 from robocache_ros.runtime import Runtime
 from robocache_ros.sources import Route, routes
@@ -33,9 +33,8 @@ _LEAST_HISTORY, _MOST_HISTORY = 32, 1000
 
 def check_gpu_messages(node: LifecycleNode, config: PipelineConfig) -> None:
     """Raise ``ConfigError`` where a stream asks for data on the GPU, and this ROS has none there."""
-    asking = next((stream.name for stream in config.streams() if stream.may_be_on_gpu), None)
-    if asking is not None and (why := why_not_on_gpu(node)):
-        raise ConfigError(f"{asking}.memory = 'cuda': {why}")
+    if refused := refused_on_gpu(node, config):
+        raise ConfigError(refused)
 
 
 class Subscriptions:

@@ -262,16 +262,16 @@ def cloud_of(
     return Cloud(data, layout, check_transform(transform).as_strided((1, 3, 4), (12, 4, 1)), None, rays)
 
 
-def check_transform(transform: torch.Tensor) -> torch.Tensor:
-    """Return a pose ``[4, 4] float32`` on the CPU, contiguous.
+def check_transform(transform: torch.Tensor, name: str = 'transform') -> torch.Tensor:
+    """Return the pose ``[4, 4] float32`` that is called ``name``, on the CPU, contiguous.
 
     Raises:
         ValueError, TypeError: it is none.
     """
-    check_tensor('transform', transform, 2, (torch.float32,), _CPU)
+    check_tensor(name, transform, 2, (torch.float32,), _CPU)
     rows = transform.tolist()  # so few numbers take torch longer
     if transform.shape != (4, 4) or not math.isfinite(sum(map(sum, rows[:3]))) or rows[3] != [0, 0, 0, 1]:
-        raise ValueError(f'transform = {rows}: must be [4, 4], finite, its last row 0 0 0 1')
+        raise ValueError(f'{name} = {rows}: must be [4, 4], finite, its last row 0 0 0 1')
     return transform.contiguous()
 
 

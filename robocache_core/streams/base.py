@@ -244,6 +244,9 @@ class Stream(ABC, Generic[Config]):
         poses: of the sensors, as far as they are known; the pipeline adds to it.
     """
 
+    #: Of the samples that it takes.
+    kinds: ClassVar[tuple[type[Sample], ...]]
+
     def __init__(self, config: Config, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         self.config = config
         self.name = config.name
@@ -258,7 +261,7 @@ class Stream(ABC, Generic[Config]):
         return False
 
     def admit(self, sample: Sample) -> Sample:
-        """Return the sample as it is kept until a frame uses it.
+        """Return the sample, of one of ``kinds`` and checked, as it is kept until a frame uses it.
 
         Raises:
             DataError: it cannot be used.

@@ -38,6 +38,8 @@ class ImageStream(Stream[Config]):
         info: the camera's calibration, if it has come.
     """
 
+    kinds = (CameraFrame, EncodedImage)
+
     def __init__(self, config: Config, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self.info: CameraInfo | None = None

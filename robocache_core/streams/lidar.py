@@ -182,6 +182,8 @@ class LidarConfig(GpuMessagesConfig):
 class LidarStream(Stream[LidarConfig]):
     """Voxelizes a lidar's scans, or gives their points to the grid that it is in."""
 
+    kinds = (LidarScan,)
+
     def __init__(self, config: LidarConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self._poses = poses

@@ -135,6 +135,8 @@ class ImuConfig(VectorConfig):
 class VectorStream(Stream[VectorConfig]):
     """Resamples a vector sensor's readings."""
 
+    kinds = (VectorSample,)
+
     def __init__(self, config: VectorConfig, pipeline: PipelineConfig, poses: SensorPoses) -> None:
         super().__init__(config, pipeline, poses)
         self._shape = (sum(config.widths),)

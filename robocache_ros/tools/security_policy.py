@@ -69,6 +69,7 @@ def access_of(config: PipelineConfig, node_config: NodeConfig, name: str, namesp
     from robocache_ros.poses import streams_to_locate
     from robocache_ros.publishers import own_topics
     from robocache_ros.sources import routes
+    from robocache_ros.tools.topic_names import resolved
     from robocache_ros.twins import MARK
 
     on_cpu = dataclasses.replace(config, compute=dataclasses.replace(config.compute, device='cpu'))
@@ -76,15 +77,15 @@ def access_of(config: PipelineConfig, node_config: NodeConfig, name: str, namesp
     inputs = (route.topic for route in routes(config, views=node_config.publish_images))
     dumps = (SERVICE,) if node_config.recorder.seconds_ns else ()
 
-    def resolved(names: Iterable[str]) -> set[str]:
-        return {_resolved(each, name, namespace) for each in names}
+    def all_resolved(names: Iterable[str]) -> set[str]:
+        return {resolved(each, name, namespace) for each in names}
 
-    outputs = resolved([*own_topics(config, node_config), *_NODE_TOPICS, f'~/{MARK}'])
-    mark = _resolved(f'~/{MARK}', name, namespace)
+    outputs = all_resolved([*own_topics(config, node_config), *_NODE_TOPICS, f'~/{MARK}'])
+    mark = resolved(f'~/{MARK}', name, namespace)
     return Access(
         publish=tuple(sorted(outputs - {mark} | {f'{mark}*'})),
-        subscribe=tuple(sorted(resolved([*inputs, *transforms, '/clock']))),
-        reply=tuple(sorted(resolved([*_NODE_SERVICES, *dumps]))),
+        subscribe=tuple(sorted(all_resolved([*inputs, *transforms, '/clock']))),
+        reply=tuple(sorted(all_resolved([*_NODE_SERVICES, *dumps]))),
     )
 
 
@@ -107,22 +108,6 @@ def policy_xml(access: Access, enclave: str, name: str, namespace: str) -> str:
 
 def _within(element: ElementTree.Element, tag: str) -> ElementTree.Element:
     return ElementTree.SubElement(element, tag)
-
-
-def _resolved(topic: str, name: str, namespace: str) -> str:
-    from rclpy.exceptions import InvalidTopicNameException
-    from rclpy.expand_topic_name import expand_topic_name
-    from rclpy.validate_full_topic_name import validate_full_topic_name
-
-    from robocache_core.text import shown
-    from robocache_core.tunable import ConfigError
-
-    try:
-        full = str(expand_topic_name(topic, name, namespace))
-        validate_full_topic_name(full)
-    except (InvalidTopicNameException, ValueError) as error:
-        raise ConfigError(f'{shown(topic)} is no topic of ROS: {" ".join(str(error).split())}') from error
-    return full
 
 
 def _parser() -> argparse.ArgumentParser:

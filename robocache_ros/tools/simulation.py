@@ -22,6 +22,9 @@ ahead, s, and run fast, millionths.
 
 In the folder of the bag are also truth.json (scene, poses of the sensors, biases, trajectory) and truth.npz (the
 robot's true poses). The same options give the same bytes on the same machine.
+
+Exit status: 0; 1 where the disk is full; 2 where OUT or the arguments cannot be used, as where OUT exists; 130 where it
+was interrupted.
 """
 
 from __future__ import annotations
@@ -55,6 +58,8 @@ _LATCHED = Qos(
     QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
     QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
 )  # fmt: skip
+
+_UNUSABLE = 2
 
 
 def write_bag(
@@ -206,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(argv: list[str] | None) -> int:
-    """Run the command line; returns the exit status: 0, 1 where nothing was written."""
+    """Run the command line; returns the exit status."""
     args = _parser().parse_args(argv)
     robot = sensors.robot(
         seed=args.seed,
@@ -247,7 +252,7 @@ def run(argv: list[str] | None) -> int:
         raise UnwrittenError(f'{args.out}: {error}') from error
     except OSError as error:
         print(f'simulate: {error}', file=sys.stderr)
-        return 1
+        return _UNUSABLE
     bar.close()
     size = sum(file.stat().st_size for file in args.out.iterdir()) / 1e6
     print(

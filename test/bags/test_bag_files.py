@@ -116,7 +116,8 @@ def test_a_file_that_is_cut_once_it_is_open_gives_what_is_before_the_cut(
     raws = [raw for _, _, raw in (first, *found)]
     assert raws == [raw for _, _, raw in MESSAGES[: before(data, at)]]
     counts = [(sum(k == kind for k, _, _ in MESSAGES[: len(raws)]), name) for kind, (name, _) in enumerate(TOPICS)]
-    assert caplog.messages == [f'{path}: is damaged: {n} of 150 messages on {name!r} are read' for n, name in counts]
+    expected = [f'{path}: {n} of 150 messages on {name} are read' for n, name in counts]
+    assert sorted(caplog.messages) == sorted(expected)
 
 
 @pytest.mark.parametrize('offset', [-31, -27, -20, 0, 200])
@@ -178,7 +179,7 @@ def test_a_bag_that_is_cut_between_its_opening_and_its_reading_says_what_is_miss
     os.truncate(path, data.index(MESSAGES[200][2]))
     found = list(bag.messages([name for name, _ in TOPICS]))
     assert len(found) == 200
-    expected = [f"was written to since it was opened: 100 of 150 messages on '{name}' are there" for name, _ in TOPICS]
+    expected = [f'100 of 150 messages on {name} are read' for name, _ in TOPICS]
     assert sorted(line.partition(': ')[2] for line in caplog.messages) == sorted(expected)
 
 

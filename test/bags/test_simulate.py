@@ -263,7 +263,7 @@ def test_existing_folders_are_kept(tmp_path, capsys):
     command = [str(out), '--seconds', '0.1', '--lidar-rings', '2', '--without', 'camera']
     assert simulate.main(command) == 0
     before = (out / 'metadata.yaml').read_bytes()
-    assert simulate.main([*command, '--seed', '1']) == 1
+    assert simulate.main([*command, '--seed', '1']) == 2
     assert 'exists' in capsys.readouterr().err
     assert (out / 'metadata.yaml').read_bytes() == before
     assert simulate.main([*command, '--seconds', '0.2', '--overwrite']) == 0
@@ -271,7 +271,7 @@ def test_existing_folders_are_kept(tmp_path, capsys):
 
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'thesis.tex').write_text('all of it')
-    assert simulate.main([str(tmp_path / 'mine'), '--seconds', '0.1', '--overwrite']) == 1
+    assert simulate.main([str(tmp_path / 'mine'), '--seconds', '0.1', '--overwrite']) == 2
     assert 'not a bag' in capsys.readouterr().err
     assert (tmp_path / 'mine' / 'thesis.tex').read_text() == 'all of it'
 

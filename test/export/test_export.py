@@ -198,6 +198,21 @@ def test_a_configuration_that_is_not_there_is_not_a_set_that_is_begun(
     assert capsys.readouterr().err == f'export: {config}: No such file or directory\n'
 
 
+def test_what_cannot_be_begun_is_no_set_that_could_not_be_completed(
+    tmp_path: Path, both: list[Path], capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'new.part').mkdir()
+    (tmp_path / 'new.part' / 'notes').touch()
+    for arguments, message in (
+        (['--out', str(tmp_path / 'out')], f'{tmp_path / "out"} exists: choose another name, or remove it'),
+        (['--out', str(tmp_path / 'new')], f'{tmp_path / "new.part"} has files that no export left there: remove it'),
+        (['--out', str(tmp_path / 'a'), '--html', str(tmp_path)], 'must be a file, beside'),
+    ):
+        assert cli.main([str(both[0]), *arguments, '--format', 'mcap']) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith('robocache_ros.tools.export.lerobot')]:
         monkeypatch.delitem(sys.modules, name)

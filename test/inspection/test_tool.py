@@ -271,6 +271,38 @@ def test_depth_is_described_and_its_unit_doubted(tmp_path: Path) -> None:
     assert unit['remedy'].startswith('set depth_unit of its stream to 0.001')
 
 
+NO_GPU = 'frames are computed on the CPU: compute.device = cuda:99: '
+NOT_ON_GPU = "points.memory = 'cuda': "
+
+
+@pytest.mark.parametrize(
+    ('device', 'memory', 'has_rclpy', 'said'),
+    [
+        ('auto', 'cpu', True, []),
+        ('cuda:99', 'cpu', True, [NO_GPU]),
+        ('auto', 'cuda', True, [NOT_ON_GPU]),
+        ('auto', 'cuda', False, [f'{NOT_ON_GPU}needs rclpy, which is not installed']),
+        ('cuda:99', 'cuda', True, [NO_GPU, NOT_ON_GPU]),
+    ],
+)
+def test_what_this_host_lacks_of_a_configuration_is_a_note(
+    device: str, memory: str, has_rclpy: bool, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node would compute on the CPU, and refuse to ask for messages on a GPU; the bag is fine."""
+    if not has_rclpy:
+        monkeypatch.setitem(sys.modules, 'rclpy.node', None)
+    bag = bags.write(tmp_path / 'bag', bags.every(100, '/points', bags.cloud))
+    file = tmp_path / 'robot.yaml'
+    points = f'{{memory: {memory}, voxel: {{channels: [count]}}}}'
+    tree = f'lidars: [points], points: {points}, compute: {{device: {device}}}'
+    file.write_text(f'/**/preprocess: {{ros__parameters: {{{tree}}}}}')
+    report = inspect(bag, file)
+    assert report['verdict']['exit_status'] == 0
+    found = [finding for finding in report['findings'] if finding['subject'] == 'configuration']
+    assert [finding['level'] for finding in found] == ['note'] * len(said)
+    assert all(finding['what'].startswith(line) for finding, line in zip(found, said, strict=True))
+
+
 def test_every_reason_has_a_remedy() -> None:
     report = {
         'bag': {'defects': [], 'start_ns': 0}, 'topics': {},

@@ -33,12 +33,13 @@ def diagnostics(at_ms, blocker='', **lidar):
 def recording(**changes):
     topics = {'/points': Topic('/points', LIDAR.message_type, 3), '/text': Topic('/text', 'std_msgs/msg/String', 4)}
     given = {
-        'bag': Bag(Path('a/bag'), 0, 300 * MS, topics),
+        'bag': Bag(Path('a/bag'), 0, 300 * MS, topics, defects=('a is cut off',)),
         'config': PipelineConfig((LIDAR,), (CAMERA,)),
         'sent': {'/points': SentLog(array('q', [100, 200, 300]), array('q', [10 * MS, 110 * MS, 210 * MS]))},
         'late_ns': [0, 2 * MS],
         'skipped': {},
         'unsent': {},
+        'unread': ['1 of 3 messages on /points are read'],
         'frames': [
             frame(100, 35, {'lidar': True, 'front': True}, lidar=0, front=-5),
             frame(200, 150, {'lidar': True, 'front': False}, lidar=0),
@@ -79,7 +80,7 @@ def test_a_summary_has_rates_latencies_and_the_nodes_own_counts():
         'path': 'a/bag',
         'seconds': 0.3,
         'messages': 7,
-        'defects': [],
+        'defects': ['a is cut off', '1 of 3 messages on /points are read'],
         'skipped': {},
         'unsent': {},
     }

@@ -251,20 +251,43 @@ def contents(folder):
 
 @pytest.fixture
 def played_here(monkeypatch):
-    """``replay`` plays in this process, to a node that does not start."""
+    """``replay`` plays in this process."""
     monkeypatch.setattr(cli, '_enter_environment', lambda *_: None)  # it would replace this process
-
-    def refuse(self):
-        raise node_process.NodeError('refused')
-
-    monkeypatch.setattr(node_process.NodeProcess, '__enter__', refuse)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def test_a_replay_that_fails_leaves_nothing_of_an_earlier_one(tmp_path, capsys, played_here):
+@pytest.fixture
+def played_to_none(monkeypatch, played_here):
+    """``replay`` plays in this process, to a node that does not start."""
+
+    def refuse(self):
+        raise node_process.NodeError('refused')
+
+    monkeypatch.setattr(node_process.NodeProcess, '__enter__', refuse)
+
+
+def test_a_bag_that_is_cut_while_it_is_played_is_a_defect(tmp_path, capsys, monkeypatch, played_here):
+    (bag,) = write_cloud_bag(tmp_path).glob('*.mcap')
+    wait_active = node_process.NodeProcess.wait_active
+
+    def wait_and_cut(self, timeout_s):
+        wait_active(self, timeout_s)
+        os.truncate(bag, bag.stat().st_size // 2)
+
+    monkeypatch.setattr(node_process.NodeProcess, 'wait_active', wait_and_cut)
+    assert cli.main([str(bag), *SLOWLY, '--loop', '2', '--out', str(tmp_path / 'out')]) == 0
+    summary = results(tmp_path / 'out')
+    num_read = summary['published']['points'] // 2
+    assert 0 < num_read < summary['bag']['messages']
+    line = f'{num_read} of {summary["bag"]["messages"]} messages on /points are read'
+    assert summary['bag']['defects'] == [line]
+    assert f'warning: of the bag: {line}\n' in capsys.readouterr().out
+
+
+def test_a_replay_that_fails_leaves_nothing_of_an_earlier_one(tmp_path, capsys, played_to_none):
     write_earlier(tmp_path / 'out')
     assert cli.main([str(write_cloud_bag(tmp_path)), '--out', str(tmp_path / 'out')]) == 1
     assert capsys.readouterr().err == 'replay: refused\n'
@@ -274,7 +297,7 @@ def test_a_replay_that_fails_leaves_nothing_of_an_earlier_one(tmp_path, capsys, 
     assert all(left[name] == b'earlier' for name in OWN)
 
 
-def test_the_configuration_of_an_earlier_replay_can_be_given(tmp_path, played_here):
+def test_the_configuration_of_an_earlier_replay_can_be_given(tmp_path, played_to_none):
     out = tmp_path / 'out'
     write_earlier(out)
     config = params_file(tmp_path, lidars=['points']).rename(out / 'preprocess.yaml')

@@ -8,7 +8,9 @@ from support.runtime import BOX, LIDAR, assert_adds_up, cloud, image, make
 from support.statuses import ERROR, OK, ONE, STALE, TWO, WARN, drive, no_points, summary, values
 
 from robocache_core.config import BackpressureConfig, LidarConfig, PipelineConfig
+from robocache_core.units import MS
 from robocache_ros import dds_environment, diagnostics
+from robocache_ros.durations import Durations
 
 
 def test_a_robot_that_works():
@@ -27,6 +29,33 @@ def test_a_robot_that_works():
     assert values(statuses['output'])['frames'] == '10'
     assert values(statuses['output'])['latency_p50_ms'] == '5.000'
     assert_adds_up(bench.runtime)
+
+
+@pytest.mark.parametrize(
+    ('latencies_ms', 'message', 'shown'),
+    [
+        ([59_000.0, 59_000.0], '10.0 Hz', ('59000.000', '59000.000')),
+        ([-5.0, -5.0], '10.0 Hz', ('-5.000', '-5.000')),
+        ([5.0] * 99 + [1e9] * 3, '10.0 Hz', ('5.000', 'N/A')),  # a clock that has been set
+        (
+            [35_944_608_031.0],
+            '10.0 Hz; no latency is known: stamps are 35944608.0 s behind the clock of this node',
+            None,
+        ),
+        ([-37_000.0], '10.0 Hz; no latency is known: stamps are 37.0 s ahead of the clock of this node', None),
+    ],
+)
+def test_a_latency_that_cannot_be_is_that_of_another_clock(latencies_ms, message, shown):
+    """As of a bag that is played without /clock."""
+    bench = make(ONE)
+    drive(bench, 'lidar', cloud, range(0, 1000, 100))
+    bench.runtime.metrics.latencies = Durations()
+    for latency_ms in latencies_ms:
+        bench.runtime.metrics.latencies.add(round(latency_ms * MS))
+    output = bench.report()['output']
+    assert (output.level, output.message) == (OK, message)
+    found = values(output)
+    assert (found['latency_p50_ms'], found['latency_p99_ms']) == (shown or ('N/A', 'N/A'))
 
 
 def test_what_is_held_is_counted_wherever_it_is():

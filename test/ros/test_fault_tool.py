@@ -240,11 +240,11 @@ def test_the_command_line(tmp_path: Path, bag: Path, capsys: pytest.CaptureFixtu
     captured = capsys.readouterr()
     assert 'messages changed: 100 tai, 0 drop (faults.jsonl)' in captured.out
     assert 'warning: drop: the bag has no messages on topic=/nothing that it can change' in captured.err
-    assert cli.main(command) == 1
+    assert cli.main(command) == 2
     assert 'exists: choose another name or overwrite it' in capsys.readouterr().err
     assert cli.main([*command, '--overwrite']) == 0
-    assert cli.main([str(out), str(out), '--fault', 'tai', '--overwrite']) == 1
+    assert cli.main([str(out), str(out), '--fault', 'tai', '--overwrite']) == 2
     assert 'is the bag that is read' in capsys.readouterr().err
-    assert cli.main([str(tmp_path / 'absent'), str(tmp_path / 'b'), '--fault', 'tai']) == 1
+    assert cli.main([str(tmp_path / 'absent'), str(tmp_path / 'b'), '--fault', 'tai']) == 2
     assert 'there is no such bag' in capsys.readouterr().err
     assert not list(tmp_path.glob('.faults-*'))

@@ -106,6 +106,14 @@ def test_arguments_that_are_wrong_are_one_line(arguments, message, capsys: pytes
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize('joined', ['/a~~b:=/c', '/a:=b//c', '/a:=/b/1x'])
+def test_a_topic_that_is_none_of_ros_is_one_line(joined, tmp_path, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(['--live', joined, '--fault', 'drop', '--log', str(tmp_path / 'log')]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("faults: '")
+    assert "' is no topic of ROS: " in line
+
+
 def test_a_recording_cannot_loop_live(tmp_path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(['--live', '/a:=/b', '--fault', 'loop', '--log', str(tmp_path / 'log')]) == 1
+    assert cli.main(['--live', '/a:=/b', '--fault', 'loop', '--log', str(tmp_path / 'log')]) == 2
     assert capsys.readouterr().err == 'faults: loop: needs a recording, not --live\n'

@@ -202,7 +202,7 @@ def test_the_command_writes_a_file_and_nothing_else(bag, tmp_path):
         (['nowhere'], 2, 'view: nowhere: there is no such bag'),
         (['BAG', '--connect', '--port', '9'], 1, 'view: no viewer listens on port 9 of this host'),
         (['BAG', 'none.yaml'], 2, 'view: none.yaml: No such file or directory'),
-        (['BAG', '--save', '/proc/no/file'], 1, 'view: [Errno 2]'),
+        (['BAG', '--save', '/proc/no/file'], 2, 'view: [Errno 2]'),
         (['BAG', '--save', '/dev/full'], 1, 'view: /dev/full is not whole: '),
         (
             ['--live', '--node', '/nobody'],

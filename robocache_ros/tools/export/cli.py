@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_core.tunable import ConfigError
     from robocache_ros.bags import BagError, open_bag
     from robocache_ros.tools.export.run import export
-    from robocache_ros.tools.export.writer import ExportError
+    from robocache_ros.tools.export.writer import ExportError, UnusableError
     from robocache_ros.tools.progress import ProgressBar
     from robocache_ros.tools.writing import UnwrittenError
 
@@ -112,7 +112,7 @@ def _run(args: argparse.Namespace) -> int:
             )
         finally:
             bar.close()
-    except (BagError, ConfigError) as error:
+    except (BagError, ConfigError, UnusableError) as error:
         print(f'export: {printable(str(error))}', file=sys.stderr)
         return _UNUSABLE
     except ExportError as error:

@@ -12,7 +12,7 @@ from robocache_core.frame import FusedFrame
 from robocache_ros.bag_outcome import BagOutcome
 from robocache_ros.shards import Shard
 from robocache_ros.tools.export.shards import Workers
-from robocache_ros.tools.export.writer import ExportError
+from robocache_ros.tools.export.writer import UnusableError
 
 #: Frames of a bag or a shard, and at their end what became of it.
 Frames = Generator[FusedFrame, None, BagOutcome]
@@ -39,12 +39,13 @@ def make_engine(name: str, shards: Sequence[Shard], config: PipelineConfig, jobs
         spool: folder that frames of processes wait in.
 
     Raises:
-        ExportError: a library is missing, or there is no cluster.
+        UnusableError: a library is missing.
+        ExportError: there is no cluster.
     """
     if name != 'ray':
         return Workers(shards, config, jobs, spool)
     try:
         from robocache_ros.tools.export.ray_tasks import RayTasks
     except ModuleNotFoundError as error:
-        raise ExportError(f'--engine ray needs {error.name}: pip install robocache_ros[ray]') from error
+        raise UnusableError(f'--engine ray needs {error.name}: pip install robocache_ros[ray]') from error
     return RayTasks(shards, config, jobs)

@@ -9,19 +9,19 @@ from pathlib import Path
 from robocache_core.config import PipelineConfig
 from robocache_ros.parameters import NodeConfig
 from robocache_ros.tools.export.names import FORMATS
-from robocache_ros.tools.export.writer import ExportError, SetWriter
+from robocache_ros.tools.export.writer import SetWriter, UnusableError
 
 
 def make_writer(name: str, folder: Path, config: PipelineConfig, node: NodeConfig) -> SetWriter:
     """Make the writer of a format.
 
     Raises:
-        ExportError: a library that it needs is not installed, or the configuration does not fit it.
+        UnusableError: a library that it needs is not installed, or the configuration does not fit it.
     """
     module, kind = FORMATS[name]
     try:
         imported = importlib.import_module(f'robocache_ros.tools.export.{module}')
     except ModuleNotFoundError as error:
-        raise ExportError(f'{name} needs {error.name}: pip install robocache_ros[export]') from error
+        raise UnusableError(f'{name} needs {error.name}: pip install robocache_ros[export]') from error
     writer: SetWriter = getattr(imported, kind)(folder, config, node)
     return writer

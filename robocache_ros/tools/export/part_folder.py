@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from robocache_ros.tools.export.writer import ExportError
+from robocache_ros.tools.export.writer import UnusableError
 
 _PROGRESS = 'progress'
 
@@ -23,12 +23,12 @@ class PartFolder:
         out: where the set will be.
 
     Raises:
-        ExportError: ``out`` exists or names no folder.
+        UnusableError: ``out`` exists or names no folder.
     """
 
     def __init__(self, out: Path) -> None:
         if out.exists() or out.is_symlink():
-            raise ExportError(f'{out} exists: choose another name, or remove it')
+            raise UnusableError(f'{out} exists: choose another name, or remove it')
         self.out, self.path = out, out.with_name(f'{out.name}.part')
         self._progress = self.path / _PROGRESS
 
@@ -38,21 +38,21 @@ class PartFolder:
         ``settings``: what makes the set; what was written by others is not gone on with.
 
         Raises:
-            ExportError: another process writes it, or what is in it was made by other settings, or by something else.
+            UnusableError: another process writes it, or what is in it was made by other settings, or by something else.
         """
         if self.path.is_dir() and not self._progress.exists() and any(self.path.iterdir()):
-            raise ExportError(f'{self.path} has files that no export left there: remove it')
+            raise UnusableError(f'{self.path} has files that no export left there: remove it')
         self._progress.mkdir(parents=True, exist_ok=True)
         self._lock = (self._progress / 'lock').open('w')
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
-            raise ExportError(f'{self.path} is being written by another process') from error
+            raise UnusableError(f'{self.path} is being written by another process') from error
         if self._read('settings') != json.loads(json.dumps(settings)):
             if self.written(0) is not None:
                 self.close()
-                raise ExportError(
+                raise UnusableError(
                     f'{self.path} was begun with other bags, formats, versions or another configuration: remove it'
                 )
             self._begin(settings)

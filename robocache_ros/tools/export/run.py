@@ -30,7 +30,7 @@ from robocache_ros.tools.export.engines import Engine, Frames, make_engine
 from robocache_ros.tools.export.formats import make_writer
 from robocache_ros.tools.export.part_folder import PartFolder
 from robocache_ros.tools.export.timeline import Timeline
-from robocache_ros.tools.export.writer import BagWriter, ExportError, NoFrameError, Part, SetWriter
+from robocache_ros.tools.export.writer import BagWriter, ExportError, NoFrameError, Part, SetWriter, UnusableError
 from robocache_ros.tools.writing import write
 
 #: Called with the seconds of all bags that are done, and the number of frames so far.
@@ -73,8 +73,9 @@ def export(
         progress: is called for each frame.
 
     Raises:
-        ExportError: the configuration does not fit a format, a library is missing, ``out`` exists, ``html`` is a folder
-            or in ``out``, a bag is written meanwhile.
+        UnusableError: the configuration does not fit a format, a library is missing, ``out`` exists, ``html`` is a
+            folder or in ``out``.
+        ExportError: a bag is written meanwhile, or a process or task is lost.
         BagError: a bag cannot be read, lacks all topics of the configuration, or is given twice.
         NoFrameError: no frame comes, or a format takes none of them; nothing is left of the set.
         OSError: a file cannot be written: what is written stays in ``OUT.part``.
@@ -141,9 +142,9 @@ def _check_reporting(html: Path, out: Path) -> None:
     try:
         importlib.import_module('robocache_ros.tools.export.page')
     except ModuleNotFoundError as error:
-        raise ExportError(f'a report needs {error.name}: pip install {error.name}') from error
+        raise UnusableError(f'a report needs {error.name}: pip install {error.name}') from error
     if html.is_dir() or out.resolve() in html.resolve().parents:
-        raise ExportError(f'--html {html}: must be a file, beside {out} and not in it')
+        raise UnusableError(f'--html {html}: must be a file, beside {out} and not in it')
     html.parent.mkdir(parents=True, exist_ok=True)
 
 

@@ -21,6 +21,10 @@ class ExportError(ValueError):
     """The set cannot be written; the message says why and what to do, in one line."""
 
 
+class UnusableError(ExportError):
+    """The set cannot be begun: its folder, the configuration or a library is not as it must be."""
+
+
 class NoFrameError(ExportError):
     """The set would hold no frame."""
 
@@ -59,7 +63,7 @@ class SetWriter(ABC):
         node: what ``export`` of it says, counts.
 
     Raises:
-        ExportError: the configuration does not fit the format, or a library is missing.
+        UnusableError: the configuration does not fit the format, or a library is missing.
     """
 
     def __init__(self, folder: Path, config: PipelineConfig, node: NodeConfig) -> None:

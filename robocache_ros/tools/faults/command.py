@@ -22,7 +22,8 @@ The same seed and arguments give the same bag.
 With --live, messages of a topic are published on another one, with faults, until the process is interrupted; times
 count from the first message. The list is in the file that --log names.
 
-Exit status: 0; 1 where nothing was written; 2 where the arguments are wrong; 130 where it was interrupted.
+Exit status: 0; 1 where the disk is full; 2 where the bag, the arguments or a file cannot be used, as where OUT exists;
+130 where it was interrupted.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from robocache_ros.tools.faults.transport import Loop
 from robocache_ros.tools.progress import ProgressBar
 from robocache_ros.tools.writing import named
 
+_UNUSABLE = 2
+
 
 def run(argv: list[str] | None) -> int:
     """Run the command line; returns the exit status."""
@@ -55,7 +58,7 @@ def run(argv: list[str] | None) -> int:
         return _run_live(args) if args.live else _write_bag(args)
     except (BagError, ConfigError, OSError) as error:
         print(f'faults: {error}', file=sys.stderr)
-        return 1
+        return _UNUSABLE
 
 
 def _run_live(args: argparse.Namespace) -> int:

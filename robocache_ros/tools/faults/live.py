@@ -22,7 +22,9 @@ from robocache_ros.bags import Topic
 from robocache_ros.tools.faults.fault import Fault, Message
 from robocache_ros.tools.faults.injector import Injector
 from robocache_ros.tools.message_class import message_class
+from robocache_ros.tools.topic_names import resolved
 
+_NAME = 'fault_injector'
 #: Messages that wait on a topic, here and for who takes them.
 _DEPTH = 1000
 #: Time between two looks at what is due, and at the topics that had no publisher, s.
@@ -42,7 +44,7 @@ class FaultInjector(Node):  # type: ignore[misc]  # rclpy has no types
     """
 
     def __init__(self, joined: Mapping[str, str], faults: Sequence[tuple[str, Fault]], seed: int, log: TextIO) -> None:
-        super().__init__('fault_injector')
+        super().__init__(_NAME)
         self._injector, self._log = Injector(faults, seed), log
         self._waiting = {self.resolve_topic_name(source): target for source, target in joined.items()}
         self._outputs: dict[str, Publisher] = {}
@@ -94,7 +96,13 @@ def _named(qos: QoSProfile) -> str:
 
 
 def run(joined: Mapping[str, str], faults: Sequence[tuple[str, Fault]], seed: int, log: TextIO) -> None:
-    """Join topics until the process is interrupted."""
+    """Join topics until the process is interrupted.
+
+    Raises:
+        ConfigError: a topic cannot be one of ROS.
+    """
+    for topic in (*joined, *joined.values()):
+        resolved(topic, _NAME, '/')
     rclpy.init(args=[])
     node = FaultInjector(joined, faults, seed, log)
     try:

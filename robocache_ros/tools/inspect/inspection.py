@@ -19,6 +19,7 @@ from robocache_ros.static_transforms import StaticTransforms
 from robocache_ros.tools.config_from_bag import TYPES, config_from_bag
 from robocache_ros.tools.configuration import absent_topics, expected_types, read_config
 from robocache_ros.tools.inspect.findings import find_all
+from robocache_ros.tools.inspect.host import lacking_here
 from robocache_ros.tools.inspect.outcome import Outcome
 from robocache_ros.tools.inspect.report import describe_bag, describe_topics
 from robocache_ros.tools.inspect.survey import BagSurvey
@@ -54,7 +55,7 @@ def inspect(
     bag = setting.bag
     duration_s = bag.duration_s
     survey = BagSurvey(bag, lambda done_ns: progress(done_ns / 1e9, duration_s) if progress else None)
-    outcome = _run(bag, setting.config, survey)
+    outcome = _run(setting, survey)
     transforms = StaticTransforms.from_bag(bag)
     setting.description['doubts'] += [
         line for line in map(printable, transforms.ignored.values()) if line not in setting.description['doubts']
@@ -72,17 +73,21 @@ def inspect(
     return report
 
 
-def _run(bag: Bag, config: PipelineConfig | None, survey: BagSurvey) -> dict[str, Any] | None:
-    """Let the messages pass; return what the pipeline makes of them, None where no configuration is for them."""
-    if config is None:
-        for _ in survey.messages(bag, ()):
+def _run(setting: _Setting, survey: BagSurvey) -> dict[str, Any] | None:
+    """Let the messages pass; return what the pipeline makes of them, None where no configuration is for them.
+
+    What this host lacks of the configuration becomes known as it runs, and is added to what is said of it.
+    """
+    if setting.config is None:
+        for _ in survey.messages(setting.bag, ()):
             pass
         return None
-    pipeline = make_pipeline(config)
+    pipeline = make_pipeline(setting.config)
     outcome = Outcome(pipeline)
-    with fused_frames(bag.path, config, pipeline, survey.messages) as frames:
+    with fused_frames(setting.bag.path, setting.config, pipeline, survey.messages) as frames:
         for frame in frames:
             outcome.take(frame)
+        setting.description['doubts'] += map(printable, lacking_here(pipeline))
         return outcome.summary(frames)
 
 

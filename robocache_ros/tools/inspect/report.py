@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from robocache_core.config import DepthConfig, PipelineConfig, StreamConfig
@@ -27,22 +26,15 @@ _PAUSES = 10
 def describe_bag(survey: BagSurvey) -> dict[str, Any]:
     """The bag as a whole."""
     bag = survey.bag
+    unread = bag.unread({name: each.stamps.count for name, each in survey.topics.items()})
     return {
         'path': printable(str(bag.path)),
         'seconds': round(bag.duration_s, 3),
         'start_ns': bag.start_ns,
         'end_ns': bag.end_ns,
         'messages': sum(each.stamps.count for each in survey.topics.values()),
-        'defects': [printable(defect) for defect in (*bag.defects, *_unread(survey))],
+        'defects': [printable(defect) for defect in (*bag.defects, *unread)],
     }
-
-
-def _unread(survey: BagSurvey) -> Iterator[str]:
-    """A line for each topic of which not all messages could be read, or more than the bag says."""
-    for name, each in survey.topics.items():
-        count = 0 if each.topic.unreadable else each.topic.count
-        if each.stamps.count != count:
-            yield f'{each.stamps.count} of {count} messages on {name} are read'
 
 
 def describe_topics(

@@ -40,6 +40,7 @@ class Recording:
         late_ns: see ``Player``.
         skipped: see ``Player``.
         unsent: see ``Player``.
+        unread: see ``Player``.
         frames: the fused frames that arrived.
         missed: fused frames that were sent and did not arrive.
         diagnostics: the node's /diagnostics.
@@ -53,6 +54,7 @@ class Recording:
     late_ns: Sequence[int]
     skipped: Mapping[str, str]
     unsent: Mapping[str, int]
+    unread: Sequence[str]
     frames: Sequence[FrameRecord]
     missed: int
     diagnostics: Sequence[Diagnostics]
@@ -159,7 +161,7 @@ def summarize(recording: Recording) -> dict[str, Any]:
             'path': str(r.bag.path),
             'seconds': round(r.bag.duration_s, 3),
             'messages': r.bag.count,
-            'defects': list(r.bag.defects),
+            'defects': [*r.bag.defects, *r.unread],
             'skipped': dict(r.skipped),
             'unsent': dict(r.unsent),
         },

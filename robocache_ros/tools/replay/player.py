@@ -47,6 +47,7 @@ class Player:
         publishers: by topic of the bag.
         skipped: by topic, why it is not played.
         unsent: by topic of ``stamped``, messages that are too short to have a header, and were not sent.
+        unread: a line for each topic of which a lap has not read as many messages as the bag had when it was opened.
         sent: by topic of ``stamped``.
         late_ns: for every message, how long after its due time it was published: the player's own delay.
     """
@@ -62,6 +63,7 @@ class Player:
         self._clock = node.create_publisher(Clock, '/clock', QoSProfile(depth=1))
         self.sent = {topic: SentLog() for topic in stamped if topic in self.publishers}
         self.unsent: Counter[str] = Counter()
+        self.unread: list[str] = []
         self.late_ns = array('q')
         self._origin_ns = self._next_tick_ns = 0
 
@@ -91,13 +93,16 @@ class Player:
         Raises:
             BagError: the bag cannot be read to its end.
         """
+        read = dict.fromkeys(self.publishers, 0)
         with ReadAhead(self._bag, set(self.publishers)) as messages:
             self._origin_ns = self._next_tick_ns = time.monotonic_ns()
             for topic, record_ns, raw in messages:
+                read[topic] += 1
                 due_ns = self._origin_ns + int((record_ns - self._bag.start_ns) / self._rate)
                 self._wait_until(due_ns, on_progress)
                 self.late_ns.append(time.monotonic_ns() - due_ns)
                 self._publish(topic, record_ns, raw)
+        self.unread += [line for line in self._bag.unread(read) if line not in self.unread]
 
     def idle(self, seconds: float) -> None:
         """Let /clock go on without messages for ``seconds``: if it stood still, so would the node's ROS timers."""

@@ -78,8 +78,8 @@ def _replay(args: argparse.Namespace) -> int:
 
     settings = {'rate': args.rate, 'loop': args.loop, 'config': str(args.config or ''), 'command': sys.argv[1:]}
     recording = Recording(
-        bag, config, player.sent, player.late_ns, player.skipped, player.unsent, collector.frames,
-        collector.missed, collector.diagnostics, ended_ns, settings,
+        bag, config, player.sent, player.late_ns, player.skipped, player.unsent, player.unread,
+        collector.frames, collector.missed, collector.diagnostics, ended_ns, settings,
     )  # fmt: skip
     summary = summarize(recording)
     failures = problems(summary)

@@ -11,8 +11,8 @@ also the points of the lidars, in space and in the images whose calibration and 
 It opens a viewer on this host, which nothing else can reach and which sends no usage statistics; --connect takes one
 that runs here, --save writes a file that `rerun FILE.rrd` opens. --live ends with Ctrl-C.
 
-Exit status: 0; 1 where no viewer opens, the disk is full or no frame came; 2 where bag, configuration, node or
-arguments cannot be used, or Rerun is not installed; 130 where it was interrupted.
+Exit status: 0; 1 where no viewer opens, the disk is full or no frame came; 2 where bag, configuration, node, FILE
+or arguments cannot be used, or Rerun is not installed; 130 where it was interrupted.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ def _run(args: argparse.Namespace) -> int:
                 return Scene(stream, config, args.colour)
 
             num_frames = show(args, open_scene)
-    except (BagError, ConfigError) as error:
-        print(f'view: {printable(str(error))}', file=sys.stderr)
-        return _UNUSABLE
-    except (ViewerError, OSError) as error:
+    except ViewerError as error:
         print(f'view: {printable(str(error))}', file=sys.stderr)
         return _FAILED
+    except (BagError, ConfigError, OSError) as error:
+        print(f'view: {printable(str(error))}', file=sys.stderr)
+        return _UNUSABLE
     where = f'; rerun {args.save} shows them' if args.save else ''
     print(printable(f'{num_frames} frames{where}'))
     return 0 if num_frames else _FAILED

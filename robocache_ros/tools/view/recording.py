@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from robocache_ros.tools.writing import named
+
 #: What a viewer logs. Rerun reads this as it is imported; here it logs nothing that is not raised, too.
 _VIEWER_LOG = os.environ.get('RUST_LOG', 'warn')
 os.environ.setdefault('RUST_LOG', 'off')
@@ -45,8 +47,9 @@ def recording(file: Path | None, port: int, *, spawn: bool) -> Iterator[rerun.Re
     stream = rerun.RecordingStream('robocache')
     rerun.set_log_time_enabled(False, recording=stream)  # the time line of stamps is enough, and the same each time
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.open('wb').close()  # a mistake shows at once, and as what it is
+        with named(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.open('wb').close()  # a mistake shows at once, and as what it is
         with _reaching(file):
             stream.save(file)
     else:

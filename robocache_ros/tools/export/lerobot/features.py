@@ -23,7 +23,7 @@ from robocache_core.config import (
 from robocache_core.frame import FusedFrame
 from robocache_core.streams.vector import VectorConfig
 from robocache_ros.export_config import IMAGES, LeRobotConfig
-from robocache_ros.tools.export.writer import ExportError
+from robocache_ros.tools.export.writer import UnusableError
 
 STATE, ACTION, CAMERAS, GRIDS = 'observation.state', 'action', 'observation.images', 'observation.grids'
 _OURS = 'robocache'
@@ -77,7 +77,7 @@ def features_of(config: PipelineConfig, wanted: LeRobotConfig) -> tuple[Feature,
     """Return the features, but for ``INDICES``.
 
     Raises:
-        ExportError: a stream is not there, is of another kind, or gives what the feature cannot hold.
+        UnusableError: a stream is not there, is of another kind, or gives what the feature cannot hold.
     """
     found = [*_rows(STATE, 'state', wanted.state, config), *_rows(ACTION, 'action', wanted.action, config)]
     for name in wanted.images:
@@ -91,13 +91,13 @@ def features_of(config: PipelineConfig, wanted: LeRobotConfig) -> tuple[Feature,
     for name in wanted.grids:
         grid = _stream(name, 'grids', config.voxelized, 'a grid, a lidar in none, or a depth camera with voxels,')
         if grid.voxel.output != 'dense':
-            raise ExportError(
+            raise UnusableError(
                 f'export.lerobot.grids has {name}, whose voxels are sparse: set {name}.voxel.output: dense'
             )
         shape = len(grid.voxel.channels), *reversed(grid.voxel.grid.shape)
         found.append(Feature(f'{GRIDS}.{name}', 'float32', shape, None, (grid,)))
     if not found:
-        raise ExportError('export.lerobot names no stream: set state, action, images or grids')
+        raise UnusableError('export.lerobot names no stream: set state, action, images or grids')
     return (*found, *_provenance(config))
 
 
@@ -105,14 +105,14 @@ def check_episodes(config: PipelineConfig, wanted: LeRobotConfig) -> None:
     """Check that ``wanted.episode`` is a vector whose numbers are those of a message.
 
     Raises:
-        ExportError: it is not.
+        UnusableError: it is not.
     """
     if not wanted.episode:
         return
     vector = _stream(wanted.episode, 'episode', config.vectors, 'a vector')
     if vector.interpolation == 'linear':
         why = 'is interpolated between numbers of episodes'
-        raise ExportError(
+        raise UnusableError(
             f'export.lerobot.episode has {vector.name}, which {why}: set {vector.name}.interpolation: previous'
         )
 
@@ -162,7 +162,7 @@ def _pixels(feature: Feature, frame: FusedFrame) -> Array:
 def _check_pixels(camera: CameraConfig) -> None:
     """Refuse a camera whose tensors are not its pixels: undoing a normalisation gives others."""
     if camera.dtype != 'uint8':
-        raise ExportError(
+        raise UnusableError(
             f'export.lerobot.images has {camera.name}, whose pixels are normalised to {camera.dtype}: set '
             f'{camera.name}.dtype: uint8, without scale, mean and std, and normalise them when you train'
         )
@@ -191,5 +191,5 @@ def _stream(name: str, field: str, streams: Sequence[Any], kind: str) -> Any:
     found: CameraConfig | Voxelized | VectorConfig | None = next((s for s in streams if s.name == name), None)
     if found is None:
         names = ', '.join(stream.name for stream in streams) or 'there is none'
-        raise ExportError(f'export.lerobot.{field} has {name!r}, which is not {kind} of the configuration ({names})')
+        raise UnusableError(f'export.lerobot.{field} has {name!r}, which is not {kind} of the configuration ({names})')
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robocache_ros.export_config import LeRobotConfig
-from robocache_ros.tools.export.writer import ExportError
+from robocache_ros.tools.export.writer import UnusableError
 
 #: Every second image is a key frame, so that any one is found at once.
 _GOP = 2
@@ -111,18 +111,18 @@ def check_encoder(name: str, width: int, height: int, fps: int, encoding: Encodi
     """Refuse what the encoder would refuse at the first image; ``name`` is that of the camera.
 
     Raises:
-        ExportError: the encoder is not there, or it cannot encode images of this size, at this rate, in this quality.
+        UnusableError: the encoder is not there, or it cannot encode images of this size, at this rate, in this quality.
     """
     try:
         context: Any = av.CodecContext.create(encoding.encoder, 'w')
     except av.codec.codec.UnknownCodecError as error:
-        raise ExportError(
+        raise UnusableError(
             f'export.lerobot: {name} needs {encoding.encoder}, which the FFmpeg of av {av.__version__} lacks: '
             'use codec png, or a wheel of av from PyPI'
         ) from error
     formats = [each.name for each in context.codec.video_formats or ()]
     if encoding.pixels not in formats:
-        raise ExportError(
+        raise UnusableError(
             f'export.lerobot: {name} needs {encoding.pixels}, and {encoding.encoder} in the FFmpeg of av '
             f'{av.__version__} has {", ".join(formats)}: use codec png, or a wheel of av from PyPI'
         )
@@ -133,7 +133,7 @@ def check_encoder(name: str, width: int, height: int, fps: int, encoding: Encodi
         context.open()
     except av.FFmpegError as error:
         crf = f' with crf {encoding.options["crf"]}' if 'crf' in encoding.options else ''
-        raise ExportError(
+        raise UnusableError(
             f'export.lerobot: {encoding.codec} cannot encode {name}, {width} x {height} at {fps} Hz{crf}: '
             f'{encoding.remedy}'
         ) from error

@@ -21,7 +21,7 @@ from robocache_ros.tools.export.lerobot.features import INDICES, Feature, check_
 from robocache_ros.tools.export.lerobot.limits import DATA_MB, FILES_IN_CHUNK, VIDEO_MB
 from robocache_ros.tools.export.lerobot.pictures import encoding_of, values_of_levels
 from robocache_ros.tools.export.lerobot.video import check_encoder, video_info
-from robocache_ros.tools.export.writer import BagWriter, ExportError, NoFrameError, Part, SetWriter, State
+from robocache_ros.tools.export.writer import BagWriter, NoFrameError, Part, SetWriter, State, UnusableError
 
 _VERSION = 'v3.0'
 
@@ -99,12 +99,12 @@ class LeRobotWriter(SetWriter):
 def _fps(config: PipelineConfig, wanted: LeRobotConfig) -> int:
     rate_hz = config.sync.rate_hz
     if rate_hz != int(rate_hz):
-        raise ExportError(f'export.lerobot.fps is a whole number: sync.rate_hz = {rate_hz:g} Hz must be one too')
+        raise UnusableError(f'export.lerobot.fps is a whole number: sync.rate_hz = {rate_hz:g} Hz must be one too')
     if wanted.fps and rate_hz and wanted.fps != rate_hz:
-        raise ExportError(f'export.lerobot.fps = {wanted.fps}: must be 0, or sync.rate_hz = {rate_hz:g} Hz')
+        raise UnusableError(f'export.lerobot.fps = {wanted.fps}: must be 0, or sync.rate_hz = {rate_hz:g} Hz')
     if not wanted.fps and not rate_hz:
         why = f'nominal frames a second, as the trigger {config.trigger} has none'
-        raise ExportError(f'export.lerobot.fps must be set to a whole number, {why}')
+        raise UnusableError(f'export.lerobot.fps must be set to a whole number, {why}')
     return wanted.fps or int(rate_hz)
 
 
