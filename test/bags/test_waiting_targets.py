@@ -93,6 +93,15 @@ def test_what_is_seen_is_that_of_targets_that_do_not_wait(
     assert said == alone[2]
 
 
+def test_what_is_logged_of_each_second_has_the_frames_that_wait_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scans = bags.every(1100, '/points', lambda ms: bags.cloud(ms, names=('x', 'y', 'z', 'intensity')), 1200)
+    bag = bags.write(tmp_path / 'bag', scans + bags.every(50, '/image_raw/compressed', image, 1200))
+    assert len(seen(bag, CONFIG)[1]) == 2
+    assert not caplog.messages
+
+
 def test_a_sample_of_a_lost_target_bears_its_reason_though_time_jumps_while_it_waits(
     jumping: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
