@@ -2,7 +2,8 @@
 """A bounded, stamp-ordered buffer of one stream's samples.
 
 A sample ends in exactly one of two ways: a frame used it, or it is counted as dropped, with the reason for which a
-holder let it go. Holders are the buffer and the ready targets that picked it.
+holder let it go. Holders are the buffer and the ready targets that picked it, whose reasons go before the buffer's: so
+the reason does not depend on when a ready target is computed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from robocache_core.samples import Sample
 class Entry:
     """A sample in a buffer, who still holds it, and whether its fate is counted."""
 
-    __slots__ = ('_account', '_holders', '_reason', 'sample', 'settled')
+    __slots__ = ('_account', '_discarded', '_holders', '_reason', 'sample', 'settled')
 
     def __init__(self, sample: Sample, account: Account) -> None:
         self.sample = sample
@@ -28,6 +29,7 @@ class Entry:
         self._account = account
         self._holders = 1
         self._reason: str = Reason.UNSELECTED
+        self._discarded: str = Reason.UNSELECTED
 
     def hold(self) -> None:
         """Add a holder."""
@@ -50,12 +52,17 @@ class Entry:
         if self._reason == Reason.UNSELECTED:
             self._reason = reason
 
+    def discard(self, reason: str) -> None:
+        """Take the buffer away, a holder whose reason counts only where no target has one, whichever goes first."""
+        self._discarded = reason
+        self.release(Reason.UNSELECTED)
+
     def release(self, reason: str) -> None:
         """Take a holder away. With the last one the sample is dropped, for the first reason other than unselected."""
         self.blame(reason)
         self._holders -= 1
         if self._holders == 0:
-            self.drop(self._reason)
+            self.drop(self._discarded if self._reason == Reason.UNSELECTED else self._reason)
 
 
 def nearest_index(stamps: list[int], stamp_ns: int) -> int | None:
@@ -133,7 +140,7 @@ class StreamBuffer:
         self._stamps.pop(0)
         entry = self._entries.pop(0)
         self._nbytes -= entry.sample.nbytes
-        entry.release(reason)
+        entry.discard(reason)
 
     def stamps(self) -> list[int]:
         """Return all stamps, ascending, ns; not to be changed."""

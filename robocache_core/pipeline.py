@@ -137,6 +137,7 @@ class Pipeline:
 
         Raises:
             DataError: ``no_transform``: the stream has come in too many frames.
+            TypeError, ValueError: ``matrix`` is no pose.
         """
         self._poses.set(name, frame_id, matrix)
 

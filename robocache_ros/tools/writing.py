@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -57,7 +57,12 @@ def guarded_output(stream: TextIO) -> Iterator[None]:
     """
     output = _Output(stream)
     with redirect_stdout(cast('TextIO', output)):
-        yield
+        try:
+            yield
+        except BaseException:
+            with suppress(UnwrittenError):  # what ends the tool is more than that
+                output.flush()
+            raise
         output.flush()
 
 

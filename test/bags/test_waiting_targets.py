@@ -56,6 +56,21 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bags.write(tmp_path_factory.mktemp('waiting') / 'bag', clouds + images + calibrations)
 
 
+@pytest.fixture(scope='module')
+def jumping(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bag whose time jumps back while its last target waits, whose scan has no finite point."""
+
+    def cloud(ms: float) -> Any:
+        scan = bags.cloud(ms, names=('x', 'y', 'z', 'intensity'))
+        return scan if ms < DAMAGED else dataclasses.replace(scan, data=np.full(4, np.nan, np.float32).view(np.uint8))
+
+    def lap(end_ms: float) -> list[tuple[float, str, Any]]:
+        return bags.every(100, '/points', cloud, end_ms) + bags.every(50, '/image_raw/compressed', image, end_ms)
+
+    again = [(DAMAGED + 200 + ms, topic, message) for ms, topic, message in lap(1000)]
+    return bags.write(tmp_path_factory.mktemp('jumping') / 'bag', lap(DAMAGED + 100) + again)
+
+
 def seen(bag: Path, config: PipelineConfig) -> tuple[list[str], list[FusedFrame], Any]:
     """The digests of the frames, the frames, and all that is said of them."""
     with fused_frames(bag, config) as frames:
@@ -76,6 +91,24 @@ def test_what_is_seen_is_that_of_targets_that_do_not_wait(
     assert digests == alone[0]
     assert [frame.views for frame in frames] == [frame.views for frame in alone[1]]
     assert said == alone[2]
+
+
+def test_what_is_logged_of_each_second_has_the_frames_that_wait_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scans = bags.every(1100, '/points', lambda ms: bags.cloud(ms, names=('x', 'y', 'z', 'intensity')), 1200)
+    bag = bags.write(tmp_path / 'bag', scans + bags.every(50, '/image_raw/compressed', image, 1200))
+    assert len(seen(bag, CONFIG)[1]) == 2
+    assert not caplog.messages
+
+
+def test_a_sample_of_a_lost_target_bears_its_reason_though_time_jumps_while_it_waits(
+    jumping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, said = seen(jumping, CONFIG)
+    assert said[0]['camera'].dropped['all_non_finite:lidar'] == 1
+    monkeypatch.setattr(offline._Reader, '_num_waiting', 0)
+    assert said == seen(jumping, CONFIG)[2]
 
 
 def test_views_are_of_the_calibration_of_their_time(bag: Path) -> None:

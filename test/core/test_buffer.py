@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bounded, stamp-ordered buffer."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +111,23 @@ def test_a_used_sample_is_not_dropped_as_well():
     entry.release('unselected')
     assert account.counts().used == 1
     assert account.counts().dropped == {}
+
+
+@pytest.mark.parametrize('targets', [('missing:front',), ('unselected', 'missing:front'), ('missing:front', 'overrun')])
+def test_the_reason_of_a_target_stands_whenever_the_buffer_lets_go(targets):
+    for at in range(len(targets) + 1):
+        buffer, account = make()
+        push(buffer, account, 10)
+        entry = buffer.at(10)
+        for _ in targets:
+            entry.hold()
+        for number, reason in enumerate(targets):
+            if number == at:
+                buffer.clear('time_jump')
+            entry.release(reason)
+        if at == len(targets):
+            buffer.clear('time_jump')
+        assert account.counts().dropped == {'missing:front': 1}
 
 
 @given(

@@ -208,6 +208,8 @@ def test_what_cannot_be_begun_is_no_set_that_could_not_be_completed(
         (['--out', str(tmp_path / 'out')], f'{tmp_path / "out"} exists: choose another name, or remove it'),
         (['--out', str(tmp_path / 'new')], f'{tmp_path / "new.part"} has files that no export left there: remove it'),
         (['--out', str(tmp_path / 'a'), '--html', str(tmp_path)], 'must be a file, beside'),
+        (['--out', str(both[0] / 'metadata.yaml' / 'a')], 'metadata.yaml/a.part/progress'),
+        (['--out', str(tmp_path / 'a'), '--html', str(both[0] / 'metadata.yaml' / 'b' / 'a.html')], 'metadata.yaml/b'),
     ):
         assert cli.main([str(both[0]), *arguments, '--format', 'mcap']) == 2
         assert message in capsys.readouterr().err.splitlines()[-1]

@@ -73,6 +73,37 @@ def test_standard_output_on_a_full_disk(tool: str, given: Path, tmp_path: Path) 
     assert found == (1, [f'{tool}: standard output: No space left on device'])
 
 
+#: A tool that ends amid its output by what it runs, with standard output on a full disk.
+ENDING = """
+import sys
+from pathlib import Path
+from robocache_ros.tools.entry import run_tool
+from robocache_ros.tools.writing import write
+
+def body():
+    print('begun')
+    {ends}
+
+sys.exit(run_tool('tool', body))
+"""
+
+
+@pytest.mark.parametrize(
+    ('ends', 'status', 'line'),
+    [
+        ("write(Path('/dev/full'), 'all of it')", 1, 'tool: /dev/full: No space left on device'),
+        ('raise KeyboardInterrupt', 130, 'tool: interrupted'),
+    ],
+)
+def test_what_ends_a_tool_is_said_also_where_its_output_is_on_a_full_disk(ends: str, status: int, line: str) -> None:
+    """What is left of the output would fail once more at the end of Python, with a status of its own."""
+    with open('/dev/full', 'wb') as full:
+        command = [sys.executable, '-c', ENDING.format(ends=ends)]
+        environment = {name: value for name, value in os.environ.items() if name != 'PYTHONUNBUFFERED'}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stderr) == (status, f'{line}\n')
+
+
 @pytest.mark.parametrize('tool', PRINTING)
 def test_an_output_that_nobody_reads_is_no_error(tool: str, given: Path, tmp_path: Path) -> None:
     reading, writing = os.pipe()

@@ -88,7 +88,7 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_ros.tools.export.run import export
     from robocache_ros.tools.export.writer import ExportError, UnusableError
     from robocache_ros.tools.progress import ProgressBar
-    from robocache_ros.tools.writing import UnwrittenError
+    from robocache_ros.tools.writing import UnwrittenError, named
 
     interruption.raise_from_now_on()
     try:
@@ -100,16 +100,17 @@ def _run(args: argparse.Namespace) -> int:
         bar = ProgressBar(sum(open_bag(path).duration_s for path in args.bags))
         formats = list(dict.fromkeys(args.format))
         try:
-            manifest = export(
-                args.bags,
-                configuration,
-                args.out,
-                formats,
-                jobs=args.jobs,
-                html=args.html,
-                engine=args.engine,
-                progress=lambda done_s, frames: bar.show(done_s, f'{frames} frames'),
-            )
+            with named(args.out):
+                manifest = export(
+                    args.bags,
+                    configuration,
+                    args.out,
+                    formats,
+                    jobs=args.jobs,
+                    html=args.html,
+                    engine=args.engine,
+                    progress=lambda done_s, frames: bar.show(done_s, f'{frames} frames'),
+                )
         finally:
             bar.close()
     except (BagError, ConfigError, UnusableError) as error:
@@ -123,7 +124,7 @@ def _run(args: argparse.Namespace) -> int:
         rest = f'; {args.out}.part holds what is written: the same command goes on with it'
         is_begun = Path(f'{args.out}.part').is_dir()
         print(f'export: {printable(str(error) + rest * is_begun)}', file=sys.stderr)
-        return _FAILED
+        return _FAILED if is_begun or isinstance(error, UnwrittenError) else _UNUSABLE
     print(*map(printable, _outcome(manifest, args.out)), sep='\n')
     return _FAILED if any(not bag['frames'] or bag['defects'] for bag in manifest['bags']) else 0
 
