@@ -108,10 +108,13 @@ def test_arguments_that_are_wrong_are_one_line(arguments, message, capsys: pytes
 
 @pytest.mark.parametrize('joined', ['/a~~b:=/c', '/a:=b//c', '/a:=/b/1x'])
 def test_a_topic_that_is_none_of_ros_is_one_line(joined, tmp_path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(['--live', joined, '--fault', 'drop', '--log', str(tmp_path / 'log')]) == 2
+    log = tmp_path / 'log'
+    log.write_text('of an earlier run')
+    assert cli.main(['--live', joined, '--fault', 'drop', '--log', str(log)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("faults: '")
     assert "' is no topic of ROS: " in line
+    assert log.read_text() == 'of an earlier run'
 
 
 def test_a_recording_cannot_loop_live(tmp_path, capsys: pytest.CaptureFixture) -> None:

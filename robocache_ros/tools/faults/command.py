@@ -67,8 +67,10 @@ def _run_live(args: argparse.Namespace) -> int:
     faults = [(kind, fault) for kind, fault in args.fault if isinstance(fault, Fault)]
     if len(faults) < len(args.fault):
         raise ConfigError('loop: needs a recording, not --live')
+    joined = dict(args.live)
+    live.check_topics(joined)
     with named(args.log), args.log.open('w') as log:
-        live.run(dict(args.live), faults, args.seed, log)
+        live.run(joined, faults, args.seed, log)
     return 0
 
 

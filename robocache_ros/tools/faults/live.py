@@ -95,14 +95,18 @@ def _named(qos: QoSProfile) -> str:
     return f'{"reliable" if reliable else "best effort"}{", latched" if latched else ""}'
 
 
-def run(joined: Mapping[str, str], faults: Sequence[tuple[str, Fault]], seed: int, log: TextIO) -> None:
-    """Join topics until the process is interrupted.
+def check_topics(joined: Mapping[str, str]) -> None:
+    """Check that topics can be joined.
 
     Raises:
-        ConfigError: a topic cannot be one of ROS.
+        ConfigError: one cannot be a topic of ROS.
     """
     for topic in (*joined, *joined.values()):
         resolved(topic, _NAME, '/')
+
+
+def run(joined: Mapping[str, str], faults: Sequence[tuple[str, Fault]], seed: int, log: TextIO) -> None:
+    """Join topics, which are checked, until the process is interrupted."""
     rclpy.init(args=[])
     node = FaultInjector(joined, faults, seed, log)
     try:
