@@ -181,14 +181,32 @@ def from_file(
     node_name: str = '/preprocess',
     warn: Callable[[str], None] | None = None,
 ) -> tuple[PipelineConfig, NodeConfig]:
+    """``from_yaml`` of what is in a params file.
+
+    Raises:
+        ConfigError, yaml.YAMLError, ValueError: as ``from_yaml``.
+        OSError: it cannot be read.
+    """
+    return from_yaml(Path(path).read_bytes(), path, node_name, warn)
+
+
+def from_yaml(
+    content: bytes, path: str | Path, node_name: str = '/preprocess', warn: Callable[[str], None] | None = None
+) -> tuple[PipelineConfig, NodeConfig]:
     """``read`` for the sections of a params file that a node of this full name would get (``/**`` and ``/*`` match).
+
+    Args:
+        content: of the file, which YAML decodes, whatever the locale.
+        path: what messages call it.
+        node_name: full name of the node.
+        warn: as of ``read``.
 
     Raises:
         ConfigError: as ``read``, no section is for this node, or the node itself would refuse the file.
         yaml.YAMLError: the file is no YAML.
         ValueError: it has a date that there is not.
     """
-    tree = yaml.safe_load(Path(path).read_bytes())  # which YAML decodes, whatever the locale
+    tree = yaml.safe_load(content)
     sections = params_file.matching(tree, node_name)
     if not sections:
         raise ConfigError(f'{path}: {params_file.unmatched(tree, node_name)}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -15,14 +16,21 @@ from robocache_ros.bags import Bag, BagError
 from robocache_ros.sources import choice, routes
 
 
-def read_config(
-    path: Path, name: Path, warn: Callable[[str], None], node: str = '/preprocess'
-) -> tuple[PipelineConfig, parameters.NodeConfig]:
+class Given(NamedTuple):
+    """What a parameter file has for a node, and all that is in the file."""
+
+    pipeline: PipelineConfig
+    node: parameters.NodeConfig
+    content: bytes
+
+
+def read_config(path: Path, warn: Callable[[str], None], node: str = '/preprocess') -> Given:
     """Read what a parameter file has for a node of this full name; ``warn`` gets a line for each unknown parameter.
+
+    It is read once: it may be a pipe.
 
     Args:
         path: the file.
-        name: what messages call it.
         warn: takes a line.
         node: full name of the node.
 
@@ -30,11 +38,12 @@ def read_config(
         ConfigError: in one line, what is wrong with it, or why it cannot be read.
     """
     try:
-        return parameters.from_file(path, node, warn)
+        content = path.read_bytes()
+        return Given(*parameters.from_yaml(content, path, node, warn), content)
     except (ValueError, yaml.YAMLError) as error:  # ConfigError is the former, and a date that there is not
-        raise ConfigError(f'{name}: {" ".join(str(error).split())}') from error
+        raise ConfigError(f'{path}: {" ".join(str(error).split())}') from error
     except OSError as error:
-        raise ConfigError(f'{name}: {error.strerror}') from error
+        raise ConfigError(f'{path}: {error.strerror}') from error
 
 
 def expected_types(config: PipelineConfig) -> dict[str, str]:

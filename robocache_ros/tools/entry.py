@@ -9,13 +9,18 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from robocache_ros.tools import interruption
-from robocache_ros.tools.writing import UnwrittenError, guarded_output
+from robocache_ros.tools.writing import UnwrittenError, guarded_errors, guarded_output
 
 _FAILED, _UNUSABLE = 1, 2
 
 
 def run_tool(tool: str, body: Callable[[], int]) -> int:
     """Run ``body``, which imports what takes long; returns its exit status, or that of its end."""
+    with guarded_errors(sys.stderr):
+        return _ended(tool, body)
+
+
+def _ended(tool: str, body: Callable[[], int]) -> int:
     interruption.end_at_once(tool)
     try:
         with guarded_output(sys.stdout) if sys.stdout else nullcontext():  # None where it is closed, as by `>&-`

@@ -141,6 +141,11 @@ def save(overlays: Mapping[str, Any], folder: Path) -> None:
     write(folder / _FILE, json.dumps(found, indent=2) + '\n')
 
 
+def pictures(folder: Path) -> list[Path]:
+    """The pictures that ``save`` wrote there; none where it wrote nothing."""
+    return sorted(folder.glob('overlay_*.jpg')) if (folder / _FILE).is_file() else []
+
+
 def load(folder: Path) -> dict[str, Any]:
     """Read what ``save`` wrote."""
     overlays: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding='utf-8'))

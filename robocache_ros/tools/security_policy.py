@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from robocache_ros.tools import interruption
 from robocache_ros.tools.entry import run_tool
-from robocache_ros.tools.writing import write
+from robocache_ros.tools.writing import keep_apart, write
 
 if TYPE_CHECKING:
     from robocache_core.config import PipelineConfig
@@ -137,12 +137,13 @@ def _run(args: argparse.Namespace) -> int:
         validate_node_name(args.name)
         validate_namespace(args.namespace)
         full_name = f'{args.namespace.rstrip("/")}/{args.name}'
-        config, node_config = read_config(args.config, args.config, _warn, full_name)
+        config, node_config, _ = read_config(args.config, _warn, full_name)
         access = access_of(config, node_config, args.name, args.namespace)
         text = policy_xml(access, args.enclave or full_name, args.name, args.namespace)
         if args.out is None:
             print(text, end='')
         else:
+            keep_apart([args.out], [], args.config)
             write(args.out, text)
     except (ConfigError, OSError, InvalidNamespaceException, InvalidNodeNameException) as error:
         print(f'security_policy: {printable(" ".join(str(error).split()))}', file=sys.stderr)

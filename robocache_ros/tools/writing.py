@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -48,6 +49,25 @@ def write(file: Path, content: str | bytes) -> None:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def keep_apart(outputs: Sequence[Path], bags: Sequence[Path], config: Path | None) -> None:
+    """Refuse to write over what is read, and two files by one name.
+
+    Args:
+        outputs: files that will be written.
+        bags: files, or folders of files, that are read.
+        config: a file that is read, if there is one.
+
+    Raises:
+        FileExistsError: an output is one of the others.
+    """
+    taken = {file.resolve() for bag in bags for file in (bag.iterdir() if bag.is_dir() else [bag])}
+    taken |= {config.resolve()} if config else set()
+    for output in outputs:
+        if output.resolve() in taken and (output.is_file() or not output.exists()):  # a terminal, say, is none
+            raise FileExistsError(f'{output} is read, or written already: choose another file to write')
+        taken.add(output.resolve())
+
+
 @contextmanager
 def guarded_output(stream: TextIO) -> Iterator[None]:
     """Have what is printed go to ``stream``, standard output, by ``_Output``, and all of it be there at the end.
@@ -66,11 +86,27 @@ def guarded_output(stream: TextIO) -> Iterator[None]:
         output.flush()
 
 
-class _Output:
-    """Standard output: ``UnwrittenError`` where it cannot be written; what ``head`` leaves is dropped."""
+@contextmanager
+def guarded_errors(stream: TextIO | None) -> Iterator[None]:
+    """Have errors and progress go to ``stream``, standard error; nowhere where that is closed (None), or fails."""
+    with (
+        open(os.devnull, 'w') as nowhere,
+        redirect_stderr(cast('TextIO', _Output(stream or nowhere, may_fail=True))),
+    ):
+        yield
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+
+class _Output:
+    """A standard stream. What a reader leaves that ends, as ``head`` does, is dropped, and all where it ``may_fail``.
+
+    Raises:
+        UnwrittenError: by each method, it could not be written.
+    """
+
+    def __init__(self, stream: TextIO, *, may_fail: bool = False) -> None:
+        self._stream, self._may_fail = stream, may_fail
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # what its encoding has not
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -91,5 +127,5 @@ class _Output:
         except OSError as error:
             # What is left in its buffer would fail again at the end of Python.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            if not isinstance(error, BrokenPipeError):
+            if not (self._may_fail or isinstance(error, BrokenPipeError)):
                 raise UnwrittenError(f'standard output: {error.strerror}') from error

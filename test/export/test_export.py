@@ -152,7 +152,7 @@ def test_processes_that_compute_end_with_the_one_that_started_them(both: list[Pa
 
 
 def test_a_shard_that_is_still_passed_over_ends_too(
-    both: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Or an interrupted export waits until it has read the bag."""
     read = []
@@ -161,7 +161,9 @@ def test_a_shard_that_is_still_passed_over_ends_too(
     stopped = multiprocessing.Event()
     stopped.set()
     monkeypatch.setattr(shards, '_stopped', stopped)
-    shards._compute(Shard(both[0], start_ns=1 << 62), exports.CONFIG, tmp_path / 'spool')
+    with pytest.raises(shards._StoppedError):
+        shards._compute(Shard(both[0], start_ns=1 << 62), exports.CONFIG, tmp_path / 'spool')
+    assert not caplog.messages  # nothing is said of what the bag lacks
     assert len({record_ns for topic, record_ns, _ in read if topic != '/tf_static'}) == 1
 
 

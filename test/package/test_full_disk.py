@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tool whose disk is full ends with exit status 1 and a line that names the file; a reader that ends is no error."""
+"""What tools write: on a full disk, to nobody, and over what they read.
+
+A tool whose disk is full ends with exit status 1 and a line that names the file; a reader that ends is no error.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from robocache_ros.tools.export import cli as export
 from robocache_ros.tools.faults import cli as faults
 from robocache_ros.tools.inspect import cli as inspect
 from robocache_ros.tools.replay import cli as replay
+from robocache_ros.tools.view import cli as view
 
 
 @pytest.fixture(scope='module')
@@ -118,6 +122,81 @@ def test_a_closed_output_is_no_error(given: Path) -> None:
     command = ['sh', '-c', 'exec "$0" -m robocache_ros.tools.init "$1" >&-', sys.executable, str(given / 'bag')]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.parametrize('stderr', ['closed', 'full', 'unread'])
+@pytest.mark.parametrize('tool', ['simulate', 'export', 'inspect'])
+def test_a_standard_error_that_takes_nothing_is_no_error(tool: str, stderr: str, given: Path, tmp_path: Path) -> None:
+    """Progress is for nobody, as in a cron job."""
+    arguments = [each.format(given=given, out=tmp_path) for each in PRINTING[tool][0]]
+    closes = '2>&-' if stderr == 'closed' else ''
+    shell = ['sh', '-c', f'exec "$0" -m robocache_ros.tools.{tool} "$@" {closes}', sys.executable, *arguments]
+    reading, unread = os.pipe()
+    os.close(reading)
+    with os.fdopen(unread, 'wb') as pipe, open('/dev/full', 'wb') as full:
+        goes_to = pipe if stderr == 'unread' else full
+        done = subprocess.run(shell, stdout=subprocess.PIPE, stderr=goes_to, text=True, timeout=120)
+    assert done.returncode == 0
+    assert done.stdout
+
+
+def test_an_error_that_nobody_is_told_is_not_printed_among_results(tmp_path: Path) -> None:
+    shell = 'exec "$0" -m robocache_ros.tools.inspect "$1" 2>&-'
+    command = ['sh', '-c', shell, sys.executable, str(tmp_path / 'none')]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, '')
+
+
+def test_names_that_the_encoding_of_the_output_has_not_are_escaped(tmp_path: Path) -> None:
+    command = [sys.executable, '-m', 'robocache_ros.tools.simulate', str(tmp_path / 'é'), '--seconds', '0.1']
+    environment = {**os.environ, 'PYTHONIOENCODING': 'ascii'}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, env=environment)
+    assert done.returncode == 0
+    assert '/\\xe9: 0.1 s' in done.stdout
+
+
+#: Arguments by which a tool would write over what it reads, or one file twice; and that file.
+WRITING_OVER: dict[str, tuple[Callable[[list[str]], int], list[str], str]] = {
+    'inspect, the bag': (inspect.main, ['{given}/bag', '--json', '{given}/bag/bag.mcap'], 'bag/bag.mcap'),
+    'inspect, what describes the bag': (
+        inspect.main, ['{given}/bag', '--html', '{given}/bag/metadata.yaml'], 'bag/metadata.yaml'
+    ),
+    'inspect, the configuration': (
+        inspect.main, ['{given}/bag', '{given}/robot.yaml', '--json', '{given}/robot.yaml'], 'robot.yaml'
+    ),
+    'inspect, one report by the other': (
+        inspect.main, ['{given}/bag', '--json', '{given}/x', '--html', '{given}/bag/../x'], 'bag/../x'
+    ),
+    'export, the bag': (
+        export.main,
+        ['{given}/bag/bag.mcap', '--format', 'webdataset', '--out', '{out}/set', '--html', '{given}/bag/bag.mcap'],
+        'bag/bag.mcap',
+    ),
+    'export, the configuration': (
+        export.main,
+        ['{given}/bag', '--config', '{given}/robot.yaml', '--format', 'webdataset', '--out', '{out}/set',
+         '--html', '{given}/robot.yaml'],
+        'robot.yaml',
+    ),
+    'view, the bag': (view.main, ['{given}/bag', '--save', '{given}/bag/bag.mcap'], 'bag/bag.mcap'),
+    'view, the configuration': (
+        view.main, ['{given}/bag', '{given}/robot.yaml', '--save', '{given}/robot.yaml'], 'robot.yaml'
+    ),
+    'security_policy': (security_policy.main, ['{given}/robot.yaml', '--out', '{given}/robot.yaml'], 'robot.yaml'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', WRITING_OVER)
+def test_a_file_that_is_read_is_not_written_over(
+    case: str, given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main, arguments, name = WRITING_OVER[case]
+    before = {file: file.read_bytes() for file in given.rglob('*') if file.is_file()}
+    assert main([each.format(given=given, out=tmp_path) for each in arguments]) == 2
+    tool = case.partition(',')[0]
+    error = f'{tool}: {given}/{name} is read, or written already: choose another file to write\n'
+    assert capsys.readouterr().err == error
+    assert {file: file.read_bytes() for file in given.rglob('*') if file.is_file()} == before
 
 
 #: Arguments by which a tool writes a file, the largest size that there is, and what its line begins with.

@@ -306,6 +306,35 @@ def test_the_configuration_of_an_earlier_replay_can_be_given(tmp_path, played_to
     assert config.read_text() == text
 
 
+def test_a_configuration_may_come_from_a_pipe(tmp_path, played_to_none):
+    content = params_file(tmp_path, lidars=['points']).read_bytes()
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    out = tmp_path / 'out'
+    assert cli.main([str(write_cloud_bag(tmp_path)), '--config', f'/dev/fd/{reading}', '--out', str(out)]) == 1
+    os.close(reading)
+    assert (out / 'preprocess.yaml').read_bytes() == content
+
+
+def test_a_folder_by_the_name_of_a_file_is_refused_before_anything_is_removed(tmp_path, capsys, played_to_none):
+    before = write_earlier(tmp_path / 'out')
+    (tmp_path / 'out' / 'node.log').unlink()
+    (tmp_path / 'out' / 'node.log').mkdir()
+    assert cli.main([str(write_cloud_bag(tmp_path)), '--out', str(tmp_path / 'out')]) == 2
+    assert f'{tmp_path}/out/node.log is a folder: ' in capsys.readouterr().err
+    (tmp_path / 'out' / 'node.log').rmdir()
+    assert contents(tmp_path / 'out') == {name: content for name, content in before.items() if name != 'node.log'}
+
+
+def test_pictures_where_no_replay_was_are_left(tmp_path, played_to_none):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'overlay_of_mine.jpg').write_text('mine')
+    assert cli.main([str(write_cloud_bag(tmp_path)), '--out', str(out)]) == 1
+    assert contents(out).keys() == {'preprocess.yaml', 'overlay_of_mine.jpg'}
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_signal_ends_the_node_too(simulated, tmp_path, number):
     write_earlier(tmp_path)

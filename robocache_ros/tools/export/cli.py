@@ -88,10 +88,11 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_ros.tools.export.run import export
     from robocache_ros.tools.export.writer import ExportError, UnusableError
     from robocache_ros.tools.progress import ProgressBar
-    from robocache_ros.tools.writing import UnwrittenError, named
+    from robocache_ros.tools.writing import UnwrittenError, keep_apart, named
 
     interruption.raise_from_now_on()
     try:
+        keep_apart([args.html] if args.html else [], args.bags, args.config)
         configuration = _configuration(args)
     except (BagError, ConfigError, OSError) as error:
         print(f'export: {printable(str(error))}', file=sys.stderr)
@@ -139,7 +140,7 @@ def _configuration(args: argparse.Namespace) -> Configuration:
     from robocache_ros.tools.export.run import Configuration
 
     if args.config is not None:
-        config, node = read_config(args.config, args.config, lambda line: print(f'warning: {line}', file=sys.stderr))
+        config, node, _ = read_config(args.config, lambda line: print(f'warning: {line}', file=sys.stderr))
         return Configuration(config, node, args.config.read_text(encoding='utf-8'))
     bag = open_bag(args.bags[0], TYPES)
     made = config_from_bag(bag, types_in(bag))

@@ -81,6 +81,10 @@ class Workers:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+class _StoppedError(Exception):
+    """The export has ended before this shard."""
+
+
 def _enter(stop: Event) -> None:
     """Leave signals to the process that started this one, listen to its ``stop``, and end when it is killed."""
     global _stopped
@@ -111,9 +115,13 @@ def _compute(shard: Shard, config: PipelineConfig, spool: Path) -> BagOutcome:
 
 
 def _until_stopped(bag: Bag, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-    """Read a bag until the processes end: also while a shard passes over what is before it, and gives no frame."""
+    """Read a bag until the processes end: also while a shard passes over what is before it, and gives no frame.
+
+    Raises:
+        _StoppedError: they end; the bag does not, so that nothing is said of what it lacks.
+    """
     assert _stopped is not None
     for message in bag.messages(topics):
         if _stopped.is_set():
-            return
+            raise _StoppedError
         yield message

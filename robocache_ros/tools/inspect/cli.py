@@ -22,7 +22,7 @@ from pathlib import Path
 
 from robocache_ros.tools import interruption
 from robocache_ros.tools.entry import run_tool
-from robocache_ros.tools.writing import named, write
+from robocache_ros.tools.writing import keep_apart, named, write
 
 _UNUSABLE = 2
 
@@ -68,7 +68,9 @@ def _run(args: argparse.Namespace) -> int:
         bar.show(done_s, '')
 
     try:
-        for file in filter(None, (args.json, args.html)):
+        files = list(filter(None, (args.json, args.html)))
+        keep_apart(files, [args.bag], args.config)
+        for file in files:
             with named(file):
                 file.parent.mkdir(parents=True, exist_ok=True)  # before the bag is read: a mistake shows at once
         try:

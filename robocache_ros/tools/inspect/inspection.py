@@ -108,7 +108,7 @@ def _propose(bag: Bag) -> _Setting:
 
 def _read(path: Path, file: Path) -> _Setting:
     unknown: list[str] = []
-    config, _ = read_config(file, file, unknown.append)
+    config = read_config(file, unknown.append).pipeline
     types = expected_types(config)
     bag = open_bag(path, types.values())
     missing = absent_topics(bag, types)

@@ -14,14 +14,13 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from robocache_core import payload
-from robocache_core.config import PipelineConfig
 from robocache_core.frame import FusedFrame
 from robocache_core.tunable import ConfigError
 from robocache_ros import parameters
 from robocache_ros.bags import Bag, BagError, open_bag
 from robocache_ros.tools import overlays
 from robocache_ros.tools.config_from_bag import TYPES, config_from_bag
-from robocache_ros.tools.configuration import absent_topics, expected_types, read_config
+from robocache_ros.tools.configuration import Given, absent_topics, expected_types, read_config
 from robocache_ros.tools.replay import report
 from robocache_ros.tools.replay.collector import Collector
 from robocache_ros.tools.replay.grid_sources import sources_apart
@@ -34,10 +33,10 @@ from robocache_ros.tools.replay.table import format_summary
 from robocache_ros.tools.replay.verdict import notes, problems, warnings
 from robocache_ros.tools.writing import named, write
 
-#: What a replay leaves in its folder.
+#: Files that a replay leaves in its folder, beside the pictures of ``overlays``.
 _LEFT = (
     'report.html', 'summary.json', 'preprocess.yaml', 'frame.safetensors', 'sources.safetensors', 'series.json',
-    'overlays.json', 'overlay_*.jpg', 'node.log',
+    'overlays.json', 'node.log',
 )  # fmt: skip
 
 
@@ -56,12 +55,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _replay(args: argparse.Namespace) -> int:
     bag = open_bag(args.bag, TYPES)
-    config, node_config, text = _configure(bag, args.config, args.grid)
+    given = _configure(bag, args.config, args.grid)
+    config = given.pipeline
     types = expected_types(config)
     absent = absent_topics(bag, types)
     for topic in absent:
         print(f'warning: the bag has no messages on {topic}, a topic of the configuration')
-    _begin(args.out, text)
+    _begin(args.out, given.content)
     print(f'{bag.path}: {bag.duration_s:.1f} s, {bag.count} messages; ROS_DOMAIN_ID={os.environ["ROS_DOMAIN_ID"]}')
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -71,7 +71,7 @@ def _replay(args: argparse.Namespace) -> int:
         child = NodeProcess(node, args.out / 'preprocess.yaml', args.out / 'node.log')
         session = Session(node, player, collector, child)
         ended_ns, exit_code = session.run(
-            bag, types.keys() - absent, laps=args.loop, diagnostics_s=3 * node_config.diagnostics_period_ns / 1e9
+            bag, types.keys() - absent, laps=args.loop, diagnostics_s=3 * given.node.diagnostics_period_ns / 1e9
         )
     finally:
         rclpy.shutdown()
@@ -92,24 +92,30 @@ def _replay(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _configure(bag: Bag, given: Path | None, grid: bool) -> tuple[PipelineConfig, parameters.NodeConfig, str]:
-    """The configuration, of ``given`` or made from the bag, and its text."""
+def _configure(bag: Bag, given: Path | None, grid: bool) -> Given:
+    """The configuration that is ``given``, or made from the bag."""
     if given is not None:
-        config = read_config(given, given, lambda line: print(f'warning: {line}'))
-        return *config, given.read_text(encoding='utf-8')
+        return read_config(given, lambda line: print(f'warning: {line}'))
     made = config_from_bag(bag, grid=grid)
     for note in made.notes:
         print(f'note: {note}')
-    return *parameters.from_dict(made.parameters), made.to_yaml(bag.path.name)
+    return Given(*parameters.from_dict(made.parameters), made.to_yaml(bag.path.name).encode())
 
 
-def _begin(out: Path, text: str) -> None:
-    """Make the folder, remove what an earlier replay left there, and write the parameter file."""
+def _begin(out: Path, parameter_file: bytes) -> None:
+    """Make the folder, remove what an earlier replay left there, and write the parameter file.
+
+    Raises:
+        FileExistsError: a folder there has the name of a file that the replay writes; nothing is removed.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    for pattern in _LEFT:
-        for file in out.glob(pattern):
-            file.unlink()
-    write(out / 'preprocess.yaml', text)
+    left = [out / name for name in _LEFT] + overlays.pictures(out)
+    for path in left:
+        if path.is_dir():
+            raise FileExistsError(f'{path} is a folder: the replay writes a file of this name, choose another --out')
+    for path in left:
+        path.unlink(missing_ok=True)
+    write(out / 'preprocess.yaml', parameter_file)
 
 
 def _write(

@@ -96,7 +96,7 @@ def _opened(args: argparse.Namespace) -> tuple[Bag, PipelineConfig]:
         for note in made.notes:
             print(f'note: {printable(note)}', file=sys.stderr)
         return bag, parameters.from_dict(made.parameters)[0]
-    config, _ = read_config(args.config, args.config, lambda line: print(f'warning: {line}', file=sys.stderr))
+    config = read_config(args.config, lambda line: print(f'warning: {line}', file=sys.stderr)).pipeline
     types = expected_types(config)
     bag = open_bag(args.bag, types.values())
     absent_topics(bag, types)

@@ -76,9 +76,11 @@ def _run(args: argparse.Namespace) -> int:
     from robocache_ros.bags import BagError
     from robocache_ros.tools.view.recording import ViewerError, recording
     from robocache_ros.tools.view.scene import Scene
+    from robocache_ros.tools.writing import keep_apart
 
     interruption.raise_from_now_on()
     try:
+        keep_apart([args.save] if args.save else [], [args.bag] if args.bag else [], args.config)
         if args.live:
             from robocache_ros.tools.view.live import show
         else:
