@@ -152,7 +152,7 @@ def _observe(run: int, params: Path, work: Path, options: argparse.Namespace) ->
     Raises:
         ProcessError: names the process that ended or did not answer.
     """
-    config, _ = read_config(params, params, sys.exit)
+    config = read_config(params, sys.exit).pipeline
     streams = {route.stream.name: route for route in routes(config) if not route.is_calibration}
     with Processes(work / f'logs_{run}', environment(options.domain)) as processes:
         players = {
