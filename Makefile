@@ -15,9 +15,11 @@ RUN := scripts/with_env.sh $(if $(ROS),--ros $(ROS))
 SIMULATED := build/demo/bag
 SIMULATOR := robocache_ros/tools/simulation.py robocache_ros/tools/recording.py $(wildcard robocache_sim/*.py)
 CXX_SOURCES := $(wildcard robocache_core/csrc/* robocache_core/include/*/* test/*/*.cpp test/*/*/*.cpp)
-# Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time.
-# torch has one thread in each: two wait for each other busily, which takes thrice as long where two processes share two cores.
-SIDE_BY_SIDE := test/bags test/core test/sim test/export test/inspection test/launch test/package test/parameters test/process test/view
+# Tests that mind no other process on the machine: those of the rest are of threads, and of messages in real time. Those that
+# wait for processes and compilers come first.
+SIDE_BY_SIDE := $(addprefix test/,process package view launch bags core export inspection parameters sim)
+# torch has one thread in tests: several wait for each other busily, which takes thrice as long where processes share cores.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) python -m pytest
 
 .PHONY: help demo dist lock release-check test test-lerobot fuzz fuzz-coverage faults soak load bench bench-gpu bench-node sanitize sanitize-gpu docs docs-check env shell clean
 .DELETE_ON_ERROR:
@@ -60,10 +62,10 @@ test:
 	@$(RUN) clang-format --dry-run --Werror $(CXX_SOURCES)
 	@$(RUN) mypy
 ifeq ($(ARGS),)
-	@OMP_NUM_THREADS=1 $(RUN) python -m pytest -q --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE)
-	@$(RUN) python -m pytest -q $(patsubst %,--ignore=%,$(SIDE_BY_SIDE))
+	@$(PYTEST) -q --numprocesses 3 --dist loadfile --no-loadscope-reorder $(SIDE_BY_SIDE)
+	@$(PYTEST) -q $(patsubst %,--ignore=%,$(SIDE_BY_SIDE))
 else
-	@$(RUN) python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 endif
 
 fuzz:

@@ -167,7 +167,7 @@ COMMANDS: Mapping[str, Run | Not] = {
     ),
     'make bench-gpu': _GPU,
     'make sanitize-gpu': _GPU,
-    'python -m benchmark.gpu --commit 9f5c29d --out build/bench/gpu.json': _GPU,
+    'python -m benchmark.gpu --commit e6d343a --out build/bench/gpu.json': _GPU,
     'cp build/bench/gpu.json benchmark/results/h200.json': _GPU,
     'python -m benchmark.table benchmark/results/h200.json': Run(),
     'pip install rosbags': _INSTALLS,
